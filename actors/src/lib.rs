@@ -1,0 +1,1 @@
+//! Coordinates: owns the state that changes, and supervises.

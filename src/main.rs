@@ -1,0 +1,7 @@
+//! The program `strowger`: everything it does is in the rooms, `switch` assembles them.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    switch::run()
+}

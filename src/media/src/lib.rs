@@ -1,0 +1,1 @@
+//! Turns packets into frames and frames into packets, on time.

@@ -1,0 +1,1 @@
+//! Names every number the operator sees.

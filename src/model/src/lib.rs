@@ -1,0 +1,19 @@
+//! The words of the trade, shared by all rooms: identifiers, numbers, codecs, causes, records.
+//!
+//! No behaviour beyond parse, print and compare; depends on no other room.
+
+mod cause;
+mod codec;
+mod id;
+mod number;
+mod record;
+mod secret;
+mod spec;
+
+pub use cause::{Cause, Reason, Row, Side};
+pub use codec::{Codec, UnknownCodec};
+pub use id::{CallId, LegId, LineId, NameError, SessionName, TrunkName};
+pub use number::{NumberError, Peer, PhoneNumber};
+pub use record::{CallRecord, Direction, LegEnd, LegKind, Outcome};
+pub use secret::Secret;
+pub use spec::{RouteSpec, SessionSpec, SpecError, TrunkKind, TrunkSpec, VerboseRejects};

@@ -1,0 +1,157 @@
+//! Call records: what stays of a call.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CallId, Side};
+
+/// Which way a call goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// The PBX called a Telegram user.
+    SipToTg,
+    /// A Telegram user called the PBX.
+    TgToSip,
+    /// One trunk called another.
+    SipToSip,
+}
+
+impl Direction {
+    /// Every direction.
+    pub const ALL: [Direction; 3] = [Direction::SipToTg, Direction::TgToSip, Direction::SipToSip];
+
+    /// The value of the metric label `direction`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Direction::SipToTg => "sip_to_tg",
+            Direction::TgToSip => "tg_to_sip",
+            Direction::SipToSip => "sip_to_sip",
+        }
+    }
+}
+
+/// What kind of party a leg leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LegKind {
+    /// A SIP dialog.
+    Sip,
+    /// A Telegram call.
+    Telegram,
+}
+
+impl LegKind {
+    /// The value of the metric label `leg`.
+    pub fn label(self) -> &'static str {
+        match self {
+            LegKind::Sip => "sip",
+            LegKind::Telegram => "telegram",
+        }
+    }
+}
+
+/// How a call came out: the metric label `result`, one for each attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Both sides talked.
+    Answered,
+    /// The called person was busy.
+    Busy,
+    /// Nobody answered.
+    NoAnswer,
+    /// The called person declined.
+    Declined,
+    /// The caller gave up.
+    Cancelled,
+    /// The called number is the reason: privacy, not found, anonymous.
+    Rejected,
+    /// Our own limits.
+    Limited,
+    /// Network, peer, timeout, codec, or a fault of ours.
+    Failed,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Outcome; 8] = [
+        Outcome::Answered,
+        Outcome::Busy,
+        Outcome::NoAnswer,
+        Outcome::Declined,
+        Outcome::Cancelled,
+        Outcome::Rejected,
+        Outcome::Limited,
+        Outcome::Failed,
+    ];
+
+    /// The value of the metric label `result`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::Busy => "busy",
+            Outcome::NoAnswer => "no_answer",
+            Outcome::Declined => "declined",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Rejected => "rejected",
+            Outcome::Limited => "limited",
+            Outcome::Failed => "failed",
+        }
+    }
+}
+
+/// How one leg ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegEnd {
+    /// SIP or Telegram.
+    pub kind: LegKind,
+    /// The trunk or session the leg went over.
+    pub via: String,
+    /// The code as sent to, or received from, the party.
+    pub code: u16,
+    /// The phrase that goes with it.
+    pub phrase: String,
+    /// Stable name of the reason.
+    pub reason: String,
+}
+
+/// What stays of a call: written when it is routed, closed when it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallRecord {
+    /// The call.
+    pub id: CallId,
+    /// Which way it went.
+    pub direction: Direction,
+    /// The trunk.
+    pub trunk: String,
+    /// The Telegram session.
+    pub session: String,
+    /// Who called, as shown to the called side.
+    pub from: String,
+    /// Who was called, as dialled.
+    pub to: String,
+    /// Seizure, milliseconds since 1970.
+    pub started_ms: u64,
+    /// First ringing, milliseconds after the seizure.
+    pub ringing_after_ms: Option<u64>,
+    /// Answer, milliseconds after the seizure.
+    pub answered_after_ms: Option<u64>,
+    /// End, milliseconds after the seizure; absent while the call is up.
+    pub ended_after_ms: Option<u64>,
+    /// Which side ended it.
+    pub ended_by: Option<Side>,
+    /// How it came out.
+    pub outcome: Option<Outcome>,
+    /// How each leg ended, in the order the legs were made.
+    pub legs: Vec<LegEnd>,
+}
+
+impl CallRecord {
+    /// Seconds of conversation, from answer to end.
+    pub fn talk_seconds(&self) -> f64 {
+        match (self.answered_after_ms, self.ended_after_ms) {
+            (Some(answered), Some(ended)) => ended.saturating_sub(answered) as f64 / 1000.0,
+            _ => 0.0,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What an owner edits: trunks, sessions and routes, as records.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Codec, Secret, SessionName, TrunkName};
+
+/// One relation with a PBX.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrunkSpec {
+    /// Its name.
+    pub name: TrunkName,
+    /// How the PBX and we know each other.
+    pub kind: TrunkKind,
+    /// Audio codecs in order of preference; the order of the offer is ignored.
+    #[serde(default = "default_codecs")]
+    pub codecs: Vec<Codec>,
+    /// Simultaneous calls, 0 = unlimited.
+    #[serde(default)]
+    pub lines: u32,
+    /// The number dialled in the PBX when a Telegram user simply calls.
+    #[serde(default)]
+    pub number: Option<String>,
+    /// How long the PBX may ring, in seconds.
+    #[serde(default = "default_ring_seconds")]
+    pub ring_seconds: u32,
+    /// A trunk that is off takes and places no calls.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+}
+
+/// How the PBX and we know each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum TrunkKind {
+    /// The PBX registers here with a login and a password that we made.
+    InboundRegister {
+        /// The login, also the user part of its address of record.
+        login: String,
+        /// The password.
+        password: Secret<String>,
+    },
+    /// IP⇿IP without registration, recognised by the source address of its packets.
+    Peer {
+        /// Where its requests come from and ours go to.
+        address: SocketAddr,
+    },
+}
+
+/// One Telegram account that is logged in here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionSpec {
+    /// Its name.
+    pub name: SessionName,
+    /// The phone number it was logged in with, for people to recognise it by.
+    #[serde(default)]
+    pub phone: String,
+    /// Simultaneous calls, 0 = unlimited.
+    #[serde(default)]
+    pub lines: u32,
+    /// A session that is off stays logged in but connects no more.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+}
+
+/// A pairing of a trunk and a session: calls of one go to the other, both ways.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteSpec {
+    /// The trunk.
+    pub trunk: TrunkName,
+    /// The session.
+    pub session: SessionName,
+    /// Order in which the trunks of one session are tried, lower first.
+    #[serde(default = "default_priority")]
+    pub priority: u32,
+}
+
+/// Who is told in plain words why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerboseRejects {
+    /// Everybody: logins are generated, so nothing can be guessed from it.
+    All,
+    /// Only sources that are trusted by address or have authenticated.
+    Trusted,
+    /// Nobody; the log has it.
+    None,
+}
+
+/// Why a record is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// A trunk without codecs cannot talk.
+    #[error(
+        "trunk {0}: the codec list is empty; write for example codecs = [\"opus\", \"alaw\", \"mulaw\"]"
+    )]
+    NoCodecs(TrunkName),
+    /// The login or password cannot be used.
+    #[error(
+        "trunk {0}: login and password need at least 4 and 12 characters, without spaces, quotes or control characters"
+    )]
+    Credentials(TrunkName),
+    /// An address that cannot be called.
+    #[error("trunk {0}: address {1} cannot be sent to")]
+    Address(TrunkName, SocketAddr),
+}
+
+impl TrunkSpec {
+    /// Checks what the types cannot say.
+    pub fn check(&self) -> Result<(), SpecError> {
+        if self.codecs.is_empty() {
+            return Err(SpecError::NoCodecs(self.name.clone()));
+        }
+        match &self.kind {
+            TrunkKind::InboundRegister { login, password } => {
+                let clean = |text: &str| {
+                    text.chars()
+                        .all(|c| !c.is_control() && !c.is_whitespace() && c != '"')
+                };
+                let password = password.expose();
+                if login.len() < 4 || password.len() < 12 || !clean(login) || !clean(password) {
+                    return Err(SpecError::Credentials(self.name.clone()));
+                }
+            }
+            TrunkKind::Peer { address } => {
+                let ip = address.ip();
+                if ip.is_unspecified() || ip.is_multicast() || address.port() == 0 {
+                    return Err(SpecError::Address(self.name.clone(), *address));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn default_codecs() -> Vec<Codec> {
+    Codec::ALL.to_vec()
+}
+
+fn default_ring_seconds() -> u32 {
+    60
+}
+
+fn default_priority() -> u32 {
+    100
+}
+
+fn yes() -> bool {
+    true
+}

@@ -1,0 +1,1 @@
+//! Every socket, every await on the outside, every media thread.

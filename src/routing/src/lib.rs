@@ -1,0 +1,1 @@
+//! Decides: which trunk, which number, or which refusal.

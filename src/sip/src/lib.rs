@@ -1,0 +1,1 @@
+//! Turns datagrams into requests, responses, dialogs, registrations and offers, and back.

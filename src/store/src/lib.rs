@@ -1,0 +1,1 @@
+//! Remembers across restarts.

@@ -1,0 +1,1 @@
+//! Speaks a Telegram call from request to discard.
