@@ -1,1 +1,12 @@
 //! Turns datagrams into requests, responses, dialogs, registrations and offers, and back.
+//!
+//! * [`message`] - requests, responses, URIs, addresses, headers (RFC 3261 7, 19, 20).
+
+pub mod error;
+pub mod message;
+
+pub use error::ParseError;
+pub use message::{
+    CSeq, HeaderName, Headers, Host, MAGIC_COOKIE, Message, Method, NameAddr, Params, Request,
+    Response, SipUri, Uri, Via, reason_phrase, respond,
+};

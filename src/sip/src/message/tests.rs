@@ -1,0 +1,51 @@
+use super::*;
+
+fn invite() -> Request {
+    let mut request = Request::new(Method::Invite, "sip:b@192.0.2.2".parse().unwrap());
+    for (name, value) in [
+        ("Via", "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1"),
+        ("Via", "SIP/2.0/UDP 192.0.2.3;branch=z9hG4bK2"),
+        ("Record-Route", "<sip:192.0.2.1;lr>"),
+        ("From", "<sip:a@x>;tag=1"),
+        ("To", "sip:b@x"),
+        ("Call-ID", "c"),
+        ("CSeq", "1 INVITE"),
+        ("Subject", "lunch"),
+    ] {
+        request.headers.push(name.into(), value);
+    }
+    request
+}
+
+#[test]
+fn a_response_copies_what_it_must() {
+    let ringing = respond(&invite(), 180, "", Some("t\r\n;1"));
+    assert_eq!(
+        ringing.to_string(),
+        "SIP/2.0 180 Ringing\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+         Via: SIP/2.0/UDP 192.0.2.3;branch=z9hG4bK2\r\nRecord-Route: <sip:192.0.2.1;lr>\r\nFrom: <sip:a@x>;tag=1\r\n\
+         To: sip:b@x;tag=t1\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
+    );
+    let trying = respond(&invite(), 100, "", Some("t1"));
+    assert!(!trying.to_string().contains("tag=t1") && !trying.to_string().contains("Record-Route"));
+    assert!(
+        !respond(&invite(), 486, "", Some("t1"))
+            .headers
+            .has(&HeaderName::RecordRoute)
+    );
+}
+
+#[test]
+fn the_length_is_counted_and_line_ends_cannot_be_smuggled() {
+    let mut request = invite();
+    request.method = Method::Other("MY THING\r\n".into());
+    request.headers.push(HeaderName::ContentLength, "99999");
+    request.body = Bytes::from_static(b"v=0\r\n");
+    let text = request.to_string();
+    assert!(text.starts_with("MYTHING sip:b@192.0.2.2 SIP/2.0\r\n"));
+    assert!(text.ends_with("Content-Length: 5\r\n\r\nv=0\r\n"));
+    assert_eq!(text.matches("Content-Length").count(), 1);
+    let mut response = Response::new(200, "Fine\r\nEvil: 1");
+    response.reason.push_str("\r\nEvil: 2");
+    assert_eq!(response.to_string().lines().count(), 3);
+}
