@@ -1,9 +1,11 @@
 //! Turns datagrams into requests, responses, dialogs, registrations and offers, and back.
 //!
 //! * [`message`] - requests, responses, URIs, addresses, headers (RFC 3261 7, 19, 20).
+//! * [`sdp`] - session descriptions, offer and answer (RFC 8866, RFC 3264).
 
 pub mod error;
 pub mod message;
+pub mod sdp;
 
 pub use error::ParseError;
 pub use message::{

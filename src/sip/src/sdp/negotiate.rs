@@ -1,0 +1,246 @@
+//! Settles on one audio stream (RFC 3264 sections 6 to 8).
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use model::Codec;
+
+use super::parse::rtcp;
+use super::write::{PTIME, is_live_audio, push_answer, push_refused, session, settle_version};
+use super::{Agreed, Audio, Connection, Direction, LocalMedia, Media, OfferError, Sdp, parse};
+
+/// Answers an offer with the first codec of our list that is in it. Returns the answer and what was agreed.
+pub fn answer(
+    offer: &[u8],
+    local: &LocalMedia,
+    codecs: &[Codec],
+) -> Result<(Bytes, Agreed), OfferError> {
+    let offer = parse(offer)?;
+    let (index, agreed) = choose(&offer, codecs)?;
+    Ok((write_answer(&offer, index, &agreed, local).into(), agreed))
+}
+
+/// Answers a later offer of the same dialog. Returns the answer, what was agreed, and the version of the answer.
+///
+/// The codec in use stays when it is still offered; `local.version` is the version of `previous`, the last description we
+/// sent, and grows by one only if the new one differs (RFC 3264 section 8).
+pub fn reanswer(
+    offer: &[u8],
+    local: &LocalMedia,
+    codecs: &[Codec],
+    previous: &[u8],
+    current: &Agreed,
+) -> Result<(Bytes, Agreed, u64), OfferError> {
+    let offer = parse(offer)?;
+    let mut ours = vec![current.audio.codec];
+    ours.extend(codecs);
+    let (index, agreed) = choose(&offer, &ours)?;
+    let (body, version) = settle_version(previous, local, |local| {
+        write_answer(&offer, index, &agreed, local)
+    });
+    Ok((body, agreed, version))
+}
+
+/// Reads the answer to `our_offer`; the peer's order decides among the codecs we offered.
+pub fn accept_answer(
+    our_offer: &[u8],
+    answer: &[u8],
+    codecs: &[Codec],
+) -> Result<Agreed, OfferError> {
+    let ours = parse(our_offer)?;
+    let theirs = parse(answer)?;
+    let index = ours.media.iter().position(is_live_audio);
+    let media = index.and_then(|index| theirs.media.get(index));
+    let Some(media) = media.filter(|media| is_live_audio(media)) else {
+        return Err(OfferError::Refused);
+    };
+    // RFC 3264 section 7: the first format of the answer is the one to send.
+    let (codec, payload_type) = media
+        .payload_types()
+        .find_map(|pt| Some((codec_of(media, pt, codecs)?, pt)))
+        .ok_or(OfferError::NoCommonCodec)?;
+    agree(&theirs, media, codec, payload_type)
+}
+
+/// The first of our codecs in the first audio line that has one.
+fn choose(offer: &Sdp, codecs: &[Codec]) -> Result<(usize, Agreed), OfferError> {
+    let mut problem = OfferError::NoAudio;
+    for (index, media) in offer
+        .media
+        .iter()
+        .enumerate()
+        .filter(|(_, m)| is_live_audio(m))
+    {
+        let common = codecs.iter().find_map(|&codec| {
+            let payload_type = media
+                .payload_types()
+                .find(|&pt| codec_of(media, pt, &[codec]).is_some())?;
+            Some((codec, payload_type))
+        });
+        let Some((codec, payload_type)) = common else {
+            problem = OfferError::NoCommonCodec;
+            continue;
+        };
+        return Ok((index, agree(offer, media, codec, payload_type)?));
+    }
+    Err(problem)
+}
+
+fn agree(sdp: &Sdp, media: &Media, codec: Codec, payload_type: u8) -> Result<Agreed, OfferError> {
+    let address = match sdp.connection_of(media) {
+        Some(Connection::Address(address)) => address,
+        Some(Connection::Host) => return Err(OfferError::HostName),
+        Some(Connection::WrongFamily) => return Err(OfferError::AddressFamily),
+        Some(Connection::Malformed) | None => return Err(OfferError::NoConnection),
+    };
+    let event = telephone_event(media, codec.clock_rate());
+    let asked = asked_ptime(media);
+    let ours = direction_of(sdp, media).reversed();
+    Ok(Agreed {
+        audio: Audio {
+            codec,
+            payload_type,
+            fmtp_ptime: asked,
+            dtmf_payload_type: event.map(|(payload_type, _)| payload_type),
+            dtmf_clock: event.map_or(codec.clock_rate(), |(_, clock)| clock),
+        },
+        remote: SocketAddr::new(address, media.port),
+        remote_rtcp: media
+            .values("rtcp")
+            .find_map(rtcp)
+            .map(|(port, own)| SocketAddr::new(own.unwrap_or(address), port)),
+        // RFC 3264 section 8.4: the hold of RFC 2543 is an address nobody can send to.
+        direction: if address.is_unspecified() {
+            ours.without_sending()
+        } else {
+            ours
+        },
+        ptime: usable_ptime(codec, asked.unwrap_or(PTIME), media),
+    })
+}
+
+fn write_answer(offer: &Sdp, index: usize, agreed: &Agreed, local: &LocalMedia) -> String {
+    let mut text = session(local);
+    for (position, media) in offer.media.iter().enumerate() {
+        if position == index {
+            push_answer(
+                &mut text,
+                local,
+                &agreed.audio,
+                agreed.ptime,
+                agreed.direction,
+            );
+        } else {
+            push_refused(&mut text, media);
+        }
+    }
+    text
+}
+
+/// The codec behind a payload type, if it is one of `codecs`.
+fn codec_of(media: &Media, payload_type: u8, codecs: &[Codec]) -> Option<Codec> {
+    let codecs = codecs.iter().copied();
+    match rtpmap(media, payload_type) {
+        Some(map) => codecs.into_iter().find(|&codec| {
+            map.name.eq_ignore_ascii_case(codec.encoding_name())
+                && map.clock == codec.clock_rate()
+                && match codec {
+                    Codec::Alaw | Codec::Mulaw => map.channels == 1,
+                    // RFC 7587 wants `/2`; some devices leave it out.
+                    Codec::Opus => map.channels <= 2,
+                }
+        }),
+        None => codecs
+            .into_iter()
+            .find(|codec| codec.static_payload_type() == Some(payload_type)),
+    }
+}
+
+/// The telephone-event at the codec's clock, else at 8000 Hz: payload type and clock.
+fn telephone_event(media: &Media, clock: u32) -> Option<(u8, u32)> {
+    let at = |wanted: u32| {
+        media
+            .payload_types()
+            .find(|&pt| {
+                rtpmap(media, pt).is_some_and(|map| {
+                    map.name.eq_ignore_ascii_case("telephone-event") && map.clock == wanted
+                })
+            })
+            .map(|pt| (pt, wanted))
+    };
+    at(clock).or_else(|| at(8_000))
+}
+
+struct RtpMap<'a> {
+    name: &'a str,
+    clock: u32,
+    channels: u8,
+}
+
+/// The first well-formed map of a payload type.
+fn rtpmap(media: &Media, payload_type: u8) -> Option<RtpMap<'_>> {
+    media.values("rtpmap").find_map(|value| {
+        let (number, encoding) = value.split_once(|c: char| c.is_ascii_whitespace())?;
+        if number.parse() != Ok(payload_type) {
+            return None;
+        }
+        let mut parts = encoding.trim().split('/');
+        let name = parts.next().filter(|name| !name.is_empty())?;
+        let clock = parts.next()?.parse().ok().filter(|&clock| clock > 0)?;
+        let channels = parts.next().map_or(Some(1), |text| text.parse().ok())?;
+        Some(RtpMap {
+            name,
+            clock,
+            channels,
+        })
+    })
+}
+
+fn direction_of(sdp: &Sdp, media: &Media) -> Direction {
+    sdp.attributes_of(media)
+        .find_map(|attribute| {
+            [
+                Direction::SendRecv,
+                Direction::SendOnly,
+                Direction::RecvOnly,
+                Direction::Inactive,
+            ]
+            .into_iter()
+            .find(|direction| attribute.name.eq_ignore_ascii_case(direction.attribute()))
+        })
+        .unwrap_or_default()
+}
+
+/// `a=ptime`, whole milliseconds of whatever stands there; 0 is nothing asked.
+fn asked_ptime(media: &Media) -> Option<u8> {
+    media.values("ptime").find_map(milliseconds)
+}
+
+fn milliseconds(value: &str) -> Option<u8> {
+    let whole = value.split('.').next().unwrap_or_default().trim();
+    let whole: u64 = whole.parse().ok()?;
+    match u8::try_from(whole) {
+        Ok(0) => None,
+        Ok(ms) => Some(ms),
+        Err(_) => Some(u8::MAX),
+    }
+}
+
+/// The nearest duration we can send that is not longer than what was asked and allowed, from 10 to 60 ms.
+fn usable_ptime(codec: Codec, asked: u8, media: &Media) -> u8 {
+    let longest = media
+        .values("maxptime")
+        .find_map(milliseconds)
+        .unwrap_or(u8::MAX);
+    let possible: &[u8] = match codec {
+        Codec::Alaw | Codec::Mulaw => &[60, 50, 40, 30, 20],
+        // RFC 6716 section 2.1.4: no frames of 30 or 50 ms.
+        Codec::Opus => &[60, 40, 20],
+    };
+    let wanted = asked.min(longest);
+    possible
+        .iter()
+        .copied()
+        .find(|&ms| ms <= wanted)
+        .unwrap_or(10)
+}
