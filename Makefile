@@ -1,0 +1,69 @@
+# The verbs of this house. `make` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-build setup-tests setup-interop build run demo test test-peers e2e check boundaries interop bench dist
+SHELL := /bin/bash
+# Real-time media shares the machine with the tests around it, so not too many of them at once.
+THREADS ?= 3
+# One end-to-end test or some: make e2e T=hangs_up
+T ?=
+CORES := model sip media telegram routing
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: setup-tests ## install what building and testing need (apt as root, else the line to type)
+setup-build:
+	@tests/setup.sh build
+setup-tests:
+	@tests/setup.sh tests
+setup-interop:
+	@tests/setup.sh interop
+
+build: setup-build ## debug build
+	cargo build
+
+run: setup-build ## run with config/strowger.toml
+	cargo run -- --config config/strowger.toml run
+
+demo: setup-build ## build, then let a test phone and a simulated Telegram user talk, on loopback
+	cargo build
+	@target/debug/strowger demo
+
+test: setup-tests ## set up and run all tests: the rooms', the peers' own, end to end
+	cargo test --workspace
+	@$(MAKE) --no-print-directory test-peers
+	@$(MAKE) --no-print-directory e2e
+
+test-%: ## tests of one room, e.g. make test-sip
+	cargo test -p $*
+
+test-peers: setup-tests ## the Telegram simulator's own tests
+	cd tests/peers && ../netns.sh ../../target/peers-venv/bin/python -m pytest -q telegram_sim/tests
+
+e2e: setup-tests ## the real binary against real peers, in a network namespace of its own
+	cargo test --no-run --test e2e
+	tests/netns.sh cargo test --offline --test e2e -- --test-threads $(THREADS) --skip interop:: $(T)
+
+interop: setup-interop ## the same against Asterisk (needs root once, to make target/peers-root)
+	cargo test --no-run --test e2e
+	tests/netns.sh cargo test --offline --test e2e -- --test-threads $(THREADS) interop::
+
+check: setup-build boundaries ## formatting, lints, walls, documentation
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --test e2e -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+boundaries: ## what the rooms must not know: clocks and sockets in the cores, actors below the actors
+	@wall() { local tree; tree=$$(cargo tree -q -p "$$1" -e normal --prefix none) || exit 1; \
+	  ! grep -E "^($$2) v" <<<"$$tree" || { echo "src/$$1 must not know these"; exit 1; }; }; \
+	for room in $(CORES); do wall $$room 'tokio|mio|socket2|hyper|async-std|smol|actix[a-z-]*|actors|net|store|metrics|switch'; done; \
+	wall store 'tokio|actix[a-z-]*|actors|net|switch'; wall net 'actix[a-z-]*|actors|store|routing|switch'; echo "boundaries hold"
+
+bench: setup-build ## cost of a call: CPU, memory, delay, loss, beside the floor of libopus alone
+	cargo build --release
+	cargo bench --bench calls
+
+dist: setup-build ## release binary with its checksum in target/dist
+	cargo build --release --locked
+	mkdir -p target/dist && cp target/release/strowger target/dist/ && cd target/dist && strip strowger && sha256sum strowger > SHA256SUMS
