@@ -1,5 +1,25 @@
 //! Turns packets into frames and frames into packets, on time.
+//!
+//! A core: no socket, no clock, no thread. `net` brings datagrams and the time, and carries out what comes back.
+//!
+//! * [`transport`](Transport): what carries the RTP of a leg; [`PlainRtp`] for SIP, the room `telegram` has the other.
 
+mod address;
+mod audio;
+mod plain;
+mod pool;
+mod rtcp;
+mod rtp;
+mod sequence;
+mod source;
 mod transport;
 
+#[cfg(test)]
+mod tests;
+
+pub use address::may_send_to;
+pub use audio::LegAudio;
+pub use plain::{PlainConfig, PlainRtp, PlainStats, Remote};
+pub use rtp::{RtpError, RtpPacket};
+pub use source::Latch;
 pub use transport::{RtpIn, RtpOut, Transport, TransportEvent, TransportOutput};

@@ -1,0 +1,78 @@
+//! What was agreed about the audio of one leg.
+
+use std::time::Duration;
+
+use model::{Codec, LegKind};
+
+/// The shortest packet sent.
+const MIN_PTIME: Duration = Duration::from_millis(10);
+/// The longest packet sent.
+const MAX_PTIME: Duration = Duration::from_millis(60);
+
+/// The audio of one leg, as offer and answer or the Telegram negotiation agreed it; the same both ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LegAudio {
+    /// The codec.
+    pub codec: Codec,
+    /// Its payload type, 0-127.
+    pub payload_type: u8,
+    /// The payload type of telephone-event, if agreed (RFC 4733).
+    pub dtmf_payload_type: Option<u8>,
+    /// The clock of telephone-event in Hz.
+    pub dtmf_clock: u32,
+    /// How much audio one sent packet holds; 10-60 ms are honoured.
+    pub send_ptime: Duration,
+    /// Which network the leg is on: a SIP leg gets a steady stream from our clock, a Telegram leg what there is, at once.
+    pub kind: LegKind,
+}
+
+impl LegAudio {
+    /// Returns what one packet holds: a length every codec can send, whatever SDP wished.
+    pub fn frame(&self) -> Duration {
+        let wished = self.send_ptime.clamp(MIN_PTIME, MAX_PTIME);
+        let tens = Duration::from_millis((wished.as_millis() / 10 * 10).min(60) as u64);
+        match (self.codec, tens.as_millis()) {
+            // RFC 6716 s.2.1.4: frames of 10, 20, 40, 60 ms.
+            (Codec::Opus, 30) => Duration::from_millis(20),
+            (Codec::Opus, 50) => Duration::from_millis(40),
+            _ => tens,
+        }
+    }
+
+    /// Returns whether a packet of this type belongs to the leg.
+    pub(crate) fn accepts(&self, payload_type: u8) -> bool {
+        payload_type == self.payload_type || self.dtmf_payload_type == Some(payload_type)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_wished_packet_time_becomes_one_the_codec_can_send() {
+        for (codec, wished, frame) in [
+            (Codec::Alaw, 20, 20),
+            (Codec::Alaw, 0, 10),
+            (Codec::Alaw, 35, 30),
+            (Codec::Alaw, 4_000_000, 60),
+            (Codec::Opus, 30, 20),
+            (Codec::Opus, 50, 40),
+            (Codec::Opus, 60, 60),
+        ] {
+            let audio = LegAudio {
+                codec,
+                payload_type: 8,
+                dtmf_payload_type: None,
+                dtmf_clock: 8000,
+                send_ptime: Duration::from_millis(wished),
+                kind: LegKind::Sip,
+            };
+            assert_eq!(
+                audio.frame(),
+                Duration::from_millis(frame),
+                "{codec:?} {wished}"
+            );
+        }
+    }
+}

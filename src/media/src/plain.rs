@@ -1,0 +1,440 @@
+//! Plain RTP over UDP (RTP/AVP, RFC 3550, RFC 3551): the transport of a SIP leg without encryption.
+//!
+//! Symmetric (RFC 4961), with the source lock of [`crate::Latch`]. RTP and RTCP come in by their own doors; a
+//! multiplexed RTCP packet (RFC 5761) finds its way. After every input poll until `Timeout`.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::address::may_send_to;
+use crate::audio::LegAudio;
+use crate::pool::Pool;
+use crate::rtcp::{self, Block, Report, SenderInfo};
+use crate::rtp::{RtpPacket, looks_like_rtcp};
+use crate::sequence::{Jitter, Sequence};
+use crate::source::{Latch, SourceLock, Verdict};
+use crate::transport::{RtpIn, RtpOut, Transport, TransportEvent, TransportOutput};
+
+/// Seconds between 1900 (NTP) and 1970 (Unix).
+const NTP_EPOCH: u64 = 2_208_988_800;
+
+/// How a [`PlainRtp`] behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainConfig {
+    /// How far the source may differ from what SDP announced.
+    pub latch: Latch,
+    /// Whether media may go to private addresses although signalling comes from a public one.
+    pub allow_private: bool,
+    /// Silence after which [`TransportEvent::Silent`] is told; zero is never.
+    pub rtp_timeout: Duration,
+    /// Time between RTCP reports, varied by a fifth; zero is none.
+    pub report_interval: Duration,
+    /// The CNAME of our reports, at most 32 octets are sent.
+    pub cname: String,
+    /// Unix time at construction, for the NTP time in reports; zero does no harm.
+    pub unix_time: Duration,
+}
+
+impl Default for PlainConfig {
+    fn default() -> Self {
+        Self {
+            latch: Latch::default(),
+            allow_private: false,
+            rtp_timeout: Duration::from_secs(10),
+            report_interval: Duration::from_secs(5),
+            cname: "strowger".to_owned(),
+            unix_time: Duration::ZERO,
+        }
+    }
+}
+
+/// Where the peer says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remote {
+    /// The RTP address of its SDP.
+    pub rtp: SocketAddr,
+    /// The RTCP address of its SDP (RFC 3605), if it names one.
+    pub rtcp: Option<SocketAddr>,
+    /// Where its signalling comes from.
+    pub signalling: IpAddr,
+}
+
+/// The figures of a [`PlainRtp`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PlainStats {
+    /// Packets heard.
+    pub received: u64,
+    /// Packets sent.
+    pub sent: u64,
+    /// Packets dropped because they came from elsewhere.
+    pub foreign: u64,
+    /// Datagrams that were not RTP or of a payload type nobody agreed to.
+    pub malformed: u64,
+    /// Packets the network lost on the way to us.
+    pub lost: u64,
+    /// Interarrival jitter.
+    pub jitter: Duration,
+    /// Round trip by RTCP, once known.
+    pub round_trip: Option<Duration>,
+    /// Share of our packets the peer lost lately, in 1/256.
+    pub remote_lost: Option<u8>,
+    /// The locked source.
+    pub source: Option<SocketAddr>,
+}
+
+/// RTP/AVP of one leg.
+#[derive(Debug)]
+pub struct PlainRtp {
+    config: PlainConfig,
+    audio: LegAudio,
+    started: Instant,
+    random: StdRng,
+    ssrc: u32,
+    sequence: u16,
+    remote: Option<Remote>,
+    lock: Option<SourceLock>,
+    rtcp_source: Option<SocketAddr>,
+    numbers: Sequence,
+    jitter: Jitter,
+    silence: Silence,
+    report_at: Option<Instant>,
+    /// Middle of the NTP time of the peer's last sender report, and when it came.
+    last_report: Option<(u32, Instant)>,
+    last_sent: Option<(Instant, u32)>,
+    octets: u32,
+    stats: PlainStats,
+    pool: Pool,
+    scratch: Vec<u8>,
+    outputs: VecDeque<TransportOutput>,
+}
+
+/// Whether media is missing.
+#[derive(Debug, Clone, Copy)]
+enum Silence {
+    /// Nobody expects any: before the answer, on hold.
+    Unwatched,
+    /// Expected; last heard of then.
+    Watched { heard: Instant },
+    /// Told.
+    Told,
+}
+
+impl PlainRtp {
+    /// Creates the transport; without `remote` it neither hears nor sends.
+    pub fn new(
+        now: Instant,
+        config: PlainConfig,
+        audio: LegAudio,
+        remote: Option<Remote>,
+        seed: u64,
+    ) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (ssrc, sequence) = (random.random(), random.random());
+        let mut plain = Self {
+            config,
+            audio,
+            started: now,
+            random,
+            ssrc,
+            sequence,
+            remote: None,
+            lock: None,
+            rtcp_source: None,
+            numbers: Sequence::default(),
+            jitter: Jitter::default(),
+            silence: Silence::Unwatched,
+            report_at: None,
+            last_report: None,
+            last_sent: None,
+            octets: 0,
+            stats: PlainStats::default(),
+            pool: Pool::default(),
+            scratch: Vec::with_capacity(rtcp::MAX_REPORT),
+            outputs: VecDeque::with_capacity(4),
+        };
+        if let Some(remote) = remote {
+            plain.set_remote(now, remote);
+        }
+        plain
+    }
+
+    /// Takes the address of a new offer or answer; the lock is opened when it differs from the one before.
+    pub fn set_remote(&mut self, now: Instant, remote: Remote) {
+        if self.remote == Some(remote) {
+            return;
+        }
+        self.remote = Some(remote);
+        self.lock = Some(SourceLock::new(
+            self.config.latch,
+            remote.rtp,
+            remote.signalling,
+        ));
+        self.rtcp_source = None;
+        if self.report_at.is_none() {
+            self.schedule_report(now);
+        }
+    }
+
+    /// Takes newly agreed payload types and clock.
+    pub fn set_audio(&mut self, audio: LegAudio) {
+        self.audio = audio;
+    }
+
+    /// Starts (`true`, at the answer) or suspends (`false`, on hold) the watch for silence; it is off at first.
+    pub fn expect_media(&mut self, now: Instant, expected: bool) {
+        self.silence = if expected {
+            Silence::Watched { heard: now }
+        } else {
+            Silence::Unwatched
+        };
+    }
+
+    /// Takes one datagram of the RTCP socket.
+    pub fn handle_rtcp(&mut self, now: Instant, source: SocketAddr, data: &[u8]) {
+        if !self
+            .lock
+            .as_ref()
+            .is_some_and(|lock| lock.allows(source.ip()))
+        {
+            self.stats.foreign += 1;
+            return;
+        }
+        let mut understood = false;
+        for report in rtcp::reports(data) {
+            understood = true;
+            self.read_report(now, report);
+        }
+        if understood {
+            self.rtcp_source = Some(source);
+        } else {
+            self.stats.malformed += 1;
+        }
+    }
+
+    /// Says good-bye by RTCP; the leg is over.
+    pub fn close(&mut self, _now: Instant) {
+        if let Some(target) = self.rtcp_target().filter(|_| self.stats.sent > 0) {
+            self.scratch.clear();
+            rtcp::write_goodbye(&mut self.scratch, self.ssrc, &self.config.cname);
+            let bytes = self.pool.copy(&self.scratch);
+            self.outputs
+                .push_back(TransportOutput::TransmitRtcp { target, bytes });
+        }
+        self.report_at = None;
+        self.silence = Silence::Unwatched;
+    }
+
+    /// Returns the figures so far.
+    pub fn stats(&self) -> PlainStats {
+        PlainStats {
+            lost: self.numbers.lost(),
+            jitter: self.jitter.value(),
+            source: self.lock.as_ref().and_then(SourceLock::locked),
+            ..self.stats
+        }
+    }
+
+    fn read_report(&mut self, now: Instant, report: Report) {
+        match report {
+            Report::Sender { info, .. } => self.last_report = Some((middle(info.ntp), now)),
+            Report::Reception(block) if block.ssrc == self.ssrc => {
+                self.stats.remote_lost = Some(block.fraction_lost);
+                if block.last_report != 0 {
+                    let passed = middle(self.ntp(now))
+                        .wrapping_sub(block.last_report)
+                        .wrapping_sub(block.delay);
+                    // A negative value is a peer that counts wrong.
+                    if passed < 1 << 31 {
+                        self.stats.round_trip =
+                            Some(Duration::from_micros((u64::from(passed) * 1_000_000) >> 16));
+                    }
+                }
+            }
+            Report::Reception(_) | Report::Goodbye { .. } => {}
+        }
+    }
+
+    fn hear(&mut self, now: Instant, packet: &RtpPacket<'_>) {
+        if let Silence::Watched { heard } = &mut self.silence {
+            *heard = now;
+        } else if matches!(self.silence, Silence::Told) {
+            self.silence = Silence::Watched { heard: now };
+        }
+        let Some(sequence) = self.numbers.extend(packet.ssrc, packet.sequence) else {
+            return;
+        };
+        self.stats.received += 1;
+        if packet.payload_type == self.audio.payload_type {
+            self.jitter
+                .arrived(now, packet.timestamp, self.audio.codec.clock_rate());
+        }
+        self.outputs.push_back(TransportOutput::Rtp(RtpIn {
+            payload_type: packet.payload_type,
+            sequence,
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            payload: self.pool.copy(packet.payload),
+        }));
+    }
+
+    /// Where media goes: the locked source, else what SDP says, if one may send there at all.
+    fn target(&self) -> Option<SocketAddr> {
+        let remote = self.remote?;
+        let locked = self.lock.as_ref().and_then(SourceLock::locked);
+        let target = locked.unwrap_or(remote.rtp);
+        may_send_to(target, remote.signalling, self.config.allow_private).then_some(target)
+    }
+
+    fn rtcp_target(&self) -> Option<SocketAddr> {
+        let (remote, target) = (self.remote?, self.target()?);
+        let next = SocketAddr::new(target.ip(), target.port().checked_add(1)?);
+        let announced = remote.rtcp.filter(|_| target == remote.rtp);
+        let rtcp = self.rtcp_source.or(announced).unwrap_or(next);
+        may_send_to(rtcp, remote.signalling, self.config.allow_private).then_some(rtcp)
+    }
+
+    fn schedule_report(&mut self, now: Instant) {
+        let interval = self.config.report_interval;
+        // RFC 3550 s.6.2: reports of many sources must not fall together.
+        let vary = self.random.random_range(0.8..1.2);
+        self.report_at = (!interval.is_zero()).then(|| now + interval.mul_f64(vary));
+    }
+
+    fn report(&mut self, now: Instant) {
+        self.schedule_report(now);
+        let Some(target) = self.rtcp_target() else {
+            return;
+        };
+        let clock = self.audio.codec.clock_rate();
+        let info = self.last_sent.map(|(at, timestamp)| SenderInfo {
+            ntp: self.ntp(now),
+            timestamp: timestamp.wrapping_add(ticks(now.saturating_duration_since(at), clock)),
+            packets: (self.stats.sent & 0xffff_ffff) as u32,
+            octets: self.octets,
+        });
+        let (last, delay) = self.last_report.map_or((0, 0), |(middle, at)| {
+            (middle, ticks(now.saturating_duration_since(at), 65_536))
+        });
+        let jitter = self.jitter.ticks(clock);
+        let block = self
+            .numbers
+            .report()
+            .map(|reception| Block::new(reception, jitter, last, delay));
+        self.scratch.clear();
+        rtcp::write_report(
+            &mut self.scratch,
+            self.ssrc,
+            info,
+            block,
+            &self.config.cname,
+        );
+        let bytes = self.pool.copy(&self.scratch);
+        self.outputs
+            .push_back(TransportOutput::TransmitRtcp { target, bytes });
+    }
+
+    fn ntp(&self, now: Instant) -> u64 {
+        let since_1970 = self.config.unix_time + now.saturating_duration_since(self.started);
+        let fraction = (u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000;
+        (since_1970.as_secs() + NTP_EPOCH) << 32 | fraction
+    }
+
+    fn silent_at(&self) -> Option<Instant> {
+        match self.silence {
+            Silence::Watched { heard } if !self.config.rtp_timeout.is_zero() => {
+                Some(heard + self.config.rtp_timeout)
+            }
+            Silence::Watched { .. } | Silence::Unwatched | Silence::Told => None,
+        }
+    }
+}
+
+impl Transport for PlainRtp {
+    fn handle_datagram(&mut self, now: Instant, source: SocketAddr, data: &[u8]) {
+        if looks_like_rtcp(data) {
+            return self.handle_rtcp(now, source, data);
+        }
+        let Some(lock) = &mut self.lock else {
+            self.stats.foreign += 1;
+            return;
+        };
+        let Some(packet) = RtpPacket::parse(data)
+            .ok()
+            .filter(|packet| self.audio.accepts(packet.payload_type))
+        else {
+            self.stats.malformed += 1;
+            return;
+        };
+        match lock.judge(now, source, &packet) {
+            Verdict::Hear => self.hear(now, &packet),
+            Verdict::HearAndLock => {
+                self.outputs
+                    .push_back(TransportOutput::Event(TransportEvent::Connected));
+                self.hear(now, &packet);
+            }
+            Verdict::Wait | Verdict::Drop => self.stats.foreign += 1,
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.silent_at().is_some_and(|at| at <= now) {
+            self.silence = Silence::Told;
+            let event = TransportEvent::Silent {
+                for_: self.config.rtp_timeout,
+            };
+            self.outputs.push_back(TransportOutput::Event(event));
+        }
+        if self.report_at.is_some_and(|at| at <= now) {
+            self.report(now);
+        }
+    }
+
+    fn send(&mut self, now: Instant, packet: &RtpOut) {
+        let Some(target) = self.target() else { return };
+        let header = RtpPacket {
+            payload_type: packet.payload_type,
+            sequence: self.sequence,
+            timestamp: packet.timestamp,
+            ssrc: self.ssrc,
+            marker: packet.marker,
+            payload: &[],
+        }
+        .header();
+        let bytes = self.pool.join([&header, &packet.payload]);
+        self.sequence = self.sequence.wrapping_add(1);
+        self.stats.sent += 1;
+        let octets = u32::try_from(packet.payload.len()).unwrap_or(0);
+        self.octets = self.octets.wrapping_add(octets);
+        self.last_sent = Some((now, packet.timestamp));
+        self.outputs
+            .push_back(TransportOutput::Transmit { target, bytes });
+    }
+
+    fn poll_output(&mut self) -> TransportOutput {
+        self.outputs.pop_front().unwrap_or_else(|| {
+            let next = [self.report_at, self.silent_at()]
+                .into_iter()
+                .flatten()
+                .min();
+            TransportOutput::Timeout(next)
+        })
+    }
+}
+
+/// The middle 32 bits of an NTP time (RFC 3550 section 4).
+fn middle(ntp: u64) -> u32 {
+    (ntp >> 16 & 0xffff_ffff) as u32
+}
+
+/// A time in ticks of `rate` Hz, modulo 2^32.
+fn ticks(time: Duration, rate: u32) -> u32 {
+    let ticks = time.as_nanos() * u128::from(rate) / 1_000_000_000;
+    (ticks & 0xffff_ffff) as u32
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,367 @@
+use bytes::Bytes;
+use model::{Codec, LegKind};
+
+use super::*;
+
+const AUDIO: LegAudio = LegAudio {
+    codec: Codec::Alaw,
+    payload_type: 8,
+    dtmf_payload_type: Some(101),
+    dtmf_clock: 8000,
+    send_ptime: Duration::from_millis(20),
+    kind: LegKind::Sip,
+};
+const PEER: &str = "198.51.100.1:4000";
+const MS: Duration = Duration::from_millis(1);
+
+/// One transport in virtual time.
+struct Bench {
+    plain: PlainRtp,
+    now: Instant,
+    sequence: u16,
+    heard: Vec<RtpIn>,
+    events: Vec<TransportEvent>,
+    sent: Vec<(SocketAddr, Bytes)>,
+    reports: Vec<(SocketAddr, Bytes)>,
+    timeout: Option<Instant>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::at(PEER, PEER)
+    }
+
+    fn at(announced: &str, signalling: &str) -> Self {
+        let now = crate::tests::start();
+        let plain = PlainRtp::new(
+            now,
+            PlainConfig::default(),
+            AUDIO,
+            Some(remote(announced, signalling)),
+            1,
+        );
+        let (heard, events, sent, reports) = Default::default();
+        let mut bench = Self {
+            plain,
+            now,
+            sequence: 100,
+            heard,
+            events,
+            sent,
+            reports,
+            timeout: None,
+        };
+        bench.drain();
+        bench
+    }
+
+    fn drain(&mut self) {
+        loop {
+            match self.plain.poll_output() {
+                TransportOutput::Transmit { target, bytes } => self.sent.push((target, bytes)),
+                TransportOutput::TransmitRtcp { target, bytes } => {
+                    self.reports.push((target, bytes));
+                }
+                TransportOutput::Rtp(packet) => self.heard.push(packet),
+                TransportOutput::Event(event) => self.events.push(event),
+                TransportOutput::Timeout(at) => return self.timeout = at,
+            }
+        }
+    }
+
+    fn advance(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.timeout.filter(|at| *at <= end) {
+            self.now = at;
+            self.plain.handle_timeout(at);
+            self.drain();
+        }
+        self.now = end;
+    }
+
+    fn datagram(&mut self, source: &str, data: &[u8]) {
+        self.plain
+            .handle_datagram(self.now, source.parse().unwrap(), data);
+        self.drain();
+    }
+
+    fn packet(&mut self, source: &str, payload_type: u8, ssrc: u32, sequence: u16) {
+        let header = RtpPacket {
+            payload_type,
+            sequence,
+            timestamp: u32::from(sequence) * 160,
+            ssrc,
+            marker: false,
+            payload: &[],
+        };
+        let mut bytes = header.header().to_vec();
+        bytes.extend_from_slice(&[0xd5; 160]);
+        self.datagram(source, &bytes);
+    }
+
+    /// The peer talks, 20 ms a packet.
+    fn talk(&mut self, packets: u16) {
+        for _ in 0..packets {
+            self.packet(PEER, 8, 1, self.sequence);
+            self.sequence += 1;
+            self.advance(20 * MS);
+        }
+    }
+
+    fn send(&mut self, count: u32) {
+        for n in 0..count {
+            let payload = Bytes::from_static(&[0x55; 160]);
+            self.plain.send(
+                self.now,
+                &RtpOut {
+                    payload_type: 8,
+                    timestamp: n * 160,
+                    marker: n == 0,
+                    payload,
+                },
+            );
+            self.drain();
+            self.advance(20 * MS);
+        }
+    }
+}
+
+fn remote(announced: &str, signalling: &str) -> Remote {
+    let signalling: SocketAddr = signalling.parse().unwrap();
+    Remote {
+        rtp: announced.parse().unwrap(),
+        rtcp: None,
+        signalling: signalling.ip(),
+    }
+}
+
+#[test]
+fn packets_go_out_numbered_to_the_announced_address() {
+    let mut bench = Bench::new();
+    bench.send(3);
+    let packets: Vec<RtpPacket<'_>> = bench
+        .sent
+        .iter()
+        .map(|(_, bytes)| RtpPacket::parse(bytes).unwrap())
+        .collect();
+    assert!(
+        bench
+            .sent
+            .iter()
+            .all(|(target, _)| *target == PEER.parse().unwrap())
+    );
+    assert!(
+        packets
+            .windows(2)
+            .all(|two| two[1].sequence == two[0].sequence.wrapping_add(1))
+    );
+    assert!(
+        packets
+            .iter()
+            .all(|packet| packet.ssrc == packets[0].ssrc && packet.payload == [0x55; 160])
+    );
+    assert!(packets[0].marker && !packets[1].marker);
+}
+
+#[test]
+fn nothing_goes_out_before_the_peer_is_known_nor_to_forbidden_places() {
+    let mut bench = Bench::at("127.0.0.1:4000", "198.51.100.1:5060");
+    bench.send(2);
+    assert!(bench.sent.is_empty());
+    bench.plain = PlainRtp::new(bench.now, PlainConfig::default(), AUDIO, None, 1);
+    bench.send(2);
+    bench.packet(PEER, 8, 1, 1);
+    assert!(bench.sent.is_empty() && bench.heard.is_empty());
+}
+
+#[test]
+fn a_third_host_that_sprays_is_neither_heard_nor_answered() {
+    // SEC-M1: before, during and after the setup, with plausible packets.
+    let mut bench = Bench::new();
+    let attacker = "203.0.113.66:4000";
+    for sequence in 0..200 {
+        bench.packet(attacker, 8, 9, sequence);
+    }
+    for step in 0..50 {
+        bench.talk(1);
+        for n in 0..4 {
+            bench.packet(attacker, 8, 1, 100 + step * 4 + n);
+            bench.packet("198.51.100.1:6000", 8, 1, 100 + step * 4 + n);
+        }
+        bench.send(1);
+    }
+    assert_eq!(bench.heard.len(), 50);
+    assert!(
+        bench
+            .sent
+            .iter()
+            .all(|(target, _)| *target == PEER.parse().unwrap())
+    );
+    assert_eq!(bench.plain.stats().foreign, 200 + 400);
+    assert_eq!(bench.events, [TransportEvent::Connected]);
+}
+
+#[test]
+fn a_peer_behind_a_nat_is_answered_where_it_really_is() {
+    let mut bench = Bench::at("192.168.1.5:4000", "203.0.113.9:5060");
+    bench.send(1);
+    assert!(bench.sent.is_empty(), "nobody is at the private address");
+    for sequence in 0..10 {
+        bench.packet("203.0.113.9:31000", 8, 1, sequence);
+    }
+    bench.send(1);
+    assert_eq!(bench.heard.len(), 6);
+    assert_eq!(bench.sent[0].0, "203.0.113.9:31000".parse().unwrap());
+    bench.advance(Duration::from_secs(6));
+    assert_eq!(bench.reports[0].0, "203.0.113.9:31001".parse().unwrap());
+}
+
+#[test]
+fn a_new_answer_moves_the_media() {
+    let mut bench = Bench::new();
+    bench.talk(10);
+    bench
+        .plain
+        .set_remote(bench.now, remote("198.51.100.2:5000", PEER));
+    bench.talk(5);
+    assert_eq!(bench.heard.len(), 10, "the old place is a stranger now");
+    bench.packet("198.51.100.2:5000", 8, 7, 1);
+    bench.packet("198.51.100.2:5000", 8, 7, 2);
+    bench.send(1);
+    assert_eq!(
+        bench.heard.len(),
+        11,
+        "the second packet of a new stream confirms it"
+    );
+    assert_eq!(bench.heard[10].sequence, bench.heard[9].sequence + 1);
+    assert_eq!(bench.sent[0].0, "198.51.100.2:5000".parse().unwrap());
+}
+
+#[test]
+fn payload_types_nobody_agreed_to_are_dropped() {
+    let mut bench = Bench::new();
+    bench.packet(PEER, 0, 1, 1);
+    bench.packet(PEER, 101, 1, 2);
+    bench.datagram(PEER, b"\x00\x01\x00\x00\x21\x12\xa4\x42aaaaaaaaaaaa");
+    assert_eq!((bench.heard.len(), bench.plain.stats().malformed), (1, 2));
+}
+
+#[test]
+fn silence_is_told_once_after_ten_seconds_and_never_on_hold() {
+    let silent = TransportEvent::Silent {
+        for_: Duration::from_secs(10),
+    };
+    let mut bench = Bench::new();
+    bench.advance(Duration::from_secs(60));
+    assert!(bench.events.is_empty(), "not before the answer");
+    bench.plain.expect_media(bench.now, true);
+    bench.talk(100);
+    bench.advance(Duration::from_millis(9_979));
+    assert_eq!(bench.events, [TransportEvent::Connected]);
+    bench.advance(MS);
+    bench.advance(Duration::from_secs(60));
+    assert_eq!(bench.events.len(), 2);
+    assert_eq!(bench.events[1], silent);
+    bench.talk(1);
+    bench.plain.expect_media(bench.now, false);
+    bench.drain();
+    bench.advance(Duration::from_secs(3600));
+    assert_eq!(bench.events.len(), 2);
+    assert_eq!(bench.events[1], silent);
+    bench.plain.expect_media(bench.now, true);
+    bench.drain();
+    bench.advance(Duration::from_secs(10));
+    assert_eq!(bench.events[1..], [silent.clone(), silent]);
+}
+
+#[test]
+fn reports_tell_loss_and_round_trip() {
+    let (mut here, mut there) = (Bench::new(), Bench::new());
+    // They send to each other with 30 to 50 ms on the way; every tenth packet to `there` is lost.
+    for n in 0..600_u32 {
+        here.send(1);
+        there.send(1);
+        let (outgoing, incoming) = (
+            std::mem::take(&mut here.sent),
+            std::mem::take(&mut there.sent),
+        );
+        for (_, bytes) in outgoing.iter().filter(|_| n % 10 != 9) {
+            there.datagram(PEER, bytes);
+        }
+        for (_, bytes) in incoming {
+            here.datagram(PEER, &bytes);
+        }
+        let (outgoing, incoming) = (
+            std::mem::take(&mut here.reports),
+            std::mem::take(&mut there.reports),
+        );
+        for (_, bytes) in outgoing {
+            there
+                .plain
+                .handle_rtcp(there.now + 30 * MS, PEER.parse().unwrap(), &bytes);
+        }
+        for (_, bytes) in incoming {
+            here.plain
+                .handle_rtcp(here.now + 30 * MS, PEER.parse().unwrap(), &bytes);
+        }
+    }
+    let stats = here.plain.stats();
+    let lost = stats.remote_lost.unwrap();
+    assert!((24..=27).contains(&lost), "{lost}");
+    let trip = stats.round_trip.unwrap();
+    assert!((60..=100).contains(&trip.as_millis()), "{trip:?}");
+    assert_eq!(there.plain.stats().lost, 59);
+}
+
+#[test]
+fn rtcp_of_strangers_is_dropped_and_multiplexed_rtcp_is_understood() {
+    let mut bench = Bench::new();
+    bench.talk(5);
+    let mut report = Vec::new();
+    let info = SenderInfo {
+        ntp: 77 << 16,
+        timestamp: 0,
+        packets: 0,
+        octets: 0,
+    };
+    rtcp::write_report(&mut report, 1, Some(info), None, "peer");
+    bench.datagram("203.0.113.66:4001", &report);
+    assert!(bench.plain.last_report.is_none());
+    bench.datagram(PEER, &report);
+    assert_eq!(bench.plain.last_report.unwrap().0, 77);
+    assert_eq!(bench.plain.stats().malformed, 0);
+}
+
+#[test]
+fn good_bye_is_said_once_something_was_sent() {
+    let mut bench = Bench::new();
+    bench.plain.close(bench.now);
+    bench.drain();
+    assert!(bench.reports.is_empty());
+    bench.send(1);
+    bench.plain.close(bench.now);
+    bench.drain();
+    assert_eq!(bench.reports.len(), 1);
+    assert_eq!(bench.timeout, None);
+}
+
+#[test]
+fn a_hundred_thousand_random_datagrams_change_nothing() {
+    let mut bench = Bench::new();
+    bench.talk(10);
+    let mut random = StdRng::seed_from_u64(3);
+    let sources = [PEER, "198.51.100.1:6000", "203.0.113.66:4000"];
+    for _ in 0..100_000 {
+        let mut data = [0_u8; 64];
+        random.fill(&mut data[..]);
+        if random.random_bool(0.5) {
+            data[0] = data[0] & 0x3f | 0x80;
+        }
+        let length = random.random_range(0..data.len());
+        bench.datagram(sources[random.random_range(0..3)], &data[..length]);
+        bench.heard.clear();
+    }
+    bench.sequence = 1000;
+    bench.talk(10);
+    assert!(bench.heard.len() >= 8);
+}
