@@ -11,16 +11,20 @@ if [ "${STROWGER_NETNS:-}" != inside ]; then
         echo "tests/netns.sh: needs unshare (util-linux) and ip; type: apt-get install iproute2 util-linux" >&2
         exit 2
     }
-    user=""
-    [ "$(id -u)" -eq 0 ] || user="--user --map-root-user"
-    # shellcheck disable=SC2086 # two words or none
-    unshare $user --net true 2>/dev/null || {
+    # The processes get a namespace too where that is allowed: whatever a test leaves behind ends with it.
+    own="--net --mount"
+    [ "$(id -u)" -eq 0 ] || own="--user --map-root-user $own"
+    pids="--pid --fork --kill-child --mount-proc"
+    # shellcheck disable=SC2086 # lists of words
+    unshare $own $pids true 2>/dev/null || pids=""
+    # shellcheck disable=SC2086
+    unshare $own true 2>/dev/null || {
         echo "tests/netns.sh: this machine does not allow a network namespace (run as root, or set" >&2
         echo "kernel.unprivileged_userns_clone=1)" >&2
         exit 2
     }
     # shellcheck disable=SC2086
-    STROWGER_NETNS=inside exec unshare $user --net --mount "$0" "$@"
+    STROWGER_NETNS=inside exec unshare $own $pids "$0" "$@"
 fi
 PATH=$PATH:/usr/sbin:/sbin
 ip link set lo up
@@ -29,4 +33,10 @@ ip addr add 10.77.0.1/24 dev tg0
 ip addr add 10.77.0.2/24 dev tg1
 ip link set tg0 up
 ip link set tg1 up
-exec "$@"
+# The tests hand out ports from 10000 to 49999 themselves; the kernel's own choices stay above.
+echo "50000 65535" >/proc/sys/net/ipv4/ip_local_port_range 2>/dev/null || true
+# No exec: this shell is process 1 of the namespace and collects what the launchers leave to it.
+unset STROWGER_NETNS
+status=0
+"$@" || status=$?
+exit $status

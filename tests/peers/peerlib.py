@@ -41,17 +41,18 @@ def spawn(name, cmd, d, **kw):
     return p
 
 def stop(name, d, grace=5.0):
+    """Ask the peer to end, and kill it after `grace` seconds; at once, without asking, when that is 0."""
     path = os.path.join(d, name + ".pid")
     try:
         pid = int(open(path).read())
     except (OSError, ValueError):
         return
-    for sig in (signal.SIGTERM, signal.SIGKILL):
+    for sig in (signal.SIGTERM, signal.SIGKILL) if grace else (signal.SIGKILL,):
         try:
             os.killpg(pid, sig)
         except ProcessLookupError:
             break
-        end = time.time() + grace
+        end = time.time() + (grace or 5.0)
         while time.time() < end:
             try:
                 os.waitpid(pid, os.WNOHANG)

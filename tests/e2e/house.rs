@@ -1,0 +1,422 @@
+//! The switch itself: the real binary, with Telegram's servers beside it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::deadline::{s, until};
+use crate::http::Http;
+use crate::metrics::Metrics;
+use crate::pbx::{Baresip, Phone, Sipp};
+use crate::ports;
+use crate::process::{Process, said};
+use crate::telegram::{Behaviour, Server, Talker, Voice};
+
+/// The program under test.
+const STROWGER: &str = env!("CARGO_BIN_EXE_strowger");
+
+/// The address that ntgcalls takes for a candidate (tests/netns.sh).
+pub(crate) const MEDIA_ADDRESS: &str = "10.77.0.1";
+
+/// The Telegram account that is logged in here: session, username and phone number.
+pub(crate) const SESSION: &str = "gateway";
+pub(crate) const SESSION_PHONE: &str = "15550001";
+
+/// The trunk of most tests, and what its PBX registers with.
+pub(crate) const TRUNK: &str = "office";
+pub(crate) const LOGIN: &str = "office7k2m9";
+pub(crate) const PASSWORD: &str = "correct-horse-9";
+
+/// The tone each side speaks with.
+pub(crate) const PBX_TONE: u32 = 440;
+pub(crate) const TELEGRAM_TONE: u32 = 660;
+
+/// Seconds of a tone that have to be heard. Asked of the first listener is a little more, so that the second, who began to
+/// listen a moment later, has heard enough when the first is content.
+pub(crate) const HEARD: f64 = 1.5;
+const FIRST_HEARD: f64 = 2.2;
+
+/// What a house is built from.
+#[derive(Debug)]
+pub(crate) struct HouseBuilder {
+    records: String,
+    settings: Vec<(String, String)>,
+    logged_in: bool,
+    peer_port: Option<u16>,
+}
+
+/// A running switch; ends when dropped.
+#[derive(Debug)]
+pub(crate) struct House {
+    dir: PathBuf,
+    sip: SocketAddr,
+    admin: Http,
+    /// Telegram's servers.
+    pub(crate) telegram: Server,
+    process: Option<Process>,
+    peer_port: Option<u16>,
+    runs: u32,
+}
+
+impl HouseBuilder {
+    /// A PBX that registers here, with `LOGIN` and `PASSWORD`.
+    pub(crate) fn registering_trunk(self, codecs: &[&str]) -> Self {
+        let kind =
+            format!("kind = \"inbound_register\"\nlogin = \"{LOGIN}\"\npassword = \"{PASSWORD}\"");
+        self.trunk(&kind, codecs)
+    }
+
+    /// A PBX known by its address, without registration; its port is `House::peer_port`.
+    pub(crate) fn peer_trunk(mut self, codecs: &[&str]) -> Self {
+        let port = ports::one();
+        self.peer_port = Some(port);
+        self.trunk(
+            &format!("kind = \"peer\"\naddress = \"127.0.0.1:{port}\""),
+            codecs,
+        )
+    }
+
+    fn trunk(mut self, kind: &str, codecs: &[&str]) -> Self {
+        write!(
+            self.records,
+            "[[trunk]]\nname = \"{TRUNK}\"\n{kind}\ncodecs = {codecs:?}\nnumber = \"600\"\nring_seconds = 20\n\n\
+             [[session]]\nname = \"{SESSION}\"\nphone = \"+{SESSION_PHONE}\"\n\n\
+             [[route]]\ntrunk = \"{TRUNK}\"\nsession = \"{SESSION}\"\n"
+        )
+        .unwrap();
+        self
+    }
+
+    /// A setting of `strowger.toml`, e.g. `("sip.rtp_timeout", "3")`.
+    pub(crate) fn setting(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Leaves the session without a login.
+    pub(crate) fn not_logged_in(mut self) -> Self {
+        self.logged_in = false;
+        self
+    }
+
+    /// Builds everything and leaves the switch stopped.
+    pub(crate) fn build(self) -> House {
+        assert!(
+            std::net::UdpSocket::bind((MEDIA_ADDRESS, 0)).is_ok(),
+            "no address {MEDIA_ADDRESS}: start the end-to-end tests by `make e2e`"
+        );
+        let dir = folder();
+        let telegram = Server::start(&dir);
+        telegram
+            .account(json!({"username": SESSION, "first_name": "Gate", "phone": SESSION_PHONE}));
+        let (sip, admin, rtp) = (ports::one(), ports::one(), ports::block(60));
+        let mut settings = vec![
+            ("data_dir".to_owned(), format!("{:?}", dir.join("data"))),
+            ("sip.udp".to_owned(), format!("\"127.0.0.1:{sip}\"")),
+            ("rtp.address".to_owned(), "\"127.0.0.1\"".to_owned()),
+            ("rtp.range".to_owned(), format!("\"{rtp}-{}\"", rtp + 59)),
+            ("telegram.api_id".to_owned(), "1".to_owned()),
+            (
+                "telegram.api_hash".to_owned(),
+                "\"0123456789abcdef0123456789abcdef\"".to_owned(),
+            ),
+            (
+                "telegram.media_address".to_owned(),
+                format!("\"{MEDIA_ADDRESS}\""),
+            ),
+            (
+                "telegram.test_dc".to_owned(),
+                format!(
+                    "{{ id = {}, address = \"{}\" }}",
+                    telegram.dc(),
+                    telegram.address()
+                ),
+            ),
+            ("admin.listen".to_owned(), format!("\"127.0.0.1:{admin}\"")),
+        ];
+        settings.extend(self.settings);
+        // Dotted keys need no tables, so a test may set any key.
+        let text: String = settings
+            .iter()
+            .map(|(key, value)| format!("{key} = {value}\n"))
+            .collect();
+        fs::write(dir.join("strowger.toml"), text).unwrap();
+        fs::write(dir.join("records.toml"), &self.records).unwrap();
+        let house = House {
+            sip: SocketAddr::from(([127, 0, 0, 1], sip)),
+            admin: Http::new(format!("http://127.0.0.1:{admin}")),
+            telegram,
+            process: None,
+            peer_port: self.peer_port,
+            runs: 0,
+            dir,
+        };
+        if !self.records.is_empty() {
+            house.expect_command(&["apply", "records.toml"], "");
+        }
+        if self.logged_in {
+            house.log_in();
+        }
+        house
+    }
+
+    /// Builds everything and starts the switch; it is ready when this returns.
+    pub(crate) fn start(self) -> House {
+        let mut house = self.build();
+        house.start();
+        house
+    }
+}
+
+impl House {
+    /// A house with one session that is logged in, and no trunk yet.
+    #[allow(clippy::new_ret_no_self, reason = "a house is built before it stands")]
+    pub(crate) fn new() -> HouseBuilder {
+        HouseBuilder {
+            records: String::new(),
+            settings: Vec::new(),
+            logged_in: true,
+            peer_port: None,
+        }
+    }
+
+    /// Starts the switch and waits until it is ready and its session is up.
+    pub(crate) fn start(&mut self) {
+        self.runs += 1;
+        let mut command = Command::new(STROWGER);
+        command
+            .current_dir(&self.dir)
+            .args(["--config", "strowger.toml", "run"]);
+        command.env("RUST_BACKTRACE", "1");
+        self.process = Some(Process::start(
+            &format!("strowger-{}", self.runs),
+            &self.dir,
+            &mut command,
+            false,
+        ));
+        until("the switch to be ready", s(20), || {
+            self.assert_running();
+            (self.admin.text("/readyz")?.0 == 200).then_some(())
+        });
+    }
+
+    /// Waits until calls can go over the session.
+    pub(crate) fn wait_session_up(&self) {
+        self.wait_metric("strowger_telegram_session_up", &[("session", SESSION)], 1.0);
+    }
+
+    /// Waits for a value of a metric.
+    pub(crate) fn wait_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        until(format_args!("{name}{labels:?} = {value}"), s(15), || {
+            let found = self.metrics().value(name, labels)?;
+            ((found - value).abs() < 1e-9).then_some(())
+        });
+    }
+
+    /// What `/metrics` says now.
+    pub(crate) fn metrics(&self) -> Metrics {
+        let (status, text) = self.admin.text("/metrics").expect("/metrics answers");
+        assert_eq!(status, 200);
+        Metrics::parse(&text)
+    }
+
+    /// The admin listener.
+    pub(crate) fn admin(&self) -> &Http {
+        &self.admin
+    }
+
+    /// Its SIP address.
+    pub(crate) fn sip(&self) -> SocketAddr {
+        self.sip
+    }
+
+    /// The port of the PBX of a peer trunk.
+    pub(crate) fn peer_port(&self) -> u16 {
+        self.peer_port.expect("a peer trunk")
+    }
+
+    /// The folder of this house, for its peers.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Runs a command of the program beside the switch; exit code and everything it said.
+    pub(crate) fn command(&self, args: &[&str], input: &str) -> (i32, String) {
+        let mut child = Command::new(STROWGER)
+            .current_dir(&self.dir)
+            .args(["--config", "strowger.toml"])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A program that needs no input may be gone already.
+        child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code().unwrap_or(-1), said(&output))
+    }
+
+    /// The same, failing the test unless it exits with 0.
+    pub(crate) fn expect_command(&self, args: &[&str], input: &str) -> String {
+        let (code, said) = self.command(args, input);
+        assert_eq!(code, 0, "strowger {}: {said}", args.join(" "));
+        said
+    }
+
+    /// Logs the session in by code, with a key the server made.
+    pub(crate) fn log_in(&self) {
+        self.expect_command(
+            &self
+                .login_line(&self.telegram.new_key())
+                .each_ref()
+                .map(String::as_str),
+            "12345\n",
+        );
+    }
+
+    /// The command that logs the session in.
+    pub(crate) fn login_line(&self, key: &str) -> [String; 7] {
+        [
+            "session",
+            "login",
+            SESSION,
+            "--phone",
+            &format!("+{SESSION_PHONE}"),
+            "--test-key",
+            key,
+        ]
+        .map(str::to_owned)
+    }
+
+    /// The call records as the program prints them.
+    pub(crate) fn records(&self) -> Vec<Value> {
+        let said = self.expect_command(&["cdr", "export", "--format", "json"], "");
+        said.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    /// Ends the switch as systemd would; it must exit with 0.
+    pub(crate) fn stop(&mut self) {
+        let status = self
+            .process
+            .take()
+            .expect("the switch runs")
+            .terminate(s(15));
+        assert_eq!(
+            status.and_then(|status| status.code()),
+            Some(0),
+            "the switch did not end well"
+        );
+    }
+
+    /// Ends the switch as a power failure would.
+    pub(crate) fn kill(&mut self) {
+        self.process.take().expect("the switch runs").kill();
+    }
+
+    /// Fails the test when the switch has ended, or says in its log that it panicked.
+    pub(crate) fn assert_running(&mut self) {
+        let process = self.process.as_mut().expect("the switch was started");
+        assert!(process.is_running(), "the switch has ended");
+        let log = process.log();
+        assert!(!log.contains("panicked at"), "the switch panicked");
+    }
+
+    /// A phone on the trunk that registers; it has registered when this returns.
+    pub(crate) fn phone(&self, codecs: &str) -> Baresip {
+        Baresip::start(&self.dir, "phone", &self.phone_settings(codecs))
+    }
+
+    /// The settings of such a phone.
+    pub(crate) fn phone_settings(&self, codecs: &str) -> Phone {
+        Phone {
+            server: self.sip,
+            login: LOGIN.into(),
+            password: PASSWORD.into(),
+            registers: self.peer_port.is_none(),
+            codecs: codecs.into(),
+            answers: true,
+            says: PBX_TONE,
+            port: self.peer_port.unwrap_or(0),
+        }
+    }
+
+    /// A scripted PBX that talks to this house with the right login.
+    pub(crate) fn sipp(&self, name: &str) -> Sipp {
+        Sipp::new(&self.dir, name)
+            .to(self.sip)
+            .login(LOGIN, PASSWORD)
+    }
+
+    /// A Telegram user with a voice, who takes calls.
+    pub(crate) fn talker(&self, user: &str) -> Talker {
+        let voice = Voice {
+            says: TELEGRAM_TONE,
+            hears: PBX_TONE,
+            seconds: FIRST_HEARD,
+        };
+        Talker::start(&self.dir, &self.telegram, user, voice)
+    }
+
+    /// A Telegram user who answers, speaking this version of the call library, and his voice.
+    pub(crate) fn bobby(&self, version: &str) -> Talker {
+        self.telegram
+            .user("bobby", "15550002", &Behaviour::accepts().speaking(version));
+        self.talker("bobby")
+    }
+
+    /// Waits until the record of the last call is closed.
+    pub(crate) fn wait_no_calls(&self) {
+        until("all calls to end", s(15), || {
+            let metrics = self.metrics();
+            (metrics.sum("strowger_calls_active") < 0.5).then_some(())
+        });
+    }
+
+    /// What must be true at the end of every test: still running, no panic, and Telegram has nothing to complain about.
+    pub(crate) fn assert_clean(&mut self, understood: &[&str]) {
+        self.assert_running();
+        self.telegram.assert_clean(understood);
+        self.wait_no_calls();
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.terminate(Duration::from_secs(5));
+        }
+        if std::thread::panicking() {
+            eprintln!("--- everything of this test is in {}", self.dir.display());
+        } else {
+            fs::remove_dir_all(&self.dir).ok();
+        }
+    }
+}
+
+/// A folder for one test, under `target/e2e`, kept when the test fails.
+pub(crate) fn folder() -> PathBuf {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/e2e");
+    fs::create_dir_all(&base).unwrap();
+    let thread = std::thread::current();
+    let name: String = thread
+        .name()
+        .unwrap_or("test")
+        .replace("::", "-")
+        .chars()
+        .take(60)
+        .collect();
+    tempfile::Builder::new()
+        .prefix(&format!("{name}-"))
+        .tempdir_in(base)
+        .unwrap()
+        .keep()
+}

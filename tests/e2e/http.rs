@@ -1,0 +1,65 @@
+//! Plain HTTP on loopback: the simulator's control API and our own admin listener.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::Agent;
+
+/// One server, by its base address.
+#[derive(Debug)]
+pub(crate) struct Http {
+    base: String,
+    agent: Agent,
+}
+
+impl Http {
+    pub(crate) fn new(base: impl Into<String>) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build();
+        Self {
+            base: base.into(),
+            agent: config.into(),
+        }
+    }
+
+    /// Status and body; `None` when nobody answers.
+    pub(crate) fn text(&self, path: &str) -> Option<(u16, String)> {
+        let mut response = self.agent.get(self.url(path)).call().ok()?;
+        Some((
+            response.status().as_u16(),
+            response.body_mut().read_to_string().ok()?,
+        ))
+    }
+
+    /// The JSON of a GET that must succeed.
+    pub(crate) fn get(&self, path: &str) -> Value {
+        checked(path, self.agent.get(self.url(path)).call())
+    }
+
+    /// The JSON of a POST that must succeed.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
+        checked(path, self.agent.post(self.url(path)).send_json(body))
+    }
+
+    /// The JSON of a PATCH that must succeed.
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Value {
+        checked(path, self.agent.patch(self.url(path)).send_json(body))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+}
+
+fn checked(path: &str, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Value {
+    let mut response = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
+    let body = response.body_mut().read_to_string().unwrap();
+    assert!(
+        response.status().is_success(),
+        "{path}: {} {body}",
+        response.status()
+    );
+    serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+}

@@ -1,0 +1,23 @@
+//! The real binary against real peers: `make e2e`, `make interop`.
+//!
+//! `house` starts the switch, `telegram` and `pbx` start the two worlds it stands between, and each of the other modules
+//! is a subject. Tests run side by side: every one has its own ports, its own folder in `target/e2e` and its own Telegram.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test panics, so that the line is seen"
+)]
+
+mod deadline;
+mod house;
+mod http;
+mod metrics;
+mod pbx;
+mod peers;
+mod ports;
+mod process;
+mod telegram;
+mod tone;

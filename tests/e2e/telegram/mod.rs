@@ -1,0 +1,7 @@
+//! Telegram's side: its servers, and people with a voice.
+
+mod server;
+mod talker;
+
+pub(crate) use server::{Behaviour, Server};
+pub(crate) use talker::{Talker, Voice};

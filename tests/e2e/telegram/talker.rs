@@ -1,0 +1,153 @@
+//! A Telegram user's voice: ntgcalls, the library of the official clients, on a scripted user's call.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::deadline::s;
+use crate::process::{PEERS, PYTHON, Process, tail};
+use crate::telegram::Server;
+
+/// What a talker says and wants to hear.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Voice {
+    /// Hertz sent.
+    pub(crate) says: u32,
+    /// Hertz looked for.
+    pub(crate) hears: u32,
+    /// Seconds after which the user has heard enough; the call goes on.
+    pub(crate) seconds: f64,
+}
+
+/// The media of one scripted user's next call.
+#[derive(Debug)]
+pub(crate) struct Talker {
+    process: Process,
+    events: Receiver<Value>,
+    seen: Vec<Value>,
+}
+
+impl Talker {
+    /// Starts it; it takes the user's next call, or the one that is there.
+    pub(crate) fn start(dir: &Path, server: &Server, user: &str, voice: Voice) -> Self {
+        Self::start_with(dir, server, user, voice, &[])
+    }
+
+    /// The same, with more options for `ntgcalls_peer.py run`.
+    pub(crate) fn start_with(
+        dir: &Path,
+        server: &Server,
+        user: &str,
+        voice: Voice,
+        more: &[&str],
+    ) -> Self {
+        let mut command = Command::new(PYTHON);
+        command
+            .current_dir(PEERS)
+            .args([
+                "-m",
+                "telegram_sim.attach",
+                "--control",
+                server.control(),
+                "--account",
+                user,
+                "--",
+                PYTHON,
+            ])
+            .args(["ntgcalls_peer.py", "run", "--tone", &voice.says.to_string()])
+            .args([
+                "--detect-tone",
+                &voice.hears.to_string(),
+                "--expect-tone-seconds",
+                &voice.seconds.to_string(),
+            ])
+            .args(more);
+        let mut process = Process::start(&format!("talker-{user}"), dir, &mut command, true);
+        let lines = BufReader::new(process.stdout());
+        let (sender, events) = channel();
+        thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                let Ok(event) = serde_json::from_str::<Value>(&line) else {
+                    continue;
+                };
+                if event["event"] != "signaling" && sender.send(event).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            process,
+            events,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Waits for an event of this name.
+    pub(crate) fn wait(&mut self, name: &str, limit: Duration) -> Value {
+        let end = Instant::now() + limit;
+        if let Some(event) = self.seen.iter().find(|event| event["event"] == name) {
+            return event.clone();
+        }
+        loop {
+            match self
+                .events
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                Ok(event) => {
+                    self.seen.push(event.clone());
+                    if event["event"] == name {
+                        return event;
+                    }
+                }
+                Err(why) => panic!(
+                    "the talker has no `{name}` ({why}); it said {:#?}\n{}",
+                    self.seen,
+                    tail(&self.process.log(), 20)
+                ),
+            }
+        }
+    }
+
+    /// Waits until the wanted tone was heard for as long as wanted.
+    pub(crate) fn wait_heard(&mut self, limit: Duration) {
+        self.wait("tone_heard", limit);
+    }
+
+    /// Waits for the end of the call, which the other side brings about; the verdict must be good.
+    pub(crate) fn finish(mut self) -> Value {
+        let result = self.wait("result", s(20));
+        assert_eq!(
+            result["exit"], 0,
+            "the Telegram user did not hear what was said: {result}"
+        );
+        result
+    }
+
+    /// Hangs up, and checks the verdict.
+    pub(crate) fn hang_up(self, server: &Server, user: &str, call: &str) -> Value {
+        server.discard(user, call, "hangup");
+        self.finish()
+    }
+
+    /// Goes off the air without a word, as a phone in a tunnel.
+    pub(crate) fn vanish(mut self) {
+        self.process.kill();
+    }
+
+    /// Events that are there already, without waiting.
+    pub(crate) fn seen(&mut self) -> &[Value] {
+        loop {
+            match self.events.recv_timeout(Duration::ZERO) {
+                Ok(event) => self.seen.push(event),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    return &self.seen;
+                }
+            }
+        }
+    }
+}
