@@ -1,10 +1,12 @@
 //! Turns datagrams into requests, responses, dialogs, registrations and offers, and back.
 //!
 //! * [`message`] - requests, responses, URIs, addresses, headers (RFC 3261 7, 19, 20).
+//! * [`parse()`] - one datagram to one message, with limits and refusals (RFC 3261 7, 8.2, 18.3).
 //! * [`sdp`] - session descriptions, offer and answer (RFC 8866, RFC 3264).
 
 pub mod error;
 pub mod message;
+mod parse;
 pub mod sdp;
 
 pub use error::ParseError;
@@ -12,3 +14,4 @@ pub use message::{
     CSeq, HeaderName, Headers, Host, MAGIC_COOKIE, Message, Method, NameAddr, Params, Request,
     Response, SipUri, Uri, Via, reason_phrase, respond,
 };
+pub use parse::{ALLOW, Limits, Parsed, parse, parse_with};

@@ -19,6 +19,7 @@ use std::fmt;
 use bytes::Bytes;
 
 pub use header_name::HeaderName;
+pub(crate) use headers::decimal;
 pub use headers::{CSeq, Headers, delta_seconds};
 pub use method::Method;
 pub use name_addr::NameAddr;

@@ -1,0 +1,285 @@
+use super::*;
+use crate::message::{HeaderName, Method, Request};
+
+const HEAD: &str = "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: <sip:a@x>;tag=1\r\nTo: <sip:b@x>\r\n\
+                    Call-ID: c\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\n";
+
+fn options(more: &str) -> String {
+    format!("OPTIONS sip:b@192.0.2.2 SIP/2.0\r\n{HEAD}{more}\r\n")
+}
+
+fn request(text: &str) -> Request {
+    match parse(text.as_bytes()) {
+        Parsed::Message(Message::Request(request)) => request,
+        other => panic!("{other:?}\n{text}"),
+    }
+}
+
+fn status(text: &str) -> u16 {
+    match parse(text.as_bytes()) {
+        Parsed::Message(_) => 0,
+        Parsed::Reject { response, .. } => response.status,
+        Parsed::Drop(_) | Parsed::KeepAlive => 1,
+    }
+}
+
+#[test]
+fn folded_lines_short_names_and_lists_become_plain_fields() {
+    let text = "OPTIONS sip:b@192.0.2.2 SIP/2.0\r\nv: SIP / 2.0 / UDP 192.0.2.1 ; branch = z9hG4bKx,\r\n\tSIP/2.0/TCP b;branch=z9hG4bKy\r\n\
+                f: <sip:b@x.example>\r\n ;tag=1\r\nt  :\r\n sip:a@192.0.2.9\r\ni: 77@x\r\nCSEQ: 1\r\n OPTIONS\r\n\
+                m: \"a,b\" <sip:c,d@e>;q=1, <sip:f@g>\r\n\r\nhello";
+    let request = request(text);
+    assert_eq!(request.headers.vias().len(), 2);
+    assert_eq!(request.headers.contacts().len(), 2);
+    assert_eq!(request.headers.from().unwrap().tag(), Some("1"));
+    assert_eq!(&request.body[..], b"hello");
+}
+
+#[test]
+fn lone_line_feeds_end_lines_and_lone_carriage_returns_do_not() {
+    request(&options("").replace("\r\n", "\n"));
+    assert_eq!(status(&options("Subject: a\rb\r\n")), 400);
+    request(&format!("\r\n\r\n{}", options("")));
+}
+
+#[test]
+fn the_body_is_cut_by_content_length() {
+    assert_eq!(
+        &request(&(options("Content-Length: 2\r\n") + "abcd")).body[..],
+        b"ab"
+    );
+    assert_eq!(
+        &request(&(options("l: 2\r\nContent-Length : 002\r\n") + "abcd")).body[..],
+        b"ab"
+    );
+    assert_eq!(&request(&(options("") + "abcd")).body[..], b"abcd");
+    for bad in [
+        "5",
+        "-1",
+        "+2",
+        "2,2",
+        "2 2",
+        "x",
+        "",
+        "18446744073709551616",
+        "4294967298",
+        "0x2",
+        "2.0",
+    ] {
+        assert_eq!(
+            status(&(options(&format!("Content-Length: {bad}\r\n")) + "abcd")),
+            400,
+            "{bad}"
+        );
+    }
+    assert_eq!(
+        status(&(options("Content-Length: 2\r\nl: 3\r\n") + "abcd")),
+        400
+    );
+}
+
+#[test]
+fn header_names_are_tokens_with_blanks_behind_them_at_most() {
+    let bypass = request(&options("X-Bypass \t: yes\r\n"));
+    assert_eq!(
+        bypass.headers.get(&HeaderName::from("x-bypass")),
+        Some("yes")
+    );
+    for bad in [
+        "X Bypass: 1\r\n",
+        "X\u{b}: 1\r\n",
+        ": 1\r\n",
+        "no colon\r\n",
+        "X\0: 1\r\n",
+        "X-é: 1\r\n",
+    ] {
+        assert_eq!(status(&options(bad)), 400, "{bad}");
+    }
+}
+
+#[test]
+fn start_lines_are_strict() {
+    for (start, code) in [
+        ("OPTIONS sip:b@192.0.2.2 SIP/2.0", 0),
+        ("OPTIONS sip:b@192.0.2.2 sip/2.0", 0),
+        ("OPTIONS tel:+123 SIP/2.0", 0),
+        ("OPTIONS  sip:b@192.0.2.2 SIP/2.0", 400),
+        ("OPTIONS sip:b@192.0.2.2 SIP/2.0 ", 400),
+        ("OPTIONS sip:b@192.0.2.2; lr SIP/2.0", 400),
+        ("OPTIONS <sip:b@192.0.2.2> SIP/2.0", 400),
+        ("OPTIONS sip:2001:db8::10 SIP/2.0", 400),
+        ("OPTIONS sip:b@x?Route=%3Csip:example.com%3E SIP/2.0", 400),
+        (
+            "OPTIONS nobodyKnowsThisScheme:totallyopaquecontent SIP/2.0",
+            416,
+        ),
+        ("OPTIONS soap.beep://192.0.2.103:3002 SIP/2.0", 416),
+        ("OPTIONS sip:b@192.0.2.2 SIP/7.0", 505),
+        ("options sip:b@192.0.2.2 SIP/2.0", 501),
+        ("NEWMETHOD sip:b@192.0.2.2 SIP/2.0", 501),
+        ("OPT(ONS sip:b@192.0.2.2 SIP/2.0", 400),
+        ("GET / HTTP/1.1", 1),
+        ("SIP/2.0 200 OK", 0),
+        ("SIP/2.0 200 ", 0),
+        ("SIP/2.0 4294967301 better not break the receiver", 1),
+        ("SIP/2.0 +20 OK", 1),
+        ("SIP/2.0 700 OK", 1),
+        ("SIP/3.0 200 OK", 1),
+    ] {
+        assert_eq!(status(&format!("{start}\r\n{HEAD}\r\n")), code, "{start}");
+    }
+}
+
+#[test]
+fn mandatory_headers_must_be_there_once_and_in_order() {
+    for line in HEAD.split_inclusive("\r\n") {
+        let optional = line.starts_with("Max-Forwards");
+        let via = line.starts_with("Via");
+        let without = status(&options("").replace(line, ""));
+        // Without a Via nobody knows which request the answer is for.
+        assert_eq!(
+            without,
+            if optional {
+                0
+            } else if via {
+                1
+            } else {
+                400
+            },
+            "{line}"
+        );
+        assert_eq!(status(&options(line)), if via { 0 } else { 400 }, "{line}");
+    }
+    for (from, to, code) in [
+        ("1 OPTIONS", "1 INVITE", 400),
+        ("1 OPTIONS", "4294967296 OPTIONS", 400),
+        ("1 OPTIONS", "4294967295 OPTIONS", 0),
+        ("1 OPTIONS", "-1 OPTIONS", 400),
+        ("Max-Forwards: 70", "Max-Forwards: 256", 400),
+        ("Max-Forwards: 70", "Max-Forwards: 0", 0),
+        ("<sip:b@x>", "\"Mr. J. User <sip:b@x>", 400),
+        ("<sip:b@x>", "isbn:2983792873", 0),
+        (";tag=1", "", 0),
+        ("192.0.2.1;branch", "192.0.2.1;;,;,,branch", 400),
+        ("Call-ID: c", "Call-ID: c d", 400),
+    ] {
+        assert_eq!(
+            status(&options("").replace(from, to)),
+            code,
+            "{from} -> {to}"
+        );
+    }
+}
+
+#[test]
+fn limits_hold_to_the_last_octet() {
+    let limits = Limits::default();
+    let name = "X-Long: ";
+    let line = |size: usize| format!("{name}{}\r\n", "x".repeat(size - name.len()));
+    assert_eq!(status(&options(&line(limits.line))), 0);
+    assert_eq!(status(&options(&line(limits.line + 1))), 513);
+
+    let used = HEAD.lines().count();
+    assert_eq!(
+        status(&options(&"X: 1\r\n".repeat(limits.headers - used))),
+        0
+    );
+    assert_eq!(
+        status(&options(&"X: 1\r\n".repeat(limits.headers - used + 1))),
+        513
+    );
+
+    let rest = limits.head - options("").len();
+    let head = |size: usize| line(8000).repeat(size / 8002) + &line(size % 8002 - 2);
+    assert_eq!(options(&head(rest)).len(), limits.head);
+    assert_eq!(status(&options(&head(rest))), 0);
+    assert_eq!(status(&options(&head(rest + 1))), 513);
+
+    let via = "Via: SIP/2.0/UDP h\r\n";
+    assert_eq!(status(&options(&via.repeat(limits.vias - 1))), 0);
+    assert_eq!(status(&options(&via.repeat(limits.vias))), 483);
+    let route = "Route: <sip:r;lr>\r\n";
+    assert_eq!(status(&options(&route.repeat(limits.routes))), 0);
+    assert_eq!(status(&options(&route.repeat(limits.routes + 1))), 513);
+    let contacts = |n: usize| {
+        let list = vec!["<sip:c@d>"; n].join(",");
+        options(&format!("Contact: {list}\r\n")).replace("OPTIONS", "REGISTER")
+    };
+    assert_eq!(status(&contacts(limits.contacts)), 0);
+    assert_eq!(status(&contacts(limits.contacts + 1)), 513);
+    let small = Limits { body: 4, ..limits };
+    assert!(matches!(
+        parse_with((options("") + "abcd").as_bytes(), &small),
+        Parsed::Message(_)
+    ));
+    let Parsed::Reject { response, .. } = parse_with((options("") + "abcde").as_bytes(), &small)
+    else {
+        panic!()
+    };
+    assert_eq!(response.status, 413);
+}
+
+#[test]
+fn a_rejection_can_be_matched_by_its_sender() {
+    let broken = options("").replace(";branch=z9hG4bK1", ";;branch=z9hG4bK1;rport");
+    let Parsed::Reject { response, why } = parse(broken.as_bytes()) else {
+        panic!()
+    };
+    assert_eq!((response.status, why), (400, "Via"));
+    let via = response.headers.via().unwrap();
+    assert_eq!(
+        (via.branch(), via.params.has("rport")),
+        (Some("z9hG4bK1"), true)
+    );
+    assert!(response.headers.to().unwrap().tag().is_some());
+    assert!(
+        matches!(parse(&response.encode()), Parsed::Message(Message::Response(again)) if again.status == 400)
+    );
+    let Parsed::Reject {
+        response: again, ..
+    } = parse(broken.as_bytes())
+    else {
+        panic!()
+    };
+    assert_eq!(again, response);
+}
+
+#[test]
+fn broken_acks_and_responses_are_never_answered() {
+    let ack = options("Content-Length: -1\r\n").replace("OPTIONS", "ACK");
+    assert_eq!(parse(ack.as_bytes()), Parsed::Drop("Content-Length"));
+    let response = format!("SIP/2.0 200 OK\r\n{HEAD}l: 5\r\n\r\n");
+    assert!(matches!(parse(response.as_bytes()), Parsed::Drop(_)));
+}
+
+#[test]
+fn signs_of_life_and_noise_are_told_apart() {
+    for life in [&b""[..], b"\r\n\r\n", b"\0\0\0\0", b"jaK"] {
+        assert_eq!(parse(life), Parsed::KeepAlive);
+    }
+    for noise in [
+        &b"x"[..],
+        b"\x16\x03\x01\x02\x00\x01",
+        b"\x80\x00\x12\x34",
+        b"\x00\x01\x00\x00\x21\x12\xa4\x42",
+    ] {
+        assert_eq!(parse(noise), Parsed::Drop("not SIP"));
+    }
+}
+
+#[test]
+fn odd_but_legal_methods_and_users_are_read() {
+    let user = "sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com";
+    let text = options("extensionHeader-!.%*+_`'~:\u{fdd0}大停電\r\n")
+        .replace("sip:b@192.0.2.2", user)
+        .replace("To: <sip:b@x>", "To: \"BEL:\\\u{7} NUL:\\\0 DEL:\\\u{7f}\" <sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*@example.com>")
+        .replace("From: <sip:a@x>;tag=1", "From: token1~` token2'+_ token3*%!.- <sip:mundane@example.com>;fromParam''~+*_!.-%=\"работающий\";tag=_token~1'+`*%!-.")
+        .replace("192.0.2.1;branch=z9hG4bK1", "host1.example.com;branch=z9hG4bK-.!%66*_+`'~");
+    let read = request(&text);
+    assert_eq!(read.method, Method::Options);
+    assert_eq!(read.headers.from().unwrap().tag(), Some("_token~1'+`*%!-."));
+    assert_eq!(
+        status(&text.replace("OPTIONS", "!interesting-Method0123456789_*+`.%indeed'~")),
+        501
+    );
+}
