@@ -1,1 +1,13 @@
 //! Speaks a Telegram call from request to discard.
+//!
+//! [`rpc`] names what is asked of Telegram; [`call`] decides when (control plane); [`crypt`] and [`dh`] hold the key
+//! both ends agree on. Everything here is sans-IO: inputs and the time go in, outputs are polled out.
+
+pub mod call;
+pub mod crypt;
+pub mod dh;
+pub mod rpc;
+
+pub use call::{CallSettings, Event, Input, MediaStart, Output, Refusal, RequestKey, Timers};
+pub use crypt::{CallKey, Role};
+pub use rpc::{Reply, Rpc, RpcError, User};
