@@ -42,13 +42,16 @@ pub(crate) const TELEGRAM_TONE: u32 = 660;
 pub(crate) const HEARD: f64 = 1.5;
 const FIRST_HEARD: f64 = 2.2;
 
+/// How many ports the RTP range of a house has.
+const RTP_PORTS: u16 = 60;
+
 /// What a house is built from.
 #[derive(Debug)]
 pub(crate) struct HouseBuilder {
     records: String,
-    settings: Vec<(String, String)>,
     logged_in: bool,
     peer_port: Option<u16>,
+    number: String,
 }
 
 /// A running switch; ends when dropped.
@@ -85,17 +88,18 @@ impl HouseBuilder {
     fn trunk(mut self, kind: &str, codecs: &[&str]) -> Self {
         write!(
             self.records,
-            "[[trunk]]\nname = \"{TRUNK}\"\n{kind}\ncodecs = {codecs:?}\nnumber = \"600\"\nring_seconds = 20\n\n\
+            "[[trunk]]\nname = \"{TRUNK}\"\n{kind}\ncodecs = {codecs:?}\nnumber = \"{}\"\nring_seconds = 20\n\n\
              [[session]]\nname = \"{SESSION}\"\nphone = \"+{SESSION_PHONE}\"\n\n\
-             [[route]]\ntrunk = \"{TRUNK}\"\nsession = \"{SESSION}\"\n"
+             [[route]]\ntrunk = \"{TRUNK}\"\nsession = \"{SESSION}\"\n",
+            self.number
         )
         .unwrap();
         self
     }
 
-    /// A setting of `strowger.toml`, e.g. `("sip.rtp_timeout", "3")`.
-    pub(crate) fn setting(mut self, key: &str, value: &str) -> Self {
-        self.settings.push((key.to_owned(), value.to_owned()));
+    /// The number that is dialled in the PBX, 600 unless said; before the trunk.
+    pub(crate) fn number(mut self, number: &str) -> Self {
+        number.clone_into(&mut self.number);
         self
     }
 
@@ -115,12 +119,18 @@ impl HouseBuilder {
         let telegram = Server::start(&dir);
         telegram
             .account(json!({"username": SESSION, "first_name": "Gate", "phone": SESSION_PHONE}));
-        let (sip, admin, rtp) = (ports::one(), ports::one(), ports::block(60));
-        let mut settings = vec![
-            ("data_dir".to_owned(), format!("{:?}", dir.join("data"))),
+        let (sip, admin, rtp) = (ports::one(), ports::one(), ports::block(RTP_PORTS));
+        let settings = [
+            (
+                "data_dir".to_owned(),
+                format!("\"{}\"", dir.join("data").display()),
+            ),
             ("sip.udp".to_owned(), format!("\"127.0.0.1:{sip}\"")),
             ("rtp.address".to_owned(), "\"127.0.0.1\"".to_owned()),
-            ("rtp.range".to_owned(), format!("\"{rtp}-{}\"", rtp + 59)),
+            (
+                "rtp.range".to_owned(),
+                format!("\"{rtp}-{}\"", rtp + RTP_PORTS - 1),
+            ),
             ("telegram.api_id".to_owned(), "1".to_owned()),
             (
                 "telegram.api_hash".to_owned(),
@@ -140,12 +150,8 @@ impl HouseBuilder {
             ),
             ("admin.listen".to_owned(), format!("\"127.0.0.1:{admin}\"")),
         ];
-        settings.extend(self.settings);
-        // Dotted keys need no tables, so a test may set any key.
-        let text: String = settings
-            .iter()
-            .map(|(key, value)| format!("{key} = {value}\n"))
-            .collect();
+        let lines = settings.map(|(key, value)| format!("{key} = {value}\n"));
+        let text = lines.concat();
         fs::write(dir.join("strowger.toml"), text).unwrap();
         fs::write(dir.join("records.toml"), &self.records).unwrap();
         let house = House {
@@ -180,9 +186,9 @@ impl House {
     pub(crate) fn new() -> HouseBuilder {
         HouseBuilder {
             records: String::new(),
-            settings: Vec::new(),
             logged_in: true,
             peer_port: None,
+            number: "600".to_owned(),
         }
     }
 
@@ -219,6 +225,13 @@ impl House {
         });
     }
 
+    /// Waits until the sum over these series is above a value.
+    pub(crate) fn wait_metric_above(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        until(format_args!("{name}{labels:?} > {value}"), s(15), || {
+            (self.metrics().sum_of(name, labels) > value).then_some(())
+        });
+    }
+
     /// What `/metrics` says now.
     pub(crate) fn metrics(&self) -> Metrics {
         let (status, text) = self.admin.text("/metrics").expect("/metrics answers");
@@ -234,6 +247,29 @@ impl House {
     /// Its SIP address.
     pub(crate) fn sip(&self) -> SocketAddr {
         self.sip
+    }
+
+    /// Every UDP socket that the switch has bound.
+    pub(crate) fn udp_sockets(&self) -> Vec<SocketAddr> {
+        let id = self.process.as_ref().expect("the switch runs").id();
+        let held: Vec<String> = fs::read_dir(format!("/proc/{id}/fd"))
+            .unwrap()
+            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+            .map(|link| link.to_string_lossy().into_owned())
+            .collect();
+        let table = fs::read_to_string("/proc/net/udp").unwrap();
+        table
+            .lines()
+            .skip(1)
+            .filter_map(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let (address, port) = words[1].split_once(':')?;
+                let address = u32::from_str_radix(address, 16).ok()?;
+                let port = u16::from_str_radix(port, 16).ok()?;
+                held.contains(&format!("socket:[{}]", words[9]))
+                    .then(|| SocketAddr::from((address.to_ne_bytes(), port)))
+            })
+            .collect()
     }
 
     /// The port of the PBX of a peer trunk.
@@ -273,8 +309,7 @@ impl House {
     /// Logs the session in by code, with a key the server made.
     pub(crate) fn log_in(&self) {
         self.expect_command(
-            &self
-                .login_line(&self.telegram.new_key())
+            &Self::login_line(&self.telegram.new_key())
                 .each_ref()
                 .map(String::as_str),
             "12345\n",
@@ -282,7 +317,7 @@ impl House {
     }
 
     /// The command that logs the session in.
-    pub(crate) fn login_line(&self, key: &str) -> [String; 7] {
+    pub(crate) fn login_line(key: &str) -> [String; 7] {
         [
             "session",
             "login",
@@ -362,6 +397,18 @@ impl House {
             says: TELEGRAM_TONE,
             hears: PBX_TONE,
             seconds: FIRST_HEARD,
+        };
+        Talker::start(&self.dir, &self.telegram, user, voice)
+    }
+
+    /// A Telegram user who answers and wants to hear his own tone, from an echo.
+    pub(crate) fn talker_of_own_tone(&self, user: &str, version: &str) -> Talker {
+        self.telegram
+            .user(user, "15550002", &Behaviour::accepts().speaking(version));
+        let voice = Voice {
+            says: TELEGRAM_TONE,
+            hears: TELEGRAM_TONE,
+            seconds: HEARD,
         };
         Talker::start(&self.dir, &self.telegram, user, voice)
     }

@@ -8,7 +8,7 @@
         [--trunk-auth user:pass]           ask digest of calls that arrive on the IP trunk
         [--codecs alaw,ulaw,g722,opus,gsm] [--trunk-codecs opus]
         [--dtmf rfc4733|info|inband|auto|auto_info] [--srtp no|sdes|dtls] [--timers yes|no|required]
-        [--prack yes|no|required] [--mode peer|b2bua] [--dest host:port]
+        [--prack yes|no|required] [--named 600: where a call to a name goes] [--mode peer|b2bua] [--dest host:port]
   asterisk.py cli  --dir D 'core show channels concise'
   asterisk.py stop --dir D
 Service numbers are listed in tests/peers/README.md.
@@ -101,7 +101,7 @@ exten => _0X.,1,Dial(PJSIP/${EXTEN:1}@@OUT@,60)
  same => n,Hangup(${HANGUPCAUSE})
 exten => _tg.,1,Dial(PJSIP/${EXTEN}@@OUT@,60)
  same => n,Hangup(${HANGUPCAUSE})
-exten => _[a-z].,1,Goto(600,1)
+exten => _[a-z].,1,Goto(@NAMED@,1)
 [services]
 exten => 600,1,Answer()
  same => n,Echo()
@@ -159,6 +159,11 @@ exten => 618,1,Ringing()
  same => n,Wait(3)
  same => n,Answer()
  same => n,Echo()
+exten => 619,1,Answer()
+ same => n,MixMonitor(@DIR@/rec/${UNIQUEID}-mix.wav,r(@DIR@/rec/${UNIQUEID}-in.wav))
+ same => n,Playtones(1004)
+ same => n,Wait(60)
+ same => n,Hangup()
 [message]
 exten => _.,1,NoOp(MESSAGE ${MESSAGE(body)})
  same => n,UserEvent(Message,Body: ${MESSAGE(body)},From: ${MESSAGE(from)})
@@ -201,7 +206,7 @@ hideconnect = yes
             "[test]\nsecret=test\nread=all\nwrite=all\n")
     P.write(e + "pjsip.conf", pjsip(a, d).replace("context=in\n", "context=in\nmessage_context=message\n"))
     P.write(e + "extensions.conf", DIALPLAN.replace("@@OUT@", "@" + ("reg" if a.register else "trunk"))
-            .replace("@DIR@", d).replace("@SIP@", str(a.sip)))
+            .replace("@NAMED@", a.named).replace("@DIR@", d).replace("@SIP@", str(a.sip)))
     for name in ("musiconhold", "indications", "confbridge", "cdr", "cel", "features", "http", "udptl",
                  "pjproject", "codecs", "stasis", "sorcery", "ccss", "dnsmgr", "enum"):
         P.write(f"{e}{name}.conf", "[general]\n" + ("enable=no\n" if name in ("cdr", "cel") else "") +
@@ -224,7 +229,7 @@ def main():
     p.add_argument("--codecs", default="alaw,ulaw,g722,opus,gsm"); p.add_argument("--trunk-codecs")
     p.add_argument("--dtmf", default="rfc4733", choices=DTMF); p.add_argument("--srtp", default="no", choices=["no", "sdes", "dtls"])
     p.add_argument("--timers", default="yes"); p.add_argument("--prack", default="yes")
-    p.add_argument("--mode", default="peer", choices=["peer", "b2bua"]); p.add_argument("--dest")
+    p.add_argument("--named", default="600"); p.add_argument("--mode", default="peer", choices=["peer", "b2bua"]); p.add_argument("--dest")
     p.add_argument("--bench-users", type=int, default=0)
     a = p.parse_intermixed_args(); d = os.path.abspath(a.dir)
     a.ext += ["u%04d:secret" % i for i in range(a.bench_users)]

@@ -24,7 +24,7 @@ def build(a, d):
         os.unlink(f)
     user, _, pw = (a.auth or f"{a.from_}:secret").partition(":")
     keys = {"from_user": a.from_, "auth_user": user, "auth_pass": pw, "media_dir": media, "digits": "1234#",
-            "pt": "8", "code": "480", "reason": "Temporarily Unavailable", "refer_to": a.to or "127.0.0.1:5060"}
+            "expires": "120", "pt": "8", "code": "480", "reason": "Temporarily Unavailable", "refer_to": a.to or "127.0.0.1:5060"}
     keys.update(k.split("=", 1) for k in a.key)
     text = open(sc).read()
     if "[code]" in text:                       # sipp wants the status code literally in the scenario

@@ -1,7 +1,6 @@
 //! Asterisk, from the tree that `tests/peers/root.sh` makes.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::ports;
@@ -12,7 +11,6 @@ use crate::tone::Recording;
 #[derive(Debug)]
 pub(crate) struct Asterisk {
     dir: PathBuf,
-    port: u16,
 }
 
 impl Asterisk {
@@ -39,12 +37,7 @@ impl Asterisk {
         ]);
         args.extend(more.iter().map(|&word| word.to_owned()));
         launcher("asterisk.py", &args).unwrap_or_else(|why| panic!("{why}"));
-        Self { dir, port }
-    }
-
-    /// Its SIP address.
-    pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+        Self { dir }
     }
 
     /// What the command of its console prints.

@@ -40,7 +40,6 @@ pub(crate) struct Phone {
 #[derive(Debug)]
 pub(crate) struct Baresip {
     dir: PathBuf,
-    port: u16,
     server: SocketAddr,
     control: TcpStream,
     lines: Receiver<Value>,
@@ -103,7 +102,6 @@ impl Baresip {
         });
         Self {
             dir,
-            port,
             server: phone.server,
             control,
             lines,
@@ -111,20 +109,10 @@ impl Baresip {
         }
     }
 
-    /// Its SIP address.
-    pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
-    }
-
     /// Calls a number or name at its server.
     pub(crate) fn dial(&mut self, number: &str) {
         let line = format!("sip:{number}@{}", self.server);
         self.command("dial", &line);
-    }
-
-    /// Answers the call that rings.
-    pub(crate) fn accept(&mut self) {
-        self.command("accept", "");
     }
 
     /// Hangs up, cancels or refuses.

@@ -118,6 +118,11 @@ impl Server {
         self.http.post("/accounts", &spec);
     }
 
+    /// Changes an account.
+    pub(crate) fn patch_account(&self, name: &str, change: &Value) {
+        self.http.patch(&format!("/accounts/{name}"), change);
+    }
+
     /// An authorization key made by the server, in hex; nobody is signed in with it.
     pub(crate) fn new_key(&self) -> String {
         self.http.post("/auth_keys", &json!({}))["key"]

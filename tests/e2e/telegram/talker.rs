@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Command;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -137,17 +137,5 @@ impl Talker {
     /// Goes off the air without a word, as a phone in a tunnel.
     pub(crate) fn vanish(mut self) {
         self.process.kill();
-    }
-
-    /// Events that are there already, without waiting.
-    pub(crate) fn seen(&mut self) -> &[Value] {
-        loop {
-            match self.events.recv_timeout(Duration::ZERO) {
-                Ok(event) => self.seen.push(event),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    return &self.seen;
-                }
-            }
-        }
     }
 }

@@ -1,0 +1,174 @@
+//! Asterisk, registering here and as IP⇿IP, both ways: `make interop`.
+
+use crate::deadline::{s, until};
+use crate::house::{HEARD, House, LOGIN, PASSWORD, SESSION, TELEGRAM_TONE, folder};
+use crate::pbx::{Asterisk, Sipp};
+use crate::telegram::{Behaviour, Talker, Voice};
+
+/// What `Playtones(1004)` of its number 601 plays.
+const ASTERISK_TONE: u32 = 1_004;
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Registers,
+    ByAddress,
+}
+
+/// Asterisk beside a house, connected with it, and the name of its endpoint for us.
+fn asterisk(kind: Kind, codec: &str, number: &str) -> (House, Asterisk, &'static str) {
+    let (ours, theirs) = (codec, if codec == "mulaw" { "ulaw" } else { codec });
+    match kind {
+        Kind::Registers => {
+            let house = House::new()
+                .number(number)
+                .registering_trunk(&[ours])
+                .start();
+            let to = format!("{LOGIN}:{PASSWORD}@{}", house.sip());
+            let asterisk = Asterisk::start(
+                house.dir(),
+                &["--register", &to, "--codecs", theirs, "--named", number],
+            );
+            house.wait_metric("strowger_registrar_bindings", &[("trunk", "office")], 1.0);
+            (house, asterisk, "reg")
+        }
+        Kind::ByAddress => {
+            let house = House::new().number(number).peer_trunk(&[ours]).start();
+            let to = house.sip().to_string();
+            let asterisk = Asterisk::on(
+                house.dir(),
+                house.peer_port(),
+                &["--trunk", &to, "--codecs", theirs, "--named", number],
+            );
+            (house, asterisk, "trunk")
+        }
+    }
+}
+
+fn talker(house: &House, version: &str) -> Talker {
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts().speaking(version));
+    let voice = Voice {
+        says: TELEGRAM_TONE,
+        hears: ASTERISK_TONE,
+        seconds: HEARD,
+    };
+    Talker::start(house.dir(), &house.telegram, "bobby", voice)
+}
+
+/// Asterisk calls a Telegram user; it plays its tone, and records what it hears.
+fn asterisk_calls(kind: Kind, version: &str, codec: &str) {
+    let (mut house, asterisk, endpoint) = asterisk(kind, codec, "619");
+    house.wait_session_up();
+    let mut talker = talker(&house, version);
+    asterisk.cli(&format!(
+        "channel originate PJSIP/bobby@{endpoint} extension 619@services"
+    ));
+    let call = house.telegram.next_call(0, s(10));
+    talker.wait_heard(s(25));
+    talker.hang_up(&house.telegram, "bobby", &call);
+    heard(&asterisk);
+    house.assert_clean(&[]);
+}
+
+/// A Telegram user calls Asterisk, whose number 619 plays and records at once.
+fn telegram_calls(kind: Kind, version: &str, codec: &str) {
+    let (mut house, asterisk, _) = asterisk(kind, codec, "619");
+    house.wait_session_up();
+    let mut talker = talker(&house, version);
+    let call = house.telegram.call("bobby", SESSION, version);
+    talker.wait_heard(s(25));
+    talker.hang_up(&house.telegram, "bobby", &call);
+    heard(&asterisk);
+    house.assert_clean(&[]);
+}
+
+/// Asterisk must have heard the Telegram user.
+fn heard(asterisk: &Asterisk) {
+    until("all channels of Asterisk to end", s(10), || {
+        asterisk
+            .cli("core show channels count")
+            .contains("0 active channels")
+            .then_some(())
+    });
+    let recording = asterisk
+        .recording("-in.wav")
+        .expect("Asterisk recorded something");
+    let tone = recording.tone_seconds(f64::from(TELEGRAM_TONE));
+    assert!(
+        tone >= HEARD,
+        "Asterisk heard {tone} s of {TELEGRAM_TONE} Hz in {:.1} s",
+        recording.seconds()
+    );
+}
+
+#[test]
+fn asterisk_hears_its_own_tone_from_an_echo() {
+    let dir = folder();
+    let echo = Sipp::new(&dir, "echo").echo().pause(s(0)).start("uas");
+    let to = format!("127.0.0.1:{}", echo.port());
+    let asterisk = Asterisk::start(&dir, &["--trunk", &to, "--codecs", "alaw"]);
+    asterisk.cli("channel originate PJSIP/777@trunk extension 619@services");
+    until("the tone to be recorded", s(20), || {
+        let recording = asterisk.recording("-in.wav")?;
+        (recording.tone_seconds(f64::from(ASTERISK_TONE)) >= HEARD).then_some(())
+    });
+    drop(asterisk);
+    drop(echo);
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn asterisk_registers_and_calls_a_telegram_user_by_9_0_0() {
+    asterisk_calls(Kind::Registers, "9.0.0", "alaw");
+}
+
+#[test]
+fn asterisk_registers_and_calls_a_telegram_user_by_13_0_0() {
+    asterisk_calls(Kind::Registers, "13.0.0", "opus");
+}
+
+#[test]
+fn asterisk_known_by_its_address_calls_a_telegram_user_by_9_0_0() {
+    asterisk_calls(Kind::ByAddress, "9.0.0", "opus");
+}
+
+#[test]
+fn asterisk_known_by_its_address_calls_a_telegram_user_by_13_0_0() {
+    asterisk_calls(Kind::ByAddress, "13.0.0", "mulaw");
+}
+
+#[test]
+fn a_telegram_user_by_9_0_0_calls_asterisk_that_registers() {
+    telegram_calls(Kind::Registers, "9.0.0", "alaw");
+}
+
+#[test]
+fn a_telegram_user_by_13_0_0_calls_asterisk_that_registers() {
+    telegram_calls(Kind::Registers, "13.0.0", "mulaw");
+}
+
+#[test]
+fn a_telegram_user_by_9_0_0_calls_asterisk_known_by_its_address() {
+    telegram_calls(Kind::ByAddress, "9.0.0", "mulaw");
+}
+
+#[test]
+fn a_telegram_user_by_13_0_0_calls_asterisk_known_by_its_address() {
+    telegram_calls(Kind::ByAddress, "13.0.0", "alaw");
+}
+
+#[test]
+fn asterisk_s_own_refusals_reach_the_telegram_user() {
+    let (mut house, _asterisk, _) = asterisk(Kind::ByAddress, "alaw", "606");
+    house.wait_session_up();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts());
+    let call = house.telegram.call("bobby", SESSION, "9.0.0");
+    assert_eq!(
+        house.telegram.wait_call(&call, "discarded", s(10))["reason"],
+        "busy"
+    );
+    house.assert_clean(&[]);
+}

@@ -1,0 +1,323 @@
+//! Every refusal has the exact code and phrase of the error catalogue.
+
+use serde_json::json;
+
+use crate::deadline::s;
+use crate::house::{House, SESSION};
+use crate::pbx::{Sipp, Verdict};
+use crate::telegram::Behaviour;
+
+/// A house with a PBX known by its address.
+fn house() -> House {
+    let house = House::new().peer_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    house
+}
+
+/// The PBX calls; the call must be refused with this code and phrase, and the `Reason` header must repeat them.
+fn refused(house: &House, number: &str, code: &str, phrase: &str) -> Verdict {
+    let pbx = Sipp::on(
+        house.dir(),
+        &format!("pbx-{number}-{code}"),
+        house.peer_port(),
+    );
+    let verdict = pbx
+        .to(house.sip())
+        .number(number)
+        .key("code", code)
+        .run("uac_refused");
+    let last = verdict.expect_ok().last_final();
+    assert_eq!(
+        last.start(),
+        format!("{code} {phrase}"),
+        "calling {number}\n{}",
+        verdict.ladder()
+    );
+    let reason = format!("SIP;cause={code};text=\"{phrase}\"");
+    assert_eq!(
+        last.header("Reason"),
+        Some(reason.as_str()),
+        "calling {number}"
+    );
+    verdict
+}
+
+/// The same with the name of a Telegram error in `X-TG-Error`.
+fn refused_by_telegram(
+    house: &House,
+    number: &str,
+    code: &str,
+    phrase: &str,
+    error: &str,
+) -> Verdict {
+    let verdict = refused(house, number, code, phrase);
+    assert_eq!(
+        verdict.last_final().header("X-TG-Error"),
+        Some(error),
+        "calling {number}"
+    );
+    verdict
+}
+
+#[test]
+fn a_user_who_declines_or_is_busy() {
+    let mut house = house();
+    house
+        .telegram
+        .user("dora", "15550005", &Behaviour::declines());
+    house
+        .telegram
+        .user("busybee", "15550006", &Behaviour::is_busy());
+    refused(&house, "dora", "486", "User declined the call");
+    refused(&house, "busybee", "486", "User declined the call");
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_user_who_cannot_be_called() {
+    let mut house = house();
+    let telegram = &house.telegram;
+    telegram.account(json!({"username": "private", "phone": "15550007", "scripted": true, "privacy": {"PhoneCall": "nobody"}}));
+    telegram.user("blocker", "15550008", &Behaviour::rings());
+    telegram.patch_account("blocker", &json!({"blocked": [SESSION]}));
+    telegram.user("oldapp", "15550009", &Behaviour::rings());
+    telegram.patch_account("oldapp", &json!({"calls_outdated": true}));
+    refused_by_telegram(
+        &house,
+        "private",
+        "403",
+        "USER_PRIVACY_RESTRICTED",
+        "USER_PRIVACY_RESTRICTED",
+    );
+    refused_by_telegram(
+        &house,
+        "blocker",
+        "403",
+        "USER_IS_BLOCKED",
+        "USER_IS_BLOCKED",
+    );
+    refused_by_telegram(
+        &house,
+        "oldapp",
+        "488",
+        "PARTICIPANT_VERSION_OUTDATED",
+        "PARTICIPANT_VERSION_OUTDATED",
+    );
+    assert_eq!(house.telegram.calls(), 0);
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_number_that_nobody_has() {
+    let mut house = house();
+    refused_by_telegram(
+        &house,
+        "nosuchuser",
+        "404",
+        "USERNAME_NOT_OCCUPIED",
+        "USERNAME_NOT_OCCUPIED",
+    );
+    refused(&house, "+19995550000", "404", "Not Found");
+    refused(&house, "!", "404", "Not Found");
+    refused(&house, "0424242", "470", "Anonymous user");
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_call_to_the_account_itself() {
+    let mut house = house();
+    refused(&house, SESSION, "482", "Loop Detected");
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn telegram_orders_to_wait() {
+    let mut house = house();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts());
+    house
+        .telegram
+        .fault(json!({"method": "phone.requestCall", "error": "FLOOD_WAIT_17"}));
+    let verdict = refused_by_telegram(
+        &house,
+        "bobby",
+        "503",
+        "Too Many Requests: retry after 17",
+        "FLOOD_WAIT_17",
+    );
+    assert_eq!(verdict.last_final().header("Retry-After"), Some("17"));
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn telegram_limits_the_account() {
+    let mut house = house();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts());
+    house
+        .telegram
+        .fault(json!({"method": "phone.requestCall", "error": "PEER_FLOOD"}));
+    refused_by_telegram(&house, "bobby", "503", "PEER_FLOOD", "PEER_FLOOD");
+    house
+        .telegram
+        .fault(json!({"method": "phone.requestCall", "error": "SOMETHING_NEW"}));
+    refused_by_telegram(&house, "bobby", "500", "SOMETHING_NEW", "SOMETHING_NEW");
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn telegram_never_answers_the_request() {
+    let mut house = house();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts());
+    house
+        .telegram
+        .fault(json!({"method": "phone.requestCall", "action": "no_reply"}));
+    refused(&house, "bobby", "408", "Timeout of waiting RPC result");
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn somebody_between_the_two_parties_changes_the_keys() {
+    for (action, receiver) in [("tamper_g_b", SESSION), ("tamper_g_a_hash", "bobby")] {
+        let mut house = house();
+        house
+            .telegram
+            .user("bobby", "15550002", &Behaviour::accepts().speaking("9.0.0"));
+        house
+            .telegram
+            .fault(json!({"on": "call", "action": action, "account": receiver}));
+        let _talker = house.talker("bobby");
+        let pbx = Sipp::on(house.dir(), "pbx", house.peer_port())
+            .to(house.sip())
+            .number("bobby");
+        let verdict = pbx.key("code", "500").run("uac");
+        assert!(
+            !verdict.received("200"),
+            "{action}: the call was answered\n{}",
+            verdict.ladder()
+        );
+        house.assert_running();
+    }
+}
+
+#[test]
+fn no_common_call_protocol() {
+    let mut house = house();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts().speaking("9.0.0"));
+    let error = "CALL_PROTOCOL_COMPAT_LAYER_INVALID";
+    house
+        .telegram
+        .fault(json!({"method": "phone.confirmCall", "error": error}));
+    refused_by_telegram(&house, "bobby", "488", error, error);
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_caller_without_a_common_codec() {
+    let mut house = House::new().peer_trunk(&["opus"]).start();
+    house.wait_session_up();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts());
+    refused(&house, "bobby", "488", "Not Acceptable Here");
+    assert_eq!(house.telegram.calls(), 0);
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_stranger_gets_nowhere() {
+    let mut house = house();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts());
+    let stranger = Sipp::new(house.dir(), "stranger")
+        .to(house.sip())
+        .number("bobby")
+        .limit(s(5));
+    let verdict = stranger.key("code", "403").run("uac");
+    assert!(
+        !verdict.received("200") && !verdict.received("18"),
+        "{}",
+        verdict.ladder()
+    );
+    assert_eq!(house.telegram.calls(), 0);
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn the_pbx_gives_up_while_the_telegram_user_is_called() {
+    let mut house = house();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::rings());
+    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port())
+        .to(house.sip())
+        .number("bobby")
+        .pause(s(1));
+    pbx.run("uac_cancel").expect_ok();
+    let call = house.telegram.next_call(0, s(1));
+    let ended = house.telegram.wait_call(&call, "discarded", s(5));
+    assert_eq!(ended["reason"], "missed", "{ended}");
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn the_telegram_user_gives_up_while_the_pbx_rings() {
+    let mut house = house();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts());
+    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port()).start("uas_noanswer");
+    let call = house.telegram.call("bobby", SESSION, "9.0.0");
+    house.telegram.wait_call(&call, "received", s(5));
+    house.telegram.discard("bobby", &call, "missed");
+    let verdict = pbx.wait(s(10));
+    verdict.expect_ok();
+    assert!(verdict.received("CANCEL"), "{}", verdict.ladder());
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn the_pbx_refuses_a_telegram_user() {
+    let mut house = house();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts());
+    let cases = [
+        ("486", "Busy Here", "busy"),
+        ("603", "Decline", "busy"),
+        ("404", "Not Found", "missed"),
+        ("503", "Out of Order", "missed"),
+    ];
+    for (code, phrase, reason) in cases {
+        let pbx = Sipp::on(house.dir(), &format!("pbx-{code}"), house.peer_port());
+        let pbx = pbx
+            .key("code", code)
+            .key("reason", phrase)
+            .start("uas_reject");
+        let call = house.telegram.call("bobby", SESSION, "9.0.0");
+        let ended = house.telegram.wait_call(&call, "discarded", s(10));
+        assert_eq!(ended["reason"], reason, "after {code}: {ended}");
+        pbx.wait(s(10)).expect_ok();
+    }
+    // A callee who was refused says missed where a person who declines would say busy.
+    house.assert_clean(&["discard_reason"]);
+}
+
+#[test]
+fn a_telegram_user_calls_a_pbx_that_is_not_registered() {
+    let mut house = House::new().registering_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts());
+    let call = house.telegram.call("bobby", SESSION, "9.0.0");
+    house.telegram.wait_call(&call, "discarded", s(10));
+    house.assert_clean(&["discard_reason", "accept_without_received"]);
+}

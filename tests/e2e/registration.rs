@@ -1,0 +1,143 @@
+//! A PBX registers here, or fails to.
+
+use crate::house::{House, LOGIN, PASSWORD, TRUNK};
+use crate::pbx::{Sipp, Verdict};
+
+fn house() -> House {
+    let house = House::new().registering_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    house
+}
+
+/// A REGISTER that is refused with exactly this.
+fn refused(house: &House, login: &str, password: &str, expires: &str, answer: &str) -> Verdict {
+    let pbx = Sipp::new(house.dir(), &format!("pbx-{}", &answer[..3])).to(house.sip());
+    let code = answer.split(' ').next().unwrap();
+    let verdict = pbx
+        .login(login, password)
+        .key("expires", expires)
+        .key("code", code)
+        .run("register_refused");
+    assert_eq!(
+        verdict.expect_ok().last_final().start(),
+        answer,
+        "{}",
+        verdict.ladder()
+    );
+    assert!(
+        (house
+            .metrics()
+            .value("strowger_registrar_bindings", &[("trunk", TRUNK)])
+            .unwrap_or(0.0))
+        .abs()
+            < 0.1
+    );
+    verdict
+}
+
+#[test]
+fn the_right_password_registers() {
+    let mut house = house();
+    house.sipp("pbx").run("register").expect_ok();
+    house.wait_metric("strowger_registrar_bindings", &[("trunk", TRUNK)], 1.0);
+    house.wait_metric("strowger_trunk_up", &[("trunk", TRUNK)], 1.0);
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn unregistering_takes_the_binding_away() {
+    let mut house = house();
+    let pbx = house.sipp("pbx");
+    let port = pbx.port();
+    pbx.run("register").expect_ok();
+    house.wait_metric("strowger_registrar_bindings", &[("trunk", TRUNK)], 1.0);
+    let pbx = Sipp::on(house.dir(), "pbx-again", port)
+        .to(house.sip())
+        .login(LOGIN, PASSWORD);
+    pbx.run("unregister").expect_ok();
+    house.wait_metric("strowger_registrar_bindings", &[("trunk", TRUNK)], 0.0);
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_wrong_password_is_refused_with_403_wrong_password() {
+    let mut house = house();
+    refused(
+        &house,
+        LOGIN,
+        "battery-staple-1",
+        "120",
+        "403 Wrong password",
+    );
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn an_unknown_login_is_refused_with_404_route_not_found() {
+    let mut house = house();
+    refused(
+        &house,
+        "nosuchlogin",
+        PASSWORD,
+        "120",
+        "404 Route not found",
+    );
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_short_registration_is_refused_with_423_interval_too_brief() {
+    let mut house = house();
+    let verdict = refused(&house, LOGIN, PASSWORD, "30", "423 Interval Too Brief");
+    assert_eq!(verdict.last_final().header("Min-Expires"), Some("60"));
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_trunk_whose_session_is_not_logged_in_is_refused_with_403_telegram_session_is_inactive() {
+    let mut house = House::new()
+        .registering_trunk(&["alaw"])
+        .not_logged_in()
+        .start();
+    refused(
+        &house,
+        LOGIN,
+        PASSWORD,
+        "120",
+        "403 Telegram session is inactive",
+    );
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_call_before_registration_is_refused_with_405_register_is_required_first() {
+    let mut house = house();
+    let verdict = house
+        .sipp("pbx")
+        .number("bobby")
+        .key("code", "405")
+        .run("uac_refused");
+    assert_eq!(
+        verdict.expect_ok().last_final().start(),
+        "405 REGISTER is required first"
+    );
+    assert_eq!(house.telegram.calls(), 0);
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_call_with_a_wrong_password_is_refused() {
+    let mut house = house();
+    let pbx = house.sipp("pbx");
+    let port = pbx.port();
+    pbx.run("register").expect_ok();
+    let pbx = Sipp::on(house.dir(), "pbx-call", port)
+        .to(house.sip())
+        .login(LOGIN, "battery-staple-1");
+    let verdict = pbx.number("bobby").key("code", "403").run("uac_refused");
+    assert_eq!(
+        verdict.expect_ok().last_final().start(),
+        "403 Wrong password"
+    );
+    house.assert_clean(&[]);
+}

@@ -1,0 +1,84 @@
+//! Two people talking through the switch: the start of most tests.
+
+use crate::deadline::s;
+use crate::house::{HEARD, House, SESSION, TELEGRAM_TONE};
+use crate::pbx::Baresip;
+use crate::telegram::Talker;
+
+/// Who called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Pbx,
+    Telegram,
+}
+
+/// Who hangs up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    Pbx,
+    Telegram,
+}
+
+/// A call that is up; the Telegram user has heard the PBX for long enough.
+#[derive(Debug)]
+pub(crate) struct Talk {
+    pub(crate) house: House,
+    pub(crate) phone: Baresip,
+    pub(crate) talker: Talker,
+    /// The call's id at Telegram.
+    pub(crate) call: String,
+}
+
+/// Names of a codec: ours, baresip's, the metric label's.
+pub(crate) const ALAW: [&str; 3] = ["alaw", "pcma", "pcma"];
+pub(crate) const MULAW: [&str; 3] = ["mulaw", "pcmu", "pcmu"];
+pub(crate) const OPUS: [&str; 3] = ["opus", "opus", "opus"];
+
+impl Talk {
+    /// Builds a house and lets one side call the other.
+    pub(crate) fn start(caller: Caller, version: &str, codec: [&str; 3]) -> Self {
+        let house = House::new().registering_trunk(&[codec[0]]).start();
+        Self::start_in(house, caller, version, codec)
+    }
+
+    /// The same in a house that stands already.
+    pub(crate) fn start_in(house: House, caller: Caller, version: &str, codec: [&str; 3]) -> Self {
+        house.wait_session_up();
+        let known = house.telegram.calls();
+        let mut phone = house.phone(codec[1]);
+        let mut talker = house.bobby(version);
+        let call = match caller {
+            Caller::Pbx => {
+                phone.dial("bobby");
+                house.telegram.next_call(known, s(10))
+            }
+            Caller::Telegram => house.telegram.call("bobby", SESSION, version),
+        };
+        house.telegram.wait_call(&call, "established", s(15));
+        phone.wait_established();
+        talker.wait_heard(s(20));
+        Self {
+            house,
+            phone,
+            talker,
+            call,
+        }
+    }
+
+    /// One side hangs up; both legs must end, and both people must have heard each other.
+    pub(crate) fn end(mut self, ends: Ends) -> House {
+        match ends {
+            Ends::Pbx => self.phone.hang_up(),
+            Ends::Telegram => self.house.telegram.discard("bobby", &self.call, "hangup"),
+        }
+        let ended = self.house.telegram.wait_call(&self.call, "discarded", s(5));
+        assert_eq!(ended["reason"], "hangup", "{ended}");
+        if ends == Ends::Telegram {
+            self.phone.wait_closed();
+        }
+        self.talker.finish();
+        self.phone.assert_heard(TELEGRAM_TONE, HEARD);
+        self.house.assert_clean(&[]);
+        self.house
+    }
+}
