@@ -1,1 +1,101 @@
-//! Remembers across restarts.
+//! Remembers across restarts: the only room that knows sled.
+//!
+//! A blocking API behind the trait [`Store`]; no async, no actors, no policy. Records are JSON behind one version byte: the
+//! format describes itself, so a new field needs no migration, and the byte is there for the change that does. Durable writes
+//! are flushed before they return; credentials and Telegram keys are also synced to the disk, because sled's flush alone is
+//! not power-safe on Linux. Soft writes are at most as old as sled's background flush (250 ms).
+
+mod error;
+mod sled_store;
+#[cfg(test)]
+mod tests;
+
+use model::{CallId, CallRecord, RouteSpec, SessionName, SessionSpec, TrunkName, TrunkSpec};
+
+pub use error::{OpenError, StoreError};
+pub use sled_store::SledStore;
+
+/// One change of what an owner edits.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Adds or replaces a trunk.
+    PutTrunk(TrunkSpec),
+    /// Removes a trunk and its bindings.
+    RemoveTrunk(TrunkName),
+    /// Adds or replaces a session; its keys stay.
+    PutSession(SessionSpec),
+    /// Removes a session and its keys.
+    RemoveSession(SessionName),
+    /// Adds or replaces the pairing of a trunk and a session.
+    PutRoute(RouteSpec),
+    /// Removes the pairing of a trunk and a session.
+    RemoveRoute(TrunkName, SessionName),
+}
+
+/// A key space beside the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Space<'a> {
+    /// The Telegram keys, update state and peers of one session.
+    Telegram(&'a SessionName),
+    /// Registration bindings, by trunk.
+    Bindings,
+}
+
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+/// Numbers for the operator.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Size on disk in bytes.
+    pub size_bytes: u64,
+    /// Sessions.
+    pub sessions: u64,
+    /// Trunks.
+    pub trunks: u64,
+    /// Routes.
+    pub routes: u64,
+    /// Call records.
+    pub calls: u64,
+}
+
+/// What the house needs of a database.
+pub trait Store: Send + Sync {
+    /// Returns all trunks, by name.
+    fn trunks(&self) -> Result<Vec<TrunkSpec>, StoreError>;
+    /// Returns all sessions, by name.
+    fn sessions(&self) -> Result<Vec<SessionSpec>, StoreError>;
+    /// Returns all routes, by trunk and session.
+    fn routes(&self) -> Result<Vec<RouteSpec>, StoreError>;
+    /// Returns the generation of the configuration: how many commits there were.
+    fn generation(&self) -> Result<u64, StoreError>;
+    /// Makes all changes or none, durably, and returns the new generation; refuses when `expected` is not the present one.
+    fn commit(&self, expected: Option<u64>, changes: &[Change]) -> Result<u64, StoreError>;
+
+    /// Notes that a call began; soft.
+    fn open_call(&self, record: &CallRecord) -> Result<(), StoreError>;
+    /// Writes the record of a call that ended; durable.
+    fn close_call(&self, record: &CallRecord) -> Result<(), StoreError>;
+    /// Returns one call record.
+    fn call(&self, id: CallId) -> Result<Option<CallRecord>, StoreError>;
+    /// Returns the calls that were begun and never closed.
+    fn unfinished_calls(&self) -> Result<Vec<CallRecord>, StoreError>;
+    /// Returns the newest call records, newest first, at most `count`.
+    fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError>;
+
+    /// Returns one value of a key space.
+    fn get(&self, space: Space<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Returns every key and value of a space whose key begins so.
+    fn scan(&self, space: Space<'_>, prefix: &[u8]) -> Result<Vec<Entry>, StoreError>;
+    /// Writes a value that may be lost by a crash within a second.
+    fn put_soft(&self, space: Space<'_>, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
+    /// Writes a value that must survive a power cut.
+    fn put_durable(&self, space: Space<'_>, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
+    /// Removes a value.
+    fn remove(&self, space: Space<'_>, key: &[u8]) -> Result<(), StoreError>;
+
+    /// Writes everything out.
+    fn flush(&self) -> Result<(), StoreError>;
+    /// Returns the numbers for the operator; reads no records.
+    fn stats(&self) -> Result<Stats, StoreError>;
+}

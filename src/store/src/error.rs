@@ -1,0 +1,95 @@
+//! Why the store refuses.
+
+use std::path::PathBuf;
+
+/// Why a store does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("the store {path} is in use by another process: stop the running switch first")]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder cannot be made or written.
+    #[error(
+        "the folder {path} cannot be used ({source}): create it, or give another one with --data"
+    )]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The files are there but cannot be read.
+    #[error("the store {path} cannot be read ({source}): move it aside and restore a copy")]
+    Unreadable {
+        /// The folder.
+        path: PathBuf,
+        /// What sled said.
+        source: sled::Error,
+    },
+    /// It was written by a newer program.
+    #[error(
+        "the store {path} has schema {found}, this program knows {known}: use the newer program"
+    )]
+    Newer {
+        /// The folder.
+        path: PathBuf,
+        /// The schema found.
+        found: u8,
+        /// The newest schema known.
+        known: u8,
+    },
+}
+
+/// Why an operation on an open store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The configuration was changed by somebody else meanwhile.
+    #[error(
+        "changed meanwhile: expected generation {expected}, found {found}; look again and repeat"
+    )]
+    Conflict {
+        /// What the caller had seen.
+        expected: u64,
+        /// What there is.
+        found: u64,
+    },
+    /// The thing to be removed, or paired, is not there.
+    #[error("there is no {kind} `{name}`")]
+    Missing {
+        /// Trunk, session or route.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A record does not read as what it should be.
+    #[error("record `{key}` of tree `{tree}` cannot be read: {source}")]
+    Record {
+        /// The tree.
+        tree: &'static str,
+        /// The key, as far as it is text.
+        key: String,
+        /// What the decoder said.
+        source: serde_json::Error,
+    },
+    /// A record was written by a newer program.
+    #[error(
+        "record `{key}` of tree `{tree}` has version {version}, which this program does not know"
+    )]
+    Version {
+        /// The tree.
+        tree: &'static str,
+        /// The key, as far as it is text.
+        key: String,
+        /// The version found.
+        version: u8,
+    },
+    /// The database failed.
+    #[error("the database failed: {0}")]
+    Database(#[from] sled::Error),
+    /// The disk failed.
+    #[error("the disk failed: {0}")]
+    Disk(#[from] std::io::Error),
+}

@@ -1,0 +1,362 @@
+//! The store on sled 0.34.
+
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use model::{CallId, CallRecord, RouteSpec, SessionName, SessionSpec, TrunkName, TrunkSpec};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sled::{Batch, Db, Tree};
+
+use crate::{Change, Entry, OpenError, Space, Stats, Store, StoreError};
+
+/// The version byte of a record.
+const VERSION: u8 = 1;
+/// The layout of the trees.
+const SCHEMA: u8 = 1;
+/// sled's default cache is 1 GiB, far more than all our records.
+const CACHE_BYTES: u64 = 16 << 20;
+/// How old a soft write can be when the process is killed.
+const FLUSH_EVERY_MS: u64 = 250;
+
+/// A [`Store`] in a folder of its own.
+pub struct SledStore {
+    path: PathBuf,
+    db: Db,
+    trunks: Tree,
+    sessions: Tree,
+    routes: Tree,
+    calls: Tree,
+    open_calls: Tree,
+    bindings: Tree,
+    meta: Tree,
+}
+
+impl SledStore {
+    /// Opens or creates the store in `folder`, readable by its owner alone.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        let path = folder.to_owned();
+        if !folder.exists() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(|source| OpenError::Folder {
+                    path: path.clone(),
+                    source,
+                })?;
+        }
+        // sled reports a folder it may not write like a broken one: try first, for the clearer message.
+        let probe = folder.join(".writable");
+        File::create(&probe)
+            .and_then(|_| fs::remove_file(&probe))
+            .map_err(|source| OpenError::Folder {
+                path: path.clone(),
+                source,
+            })?;
+        let db = sled::Config::new()
+            .path(folder)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(Some(FLUSH_EVERY_MS))
+            .open()
+            .map_err(|source| open_error(&path, source))?;
+        let tree = |name: &str| {
+            db.open_tree(name)
+                .map_err(|source| open_error(&path, source))
+        };
+        let meta = tree("meta")?;
+        let schema = meta
+            .get("schema")
+            .map_err(|source| open_error(&path, source))?;
+        match schema.as_deref().and_then(|bytes| bytes.first().copied()) {
+            Some(found) if found > SCHEMA => {
+                return Err(OpenError::Newer {
+                    path,
+                    found,
+                    known: SCHEMA,
+                });
+            }
+            Some(_) => {}
+            None => {
+                meta.insert("schema", &[SCHEMA])
+                    .map_err(|source| open_error(&path, source))?;
+            }
+        }
+        Ok(Self {
+            trunks: tree("trunks")?,
+            sessions: tree("sessions")?,
+            routes: tree("routes")?,
+            calls: tree("cdr")?,
+            open_calls: tree("open")?,
+            bindings: tree("bindings")?,
+            meta,
+            path,
+            db,
+        })
+    }
+
+    fn space(&self, space: Space<'_>) -> Result<Tree, StoreError> {
+        Ok(match space {
+            Space::Bindings => self.bindings.clone(),
+            Space::Telegram(session) => self.db.open_tree(telegram_tree(session))?,
+        })
+    }
+
+    /// Flushes, and asks the disk to keep it: sled issues `sync_file_range` only.
+    fn sync(&self) -> Result<(), StoreError> {
+        self.db.flush()?;
+        File::open(self.path.join("db"))?.sync_all()?;
+        Ok(())
+    }
+
+    fn present(tree: &Tree, kind: &'static str, name: &str) -> Result<(), StoreError> {
+        if tree.contains_key(name)? {
+            Ok(())
+        } else {
+            Err(StoreError::Missing {
+                kind,
+                name: name.to_owned(),
+            })
+        }
+    }
+
+    fn check(&self, changes: &[Change]) -> Result<(), StoreError> {
+        for change in changes {
+            match change {
+                Change::RemoveTrunk(name) => Self::present(&self.trunks, "trunk", name.as_str())?,
+                Change::RemoveSession(name) => {
+                    Self::present(&self.sessions, "session", name.as_str())?;
+                }
+                Change::RemoveRoute(trunk, session) => {
+                    Self::present(&self.routes, "route", &route_key(trunk, session))?;
+                }
+                Change::PutTrunk(_) | Change::PutSession(_) | Change::PutRoute(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open_error(path: &Path, source: sled::Error) -> OpenError {
+    let path = path.to_owned();
+    match source {
+        sled::Error::Io(io) if io.to_string().contains("lock") => OpenError::Locked { path },
+        source => OpenError::Unreadable { path, source },
+    }
+}
+
+fn telegram_tree(session: &SessionName) -> String {
+    format!("tg/{session}")
+}
+
+/// Names hold no `/`, so the key is unambiguous.
+fn route_key(trunk: &TrunkName, session: &SessionName) -> String {
+    format!("{trunk}/{session}")
+}
+
+fn encode(tree: &'static str, key: &str, record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = vec![VERSION];
+    serde_json::to_writer(&mut bytes, record).map_err(|source| StoreError::Record {
+        tree,
+        key: key.to_owned(),
+        source,
+    })?;
+    Ok(bytes)
+}
+
+fn decode<T: DeserializeOwned>(
+    tree: &'static str,
+    key: &[u8],
+    bytes: &[u8],
+) -> Result<T, StoreError> {
+    let key = || String::from_utf8_lossy(key).into_owned();
+    match bytes.split_first() {
+        Some((&VERSION, json)) => {
+            serde_json::from_slice(json).map_err(|source| StoreError::Record {
+                tree,
+                key: key(),
+                source,
+            })
+        }
+        other => {
+            let version = other.map_or(0, |(version, _)| *version);
+            Err(StoreError::Version {
+                tree,
+                key: key(),
+                version,
+            })
+        }
+    }
+}
+
+fn all<T: DeserializeOwned>(name: &'static str, tree: &Tree) -> Result<Vec<T>, StoreError> {
+    let mut records = Vec::new();
+    for entry in tree {
+        let (key, value) = entry?;
+        records.push(decode(name, &key, &value)?);
+    }
+    Ok(records)
+}
+
+impl Store for SledStore {
+    fn trunks(&self) -> Result<Vec<TrunkSpec>, StoreError> {
+        all("trunks", &self.trunks)
+    }
+
+    fn sessions(&self) -> Result<Vec<SessionSpec>, StoreError> {
+        all("sessions", &self.sessions)
+    }
+
+    fn routes(&self) -> Result<Vec<RouteSpec>, StoreError> {
+        all("routes", &self.routes)
+    }
+
+    fn generation(&self) -> Result<u64, StoreError> {
+        let bytes = self.meta.get("generation")?;
+        Ok(bytes
+            .and_then(|bytes| bytes.as_ref().try_into().ok())
+            .map_or(0, u64::from_be_bytes))
+    }
+
+    fn commit(&self, expected: Option<u64>, changes: &[Change]) -> Result<u64, StoreError> {
+        let found = self.generation()?;
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            return Err(StoreError::Conflict { expected, found });
+        }
+        self.check(changes)?;
+        let (mut trunks, mut sessions, mut routes) =
+            (Batch::default(), Batch::default(), Batch::default());
+        for change in changes {
+            match change {
+                Change::PutTrunk(spec) => {
+                    trunks.insert(
+                        spec.name.as_str(),
+                        encode("trunks", spec.name.as_str(), spec)?,
+                    );
+                }
+                Change::RemoveTrunk(name) => {
+                    trunks.remove(name.as_str());
+                    self.bindings.remove(name.as_str())?;
+                }
+                Change::PutSession(spec) => {
+                    sessions.insert(
+                        spec.name.as_str(),
+                        encode("sessions", spec.name.as_str(), spec)?,
+                    );
+                }
+                Change::RemoveSession(name) => {
+                    sessions.remove(name.as_str());
+                    self.db.drop_tree(telegram_tree(name))?;
+                }
+                Change::PutRoute(spec) => {
+                    let key = route_key(&spec.trunk, &spec.session);
+                    routes.insert(key.as_str(), encode("routes", &key, spec)?);
+                }
+                Change::RemoveRoute(trunk, session) => {
+                    routes.remove(route_key(trunk, session).as_str());
+                }
+            }
+        }
+        let next = found + 1;
+        let mut meta = Batch::default();
+        meta.insert("generation", &next.to_be_bytes());
+        // One transaction over all trees: either the whole commit is there after a crash or nothing of it.
+        let outcome: sled::transaction::TransactionResult<(), ()> =
+            sled::Transactional::transaction(
+                &(&self.trunks, &self.sessions, &self.routes, &self.meta),
+                |(a, b, c, d)| {
+                    a.apply_batch(&trunks)?;
+                    b.apply_batch(&sessions)?;
+                    c.apply_batch(&routes)?;
+                    d.apply_batch(&meta)?;
+                    Ok(())
+                },
+            );
+        match outcome {
+            Ok(()) | Err(sled::transaction::TransactionError::Abort(())) => {}
+            Err(sled::transaction::TransactionError::Storage(error)) => return Err(error.into()),
+        }
+        self.sync()?;
+        Ok(next)
+    }
+
+    fn open_call(&self, record: &CallRecord) -> Result<(), StoreError> {
+        let value = encode("open", &record.id.to_string(), record)?;
+        self.open_calls.insert(record.id.to_bytes(), value)?;
+        Ok(())
+    }
+
+    fn close_call(&self, record: &CallRecord) -> Result<(), StoreError> {
+        let value = encode("cdr", &record.id.to_string(), record)?;
+        self.calls.insert(record.id.to_bytes(), value)?;
+        self.open_calls.remove(record.id.to_bytes())?;
+        self.db.flush()?;
+        Ok(())
+    }
+
+    fn call(&self, id: CallId) -> Result<Option<CallRecord>, StoreError> {
+        let key = id.to_bytes();
+        let found = match self.calls.get(key)? {
+            Some(value) => Some(value),
+            None => self.open_calls.get(key)?,
+        };
+        found.map(|value| decode("cdr", &key, &value)).transpose()
+    }
+
+    fn unfinished_calls(&self) -> Result<Vec<CallRecord>, StoreError> {
+        all("open", &self.open_calls)
+    }
+
+    fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError> {
+        let mut records = Vec::new();
+        for entry in self.calls.iter().rev().take(count) {
+            let (key, value) = entry?;
+            records.push(decode("cdr", &key, &value)?);
+        }
+        Ok(records)
+    }
+
+    fn get(&self, space: Space<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.space(space)?.get(key)?.map(|value| value.to_vec()))
+    }
+
+    fn scan(&self, space: Space<'_>, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
+        let mut found = Vec::new();
+        for entry in self.space(space)?.scan_prefix(prefix) {
+            let (key, value) = entry?;
+            found.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(found)
+    }
+
+    fn put_soft(&self, space: Space<'_>, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.space(space)?.insert(key, value)?;
+        Ok(())
+    }
+
+    fn put_durable(&self, space: Space<'_>, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.space(space)?.insert(key, value)?;
+        self.sync()
+    }
+
+    fn remove(&self, space: Space<'_>, key: &[u8]) -> Result<(), StoreError> {
+        self.space(space)?.remove(key)?;
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.db.flush()?;
+        Ok(())
+    }
+
+    fn stats(&self) -> Result<Stats, StoreError> {
+        Ok(Stats {
+            size_bytes: self.db.size_on_disk()?,
+            sessions: self.sessions.len() as u64,
+            trunks: self.trunks.len() as u64,
+            routes: self.routes.len() as u64,
+            calls: self.calls.len() as u64,
+        })
+    }
+}
