@@ -3,12 +3,14 @@
 //! * [`digest`] - challenges and credentials, server side (RFC 7616, RFC 8760).
 //! * [`message`] - requests, responses, URIs, addresses, headers (RFC 3261 7, 19, 20).
 //! * [`parse()`] - one datagram to one message, with limits and refusals (RFC 3261 7, 8.2, 18.3).
+//! * [`registration`] - the bindings of a trunk that registers with us (RFC 3261 10.3).
 //! * [`sdp`] - session descriptions, offer and answer (RFC 8866, RFC 3264).
 
 pub mod digest;
 pub mod error;
 pub mod message;
 mod parse;
+pub mod registration;
 pub mod sdp;
 
 pub use error::ParseError;
