@@ -1,1 +1,61 @@
-//! Decides: which trunk, which number, or which refusal.
+//! Decides: which trunk, which session, which number, or which refusal; and counts lines.
+//!
+//! Pure functions over a [`Table`] (what the owner configured) and a [`World`] (what is true just now). No IO, no clock. The
+//! number rules follow the product's Caller ID and called-number sections with their default rules.
+
+mod decide;
+mod identity;
+mod lines;
+mod number;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use decide::{
+    SipOffer, TelegramOffer, ToSip, ToTelegram, World, admit_register, decide_sip, decide_telegram,
+};
+pub use identity::{Identity, identify};
+pub use lines::{Full, Lines};
+pub use number::{CallerIdentity, called_peer, caller_id, caller_name};
+pub use table::Table;
+
+/// What a Telegram session can do just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SessionState {
+    /// Not connected.
+    Offline,
+    /// Connecting for the first time.
+    Connecting,
+    /// Places and takes calls.
+    Running,
+    /// Telegram ordered a wait.
+    FloodWait,
+    /// Limited for spam: takes calls, places none.
+    Restricted,
+    /// Logged out.
+    Unauthorized,
+}
+
+impl SessionState {
+    /// Every state.
+    pub const ALL: [SessionState; 6] = [
+        SessionState::Offline,
+        SessionState::Connecting,
+        SessionState::Running,
+        SessionState::FloodWait,
+        SessionState::Restricted,
+        SessionState::Unauthorized,
+    ];
+
+    /// The value of the metric label `state`.
+    pub fn label(self) -> &'static str {
+        match self {
+            SessionState::Offline => "offline",
+            SessionState::Connecting => "connecting",
+            SessionState::Running => "running",
+            SessionState::FloodWait => "flood_wait",
+            SessionState::Restricted => "restricted",
+            SessionState::Unauthorized => "unauthorized",
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The decisions.
+
+use std::net::SocketAddr;
+
+use model::{Cause, Peer, Reason, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
+
+use crate::{SessionState, Table, called_peer};
+
+/// What is true just now.
+pub trait World {
+    /// Whether calls can be placed on the trunk: a registered contact, or a peer.
+    fn is_reachable(&self, trunk: &TrunkName) -> bool;
+    /// What the session can do.
+    fn session_state(&self, session: &SessionName) -> SessionState;
+    /// Whether the session has a call with this person already.
+    fn is_talking(&self, session: &SessionName, peer: &Peer) -> bool;
+    /// Whether this Telegram user is an account of this switch.
+    fn is_own_account(&self, user_id: i64) -> bool;
+}
+
+/// A call that comes from a PBX whose identity is certain.
+#[derive(Debug, Clone, Copy)]
+pub struct SipOffer<'a> {
+    /// The trunk it comes from.
+    pub trunk: &'a TrunkSpec,
+    /// Where from.
+    pub source: SocketAddr,
+    /// The user part of the Request-URI, percent-decoded.
+    pub request_user: &'a str,
+    /// The user part of To, percent-decoded.
+    pub to_user: &'a str,
+}
+
+/// A call that comes from a Telegram user.
+#[derive(Debug, Clone, Copy)]
+pub struct TelegramOffer<'a> {
+    /// The session that is called.
+    pub session: &'a SessionName,
+    /// The caller's user id.
+    pub user_id: i64,
+}
+
+/// The call goes to a Telegram user.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToTelegram {
+    /// Over this session.
+    pub session: SessionSpec,
+    /// To this person.
+    pub peer: Peer,
+}
+
+/// The call goes to the PBX.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToSip {
+    /// The trunks that can be called, in the order in which to try them.
+    pub trunks: Vec<TrunkSpec>,
+}
+
+/// Decides where a PBX's call goes.
+pub fn decide_sip(
+    table: &Table,
+    world: &impl World,
+    offer: &SipOffer<'_>,
+) -> Result<ToTelegram, Cause> {
+    let trunk = offer.trunk;
+    let session = pair(table, trunk)?;
+    let login = match &trunk.kind {
+        TrunkKind::InboundRegister { login, .. } => {
+            if !world.is_reachable(&trunk.name) {
+                return Err(Cause::new(Reason::RegisterRequired));
+            }
+            Some(login.as_str())
+        }
+        TrunkKind::Peer { .. } => None,
+    };
+    match world.session_state(&session.name) {
+        SessionState::Running | SessionState::FloodWait => {}
+        SessionState::Restricted => return Err(Cause::new(Reason::PeerFlood)),
+        SessionState::Offline | SessionState::Connecting | SessionState::Unauthorized => {
+            return Err(Cause::new(Reason::SessionNotRunning));
+        }
+    }
+    let peer = called_peer(offer.request_user, offer.to_user, login)?;
+    if world.is_talking(&session.name, &peer) {
+        return Err(Cause::new(Reason::BusyHere));
+    }
+    Ok(ToTelegram {
+        session: session.clone(),
+        peer,
+    })
+}
+
+/// Decides where a Telegram user's call goes.
+pub fn decide_telegram(
+    table: &Table,
+    world: &impl World,
+    offer: &TelegramOffer<'_>,
+) -> Result<ToSip, Cause> {
+    if world.is_own_account(offer.user_id) {
+        return Err(Cause::new(Reason::CallerIsGateway));
+    }
+    if table
+        .session(offer.session)
+        .is_none_or(|session| !session.enabled)
+    {
+        return Err(Cause::new(Reason::SessionNotRunning));
+    }
+    let usable = table
+        .trunks_of(offer.session)
+        .filter(|trunk| trunk.enabled && world.is_reachable(&trunk.name));
+    let trunks: Vec<TrunkSpec> = usable.cloned().collect();
+    if trunks.is_empty() {
+        return Err(Cause::new(Reason::SipAccountUnavailable));
+    }
+    Ok(ToSip { trunks })
+}
+
+/// Decides whether a PBX whose password is right may register.
+pub fn admit_register(table: &Table, world: &impl World, trunk: &TrunkSpec) -> Result<(), Cause> {
+    let session = pair(table, trunk)?;
+    match world.session_state(&session.name) {
+        SessionState::Unauthorized => Err(Cause::new(Reason::SessionInactive)),
+        // A session that is only away for a moment must not throw the PBX out.
+        SessionState::Offline
+        | SessionState::Connecting
+        | SessionState::Running
+        | SessionState::FloodWait
+        | SessionState::Restricted => Ok(()),
+    }
+}
+
+fn pair<'a>(table: &'a Table, trunk: &TrunkSpec) -> Result<&'a SessionSpec, Cause> {
+    let session = table
+        .session_of(&trunk.name)
+        .filter(|session| session.enabled && trunk.enabled);
+    session.ok_or(Cause::new(Reason::RouteNotPermitted))
+}

@@ -1,0 +1,38 @@
+//! Who a request comes from: the address first, then the login; never a header that anybody can write.
+
+use std::net::SocketAddr;
+
+use model::TrunkSpec;
+
+use crate::Table;
+
+/// What a source and its credentials say.
+#[derive(Debug, PartialEq)]
+pub enum Identity<'a> {
+    /// A peer trunk, recognised by address.
+    Peer(&'a TrunkSpec),
+    /// The trunk with this login; the password is still to be checked.
+    Login(&'a TrunkSpec),
+    /// A login that belongs to no trunk.
+    UnknownLogin,
+    /// Neither a known address nor credentials: to be challenged.
+    Stranger,
+}
+
+/// Identifies the sender of a request; `login` is the username of its digest credentials.
+///
+/// A peer at exactly this address and port needs no credentials. Otherwise credentials decide, because a PBX that registers
+/// may share an address with a peer. Without any, an address of a peer is enough, whatever its port.
+pub fn identify<'a>(table: &'a Table, source: SocketAddr, login: Option<&str>) -> Identity<'a> {
+    if let Some(trunk) = table.by_exact_address(source) {
+        return Identity::Peer(trunk);
+    }
+    match login {
+        Some(login) => table
+            .by_login(login)
+            .map_or(Identity::UnknownLogin, Identity::Login),
+        None => table
+            .by_address(source)
+            .map_or(Identity::Stranger, Identity::Peer),
+    }
+}

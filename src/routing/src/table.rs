@@ -1,0 +1,118 @@
+//! The configuration as a decision needs it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use model::{RouteSpec, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
+
+/// An immutable snapshot of trunks, sessions and routes, with the indexes a decision needs.
+#[derive(Debug, Default)]
+pub struct Table {
+    trunks: HashMap<TrunkName, TrunkSpec>,
+    sessions: HashMap<SessionName, SessionSpec>,
+    routes: Vec<RouteSpec>,
+    logins: HashMap<String, TrunkName>,
+    peers: Vec<(SocketAddr, TrunkName)>,
+}
+
+impl Table {
+    /// Builds a snapshot; routes are kept in order of priority, then trunk.
+    pub fn new(
+        trunks: Vec<TrunkSpec>,
+        sessions: Vec<SessionSpec>,
+        mut routes: Vec<RouteSpec>,
+    ) -> Self {
+        let (mut logins, mut peers) = (HashMap::new(), Vec::new());
+        for trunk in &trunks {
+            match &trunk.kind {
+                TrunkKind::InboundRegister { login, .. } => {
+                    logins.insert(login.clone(), trunk.name.clone());
+                }
+                TrunkKind::Peer { address } => peers.push((*address, trunk.name.clone())),
+            }
+        }
+        routes.sort_by(|a, b| (a.priority, &a.trunk).cmp(&(b.priority, &b.trunk)));
+        Self {
+            trunks: trunks
+                .into_iter()
+                .map(|trunk| (trunk.name.clone(), trunk))
+                .collect(),
+            sessions: sessions
+                .into_iter()
+                .map(|session| (session.name.clone(), session))
+                .collect(),
+            routes,
+            logins,
+            peers,
+        }
+    }
+
+    /// Returns the trunk of this name.
+    pub fn trunk(&self, name: &TrunkName) -> Option<&TrunkSpec> {
+        self.trunks.get(name)
+    }
+
+    /// Returns the session of this name.
+    pub fn session(&self, name: &SessionName) -> Option<&SessionSpec> {
+        self.sessions.get(name)
+    }
+
+    /// Returns all trunks.
+    pub fn trunks(&self) -> impl Iterator<Item = &TrunkSpec> {
+        self.trunks.values()
+    }
+
+    /// Returns all sessions.
+    pub fn sessions(&self) -> impl Iterator<Item = &SessionSpec> {
+        self.sessions.values()
+    }
+
+    /// Returns the trunk with this login.
+    pub fn by_login(&self, login: &str) -> Option<&TrunkSpec> {
+        self.trunks.get(self.logins.get(login)?)
+    }
+
+    /// Returns the peer trunk at this address: the exact one, else the only one with this IP address.
+    pub fn by_address(&self, source: SocketAddr) -> Option<&TrunkSpec> {
+        if let Some(trunk) = self.by_exact_address(source) {
+            return Some(trunk);
+        }
+        let mut same_ip = self
+            .peers
+            .iter()
+            .filter(|(address, _)| address.ip() == source.ip());
+        let (_, name) = same_ip.next()?;
+        // Two peers on one address are told apart by their ports only.
+        if same_ip.next().is_some() {
+            None
+        } else {
+            self.trunks.get(name)
+        }
+    }
+
+    /// Returns the peer trunk at exactly this address and port.
+    pub fn by_exact_address(&self, source: SocketAddr) -> Option<&TrunkSpec> {
+        let (_, name) = self.peers.iter().find(|(address, _)| *address == source)?;
+        self.trunks.get(name)
+    }
+
+    /// Returns the session a trunk's calls go to: the first route whose session exists.
+    pub fn session_of(&self, trunk: &TrunkName) -> Option<&SessionSpec> {
+        self.routes
+            .iter()
+            .filter(|route| route.trunk == *trunk)
+            .find_map(|route| self.sessions.get(&route.session))
+    }
+
+    /// Returns the trunks a session's calls go to, in order of priority.
+    pub fn trunks_of<'a>(
+        &'a self,
+        session: &'a SessionName,
+    ) -> impl Iterator<Item = &'a TrunkSpec> {
+        let routes = self
+            .routes
+            .iter()
+            .filter(move |route| route.session == *session);
+        routes.filter_map(|route| self.trunks.get(&route.trunk))
+    }
+}
