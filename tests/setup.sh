@@ -53,7 +53,7 @@ if [ ! -e "$stamp" ]; then
     echo "making $venv"
     rm -rf "$venv"
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/peers/requirements.txt
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --use-pep517 -r tests/peers/requirements.txt
     touch "$stamp"
 fi
 [ "$what" = tests ] && exit 0
