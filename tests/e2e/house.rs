@@ -365,6 +365,11 @@ impl House {
         assert!(!log.contains("panicked at"), "the switch panicked");
     }
 
+    /// What the switch has logged since it was started.
+    pub(crate) fn log(&self) -> String {
+        self.process.as_ref().map(Process::log).unwrap_or_default()
+    }
+
     /// A phone on the trunk that registers; it has registered when this returns.
     pub(crate) fn phone(&self, codecs: &str) -> Baresip {
         Baresip::start(&self.dir, "phone", &self.phone_settings(codecs))
