@@ -1,0 +1,164 @@
+//! The media plane: handles resolved once, so that a packet costs one atomic addition.
+
+use std::sync::Arc;
+
+use model::{Codec, LegKind};
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use crate::family::Maker;
+
+/// Why a packet was received but not played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discard {
+    /// Its time had passed.
+    Late,
+    /// It had arrived before.
+    Duplicate,
+    /// The buffer was full.
+    Overflow,
+    /// It came from somebody else.
+    BadSource,
+}
+
+const DISCARDS: [&str; 4] = ["late", "duplicate", "overflow", "bad_source"];
+const CODECS: [&str; 4] = ["opus", "pcma", "pcmu", "telephone_event"];
+
+/// All counters of the media plane; cheap to clone.
+#[derive(Clone)]
+pub struct MediaCounters {
+    sip: Arc<LegCounters>,
+    telegram: Arc<LegCounters>,
+    /// How late each 20 ms tick ran, in seconds.
+    pub tick_lateness: Histogram,
+    /// RTP port pairs in use.
+    pub ports_used: IntGauge,
+    /// RTP port pairs left.
+    pub ports_free: IntGauge,
+}
+
+/// The counters of all legs of one kind.
+pub struct LegCounters {
+    packets_in: [IntCounter; 4],
+    packets_out: [IntCounter; 4],
+    /// Payload bytes received.
+    pub bytes_in: IntCounter,
+    /// Payload bytes sent.
+    pub bytes_out: IntCounter,
+    /// Gaps in the sequence (RFC 3550).
+    pub lost: IntCounter,
+    discarded: [IntCounter; 4],
+    /// Frames made up by concealment.
+    pub concealed: IntCounter,
+    /// Interarrival jitter in seconds, one observation every 5 s.
+    pub jitter: Histogram,
+    /// Depth of the jitter buffer in seconds, one observation every 5 s.
+    pub depth: Histogram,
+}
+
+impl LegCounters {
+    /// Packets received with a codec.
+    pub fn received(&self, codec: Codec) -> &IntCounter {
+        by_codec(&self.packets_in, codec)
+    }
+
+    /// Packets sent with a codec.
+    pub fn sent(&self, codec: Codec) -> &IntCounter {
+        by_codec(&self.packets_out, codec)
+    }
+
+    /// Packets received but not played.
+    pub fn discarded(&self, why: Discard) -> &IntCounter {
+        let [late, duplicate, overflow, bad_source] = &self.discarded;
+        match why {
+            Discard::Late => late,
+            Discard::Duplicate => duplicate,
+            Discard::Overflow => overflow,
+            Discard::BadSource => bad_source,
+        }
+    }
+}
+
+fn by_codec(counters: &[IntCounter; 4], codec: Codec) -> &IntCounter {
+    let [opus, pcma, pcmu, _] = counters;
+    match codec {
+        Codec::Opus => opus,
+        Codec::Alaw => pcma,
+        Codec::Mulaw => pcmu,
+    }
+}
+
+impl MediaCounters {
+    pub(crate) fn new(make: &mut Maker) -> Self {
+        let packets = make.counters(
+            "rtp_packets_total",
+            "RTP packets.",
+            &["leg", "direction", "codec"],
+        );
+        let bytes = make.counters(
+            "rtp_bytes_total",
+            "RTP payload bytes.",
+            &["leg", "direction"],
+        );
+        let lost = make.counters(
+            "rtp_packets_lost_total",
+            "Gaps in the sequence, RFC 3550 counting.",
+            &["leg"],
+        );
+        let discarded = make.counters(
+            "rtp_packets_discarded_total",
+            "Received but not played.",
+            &["leg", "reason"],
+        );
+        let concealed = make.counters(
+            "concealed_frames_total",
+            "Frames made up by loss concealment.",
+            &["leg"],
+        );
+        let jitter = make.histograms(
+            "rtp_jitter_seconds",
+            "RFC 3550 jitter, one observation per leg each 5 s.",
+            &["leg"],
+            &[0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2],
+        );
+        let depth = make.histograms(
+            "jitter_buffer_depth_seconds",
+            "Depth, one observation per leg each 5 s.",
+            &["leg"],
+            &[0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5],
+        );
+        let leg = |kind: LegKind| {
+            let leg = kind.label();
+            Arc::new(LegCounters {
+                packets_in: CODECS.map(|codec| packets.with_label_values(&[leg, "in", codec])),
+                packets_out: CODECS.map(|codec| packets.with_label_values(&[leg, "out", codec])),
+                bytes_in: bytes.with_label_values(&[leg, "in"]),
+                bytes_out: bytes.with_label_values(&[leg, "out"]),
+                lost: lost.with_label_values(&[leg]),
+                discarded: DISCARDS.map(|reason| discarded.with_label_values(&[leg, reason])),
+                concealed: concealed.with_label_values(&[leg]),
+                jitter: jitter.with_label_values(&[leg]),
+                depth: depth.with_label_values(&[leg]),
+            })
+        };
+        let ports = make.gauges("rtp_ports", "Port pairs of the RTP range.", &["state"]);
+        Self {
+            sip: leg(LegKind::Sip),
+            telegram: leg(LegKind::Telegram),
+            tick_lateness: make.histogram(
+                "media_tick_lateness_seconds",
+                "How late each 20 ms media tick ran.",
+                &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1],
+            ),
+            ports_used: ports.with_label_values(&["used"]),
+            ports_free: ports.with_label_values(&["free"]),
+        }
+    }
+
+    /// Returns the counters of one kind of leg.
+    pub fn leg(&self, kind: LegKind) -> &LegCounters {
+        match kind {
+            LegKind::Sip => &self.sip,
+            LegKind::Telegram => &self.telegram,
+        }
+    }
+}
