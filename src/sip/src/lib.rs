@@ -5,6 +5,7 @@
 //! * [`parse()`] - one datagram to one message, with limits and refusals (RFC 3261 7, 8.2, 18.3).
 //! * [`registration`] - the bindings of a trunk that registers with us (RFC 3261 10.3).
 //! * [`sdp`] - session descriptions, offer and answer (RFC 8866, RFC 3264).
+//! * [`transaction`] - requests and responses matched and repeated over UDP (RFC 3261 17, 18).
 
 pub mod digest;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod message;
 mod parse;
 pub mod registration;
 pub mod sdp;
+pub mod transaction;
 
 pub use error::ParseError;
 pub use message::{
@@ -19,3 +21,7 @@ pub use message::{
     Response, SipUri, Uri, Via, reason_phrase, respond,
 };
 pub use parse::{ALLOW, Limits, Parsed, parse, parse_with};
+pub use transaction::{ClientKey, Failure, ServerKey, Transactions, TransactionsConfig};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! Dialogues in virtual time, and the torture corpora.
+
+pub(crate) mod pair;

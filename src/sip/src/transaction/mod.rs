@@ -1,0 +1,19 @@
+//! The transport and transaction layers over UDP: RFC 3261 17 and 18, RFC 6026 (Accepted), RFC 3581 (rport).
+//!
+//! One file a machine, named after the RFC's figure; `table` holds them, matches messages to them and runs their timers.
+//! Not here: dialogs, the ACK to a success and the repeats of a success (RFC 3261 13), streams, DNS.
+
+mod action;
+mod client;
+mod driver;
+mod invite_client;
+mod invite_server;
+mod matching;
+mod server;
+mod table;
+mod timer;
+
+pub use action::Failure;
+pub use driver::{ClientKey, Input, Output, ServerKey, TransactionsConfig};
+pub use table::Transactions;
+pub use timer::Times;

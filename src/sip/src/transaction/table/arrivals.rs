@@ -1,0 +1,224 @@
+//! Datagrams and their way to the machines (RFC 3261 17.1.3, 17.2.3, 18).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{ClientMachine, Owner, ServerEntry, ServerMachine, Transactions};
+use crate::message::{HeaderName, Message, Method, Request, Response, Via, respond};
+use crate::parse::{Parsed, parse_with};
+use crate::transaction::action::Action;
+use crate::transaction::driver::{ClientKey, Output, ServerKey};
+use crate::transaction::matching::{ClientMatch, MergeMatch, ServerMatch};
+use crate::transaction::{client, invite_client, invite_server, server};
+
+impl Transactions {
+    pub(super) fn on_datagram(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
+        match parse_with(bytes, &self.config.limits) {
+            Parsed::KeepAlive => {}
+            Parsed::Drop(why) => self.outputs.push_back(Output::Malformed { source, why }),
+            Parsed::Reject { mut response, why } => {
+                if let Some(mut via) = response.headers.via() {
+                    let target = self.reply_target(&mut via, source);
+                    response.headers.set_first(HeaderName::Via, via);
+                    self.transmit(target, response.encode());
+                }
+                self.outputs.push_back(Output::Malformed { source, why });
+            }
+            Parsed::Message(Message::Request(request)) => self.on_request(now, source, request),
+            Parsed::Message(Message::Response(response)) => self.on_response(now, source, response),
+        }
+    }
+
+    /// Stamps the Via with the source and returns where the response goes (RFC 3261 18.2, RFC 3581 4).
+    pub(super) fn reply_target(&self, via: &mut Via, source: SocketAddr) -> SocketAddr {
+        via.stamp(source);
+        if self.config.force_rport {
+            source
+        } else {
+            via.reply_to().unwrap_or(source)
+        }
+    }
+
+    pub(super) fn on_request(&mut self, now: Instant, source: SocketAddr, mut request: Request) {
+        let Some(mut via) = request.headers.via() else {
+            return;
+        };
+        let identity = ServerMatch::of(&request, &via);
+        let target = self.reply_target(&mut via, source);
+        request.headers.set_first(HeaderName::Via, via);
+        let known = self.server_matches.get(&identity).copied();
+        match (&request.method, known) {
+            (Method::Ack, known) => self.on_ack(now, known, source, request),
+            (_, Some(tx)) => self.on_repeat(now, tx),
+            (Method::Cancel, None) => self.on_cancel(now, source, target, &request, identity),
+            (_, None) => {
+                let merge = MergeMatch::of(&request);
+                if merge.as_ref().is_some_and(|merge| self.is_merged(merge)) {
+                    return self.refuse(source, target, &request, 482, "merged request");
+                }
+                if let Some(tx) = self.start_server(now, source, target, &request, identity, merge)
+                {
+                    self.outputs.push_back(Output::Request {
+                        tx,
+                        source,
+                        request,
+                    });
+                }
+            }
+        }
+    }
+
+    /// An ACK to a failure ends here; an ACK to a success has a branch of its own and goes up, as does a stray one.
+    pub(super) fn on_ack(
+        &mut self,
+        now: Instant,
+        known: Option<ServerKey>,
+        source: SocketAddr,
+        request: Request,
+    ) {
+        let Some(tx) = known else {
+            return self.outputs.push_back(Output::Ack { source, request });
+        };
+        let mut actions = Vec::new();
+        if let Some(ServerEntry {
+            machine: ServerMachine::Invite(invite),
+            ..
+        }) = self.servers.get_mut(&tx)
+        {
+            invite.on(&self.config.times, invite_server::Event::Ack, &mut actions);
+        }
+        if actions.contains(&Action::DeliverAck) {
+            self.outputs.push_back(Output::Ack { source, request });
+        }
+        self.run_server(now, tx, actions);
+    }
+
+    pub(super) fn on_repeat(&mut self, now: Instant, tx: ServerKey) {
+        let mut actions = Vec::new();
+        match self.servers.get_mut(&tx).map(|entry| &mut entry.machine) {
+            Some(ServerMachine::Invite(invite)) => {
+                invite.on(
+                    &self.config.times,
+                    invite_server::Event::Invite,
+                    &mut actions,
+                );
+            }
+            Some(ServerMachine::Other(other)) => {
+                other.on(&self.config.times, server::Event::Request, &mut actions);
+            }
+            None => {}
+        }
+        self.run_server(now, tx, actions);
+    }
+
+    /// RFC 3261 9.2: the CANCEL gets its own answer; an INVITE that is still open is reported to its owner.
+    fn on_cancel(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        target: SocketAddr,
+        request: &Request,
+        identity: ServerMatch,
+    ) {
+        let invite = self
+            .server_matches
+            .get(&identity.cancelled_invite())
+            .copied();
+        let Some((invite, entry)) = invite.and_then(|tx| Some((tx, self.servers.get(&tx)?))) else {
+            return self.refuse(source, target, request, 481, "stray CANCEL");
+        };
+        let is_open =
+            matches!(&entry.machine, ServerMachine::Invite(machine) if machine.is_proceeding());
+        let tag = entry.to_tag.clone();
+        let tag = tag.unwrap_or_else(|| self.new_tag());
+        let Some(tx) = self.start_server(now, source, target, request, identity, None) else {
+            return;
+        };
+        self.on_respond(now, tx, &respond(request, 200, "", Some(&tag)));
+        if is_open {
+            let reason = request.headers.get(&HeaderName::Reason).map(str::to_owned);
+            self.outputs
+                .push_back(Output::Cancelled { tx: invite, reason });
+        }
+    }
+
+    /// RFC 3261 8.2.2.2: the same request on another way, while the first is being answered or was accepted.
+    pub(super) fn is_merged(&self, merge: &MergeMatch) -> bool {
+        let first = self
+            .merge_matches
+            .get(merge)
+            .and_then(|tx| self.servers.get(tx));
+        first.is_some_and(|first| match &first.machine {
+            ServerMachine::Invite(machine) => machine.is_proceeding() || machine.is_accepted(),
+            // A finished one may come again: peers exist that repeat the CSeq when they authenticate.
+            ServerMachine::Other(machine) => machine.is_open(),
+        })
+    }
+
+    pub(super) fn on_response(&mut self, now: Instant, source: SocketAddr, response: Response) {
+        let stray = Output::Malformed {
+            source,
+            why: "stray response",
+        };
+        // RFC 3261 18.1.2 and 8.1.3.3: our sent-by, and no other Via below it.
+        let is_ours = response.headers.count(&HeaderName::Via) == 1
+            && response.headers.via().is_some_and(|via| {
+                via.host == self.config.via_host && via.port == self.config.via_port
+            });
+        let tx = ClientMatch::of(&response.headers)
+            .and_then(|identity| self.client_matches.get(&identity).copied());
+        let Some(tx) = tx.filter(|_| is_ours) else {
+            return self.outputs.push_back(stray);
+        };
+        let mut actions = Vec::new();
+        match self.clients.get_mut(&tx).map(|entry| &mut entry.machine) {
+            Some(ClientMachine::Invite(invite)) => {
+                invite.on(&self.config.times, response.into(), &mut actions);
+            }
+            Some(ClientMachine::Other(other)) => {
+                other.on(&self.config.times, response.into(), &mut actions);
+            }
+            None => {}
+        }
+        self.run_client(now, tx, actions);
+    }
+
+    pub(super) fn on_timeout(&mut self, now: Instant) {
+        while let Some((owner, timer)) = self.timers.due(now) {
+            match owner {
+                Owner::Server(tx) => self.on_server_timer(now, tx, timer),
+                Owner::Client(tx) => self.on_client_timer(now, tx, timer),
+            }
+        }
+    }
+
+    pub(super) fn on_unreachable(&mut self, now: Instant, target: SocketAddr) {
+        let hit: Vec<ClientKey> = self
+            .clients
+            .iter()
+            .filter(|(_, entry)| entry.target == target)
+            .map(|(tx, _)| *tx)
+            .collect();
+        for tx in hit {
+            let mut actions = Vec::new();
+            match self.clients.get_mut(&tx).map(|entry| &mut entry.machine) {
+                Some(ClientMachine::Invite(invite)) => {
+                    invite.on(
+                        &self.config.times,
+                        invite_client::Event::TransportError,
+                        &mut actions,
+                    );
+                }
+                Some(ClientMachine::Other(other)) => {
+                    other.on(
+                        &self.config.times,
+                        client::Event::TransportError,
+                        &mut actions,
+                    );
+                }
+                None => {}
+            }
+            self.run_client(now, tx, actions);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Client transactions: birth, CANCEL, end.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{ClientEntry, ClientMachine, Owner, Transactions};
+use crate::message::{Method, Request};
+use crate::transaction::action::{Action, Failure};
+use crate::transaction::client::{self, Client};
+use crate::transaction::driver::{ClientKey, Output};
+use crate::transaction::invite_client::{self, InviteClient};
+use crate::transaction::matching::ClientMatch;
+use crate::transaction::timer::Timer;
+
+impl Transactions {
+    pub(super) fn start_client(
+        &mut self,
+        now: Instant,
+        target: SocketAddr,
+        request: Request,
+        user: Option<u64>,
+    ) -> ClientKey {
+        let tx = ClientKey(self.next_key());
+        let identity = ClientMatch::of(&request.headers);
+        let Some(identity) = identity.filter(|_| self.clients.len() < self.config.clients) else {
+            if let Some(user) = user {
+                self.outputs.push_back(Output::Failed {
+                    user,
+                    tx,
+                    why: Failure::Overload,
+                });
+            }
+            return tx;
+        };
+        let mut actions = Vec::new();
+        let machine = if request.method == Method::Invite {
+            ClientMachine::Invite(Box::new(InviteClient::new(
+                request,
+                &self.config.times,
+                &mut actions,
+            )))
+        } else {
+            ClientMachine::Other(Client::new(&request, &self.config.times, &mut actions))
+        };
+        self.client_matches.insert(identity.clone(), tx);
+        self.clients.insert(
+            tx,
+            ClientEntry {
+                machine,
+                target,
+                identity,
+                user,
+                cancel_reason: None,
+            },
+        );
+        self.run_client(now, tx, actions);
+        tx
+    }
+
+    pub(super) fn invite_client(
+        &mut self,
+        now: Instant,
+        tx: ClientKey,
+        event: invite_client::Event,
+    ) {
+        let mut actions = Vec::new();
+        if let Some(ClientEntry {
+            machine: ClientMachine::Invite(invite),
+            ..
+        }) = self.clients.get_mut(&tx)
+        {
+            invite.on(&self.config.times, event, &mut actions);
+        }
+        self.run_client(now, tx, actions);
+    }
+
+    pub(super) fn on_client_timer(&mut self, now: Instant, tx: ClientKey, timer: Timer) {
+        match self.clients.get_mut(&tx).map(|entry| &mut entry.machine) {
+            Some(ClientMachine::Invite(_)) => {
+                self.invite_client(now, tx, invite_client::Event::Timer(timer));
+            }
+            Some(ClientMachine::Other(other)) => {
+                let mut actions = Vec::new();
+                other.on(
+                    &self.config.times,
+                    client::Event::Timer(timer),
+                    &mut actions,
+                );
+                self.run_client(now, tx, actions);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn run_client(&mut self, now: Instant, tx: ClientKey, actions: Vec<Action>) {
+        let Some(entry) = self.clients.get(&tx) else {
+            return;
+        };
+        let (target, user, is_over) = (entry.target, entry.user, entry.machine.is_terminated());
+        for action in actions {
+            match action {
+                Action::Send(bytes) => self.transmit(target, bytes),
+                Action::Set(timer, after) => self.timers.set(Owner::Client(tx), timer, now + after),
+                Action::Stop(timer) => self.timers.stop(Owner::Client(tx), timer),
+                Action::Deliver(response) => {
+                    if let Some(user) = user {
+                        self.outputs
+                            .push_back(Output::Response { user, tx, response });
+                    }
+                }
+                Action::Fail(why) => {
+                    if let Some(user) = user {
+                        self.outputs.push_back(Output::Failed { user, tx, why });
+                    }
+                }
+                Action::Cancel => self.send_cancel(now, tx),
+                Action::DeliverAck => {}
+            }
+        }
+        if is_over && let Some(entry) = self.clients.remove(&tx) {
+            self.timers.stop_all(Owner::Client(tx));
+            self.client_matches.remove(&entry.identity);
+        }
+    }
+
+    /// RFC 3261 9.1: the CANCEL is a transaction of its own with the branch of the INVITE.
+    pub(super) fn send_cancel(&mut self, now: Instant, tx: ClientKey) {
+        let Some(ClientEntry {
+            machine: ClientMachine::Invite(invite),
+            target,
+            cancel_reason,
+            ..
+        }) = self.clients.get(&tx)
+        else {
+            return;
+        };
+        let (cancel, target) = (invite.cancel(cancel_reason.as_deref()), *target);
+        self.start_client(now, target, cancel, None);
+    }
+}
+
+impl ClientMachine {
+    pub(super) fn is_terminated(&self) -> bool {
+        match self {
+            Self::Invite(machine) => machine.is_terminated(),
+            Self::Other(machine) => machine.is_terminated(),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The table of all transactions: keys, matching, timers. The rules are in the machines.
+
+mod arrivals;
+mod clients;
+mod servers;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::client::Client;
+use super::driver::{ClientKey, Input, Output, ServerKey, TransactionsConfig};
+use super::invite_client::{self, InviteClient};
+use super::invite_server::InviteServer;
+use super::matching::{ClientMatch, MergeMatch, ServerMatch};
+use super::server::Server;
+use super::timer::Timers;
+use crate::message::{HeaderName, MAGIC_COOKIE, Request, Via};
+
+/// The transport and transaction layers over UDP (RFC 3261 17, 18; RFC 6026; RFC 3581). One per process.
+///
+/// After every input the caller drains [`Transactions::poll_output`] until it gives [`Output::Timeout`]; only then comes
+/// the next input. ACKs are never answered, stray responses never heard of again.
+#[derive(Debug)]
+pub struct Transactions {
+    config: TransactionsConfig,
+    rng: StdRng,
+    last_key: u64,
+    outputs: VecDeque<Output>,
+    timers: Timers<Owner>,
+    servers: HashMap<ServerKey, ServerEntry>,
+    clients: HashMap<ClientKey, ClientEntry>,
+    server_matches: HashMap<ServerMatch, ServerKey>,
+    merge_matches: HashMap<MergeMatch, ServerKey>,
+    client_matches: HashMap<ClientMatch, ClientKey>,
+    /// Server transactions that got no answer above 100 and below 300 yet: the first to go when the table is full.
+    strangers: BTreeSet<ServerKey>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Owner {
+    Server(ServerKey),
+    Client(ClientKey),
+}
+
+#[derive(Debug)]
+struct ServerEntry {
+    machine: ServerMachine,
+    target: SocketAddr,
+    identity: ServerMatch,
+    merge: Option<MergeMatch>,
+    /// The To tag of our last response, for the 200 to a CANCEL (RFC 3261 9.2).
+    to_tag: Option<String>,
+}
+
+#[derive(Debug)]
+enum ServerMachine {
+    Invite(InviteServer),
+    Other(Server),
+}
+
+#[derive(Debug)]
+struct ClientEntry {
+    machine: ClientMachine,
+    target: SocketAddr,
+    identity: ClientMatch,
+    /// `None` for a CANCEL, whose responses interest nobody.
+    user: Option<u64>,
+    /// The Reason of a CANCEL that waits.
+    cancel_reason: Option<String>,
+}
+
+#[derive(Debug)]
+enum ClientMachine {
+    Invite(Box<InviteClient>),
+    Other(Client),
+}
+
+impl Transactions {
+    /// Returns an empty table; the seed must be unpredictable to strangers, as branches are made of it.
+    pub fn new(config: TransactionsConfig, seed: u64) -> Self {
+        Self {
+            config,
+            rng: StdRng::seed_from_u64(seed),
+            last_key: 0,
+            outputs: VecDeque::new(),
+            timers: Timers::new(),
+            servers: HashMap::new(),
+            clients: HashMap::new(),
+            server_matches: HashMap::new(),
+            merge_matches: HashMap::new(),
+            client_matches: HashMap::new(),
+            strangers: BTreeSet::new(),
+        }
+    }
+
+    /// Returns how many server transactions there are.
+    pub fn server_count(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// Returns how many client transactions there are.
+    pub fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Takes one input.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Datagram { source, bytes } => self.on_datagram(now, source, &bytes),
+            Input::Timeout => self.on_timeout(now),
+            Input::Request {
+                target,
+                request,
+                user,
+            } => {
+                self.request(now, target, request, user);
+            }
+            Input::Cancel { tx, reason } => {
+                if let Some(entry) = self.clients.get_mut(&tx) {
+                    entry.cancel_reason = reason;
+                    self.invite_client(now, tx, invite_client::Event::Cancel);
+                }
+            }
+            Input::Respond { tx, response } => self.on_respond(now, tx, &response),
+            Input::Stateless { tx, response } => {
+                if let Some(target) = self.servers.get(&tx).map(|entry| entry.target) {
+                    self.forget_server(tx);
+                    self.transmit(target, response.encode());
+                }
+            }
+            Input::Ack {
+                target,
+                mut request,
+            } => {
+                self.add_via(&mut request);
+                self.transmit(target, request.encode());
+            }
+            Input::Unreachable { target } => self.on_unreachable(now, target),
+        }
+    }
+
+    /// Returns the next effect; [`Output::Timeout`] when there is no other.
+    pub fn poll_output(&mut self) -> Output {
+        self.outputs
+            .pop_front()
+            .unwrap_or_else(|| Output::Timeout(self.timers.next()))
+    }
+
+    /// Sends a request in a new client transaction and returns its key; the same as [`Input::Request`].
+    pub fn request(
+        &mut self,
+        now: Instant,
+        target: SocketAddr,
+        mut request: Request,
+        user: u64,
+    ) -> ClientKey {
+        self.add_via(&mut request);
+        self.start_client(now, target, request, Some(user))
+    }
+
+    fn transmit(&mut self, target: SocketAddr, bytes: Bytes) {
+        self.outputs.push_back(Output::Transmit { target, bytes });
+    }
+
+    fn next_key(&mut self) -> u64 {
+        self.last_key += 1;
+        self.last_key
+    }
+
+    /// RFC 3261 8.1.1.7: every request has a branch of its own; RFC 3581 3: and asks for its source port.
+    fn add_via(&mut self, request: &mut Request) {
+        let branch = format!(
+            "{MAGIC_COOKIE}{:016x}{:016x}",
+            self.rng.random::<u64>(),
+            self.rng.random::<u64>()
+        );
+        let via = Via::udp(self.config.via_host.clone(), self.config.via_port, &branch);
+        request.headers.push_front(HeaderName::Via, via);
+        if !request.headers.has(&HeaderName::MaxForwards) {
+            request.headers.push(HeaderName::MaxForwards, 70);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
