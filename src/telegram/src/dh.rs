@@ -80,7 +80,7 @@ impl DhConfig {
     /// clients which do not show the same emoji.
     pub fn draw(&self, server_random: &[u8], rng: &mut impl RngCore) -> Half {
         loop {
-            let mut exponent = Zeroizing::new([0u8; BYTES]);
+            let mut exponent = Box::new(Zeroizing::new([0u8; BYTES]));
             rng.fill_bytes(exponent.as_mut_slice());
             for (ours, theirs) in exponent.iter_mut().zip(server_random) {
                 *ours ^= theirs;
@@ -90,7 +90,7 @@ impl DhConfig {
             if value.bits() > 2040 && self.in_range(&value) {
                 return Half {
                     exponent,
-                    public: padded(&value),
+                    public: Box::new(padded(&value)),
                 };
             }
         }
@@ -104,19 +104,19 @@ impl DhConfig {
 
 /// Our half of one key agreement: the secret exponent, wiped when dropped, and the value the peer may see.
 pub struct Half {
-    exponent: Zeroizing<[u8; BYTES]>,
-    public: [u8; BYTES],
+    exponent: Box<Zeroizing<[u8; BYTES]>>,
+    public: Box<[u8; BYTES]>,
 }
 
 impl Half {
     /// Returns `g_a` or `g_b`, 256 bytes, big-endian.
     pub fn public(&self) -> &[u8] {
-        &self.public
+        self.public.as_slice()
     }
 
     /// Returns `g_a_hash`, by which the caller commits itself before it sees `g_b`.
     pub fn commitment(&self) -> [u8; 32] {
-        commitment(&self.public)
+        commitment(self.public())
     }
 
     /// Returns the call key, given the peer's public value.
@@ -249,8 +249,8 @@ mod tests {
                 ("our_exponent_b", "g_b", "g_a")
             };
             let half = Half {
-                exponent: Zeroizing::new(bytes(exponent)),
-                public: bytes(ours),
+                exponent: Box::new(Zeroizing::new(bytes(exponent))),
+                public: Box::new(bytes(ours)),
             };
             let power = BigUint::from_bytes_be(half.exponent.as_slice());
             let value = BigUint::from(3u8).modpow(&power, &config.p);

@@ -6,8 +6,11 @@
 pub mod call;
 pub mod crypt;
 pub mod dh;
+pub mod error;
 pub mod rpc;
 
-pub use call::{CallSettings, Event, Input, MediaStart, Output, Refusal, RequestKey, Timers};
+pub use call::{
+    CallSettings, Event, Incoming, Input, MediaStart, Outgoing, Output, Refusal, RequestKey, Timers,
+};
 pub use crypt::{CallKey, Role};
 pub use rpc::{Reply, Rpc, RpcError, User};

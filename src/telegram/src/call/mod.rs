@@ -5,6 +5,10 @@
 //! once, and [`Event::Finished`], after which nothing is owed to Telegram and the machine can be dropped. Between the
 //! two the discard is on its way; there is exactly one, unless Telegram said first that the call is over.
 
+mod desk;
+mod incoming;
+mod outgoing;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,6 +17,9 @@ use model::Cause;
 
 use crate::crypt::{CallKey, Role};
 use crate::rpc::{Reply, Rpc, RpcError};
+
+pub use incoming::Incoming;
+pub use outgoing::Outgoing;
 
 /// Why [`Input::MediaFailed`] is a hang-up and no failure: the peer closed the media (telegram-calls 14.3, item 10).
 pub const CLOSED_BY_PEER: &str = "closed by the peer";
