@@ -8,6 +8,8 @@ pub mod crypt;
 pub mod dh;
 pub mod error;
 pub mod rpc;
+#[cfg(test)]
+mod testing;
 
 pub use call::{
     CallSettings, Event, Incoming, Input, MediaStart, Outgoing, Output, Refusal, RequestKey, Timers,

@@ -170,3 +170,6 @@ pub struct MediaStart {
     /// The JSON object `custom_parameters`, normally absent.
     pub custom_parameters: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;
