@@ -6,12 +6,23 @@
 
 mod address;
 mod audio;
+mod bridge;
+mod codec;
+mod dtmf;
+mod g711;
+mod jitter;
+mod outgoing;
+mod pcm;
 mod plain;
+mod playout;
 mod pool;
+mod relay;
 mod rtcp;
 mod rtp;
 mod sequence;
 mod source;
+mod timeline;
+mod tone;
 mod transport;
 
 #[cfg(test)]
@@ -19,7 +30,10 @@ mod tests;
 
 pub use address::may_send_to;
 pub use audio::LegAudio;
+pub use bridge::{Bridge, BridgeConfig, BridgeError, BridgeEvent, BridgeOutput, LegStats};
+pub use codec::CodecError;
 pub use plain::{PlainConfig, PlainRtp, PlainStats, Remote};
 pub use rtp::{RtpError, RtpPacket};
 pub use source::Latch;
+pub use tone::{Tone, ToneSource, tone_share};
 pub use transport::{RtpIn, RtpOut, Transport, TransportEvent, TransportOutput};

@@ -17,6 +17,7 @@ use crate::rtcp::{self, Block, Report, SenderInfo};
 use crate::rtp::{RtpPacket, looks_like_rtcp};
 use crate::sequence::{Jitter, Sequence};
 use crate::source::{Latch, SourceLock, Verdict};
+use crate::timeline::ticks;
 use crate::transport::{RtpIn, RtpOut, Transport, TransportEvent, TransportOutput};
 
 /// Seconds between 1900 (NTP) and 1970 (Unix).
@@ -428,12 +429,6 @@ impl Transport for PlainRtp {
 /// The middle 32 bits of an NTP time (RFC 3550 section 4).
 fn middle(ntp: u64) -> u32 {
     (ntp >> 16 & 0xffff_ffff) as u32
-}
-
-/// A time in ticks of `rate` Hz, modulo 2^32.
-fn ticks(time: Duration, rate: u32) -> u32 {
-    let ticks = time.as_nanos() * u128::from(rate) / 1_000_000_000;
-    (ticks & 0xffff_ffff) as u32
 }
 
 #[cfg(test)]

@@ -97,13 +97,7 @@ pub(crate) fn looks_like_rtcp(data: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn hex(text: &str) -> Vec<u8> {
-        text.as_bytes()
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-            .collect()
-    }
+    use crate::tests::hex;
 
     #[test]
     fn a_packet_survives_writing_and_parsing() {
@@ -164,5 +158,25 @@ mod tests {
             RtpPacket::parse(&[0x80; MAX_PACKET + 1]),
             Err(RtpError::Long)
         );
+    }
+
+    #[test]
+    fn the_collection_of_bad_packets_is_dropped() {
+        for name in [
+            "dtls-in-rtp",
+            "rtp-11-octets",
+            "rtp-cc15",
+            "rtp-pad-0",
+            "rtp-pad-255",
+            "stun-in-rtp",
+        ] {
+            let file = crate::tests::testdata(&format!("rtp-bad/{name}.json"));
+            for packet in file["packets_hex"].as_array().unwrap() {
+                assert!(
+                    RtpPacket::parse(&hex(packet.as_str().unwrap())).is_err(),
+                    "{name}"
+                );
+            }
+        }
     }
 }

@@ -1,0 +1,195 @@
+//! From SIP to Telegram: as it comes, without delay.
+
+use super::*;
+
+const LENGTH: Duration = Duration::from_secs(3);
+
+fn call(ptime: usize, frame: u64, network: impl Fn(usize) -> Vec<Duration>) -> Bench {
+    let pbx = sip(Codec::Alaw, 20);
+    let mut bench = Bench::new(pbx, telegram(frame));
+    bench.say(SIP, tone(pbx, ptime, 425.0, LENGTH), network);
+    bench.advance(LENGTH + MS * 500);
+    bench
+}
+
+#[test]
+fn a_packet_in_order_leaves_at_once() {
+    let bench = call(20, 20, steady(20));
+    let left: Vec<Instant> = bench
+        .sent
+        .iter()
+        .filter(|(_, to, _)| *to == TELEGRAM)
+        .map(|(at, _, _)| *at)
+        .collect();
+    let came: Vec<Instant> = (0..150).map(|n| bench.began + MS * 20 * n).collect();
+    assert_eq!(left, came);
+}
+
+#[test]
+fn a_tone_stays_a_tone_whatever_the_packet_times() {
+    for ptime in [10, 20, 30, 40, 60] {
+        for frame in [20, 40, 60] {
+            let bench = call(ptime, frame, steady(u32::try_from(ptime).unwrap()));
+            let packets = bench.to(TELEGRAM);
+            assert!(packets.iter().all(|packet| packet.payload_type == 111));
+            assert!(
+                continuous(&packets, u32::try_from(frame).unwrap() * 48),
+                "{ptime} to {frame}"
+            );
+            assert!(
+                packets.len() as u64 >= 3000 / frame - 1,
+                "{ptime} to {frame}"
+            );
+            assert_eq!(packets.iter().filter(|packet| packet.marker).count(), 1);
+            assert!(
+                clean(&bench.hear(TELEGRAM)[800..], 425.0) > 0.99,
+                "{ptime} to {frame}"
+            );
+        }
+    }
+}
+
+#[test]
+fn packets_out_of_order_are_put_in_order() {
+    // Every fifth packet takes 8 ms longer than the one behind it.
+    let bench = call(20, 20, |n| {
+        vec![MS * (20 * u32::try_from(n).unwrap() + if n % 5 == 2 { 28 } else { 0 })]
+    });
+    let stats = bench.stats(SIP);
+    assert_eq!(
+        (stats.lost, stats.late, stats.concealed),
+        (0, 0, Duration::ZERO)
+    );
+    assert!(continuous(&bench.to(TELEGRAM), 960));
+    assert!(clean(&bench.hear(TELEGRAM)[800..], 425.0) > 0.99);
+}
+
+#[test]
+fn a_lost_packet_is_guessed_and_counted() {
+    let bench = call(20, 20, |n| if n % 20 == 7 { vec![] } else { steady(20)(n) });
+    let stats = bench.stats(SIP);
+    assert_eq!((stats.lost, stats.late), (8, 0));
+    assert_eq!(stats.concealed, MS * 160);
+    assert!(continuous(&bench.to(TELEGRAM), 960));
+    assert!(clean(&bench.hear(TELEGRAM)[800..], 425.0) > 0.9);
+}
+
+#[test]
+fn a_packet_that_comes_after_its_time_is_late() {
+    let bench = call(20, 20, |n| {
+        vec![MS * (20 * u32::try_from(n).unwrap() + if n == 50 { 200 } else { 0 })]
+    });
+    let stats = bench.stats(SIP);
+    assert_eq!((stats.lost, stats.late, stats.concealed), (1, 1, MS * 20));
+    assert_eq!(bench.to(TELEGRAM).len(), 150);
+}
+
+#[test]
+fn duplicates_are_heard_once() {
+    let bench = call(20, 20, |n| vec![MS * (20 * u32::try_from(n).unwrap()); 2]);
+    assert_eq!(
+        (bench.stats(SIP).duplicate, bench.stats(SIP).received),
+        (150, 300)
+    );
+    assert_eq!(bench.to(TELEGRAM).len(), 150);
+}
+
+#[test]
+fn bad_networks_keep_the_stream_whole() {
+    // 3 % loss, 0 to 40 ms of jitter.
+    let bench = call(20, 20, |n| {
+        let delay = MS * (20 * u32::try_from(n).unwrap() + random(n, 40));
+        if random(n + 999, 100) < 3 {
+            vec![]
+        } else {
+            vec![delay]
+        }
+    });
+    let stats = bench.stats(SIP);
+    assert!(stats.lost <= 8, "{stats:?}");
+    assert!(continuous(&bench.to(TELEGRAM), 960));
+    assert!(clean(&bench.hear(TELEGRAM)[800..], 425.0) > 0.8);
+}
+
+#[test]
+fn a_pause_is_a_pause_and_time_goes_on() {
+    let pbx = sip(Codec::Alaw, 20);
+    // Once the sender counts time, once its timestamps stand still, once it starts over.
+    for jump in [2_000 * 8, 0, 0x5000_0000_u32, 0xc000_0000] {
+        let mut bench = Bench::new(pbx, telegram(20));
+        let mut stream = tone(pbx, 20, 425.0, Duration::from_secs(2));
+        for packet in &mut stream[50..] {
+            packet.timestamp = packet.timestamp.wrapping_add(jump);
+        }
+        bench.say(SIP, stream, |n| {
+            vec![MS * (20 * u32::try_from(n).unwrap() + if n < 50 { 0 } else { 2000 })]
+        });
+        bench.advance(Duration::from_secs(5));
+        let packets = bench.to(TELEGRAM);
+        assert_eq!(packets.len(), 100);
+        let gap = packets[50].timestamp.wrapping_sub(packets[49].timestamp);
+        assert_eq!(gap, 960 + 2_000 * 48, "{jump}");
+        assert!(packets[50].marker);
+        assert!(continuous(&packets[50..], 960));
+    }
+}
+
+#[test]
+fn a_sender_that_starts_over_does_not_tear_the_stream() {
+    let pbx = sip(Codec::Alaw, 20);
+    let mut bench = Bench::new(pbx, telegram(20));
+    let mut stream = tone(pbx, 20, 425.0, Duration::from_secs(2));
+    for packet in &mut stream[50..] {
+        packet.timestamp = packet.timestamp.wrapping_add(0x9123_4567);
+    }
+    bench.say(SIP, stream, steady(20));
+    bench.advance(Duration::from_secs(3));
+    assert!(continuous(&bench.to(TELEGRAM), 960));
+    assert!(clean(&bench.hear(TELEGRAM)[800..], 425.0) > 0.99);
+}
+
+#[test]
+fn a_pause_in_the_middle_of_a_frame_completes_it() {
+    let pbx = sip(Codec::Alaw, 20);
+    let mut bench = Bench::new(pbx, telegram(60));
+    bench.say(SIP, tone(pbx, 20, 425.0, MS * 80), steady(20));
+    let mut more = tone(pbx, 20, 425.0, MS * 120);
+    for packet in &mut more {
+        packet.sequence += 4;
+        packet.timestamp += 1080 * 8;
+    }
+    bench.say(SIP, more, |n| {
+        vec![MS * (1080 + 20 * u32::try_from(n).unwrap())]
+    });
+    bench.advance(Duration::from_secs(2));
+    let stamps: Vec<u32> = bench
+        .to(TELEGRAM)
+        .iter()
+        .map(|packet| packet.timestamp)
+        .collect();
+    let steps: Vec<u32> = stamps
+        .windows(2)
+        .map(|two| two[1].wrapping_sub(two[0]) / 48)
+        .collect();
+    assert_eq!(steps, [60, 1020, 60]);
+}
+
+#[test]
+fn huge_packets_and_foreign_types_are_not_decoded() {
+    let pbx = sip(Codec::Alaw, 20);
+    let mut bench = Bench::new(pbx, telegram(20));
+    for (payload_type, length) in [(8, 2049), (0, 160), (96, 160)] {
+        let payload = Bytes::from(vec![0; length]);
+        let packet = RtpIn {
+            payload_type,
+            sequence: 1,
+            timestamp: 1,
+            marker: false,
+            payload,
+        };
+        bench.bridge.handle_rtp(bench.now, SIP, &packet);
+        bench.drain();
+    }
+    assert_eq!(bench.stats(SIP).ignored, 3);
+    assert!(bench.to(TELEGRAM).is_empty());
+}

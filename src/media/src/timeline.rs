@@ -1,0 +1,164 @@
+//! Where the next packet of a leg belongs in time, when the sender it comes from pauses, jumps or starts over.
+
+use std::time::{Duration, Instant};
+
+/// How far a timestamp may disagree with the clock on the wall and still be believed.
+const TOLERANCE: Duration = Duration::from_millis(500);
+/// Silence after which time goes on although the sender's timestamps do not say so.
+const QUIET: Duration = Duration::from_millis(200);
+/// The same for a sender whose timestamps claim that there was no pause: more likely the network stood still.
+const STALL: Duration = Duration::from_secs(1);
+/// Pauses taken from the wall clock are whole frames.
+const FRAME: Duration = Duration::from_millis(20);
+
+/// Follows one stream into a leg.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Timeline {
+    /// The timestamp the source would use next, and its clock in Hz.
+    expected: Option<(u32, u32)>,
+    /// When the next packet is due.
+    due: Option<Instant>,
+}
+
+impl Timeline {
+    /// Forgets the source: another one follows.
+    pub(crate) fn forget_source(&mut self) {
+        self.expected = None;
+    }
+
+    /// Returns when the next packet is due.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Returns the pause before a packet stamped `timestamp` that came at `arrived`.
+    pub(crate) fn pause(&self, arrived: Instant, timestamp: u32) -> Duration {
+        let overdue = self
+            .due
+            .map_or(Duration::ZERO, |due| arrived.saturating_duration_since(due));
+        let Some((expected, clock)) = self.expected else {
+            return by_the_wall(overdue, QUIET);
+        };
+        let ahead = timestamp.wrapping_sub(expected).cast_signed();
+        match u64::try_from(ahead) {
+            Ok(0) => by_the_wall(overdue, STALL),
+            Ok(ticks) => {
+                let told = time(ticks, clock);
+                let near = told.abs_diff(overdue) <= TOLERANCE;
+                if near {
+                    told
+                } else {
+                    by_the_wall(overdue, QUIET)
+                }
+            }
+            // Backwards: a new start, or a pause we filled more generously than the sender meant it.
+            Err(_) => by_the_wall(overdue, QUIET),
+        }
+    }
+
+    /// Returns how much audio is missing before a packet stamped `timestamp`, as far as its stamp can tell.
+    pub(crate) fn missing(&self, timestamp: u32) -> Option<Duration> {
+        let (expected, clock) = self.expected?;
+        let ticks = timestamp.wrapping_sub(expected);
+        Some(time(u64::from(ticks), clock)).filter(|missing| *missing <= STALL)
+    }
+
+    /// A packet of `ticks` of the source's `clock` Hz, stamped `timestamp`, was placed.
+    pub(crate) fn placed(&mut self, arrived: Instant, timestamp: u32, ticks: u32, clock: u32) {
+        self.expected = Some((timestamp.wrapping_add(ticks), clock));
+        self.due = Some(arrived + time(u64::from(ticks), clock));
+    }
+
+    /// Audio of our own of this length was put in from `now` on.
+    pub(crate) fn filled(&mut self, now: Instant, length: Duration) {
+        self.due = Some(now + length);
+        self.concealed(length);
+    }
+
+    /// Audio of this length was put in for packets that are missing.
+    pub(crate) fn concealed(&mut self, length: Duration) {
+        if let Some((expected, clock)) = &mut self.expected {
+            *expected = expected.wrapping_add(ticks(length, *clock));
+        }
+    }
+}
+
+/// A pause of whole frames if it is longer than `least`.
+fn by_the_wall(overdue: Duration, least: Duration) -> Duration {
+    if overdue > least {
+        whole_frames(overdue)
+    } else {
+        Duration::ZERO
+    }
+}
+
+/// Rounds down to whole 20 ms.
+pub(crate) fn whole_frames(time: Duration) -> Duration {
+    let rest = time.subsec_nanos() % FRAME.subsec_nanos();
+    time.saturating_sub(Duration::from_nanos(u64::from(rest)))
+}
+
+/// Returns the time `ticks` of `clock` Hz take.
+pub(crate) fn time(ticks: u64, clock: u32) -> Duration {
+    Duration::from_nanos(ticks.saturating_mul(1_000_000_000) / u64::from(clock.max(1)))
+}
+
+/// Returns the ticks of `clock` Hz in a time, modulo 2^32.
+pub(crate) fn ticks(time: Duration, clock: u32) -> u32 {
+    let clock = u64::from(clock);
+    let part = u64::from(time.subsec_nanos()) * clock / 1_000_000_000;
+    (time.as_secs().wrapping_mul(clock).wrapping_add(part) & 0xffff_ffff) as u32
+}
+
+/// Returns the samples of `rate` Hz in a time of at most some seconds.
+pub(crate) fn samples(time: Duration, rate: u32) -> usize {
+    usize::try_from(ticks(time, rate)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::start;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A pause after a packet of 20 ms at timestamp 1000, 8 kHz: the next came after `wall` ms, stamped `step` further.
+    fn pause(wall: u32, step: u32) -> u128 {
+        let mut timeline = Timeline::default();
+        let now = start();
+        timeline.placed(now, 1000, 160, 8000);
+        timeline
+            .pause(now + MS * wall, 1000_u32.wrapping_add(step))
+            .as_millis()
+    }
+
+    #[test]
+    fn timestamps_are_believed_when_the_clock_agrees() {
+        for (wall, step, expected) in [
+            (20, 160, 0),
+            (35, 160, 0),
+            (1020, 8160, 1000),
+            (900, 8160, 1000),
+            // Stands still: a stalled network, then a sender that forgot to count.
+            (520, 160, 0),
+            (3025, 160, 3000),
+            // Starts over, without and with a pause.
+            (20, 0x7000_0000, 0),
+            (20, 0x9000_0000, 0),
+            (20, 80, 0),
+            (1020, 0x7000_0000, 1000),
+            (1020, 0x9000_0000, 1000),
+        ] {
+            assert_eq!(pause(wall, step), expected, "{wall} ms, {step}");
+        }
+    }
+
+    #[test]
+    fn another_source_goes_on_where_the_clock_is() {
+        let (mut timeline, now) = (Timeline::default(), start());
+        assert_eq!(timeline.pause(now, 5), Duration::ZERO);
+        timeline.placed(now, 5, 160, 8000);
+        timeline.forget_source();
+        assert_eq!(timeline.pause(now + MS * 2027, 99), MS * 2000);
+    }
+}
