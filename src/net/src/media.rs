@@ -1,0 +1,5 @@
+//! The media plane: a few threads, one task for each call.
+
+mod ports;
+
+pub use ports::{NoRtpPorts, RtpPorts, RtpReservation};

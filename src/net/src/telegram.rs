@@ -1,0 +1,111 @@
+//! The connection of one Telegram account: carries out requests, reports what the account receives.
+//!
+//! [`Telegram`] is what the rest of the house sees; [`connect`] makes the real one over grammers, `net::fake` one without
+//! a network. Events may repeat (an update can also come with the difference after a reconnection): whoever reads them
+//! must tolerate hearing of things twice, and of its own actions.
+
+mod link;
+mod login;
+mod method;
+mod session;
+mod tap;
+
+use std::net::SocketAddrV4;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grammers_tl_types as tl;
+use model::Secret;
+use telegram::{Reply, Rpc, RpcError, User};
+
+pub use link::connect;
+pub use login::{LoginConnection, begin_login};
+pub use method::method;
+pub use session::StorageError;
+
+/// A future on its way, free of borrowed things.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// One Telegram account, connected or trying to be.
+pub trait Telegram: Send + Sync {
+    /// Carries out one request; ends within its deadline, whatever the network does.
+    fn invoke(&self, rpc: Rpc) -> BoxFuture<Result<Reply, RpcError>>;
+
+    /// Writes down what is worth keeping and closes the connection; nothing is reported afterwards.
+    fn close(&self) -> BoxFuture<()>;
+}
+
+/// What an account reports.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The connection is up and the account is logged in; told after each connection.
+    Connected,
+    /// The connection broke; requests wait for the next one, as long as their deadlines last.
+    Disconnected,
+    /// The connection is up, but Telegram does not accept the account.
+    Unauthorized {
+        /// The name of the error, such as `AUTH_KEY_UNREGISTERED` or `USER_DEACTIVATED`.
+        error: String,
+    },
+    /// A phone call changed (`updatePhoneCall`).
+    PhoneCall(Box<tl::enums::PhoneCall>),
+    /// Signalling of a phone call (`updatePhoneCallSignalingData`).
+    Signaling {
+        /// The phone call.
+        phone_call_id: i64,
+        /// One packet.
+        data: Vec<u8>,
+    },
+    /// People who came along with updates; those known from before are told at the start.
+    Users(Vec<User>),
+}
+
+/// Where the keys and the state of one account are kept: small values under short keys.
+pub trait Storage: Send + Sync + 'static {
+    /// Returns everything; called once, before connecting.
+    fn load(&self) -> Result<Vec<Entry>, StorageError>;
+    /// Keeps a value; a durable one is on disk when the future is done.
+    fn save(
+        &self,
+        key: Vec<u8>,
+        value: Vec<u8>,
+        durable: bool,
+    ) -> BoxFuture<Result<(), StorageError>>;
+}
+
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+/// A private server in place of Telegram's, for tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TestDc {
+    /// Its data centre number.
+    pub id: i32,
+    /// Its address; the built-in ones are forgotten.
+    pub address: SocketAddrV4,
+}
+
+/// How to connect.
+#[derive(Clone)]
+pub struct Params {
+    /// The application's id.
+    pub api_id: i32,
+    /// The application's secret, needed to log in only.
+    pub api_hash: Secret<String>,
+    /// A private server, for tests.
+    pub test_dc: Option<TestDc>,
+    /// The deadline of requests that a call waits for.
+    pub call_deadline: Duration,
+    /// The deadline of all others.
+    pub deadline: Duration,
+}
+
+/// Keeps a pre-made key for a private server; it must be there before connecting.
+pub async fn provision(
+    storage: &Arc<dyn Storage>,
+    dc: TestDc,
+    key: [u8; 256],
+) -> Result<(), StorageError> {
+    session::provision(storage, dc, &key).await
+}

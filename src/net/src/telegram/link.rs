@@ -1,0 +1,300 @@
+//! The connection of one account, built anew whenever it is dead.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use grammers_client::Client;
+use grammers_mtsender::{
+    ConnectionParams, InvocationError, NoRetries, SenderPool, SenderPoolHandle,
+    UpdatesConfiguration,
+};
+use grammers_session::Session;
+use grammers_session::updates::UpdatesLike;
+use telegram::{Reply, Rpc, RpcError};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::session::Keys;
+use super::tap::{self, EVENTS, Outlet};
+use super::{BoxFuture, Event, Params, Storage, StorageError, Telegram};
+
+/// A sign of life is asked for this often, and awaited this long: a dead link is known within 20 s.
+const PING_EVERY: Duration = Duration::from_secs(15);
+const PING_WITHIN: Duration = Duration::from_secs(5);
+/// How often an account that is logged out is looked at again.
+const UNAUTHORIZED_PAUSE: Duration = Duration::from_secs(60);
+const BACKOFF_FLOOR: Duration = Duration::from_millis(100);
+const BACKOFF_CEILING: Duration = Duration::from_secs(30);
+/// Between two tries of an update stream that failed.
+const STREAM_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a request needs of the present incarnation of the connection.
+#[derive(Clone)]
+pub(super) struct Wire {
+    handle: SenderPoolHandle,
+    keys: Arc<Keys>,
+    rest: mpsc::Sender<UpdatesLike>,
+}
+
+impl Wire {
+    /// Sends one request to the home data centre; no retry, no deadline.
+    pub(super) async fn invoke(&self, rpc: &Rpc) -> Result<Reply, RpcError> {
+        let dc = self.keys.home_dc_id().map_err(|_| RpcError::Connection)?;
+        let bytes = self
+            .handle
+            .raw_invoke_in_dc(dc, rpc.encode())
+            .await
+            .map_err(rpc_error)?;
+        rpc.decode(&bytes).map_err(|error| {
+            tracing::error!(%error, method = super::method(rpc), "a result of Telegram does not read as its type");
+            RpcError::Rpc { code: 500, name: "RESULT_UNREADABLE".into() }
+        })
+    }
+
+    pub(super) async fn migrate(&self, dc: i32) -> Result<(), StorageError> {
+        let old = self.keys.home_dc_id()?;
+        self.keys.set_home_dc_id(dc).await?;
+        self.handle.disconnect_from_dc(old);
+        Ok(())
+    }
+
+    pub(super) fn keys(&self) -> &Arc<Keys> {
+        &self.keys
+    }
+
+    pub(super) fn quit(&self) {
+        self.handle.quit();
+    }
+}
+
+fn rpc_error(error: InvocationError) -> RpcError {
+    match error {
+        InvocationError::Rpc(error) => {
+            let name = match error.value {
+                Some(value) => format!("{}_{value}", error.name),
+                None => error.name,
+            };
+            RpcError::Rpc {
+                code: error.code,
+                name,
+            }
+        }
+        other => {
+            tracing::debug!(error = %other, "a request to Telegram was lost");
+            RpcError::Connection
+        }
+    }
+}
+
+/// Builds the connection's parts; nothing is sent before the first request.
+pub(super) fn build(
+    keys: &Arc<Keys>,
+    params: &Params,
+) -> (SenderPool, Wire, mpsc::Receiver<UpdatesLike>) {
+    let connection = ConnectionParams {
+        app_version: env!("CARGO_PKG_VERSION").into(),
+        device_model: "Strowger".into(),
+        // A call must not sleep inside a request: waits are the caller's decision.
+        retry_policy: Box::new(NoRetries),
+        updates_channel_capacity: NonZeroUsize::new(EVENTS).unwrap_or(NonZeroUsize::MIN),
+        ..ConnectionParams::default()
+    };
+    let pool = SenderPool::with_configuration(Arc::clone(keys), params.api_id, connection);
+    let (rest, stream) = mpsc::channel(EVENTS);
+    let wire = Wire {
+        handle: pool.handle.thin.clone(),
+        keys: Arc::clone(keys),
+        rest,
+    };
+    (pool, wire, stream)
+}
+
+/// Connects an account and keeps it connected as long as the returned handle lives.
+///
+/// Must be called inside a tokio runtime. The first [`Event::Connected`] says that the account answers.
+pub fn connect(
+    params: Params,
+    storage: Arc<dyn Storage>,
+) -> Result<(Arc<dyn Telegram>, mpsc::Receiver<Event>), StorageError> {
+    let keys = Arc::new(Keys::load(storage, params.test_dc)?);
+    let (events, receiver) = mpsc::channel(EVENTS);
+    let (wire, current) = watch::channel(None);
+    let link = Link {
+        params: params.clone(),
+        keys,
+        outlet: Outlet::new(events),
+        wire,
+    };
+    let task = tokio::spawn(link.run());
+    Ok((
+        Arc::new(Account {
+            params,
+            current,
+            _task: Aborted(task),
+        }),
+        receiver,
+    ))
+}
+
+/// A task that ends with its owner.
+struct Aborted(JoinHandle<()>);
+
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The real account.
+struct Account {
+    params: Params,
+    current: watch::Receiver<Option<Wire>>,
+    _task: Aborted,
+}
+
+impl Telegram for Account {
+    fn invoke(&self, rpc: Rpc) -> BoxFuture<Result<Reply, RpcError>> {
+        let wire = self.current.borrow().clone();
+        let deadline = match &rpc {
+            Rpc::SendSignalingData { .. } => self.params.call_deadline,
+            _ => self.params.deadline,
+        };
+        Box::pin(async move {
+            let Some(wire) = wire else {
+                return Err(RpcError::Connection);
+            };
+            let reply = tokio::time::timeout(deadline, wire.invoke(&rpc))
+                .await
+                .map_err(|_| RpcError::TimedOut)??;
+            if let Reply::Updates(updates) = &reply {
+                // The result of an own action is an update like any other.
+                let _ = wire
+                    .rest
+                    .try_send(UpdatesLike::Updates((**updates).clone()));
+            }
+            Ok(reply)
+        })
+    }
+
+    fn close(&self) -> BoxFuture<()> {
+        let wire = self.current.borrow().clone();
+        Box::pin(async move {
+            if let Some(wire) = wire {
+                wire.quit();
+            }
+        })
+    }
+}
+
+/// What ended one incarnation.
+enum Broken {
+    /// The link is dead.
+    Dead,
+    /// The account is logged out.
+    Unauthorized,
+}
+
+struct Link {
+    params: Params,
+    keys: Arc<Keys>,
+    outlet: Outlet,
+    wire: watch::Sender<Option<Wire>>,
+}
+
+impl Link {
+    async fn run(self) {
+        let mut wait = BACKOFF_FLOOR;
+        loop {
+            let begun = Instant::now();
+            let broken = self.incarnation().await;
+            self.wire.send_replace(None);
+            match broken {
+                Broken::Unauthorized => tokio::time::sleep(UNAUTHORIZED_PAUSE).await,
+                Broken::Dead => {
+                    self.outlet.tell(Event::Disconnected);
+                    if begun.elapsed() > BACKOFF_CEILING {
+                        wait = BACKOFF_FLOOR;
+                    }
+                    tokio::time::sleep(wait.mul_f64(rand::random_range(0.8..1.2))).await;
+                    wait = (wait * 2).min(BACKOFF_CEILING);
+                }
+            }
+        }
+    }
+
+    /// One connection from its first request until it is dead.
+    async fn incarnation(&self) -> Broken {
+        let (pool, wire, stream) = build(&self.keys, &self.params);
+        let client = Client::new(pool.handle.clone());
+        let mut runner = Aborted(tokio::spawn(pool.runner.run()));
+        let (broken_tx, mut broken) = mpsc::channel(1);
+        let tap = tap::run(
+            pool.updates,
+            self.outlet.clone(),
+            wire.rest.clone(),
+            broken_tx,
+        );
+        let _tap = Aborted(tokio::spawn(tap));
+        if let Err(verdict) = self.ping(&wire).await {
+            return verdict;
+        }
+        self.wire.send_replace(Some(wire.clone()));
+        self.outlet.tell(Event::Connected);
+        let _stream = Aborted(tokio::spawn(follow(client, stream, self.outlet.clone())));
+        loop {
+            let runner_ended = tokio::select! {
+                _ = &mut runner.0 => true,
+                // A connection that closed is replaced by the next request: ask at once, and believe the answer.
+                _ = broken.recv() => false,
+                () = tokio::time::sleep(PING_EVERY) => false,
+            };
+            if runner_ended {
+                tracing::error!("the connection to Telegram ended by itself");
+                return Broken::Dead;
+            }
+            if let Err(verdict) = self.ping(&wire).await {
+                return verdict;
+            }
+        }
+    }
+
+    async fn ping(&self, wire: &Wire) -> Result<(), Broken> {
+        match tokio::time::timeout(PING_WITHIN, wire.invoke(&Rpc::GetState)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(RpcError::Rpc { code: 401, name })) => {
+                self.outlet.tell(Event::Unauthorized { error: name });
+                Err(Broken::Unauthorized)
+            }
+            // Whatever else it says, it is alive.
+            Ok(Err(RpcError::Rpc { .. })) => Ok(()),
+            Ok(Err(RpcError::TimedOut | RpcError::Connection)) | Err(_) => Err(Broken::Dead),
+        }
+    }
+}
+
+/// Follows the update stream: it fetches what was missed, and keeps the update state.
+async fn follow(client: Client, stream: mpsc::Receiver<UpdatesLike>, outlet: Outlet) {
+    let configuration = UpdatesConfiguration { catch_up: true };
+    let mut stream = match client.stream_updates(stream, configuration).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::error!(%error, "there is no update stream; missed calls are not fetched");
+            return;
+        }
+    };
+    loop {
+        match stream.next_raw().await {
+            // Calls that the tap has seen come again; the session knows them by their ids.
+            Ok((update, _, _)) => outlet.update(&update),
+            // An error is no end: the next call asks for the difference again.
+            Err(error) => {
+                tracing::debug!(%error, "the update stream stumbled");
+                tokio::time::sleep(STREAM_PAUSE).await;
+            }
+        }
+        if let Err(error) = stream.sync_update_state().await {
+            tracing::warn!(%error, "the update state could not be kept");
+        }
+    }
+}

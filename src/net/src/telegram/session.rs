@@ -1,0 +1,245 @@
+//! What the client library must find again: its `Session`, served from memory, written through a [`Storage`].
+
+use std::collections::HashMap;
+use std::net::{Ipv6Addr, SocketAddrV6};
+use std::sync::Arc;
+
+use grammers_session::types::{
+    ChannelState, DcOption, PeerId, PeerInfo, UpdateState, UpdatesState,
+};
+use grammers_session::{BoxFuture, Session, SessionData};
+use parking_lot::RwLock;
+
+use super::{Storage, TestDc};
+
+/// Peers kept in memory; the library asks for them again when one is missing.
+const PEERS: usize = 50_000;
+
+/// Why keys or state cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The store failed.
+    #[error("the keys of the account cannot be kept: {0}")]
+    Store(Box<dyn std::error::Error + Send + Sync>),
+    /// A value does not read as what it should be.
+    #[error("the value {key} of the account cannot be read: {source}")]
+    Value {
+        /// Its key.
+        key: String,
+        /// What the decoder said.
+        source: serde_json::Error,
+    },
+}
+
+#[derive(Default)]
+struct State {
+    home: i32,
+    dcs: HashMap<i32, DcOption>,
+    peers: HashMap<PeerId, PeerInfo>,
+    updates: UpdatesState,
+}
+
+/// The session of one account.
+pub(super) struct Keys {
+    state: RwLock<State>,
+    storage: Arc<dyn Storage>,
+}
+
+fn read<T: serde::de::DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, StorageError> {
+    serde_json::from_slice(value).map_err(|source| StorageError::Value {
+        key: String::from_utf8_lossy(key).into_owned(),
+        source,
+    })
+}
+
+fn write<T: serde::Serialize>(key: &str, value: &T) -> Result<Vec<u8>, StorageError> {
+    serde_json::to_vec(value).map_err(|source| StorageError::Value {
+        key: key.to_owned(),
+        source,
+    })
+}
+
+fn dc_key(id: i32) -> String {
+    format!("dc/{id}")
+}
+
+fn peer_key(id: PeerId) -> String {
+    // The account itself has no bare id of its own.
+    format!("peer/{}/{}", id.kind() as u8, id.bare_id().unwrap_or(0))
+}
+
+fn test_option(dc: TestDc, auth_key: Option<&[u8; 256]>) -> DcOption {
+    let ipv6 = SocketAddrV6::new(Ipv6Addr::LOCALHOST, dc.address.port(), 0, 0);
+    DcOption {
+        id: dc.id,
+        ipv4: dc.address,
+        ipv6,
+        auth_key: auth_key.copied(),
+    }
+}
+
+pub(super) async fn provision(
+    storage: &Arc<dyn Storage>,
+    dc: TestDc,
+    key: &[u8; 256],
+) -> Result<(), StorageError> {
+    let option = test_option(dc, Some(key));
+    let name = dc_key(dc.id);
+    storage
+        .save(name.clone().into_bytes(), write(&name, &option)?, true)
+        .await?;
+    storage
+        .save(b"home".to_vec(), write("home", &dc.id)?, true)
+        .await
+}
+
+impl Keys {
+    /// Loads everything; with a private server, no other address is known.
+    pub(super) fn load(
+        storage: Arc<dyn Storage>,
+        test_dc: Option<TestDc>,
+    ) -> Result<Self, StorageError> {
+        let defaults = SessionData::default();
+        let mut state = State {
+            home: defaults.home_dc,
+            dcs: defaults.dc_options,
+            ..State::default()
+        };
+        if test_dc.is_some() {
+            state.dcs.clear();
+        }
+        for (key, value) in storage.load()? {
+            if key == b"home" {
+                state.home = read(&key, &value)?;
+            } else if key == b"upd" {
+                state.updates = read(&key, &value)?;
+            } else if key.starts_with(b"dc/") {
+                let dc: DcOption = read(&key, &value)?;
+                state.dcs.insert(dc.id, dc);
+            } else if key.starts_with(b"peer/") {
+                let peer: PeerInfo = read(&key, &value)?;
+                state.peers.insert(peer.id(), peer);
+            }
+        }
+        if let Some(dc) = test_dc {
+            // Its port changes from run to run; the key stays.
+            let key = state.dcs.get(&dc.id).and_then(|known| known.auth_key);
+            state.dcs.insert(dc.id, test_option(dc, key.as_ref()));
+            state.home = dc.id;
+        }
+        Ok(Self {
+            state: RwLock::new(state),
+            storage,
+        })
+    }
+
+    fn save(
+        &self,
+        key: String,
+        value: Vec<u8>,
+        durable: bool,
+    ) -> super::BoxFuture<Result<(), StorageError>> {
+        self.storage.save(key.into_bytes(), value, durable)
+    }
+}
+
+impl Session for Keys {
+    type Error = StorageError;
+
+    fn home_dc_id(&self) -> Result<i32, StorageError> {
+        Ok(self.state.read().home)
+    }
+
+    fn set_home_dc_id(&self, dc_id: i32) -> BoxFuture<'_, Result<(), StorageError>> {
+        Box::pin(async move {
+            self.state.write().home = dc_id;
+            self.save("home".into(), write("home", &dc_id)?, true).await
+        })
+    }
+
+    fn dc_option(&self, dc_id: i32) -> Result<Option<DcOption>, StorageError> {
+        Ok(self.state.read().dcs.get(&dc_id).cloned())
+    }
+
+    fn set_dc_option(&self, dc_option: &DcOption) -> BoxFuture<'_, Result<(), StorageError>> {
+        let dc = dc_option.clone();
+        Box::pin(async move {
+            // Called on every connection: only a change is written, and a key is on disk before it is used.
+            let before = self.state.write().dcs.insert(dc.id, dc.clone());
+            if before.as_ref() == Some(&dc) {
+                return Ok(());
+            }
+            let key = dc_key(dc.id);
+            let value = write(&key, &dc)?;
+            self.save(key, value, true).await
+        })
+    }
+
+    fn peer(&self, peer: PeerId) -> BoxFuture<'_, Result<Option<PeerInfo>, StorageError>> {
+        let found = self.state.read().peers.get(&peer).cloned();
+        Box::pin(async move { Ok(found) })
+    }
+
+    fn cache_peer(&self, peer: PeerInfo) -> BoxFuture<'_, Result<(), StorageError>> {
+        Box::pin(async move {
+            let mut ids = vec![peer.id()];
+            if matches!(
+                peer,
+                PeerInfo::User {
+                    is_self: Some(true),
+                    ..
+                }
+            ) {
+                ids.push(PeerId::self_user());
+            }
+            for id in ids {
+                let merged = {
+                    let mut state = self.state.write();
+                    let mut merged = peer.clone();
+                    if let Some(known) = state.peers.get(&id) {
+                        merged = known.clone();
+                        merged.extend_info(&peer);
+                        // Every update brings the same users again.
+                        if merged == *known {
+                            continue;
+                        }
+                    } else if state.peers.len() >= PEERS {
+                        state.peers.clear();
+                    }
+                    state.peers.insert(id, merged.clone());
+                    merged
+                };
+                let key = peer_key(id);
+                let value = write(&key, &merged)?;
+                self.save(key, value, false).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn updates_state(&self) -> BoxFuture<'_, Result<UpdatesState, StorageError>> {
+        let state = self.state.read().updates.clone();
+        Box::pin(async move { Ok(state) })
+    }
+
+    fn set_update_state(&self, update: UpdateState) -> BoxFuture<'_, Result<(), StorageError>> {
+        Box::pin(async move {
+            let value = {
+                let state = &mut self.state.write().updates;
+                match update {
+                    UpdateState::All(all) => *state = all,
+                    UpdateState::Primary { pts, date, seq } => {
+                        (state.pts, state.date, state.seq) = (pts, date, seq);
+                    }
+                    UpdateState::Secondary { qts } => state.qts = qts,
+                    UpdateState::Channel { id, pts } => {
+                        state.channels.retain(|channel| channel.id != id);
+                        state.channels.push(ChannelState { id, pts });
+                    }
+                }
+                write("upd", state)?
+            };
+            self.save("upd".into(), value, false).await
+        })
+    }
+}
