@@ -49,7 +49,7 @@ impl FromStr for Host {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         if let Some(inner) = text.strip_prefix('[') {
             let inner = inner.strip_suffix(']').ok_or(ParseError::Host)?;
-            return inner.parse().map(Self::V6).map_err(|_| ParseError::Host);
+            return ipv6(inner).map(Self::V6).ok_or(ParseError::Host);
         }
         if let Ok(ip) = text.parse() {
             return Ok(Self::V4(ip));
@@ -60,6 +60,16 @@ impl FromStr for Host {
             return Err(ParseError::Host);
         }
         Ok(Self::Name(text.to_owned()))
+    }
+}
+
+/// RFC 5118 4.10: the grammar of RFC 3261 allowed three colons before an embedded IPv4 address, so they are understood.
+fn ipv6(text: &str) -> Option<Ipv6Addr> {
+    match text.split_once(":::") {
+        Some((start, end)) if end.parse::<Ipv4Addr>().is_ok() => {
+            format!("{start}::{end}").parse().ok()
+        }
+        Some(_) | None => text.parse().ok(),
     }
 }
 

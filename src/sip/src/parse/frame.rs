@@ -30,6 +30,7 @@ impl Frame {
         let start = datagram.iter().position(|c| !matches!(c, b'\r' | b'\n'))?;
         let mut lines = Lines {
             rest: datagram.get(start..)?,
+            last_ended: false,
             taken: 0,
             limit: limits.head,
         };
@@ -91,6 +92,7 @@ struct Line<'a> {
 /// Takes lines from the front of the datagram, never more than the head may hold.
 struct Lines<'a> {
     rest: &'a [u8],
+    last_ended: bool,
     taken: usize,
     limit: usize,
 }
@@ -110,6 +112,7 @@ impl<'a> Lines<'a> {
         }
         let (line, rest) = self.rest.split_at_checked(end)?;
         self.rest = rest;
+        self.last_ended = line.ends_with(b"\n");
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         Some(Line {
             text: line.strip_suffix(b"\r").unwrap_or(line),
@@ -165,7 +168,8 @@ impl Reader<'_> {
                 self.field(&text);
             }
         }
-        false
+        // A datagram whose blank line alone is missing, as some peers send it: there is no body to be mistaken about.
+        lines.rest.is_empty() && lines.last_ended && self.length == Some(0)
     }
 
     /// Returns the line as text; broken UTF-8 becomes U+FFFD, which no checked value may hold outside quotes.

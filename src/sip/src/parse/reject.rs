@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::{Fault, Frame, Parsed};
 use crate::message::{HeaderName, NameAddr, Params, Response, Via, scan};
 
-/// Returns the answer, or `Drop` for what is never answered: responses, ACK, and requests without a usable Via.
+/// Returns the answer, or `Drop` for what is never answered: responses, ACK, and requests without any Via.
 pub(super) fn reject(frame: &Frame, fault: Fault) -> Parsed {
     let why = fault.why();
     let is_answered = !frame
@@ -29,7 +29,7 @@ pub(super) fn reject(frame: &Frame, fault: Fault) -> Parsed {
         let Some(value) = frame.headers.get(&name) else {
             continue;
         };
-        let mut value: String = value.chars().filter(|c| !c.is_control()).collect();
+        let mut value = clean(value);
         if name == HeaderName::To && value.parse::<NameAddr>().is_ok_and(|to| to.tag().is_none()) {
             value.push_str(";tag=");
             value.push_str(&tag(frame));
@@ -39,13 +39,17 @@ pub(super) fn reject(frame: &Frame, fault: Fault) -> Parsed {
     Parsed::Reject { response, why }
 }
 
-/// Copies the Vias that can be read; of the first one, what can be read. Returns whether there is a first one.
+/// Copies the Vias that can be read; of the first one, what can be read, or else its text, which means something to its
+/// sender alone (RFC 4475 3.1.2.16 has another version in it). Returns whether there is a first one.
 fn copy_vias(frame: &Frame, response: &mut Response) -> bool {
     let mut vias = frame.headers.all(&HeaderName::Via);
-    let Some(top) = vias.next().and_then(salvage) else {
+    let Some(top) = vias.next() else {
         return false;
     };
-    response.headers.push(HeaderName::Via, top);
+    match salvage(top) {
+        Some(via) => response.headers.push(HeaderName::Via, via),
+        None => response.headers.push(HeaderName::Via, clean(top)),
+    }
     for via in vias
         .filter_map(|value| value.parse::<Via>().ok())
         .take(usize::from(u8::MAX))
@@ -53,6 +57,11 @@ fn copy_vias(frame: &Frame, response: &mut Response) -> bool {
         response.headers.push(HeaderName::Via, via);
     }
     true
+}
+
+/// Returns the text without control characters.
+fn clean(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// Reads a Via and leaves out the parameters that are broken.

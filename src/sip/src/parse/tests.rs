@@ -79,6 +79,19 @@ fn the_body_is_cut_by_content_length() {
 }
 
 #[test]
+fn a_missing_blank_line_is_forgiven_where_no_body_can_be() {
+    let whole = options("Content-Length: 0\r\n");
+    let cut = whole.strip_suffix("\r\n").unwrap();
+    request(cut);
+    assert_eq!(status(cut.strip_suffix("\r\n").unwrap()), 400);
+    assert_eq!(status(options("").strip_suffix("\r\n").unwrap()), 400);
+    assert_eq!(
+        status(options("l: 1\r\n").strip_suffix("\r\n").unwrap()),
+        400
+    );
+}
+
+#[test]
 fn header_names_are_tokens_with_blanks_behind_them_at_most() {
     let bypass = request(&options("X-Bypass \t: yes\r\n"));
     assert_eq!(

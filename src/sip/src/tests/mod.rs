@@ -1,3 +1,5 @@
-//! Dialogues in virtual time, and the torture corpora.
+//! Dialogues in virtual time, the torture corpora, and mutants of them.
 
+mod mutants;
 pub(crate) mod pair;
+mod torture;

@@ -87,3 +87,19 @@ fn addresses_have_default_ports() {
     );
     assert_eq!(uri("sip:a@example.org").socket_addr(), None);
 }
+
+#[test]
+fn three_colons_are_understood_before_an_embedded_address_alone() {
+    assert_eq!(
+        uri("sip:u@[2001:db8:::192.0.2.1]"),
+        uri("sip:u@[2001:db8::192.0.2.1]")
+    );
+    assert_eq!(uri("sip:[2001:db8::10:5070]").port(), None);
+    for text in [
+        "sip:u@[2001:db8:::1]",
+        "sip:u@[2001:db8::::192.0.2.1]",
+        "sip:u@[1::2:::192.0.2.1]",
+    ] {
+        assert!(text.parse::<Uri>().is_err(), "{text}");
+    }
+}

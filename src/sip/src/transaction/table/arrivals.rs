@@ -17,11 +17,12 @@ impl Transactions {
             Parsed::KeepAlive => {}
             Parsed::Drop(why) => self.outputs.push_back(Output::Malformed { source, why }),
             Parsed::Reject { mut response, why } => {
+                let mut target = source;
                 if let Some(mut via) = response.headers.via() {
-                    let target = self.reply_target(&mut via, source);
+                    target = self.reply_target(&mut via, source);
                     response.headers.set_first(HeaderName::Via, via);
-                    self.transmit(target, response.encode());
                 }
+                self.transmit(target, response.encode());
                 self.outputs.push_back(Output::Malformed { source, why });
             }
             Parsed::Message(Message::Request(request)) => self.on_request(now, source, request),
