@@ -113,6 +113,18 @@ impl Playout {
         self.margin
     }
 
+    /// Forgets what waits: nobody listened, and nobody wants to hear it late.
+    pub(crate) fn forget(&mut self) {
+        while let Front::Packet | Front::Gap { .. } = self.buffer.front() {
+            if let Front::Gap { missing, .. } = self.buffer.front() {
+                self.buffer.skip(missing);
+            }
+            drop(self.buffer.pop());
+        }
+        self.pcm.clear();
+        self.state = State::Idle;
+    }
+
     /// Takes one packet.
     pub(crate) fn push(
         &mut self,

@@ -180,8 +180,9 @@ impl Leg {
         }
     }
 
-    /// Starts or stops the clock of what this leg is sent; `by_clock` when its peer's audio waits for it.
-    pub(super) fn set_clock(&mut self, now: Instant, by_clock: bool) {
+    /// Starts or stops the clock of what this leg is sent; `waiting` is what of its peer's audio waits for it.
+    pub(super) fn set_clock(&mut self, now: Instant, waiting: Option<&mut Playout>) {
+        let by_clock = waiting.is_some();
         let overridden = self.outgoing.is_overridden();
         let steady = self.peer.is_some() && (by_clock || self.outgoing.wants_steady_stream());
         if self.outgoing.held || !(overridden || steady) {
@@ -190,6 +191,9 @@ impl Leg {
         }
         match self.outgoing.tick_at {
             None => {
+                if let Some(playout) = waiting {
+                    playout.forget();
+                }
                 self.outgoing.resume(now);
                 self.outgoing.tick_at = Some(now);
             }

@@ -329,11 +329,18 @@ impl Bridge {
         let Some((index, peer)) = self.with_peer(id) else {
             return;
         };
-        let by_clock = peer
-            .and_then(|peer| self.legs.get(peer))
-            .is_some_and(|peer| matches!(peer.path, Path::Playout(_)));
-        if let Some(leg) = self.legs.get_mut(index) {
-            leg.set_clock(now, by_clock);
+        let Some(peer) = peer else {
+            if let Some(leg) = self.legs.get_mut(index) {
+                leg.set_clock(now, None);
+            }
+            return;
+        };
+        if let Ok([leg, peer]) = self.legs.get_disjoint_mut([index, peer]) {
+            let playout = match &mut peer.path {
+                Path::Playout(playout) => Some(playout.as_mut()),
+                Path::None | Path::Relay(_) => None,
+            };
+            leg.set_clock(now, playout);
         }
     }
 

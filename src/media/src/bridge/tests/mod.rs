@@ -1,5 +1,6 @@
 //! Calls in virtual time: talkers of both kinds, a network between, and an ear at the far end.
 
+mod cost;
 mod own;
 mod to_sip;
 mod to_telegram;
