@@ -7,6 +7,8 @@ pub mod call;
 pub mod crypt;
 pub mod dh;
 pub mod error;
+pub mod framing;
+pub mod messages;
 pub mod rpc;
 #[cfg(test)]
 mod testing;
