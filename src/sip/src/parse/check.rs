@@ -1,25 +1,30 @@
 //! The semantic check: start line, mandatory headers, typed values (RFC 3261 7.1, 7.2, 8.1.1, 8.2, 16.3).
 
 use super::{Fault, Frame, Limits};
-use crate::message::{
-    CSeq, HeaderName, Headers, Message, Method, NameAddr, Request, Response, Uri, Via, decimal,
-    scan,
-};
+use crate::message::{CSeq, HeaderName, Headers, Method, NameAddr, Uri, Via, decimal, scan};
 
-/// Returns the message, or its first fault in the order in which a user agent would meet them.
-pub(super) fn check(frame: &Frame, limits: &Limits) -> Result<Message, Fault> {
+/// A start line that passed.
+pub(super) enum Start {
+    /// That of a request.
+    Request(Method, Uri),
+    /// That of a response.
+    Response(u16, String),
+}
+
+/// Returns the start line of a message in order, or the first fault as a user agent would meet them.
+pub(super) fn check(frame: &Frame, limits: &Limits) -> Result<Start, Fault> {
     let is_response = frame
         .start_line
         .get(..4)
         .is_some_and(|start| start.eq_ignore_ascii_case("SIP/"));
     if is_response {
-        response(frame, limits).map(Message::Response)
+        response(frame, limits)
     } else {
-        request(frame, limits).map(Message::Request)
+        request(frame, limits)
     }
 }
 
-fn request(frame: &Frame, limits: &Limits) -> Result<Request, Fault> {
+fn request(frame: &Frame, limits: &Limits) -> Result<Start, Fault> {
     // RFC 3261 7.1: exactly one space between the parts, none behind the last (RFC 4475 3.1.2.8 to 3.1.2.10).
     let mut words = frame.start_line.split(' ');
     let (Some(method), Some(uri), Some(version), None) =
@@ -53,15 +58,10 @@ fn request(frame: &Frame, limits: &Limits) -> Result<Request, Fault> {
         }
         Uri::Sip(_) | Uri::Tel { .. } => {}
     }
-    Ok(Request {
-        method,
-        uri,
-        headers: headers.clone(),
-        body: frame.body.clone(),
-    })
+    Ok(Start::Request(method, uri))
 }
 
-fn response(frame: &Frame, limits: &Limits) -> Result<Response, Fault> {
+fn response(frame: &Frame, limits: &Limits) -> Result<Start, Fault> {
     if let Some(fault) = frame.fault {
         return Err(fault);
     }
@@ -81,12 +81,7 @@ fn response(frame: &Frame, limits: &Limits) -> Result<Response, Fault> {
     let cseq: CSeq = headers.cseq().ok_or(Fault::Bad("CSeq"))?;
     counts(headers, limits, &cseq.method)?;
     typed(headers, &cseq.method)?;
-    Ok(Response {
-        status,
-        reason: reason.to_owned(),
-        headers: headers.clone(),
-        body: frame.body.clone(),
-    })
+    Ok(Start::Response(status, reason.to_owned()))
 }
 
 /// RFC 3261 8.1.1: these must be there, and once, but for Via; Max-Forwards may be missing (RFC 2543 peers).

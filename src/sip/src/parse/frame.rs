@@ -7,9 +7,10 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::check::Start;
 use super::{Fault, Limits};
 use crate::message::scan;
-use crate::message::{HeaderName, Headers};
+use crate::message::{HeaderName, Headers, Message, Request, Response};
 
 /// A cut datagram.
 pub(super) struct Frame {
@@ -67,6 +68,25 @@ impl Frame {
             reader.fault(Fault::Bad("no end of headers"));
         }
         Some(reader.frame)
+    }
+
+    /// Makes the message of a frame that passed the check.
+    pub(super) fn into_message(self, start: Start) -> Message {
+        let Self { headers, body, .. } = self;
+        match start {
+            Start::Request(method, uri) => Message::Request(Request {
+                method,
+                uri,
+                headers,
+                body,
+            }),
+            Start::Response(status, reason) => Message::Response(Response {
+                status,
+                reason,
+                headers,
+                body,
+            }),
+        }
     }
 }
 

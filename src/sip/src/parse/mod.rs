@@ -54,7 +54,7 @@ pub fn parse_with(datagram: &[u8], limits: &Limits) -> Parsed {
         return Parsed::Drop("not SIP");
     };
     match check::check(&frame, limits) {
-        Ok(message) => Parsed::Message(message),
+        Ok(start) => Parsed::Message(frame.into_message(start)),
         Err(fault) => reject::reject(&frame, fault),
     }
 }

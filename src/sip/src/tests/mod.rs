@@ -1,5 +1,6 @@
 //! Dialogues in virtual time, the torture corpora, and mutants of them.
 
 mod mutants;
+mod oracle;
 pub(crate) mod pair;
 mod torture;

@@ -132,10 +132,13 @@ impl Transactions {
             matches!(&entry.machine, ServerMachine::Invite(machine) if machine.is_proceeding());
         let tag = entry.to_tag.clone();
         let tag = tag.unwrap_or_else(|| self.new_tag());
-        let Some(tx) = self.start_server(now, source, target, request, identity, None) else {
-            return;
-        };
-        self.on_respond(now, tx, &respond(request, 200, "", Some(&tag)));
+        let response = respond(request, 200, "", Some(&tag));
+        if self.is_full() {
+            // Making room could cost the very INVITE, and a repeated CANCEL does no harm.
+            self.transmit(target, response.encode());
+        } else if let Some(tx) = self.start_server(now, source, target, request, identity, None) {
+            self.on_respond(now, tx, &response);
+        }
         if is_open {
             let reason = request.headers.get(&HeaderName::Reason).map(str::to_owned);
             self.outputs

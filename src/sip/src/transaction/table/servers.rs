@@ -57,7 +57,7 @@ impl Transactions {
 
     /// Makes room for one more server transaction at the cost of the oldest stranger.
     pub(super) fn has_room(&mut self) -> bool {
-        if self.servers.len() < self.config.servers {
+        if !self.is_full() {
             return true;
         }
         match self.strangers.first().copied() {
@@ -67,6 +67,10 @@ impl Transactions {
             }
             None => false,
         }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.servers.len() >= self.config.servers
     }
 
     /// Answers without a transaction.

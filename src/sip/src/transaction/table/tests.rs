@@ -481,6 +481,28 @@ fn the_oldest_stranger_makes_room() {
 }
 
 #[test]
+fn a_cancel_never_pushes_its_invite_out_of_a_full_table() {
+    let mut pair = Pair::new();
+    pair.bob.config.servers = 1;
+    let tx = pair.request(Side::Alice, request(Method::Invite));
+    pair.advance(Duration::from_millis(200));
+    let (server, invite) = asked(&mut pair);
+    assert_eq!(heard(&mut pair), 100);
+    pair.input(Side::Alice, Input::Cancel { tx, reason: None });
+    pair.deliver();
+    assert_eq!(
+        pair.next_at(Side::Bob),
+        Output::Cancelled {
+            tx: server,
+            reason: None
+        }
+    );
+    answer(&mut pair, server, respond(&invite, 487, "", Some("b1")));
+    pair.deliver();
+    assert_eq!(heard(&mut pair), 487);
+}
+
+#[test]
 fn the_client_table_is_bounded() {
     let mut pair = Pair::new();
     pair.alice.config.clients = 1;
