@@ -2,7 +2,11 @@
 //!
 //! A core: no socket, no clock, no thread. `net` brings datagrams and the time, and carries out what comes back.
 //!
-//! * [`transport`](Transport): what carries the RTP of a leg; [`PlainRtp`] for SIP, the room `telegram` has the other.
+//! * `transport`: what carries the RTP of a leg; `plain` for SIP (with `source`, `sequence`, `rtp`, `rtcp`, `address`),
+//!   the room `telegram` has the other.
+//! * `bridge`: joins two legs. `relay` passes audio on as it comes, `playout` plays it by our clock, `outgoing` is
+//!   what a leg is sent, `timeline` where it belongs in time.
+//! * `codec`, `g711`, `jitter`, `pcm`, `dtmf`, `tone`, `pool`: the tools.
 
 mod address;
 mod audio;
