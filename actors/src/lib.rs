@@ -1,1 +1,20 @@
 //! Coordinates: owns the state that changes, and supervises.
+//!
+//! * [`house`]: the assembled house, for `switch`.
+//! * `message`: what the actors say to each other.
+//! * `supervise`: who notices a death, and what follows.
+//! * `registry`, `endpoint`, `keeper`, `trunk`, `session`, `call`, `leg`: one file an actor.
+
+mod call;
+mod endpoint;
+pub mod house;
+mod keeper;
+mod leg;
+mod message;
+mod refusal;
+mod registry;
+mod session;
+mod supervise;
+mod trunk;
+
+pub use house::{Account, House, Parts, Report, Settings, SipSettings, StartError, TelegramSettings};

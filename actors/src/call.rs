@@ -1,0 +1,576 @@
+//! A call: owns its state, its legs, its media task and its record.
+//!
+//! Any number of legs; leg 0 is the caller's. Facts come up from legs and media, orders go down. When it dies, its legs end
+//! their own sides (crash group) and the registry closes its record.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+use model::{
+    CallId, CallRecord, Cause, Direction, LegEnd, LegId, Outcome, Peer, Reason, SessionName,
+    Side, TrunkName, TrunkSpec,
+};
+use net::media::{MediaCommand, MediaEvent, MediaHandle, RtpReservation};
+
+use crate::house::Common;
+use crate::leg::LegAddr;
+use crate::leg::sip::{SipLeg, SipLegSpec, Way as SipWay};
+use crate::leg::telegram::{TelegramLeg, TelegramLegSpec, Way as TelegramWay};
+use crate::message::{
+    Adopt, CallOver, CloseRecord, EndCall, FromMedia, InviteArrived, LegFact, LegOrder, LegReport, OpenRecord,
+    SipMedia,
+};
+use crate::session::Session;
+use crate::supervise::{CrashGroup, Door, Down, Parent, Unit, Watch};
+
+/// The caller's leg.
+const CALLER: LegId = LegId(0);
+/// A leg that does not come to its end in this time is dropped: longer than any SIP transaction (64*T1).
+const LAST_WORDS: Duration = Duration::from_secs(40);
+/// How often and how far apart a record is offered to a keeper that is being restarted.
+const RECORD_TRIES: u32 = 20;
+const RECORD_PAUSE: Duration = Duration::from_millis(250);
+
+/// What the registry must know of a call, also after the registry itself was restarted.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) direction: Direction,
+    pub(crate) trunk: TrunkName,
+    pub(crate) session: SessionName,
+    /// The Telegram user, as the call was routed.
+    pub(crate) peer: Option<Peer>,
+}
+
+/// What shall be connected with what.
+pub(crate) enum Plan {
+    /// A PBX calls a Telegram user.
+    ToTelegram { trunk: TrunkSpec, invite: Box<InviteArrived>, peer: Peer },
+    /// A Telegram user calls the PBX; the targets are tried in order.
+    ToSip { requested: Box<grammers_tl_types::types::PhoneCallRequested>, settings: Box<telegram::CallSettings>, targets: Vec<SipTarget> },
+}
+
+/// One way to reach the PBX.
+pub(crate) struct SipTarget {
+    pub(crate) trunk: TrunkSpec,
+    pub(crate) target: sip::call::Target,
+}
+
+/// What a call is made from.
+pub(crate) struct CallSpec {
+    pub(crate) id: CallId,
+    pub(crate) watch: Watch,
+    pub(crate) held: Held,
+    pub(crate) plan: Plan,
+    pub(crate) session: Door<Session>,
+    pub(crate) from: String,
+    pub(crate) to: String,
+}
+
+/// Where a call is. Each state carries only what is true in it.
+#[derive(Debug, Clone, PartialEq)]
+enum CallState {
+    /// The caller's leg is being checked.
+    Routing,
+    /// The other side is being called.
+    Calling,
+    /// A device rings.
+    Ringing,
+    /// The called side answered; media or the ACK is still missing.
+    Answering,
+    /// Both hear each other.
+    Bridged,
+    /// The legs are saying their last words.
+    Ending,
+}
+
+impl CallState {
+    /// The value of the metric label `state`.
+    fn label(&self) -> metrics::CallState {
+        match self {
+            CallState::Routing | CallState::Calling => metrics::CallState::Setup,
+            CallState::Ringing => metrics::CallState::Ringing,
+            CallState::Answering | CallState::Bridged | CallState::Ending => metrics::CallState::Established,
+        }
+    }
+}
+
+/// A leg as its call sees it.
+struct Slot {
+    address: LegAddr,
+    end: Option<LegEnd>,
+}
+
+/// The call.
+pub(crate) struct Call {
+    common: Common,
+    id: CallId,
+    held: Held,
+    plan: Plan,
+    session: Door<Session>,
+    state: CallState,
+    legs: BTreeMap<LegId, Slot>,
+    group: CrashGroup,
+    media: Option<MediaHandle>,
+    reserved: Option<RtpReservation>,
+    record: CallRecord,
+    started: Instant,
+    /// The first cause of the end, and who was behind it.
+    ended: Option<(Cause, Side)>,
+    next_target: usize,
+    _watch: Watch,
+}
+
+impl Call {
+    pub(crate) fn new(common: Common, spec: CallSpec) -> Self {
+        let record = CallRecord {
+            id: spec.id,
+            direction: spec.held.direction,
+            trunk: spec.held.trunk.to_string(),
+            session: spec.held.session.to_string(),
+            from: spec.from,
+            to: spec.to,
+            started_ms: spec.id.unix_ms(),
+            ringing_after_ms: None,
+            answered_after_ms: None,
+            ended_after_ms: None,
+            ended_by: None,
+            outcome: None,
+            legs: Vec::new(),
+        };
+        Self {
+            common,
+            id: spec.id,
+            held: spec.held,
+            plan: spec.plan,
+            session: spec.session,
+            state: CallState::Routing,
+            legs: BTreeMap::new(),
+            group: CrashGroup::new(),
+            media: None,
+            reserved: None,
+            record,
+            started: Instant::now(),
+            ended: None,
+            next_target: 0,
+            _watch: spec.watch,
+        }
+    }
+}
+
+impl Actor for Call {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(256);
+        self.common.metrics.call_state(self.record.direction, &self.held.trunk, None, Some(self.state.label()));
+        self.common.to_keeper(OpenRecord { record: Box::new(self.record.clone()) });
+        self.follow_registry(ctx);
+        let (media, mut events) = self.common.media.open_call(self.id);
+        self.media = Some(media);
+        let me = ctx.address();
+        ctx.spawn(
+            async move {
+                while let Some(event) = events.recv().await {
+                    // The only sender is one media task, and its channel is bounded.
+                    me.do_send(FromMedia(Some(event)));
+                }
+                me.do_send(FromMedia(None));
+            }
+            .into_actor(self),
+        );
+        self.route(ctx);
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.common.metrics.call_state(self.record.direction, &self.held.trunk, Some(self.state.label()), None);
+    }
+}
+
+impl Call {
+    /// A registry that was restarted knows nothing of this call until it is told.
+    fn follow_registry(&self, ctx: &mut Context<Self>) {
+        let mut door = self.common.registry.clone();
+        let _present = door.open();
+        let (call, held, address) = (self.id, self.held.clone(), ctx.address());
+        ctx.spawn(
+            async move {
+                while let Some(registry) = door.next().await {
+                    let plan = Box::new(held.clone());
+                    registry.do_send(Adopt { call, plan, address: address.clone() });
+                }
+            }
+            .into_actor(self),
+        );
+    }
+
+    /// Starts the first leg, or both.
+    fn route(&mut self, ctx: &mut Context<Self>) {
+        match &self.plan {
+            Plan::ToTelegram { trunk, invite, .. } => {
+                let way = SipWay::Incoming {
+                    request: Box::new(invite.request.clone()),
+                    tx: invite.tx,
+                    source: invite.source,
+                };
+                let (trunk, peer) = (trunk.clone(), invite.source);
+                if self.reserve(peer).is_err() {
+                    let cause = Cause::new(Reason::NoRtpPorts);
+                    self.common.refuse(invite.tx, &invite.request, &cause, true);
+                    self.begin_end(cause, Side::Here, ctx);
+                    return;
+                }
+                self.add_sip(CALLER, trunk, way, ctx);
+            }
+            Plan::ToSip { requested, settings, .. } => {
+                let way = TelegramWay::Incoming { requested: requested.clone(), settings: settings.clone() };
+                self.add_telegram(CALLER, way, ctx);
+                self.hunt(None, ctx);
+            }
+        }
+    }
+
+    /// Calls the next trunk; when there is none left, ends the call with the last failure.
+    fn hunt(&mut self, failed: Option<Cause>, ctx: &mut Context<Self>) {
+        let Plan::ToSip { targets, .. } = &self.plan else { return };
+        let Some(next) = targets.get(self.next_target) else {
+            let cause = failed.unwrap_or(Cause::new(Reason::SipAccountUnavailable));
+            let side = cause.side();
+            self.begin_end(cause, side, ctx);
+            return;
+        };
+        let (trunk, target) = (next.trunk.clone(), next.target.clone());
+        self.next_target += 1;
+        if self.reserve(target.send_to).is_err() {
+            self.begin_end(Cause::new(Reason::NoRtpPorts), Side::Here, ctx);
+            return;
+        }
+        let leg = self.next_leg();
+        self.set_state(CallState::Calling);
+        self.add_sip(leg, trunk, SipWay::Outgoing { target: Box::new(target) }, ctx);
+    }
+
+    fn reserve(&mut self, peer: SocketAddr) -> Result<(), net::media::NoRtpPorts> {
+        if self.reserved.is_none() {
+            self.reserved = Some(self.common.media.reserve_rtp(peer)?);
+        }
+        Ok(())
+    }
+
+    fn next_leg(&self) -> LegId {
+        LegId(self.legs.keys().next_back().map_or(0, |last| last.0 + 1))
+    }
+
+    fn add_sip(&mut self, leg: LegId, trunk: TrunkSpec, way: SipWay, ctx: &mut Context<Self>) {
+        let Some(media) = self.reserved.as_ref().map(RtpReservation::address) else { return };
+        let spec = SipLegSpec {
+            leg,
+            call: ctx.address(),
+            watch: self.watch_leg(leg, ctx),
+            group: self.group.member(),
+            via: trunk.name.to_string(),
+            media,
+            codecs: trunk.codecs,
+            way,
+        };
+        let address = SipLeg::new(self.common.clone(), spec).start();
+        self.legs.insert(leg, Slot { address: LegAddr::Sip(address), end: None });
+    }
+
+    fn add_telegram(&mut self, leg: LegId, way: TelegramWay, ctx: &mut Context<Self>) {
+        let spec = TelegramLegSpec {
+            leg,
+            call: ctx.address(),
+            watch: self.watch_leg(leg, ctx),
+            group: self.group.member(),
+            via: self.held.session.to_string(),
+            session: self.session.clone(),
+            way,
+        };
+        let address = TelegramLeg::new(self.common.clone(), spec).start();
+        self.legs.insert(leg, Slot { address: LegAddr::Telegram(address), end: None });
+    }
+
+    fn watch_leg(&self, leg: LegId, ctx: &mut Context<Self>) -> Watch {
+        let parent = Parent::Actor(ctx.address().recipient());
+        Watch::new(Unit::Leg(self.id, leg), parent, self.common.metrics.clone())
+    }
+
+    fn set_state(&mut self, next: CallState) {
+        let (before, after) = (self.state.label(), next.label());
+        if before != after {
+            self.common.metrics.call_state(self.record.direction, &self.held.trunk, Some(before), Some(after));
+        }
+        tracing::debug!(call = %self.id, from = ?self.state, to = ?next, "call state");
+        self.state = next;
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn order(&self, leg: LegId, order: LegOrder) {
+        if let Some(slot) = self.legs.get(&leg).filter(|slot| slot.end.is_none()) {
+            slot.address.order(order);
+        }
+    }
+
+    fn tell_media(&self, command: MediaCommand) {
+        // A media task that does not take commands is dead or stuck; its end is noticed by its events.
+        if let Some(media) = &self.media
+            && media.command(command).is_err()
+        {
+            tracing::error!(call = %self.id, "the media task takes no commands");
+        }
+    }
+
+    /// The other leg of a two-party call.
+    fn partner(&self, leg: LegId) -> Option<LegId> {
+        self.legs.iter().find(|(id, slot)| **id != leg && slot.end.is_none()).map(|(id, _)| *id)
+    }
+}
+
+impl Handler<LegReport> for Call {
+    type Result = ();
+
+    fn handle(&mut self, report: LegReport, ctx: &mut Self::Context) {
+        let leg = report.leg;
+        match report.fact {
+            LegFact::Offered { audio } => self.leg_offered(leg, audio, ctx),
+            LegFact::Ringing => self.leg_rings(leg),
+            LegFact::Agreed { start } => self.leg_agreed(leg, start),
+            LegFact::Answered { audio } => self.leg_answered(leg, audio),
+            LegFact::Confirmed => self.leg_confirmed(leg),
+            LegFact::Changed { audio } => self.sip_media(leg, &audio),
+            LegFact::Signaling { bytes } => self.tell_media(MediaCommand::Signal { leg, bytes }),
+            LegFact::Digit { digit } => self.digit(leg, digit, metrics::DtmfMethod::Info),
+            LegFact::Ended { cause, end } => self.leg_ended(leg, cause, end, ctx),
+        }
+    }
+}
+
+impl Call {
+    /// The caller's offer is acceptable: now, and not before, somebody is rung.
+    fn leg_offered(&mut self, leg: LegId, audio: Option<SipMedia>, ctx: &mut Context<Self>) {
+        if let Some(audio) = audio {
+            self.sip_media(leg, &audio);
+        }
+        if let (CallState::Routing, Plan::ToTelegram { peer, .. }) = (&self.state, &self.plan) {
+            let way = TelegramWay::Outgoing { peer: peer.clone() };
+            let callee = self.next_leg();
+            self.set_state(CallState::Calling);
+            self.add_telegram(callee, way, ctx);
+        }
+    }
+
+    fn leg_rings(&mut self, leg: LegId) {
+        if leg == CALLER || !matches!(self.state, CallState::Calling | CallState::Ringing) {
+            return;
+        }
+        if self.record.ringing_after_ms.is_none() {
+            self.record.ringing_after_ms = Some(self.elapsed_ms());
+            self.common.metrics.post_dial_delay(self.record.direction, self.started.elapsed());
+        }
+        self.set_state(CallState::Ringing);
+        self.order(CALLER, LegOrder::Ring);
+    }
+
+    /// A Telegram leg has its key: its media starts, joined with the other leg's.
+    fn leg_agreed(&mut self, leg: LegId, start: Box<telegram::MediaStart>) {
+        self.common.metrics.call_protocol(&start.version);
+        self.tell_media(MediaCommand::AddTelegram { leg, start });
+        if let Some(partner) = self.partner(leg) {
+            self.tell_media(MediaCommand::Connect { a: leg, b: partner });
+        }
+        self.set_state(CallState::Answering);
+    }
+
+    fn leg_answered(&mut self, leg: LegId, audio: Option<SipMedia>) {
+        if let Some(audio) = audio {
+            self.sip_media(leg, &audio);
+        }
+        if leg == CALLER {
+            self.bridged();
+        } else {
+            self.set_state(CallState::Answering);
+            self.order(CALLER, LegOrder::Answer);
+        }
+    }
+
+    fn leg_confirmed(&mut self, leg: LegId) {
+        if leg == CALLER && self.state == CallState::Answering {
+            self.bridged();
+        }
+    }
+
+    fn bridged(&mut self) {
+        if self.record.answered_after_ms.is_none() {
+            self.record.answered_after_ms = Some(self.elapsed_ms());
+            self.common.metrics.answer_delay(self.record.direction, self.started.elapsed());
+        }
+        self.set_state(CallState::Bridged);
+        tracing::info!(call = %self.id, trunk = %self.held.trunk, session = %self.held.session, "call bridged");
+    }
+
+    /// What a SIP leg agreed on reaches its media task: the first time with the reserved ports.
+    fn sip_media(&mut self, leg: LegId, media: &SipMedia) {
+        let agreed = media.agreed;
+        match self.reserved.take() {
+            Some(rtp) => {
+                self.tell_media(MediaCommand::AddSip { leg, rtp, media: Box::new(agreed), signalling: media.signalling });
+                if let Some(partner) = self.partner(leg) {
+                    self.tell_media(MediaCommand::Connect { a: leg, b: partner });
+                }
+            }
+            None => self.tell_media(MediaCommand::UpdateSip { leg, media: Box::new(agreed) }),
+        }
+    }
+
+    /// DTMF of the PBX; nothing is passed to Telegram, whose apps have no use for it.
+    fn digit(&self, leg: LegId, digit: char, method: metrics::DtmfMethod) {
+        tracing::debug!(call = %self.id, %leg, %digit, "digit");
+        self.common.metrics.dtmf(model::LegKind::Sip, method);
+    }
+
+    fn leg_ended(&mut self, leg: LegId, cause: Cause, end: LegEnd, ctx: &mut Context<Self>) {
+        let Some(slot) = self.legs.get_mut(&leg) else { return };
+        if slot.end.is_some() {
+            return;
+        }
+        slot.end = Some(end);
+        self.tell_media(MediaCommand::Remove { leg });
+        let hunting = matches!(self.plan, Plan::ToSip { .. })
+            && leg != CALLER
+            && matches!(self.state, CallState::Calling | CallState::Ringing);
+        if hunting && self.ended.is_none() {
+            self.hunt(Some(cause), ctx);
+        } else {
+            // A plain hang-up belongs to the side it came from; any other cause names its own.
+            let side = if cause.reason() == Reason::NormalClearing { end_side(&self.legs, leg) } else { cause.side() };
+            self.begin_end(cause, side, ctx);
+        }
+    }
+}
+
+/// The side a leg leads to.
+fn end_side(legs: &BTreeMap<LegId, Slot>, leg: LegId) -> Side {
+    match legs.get(&leg).map(|slot| &slot.address) {
+        Some(LegAddr::Sip(_)) => Side::Sip,
+        Some(LegAddr::Telegram(_)) => Side::Telegram,
+        None => Side::Here,
+    }
+}
+
+impl Call {
+    /// Ends every leg that still lives, with the first cause; the call is over when the last one has reported.
+    fn begin_end(&mut self, cause: Cause, side: Side, ctx: &mut Context<Self>) {
+        if self.ended.is_none() {
+            self.record.ended_after_ms = Some(self.elapsed_ms());
+            self.record.ended_by = Some(side);
+            self.set_state(CallState::Ending);
+            for slot in self.legs.values().filter(|slot| slot.end.is_none()) {
+                slot.address.order(LegOrder::HangUp { cause: cause.clone() });
+            }
+            self.ended = Some((cause, side));
+            ctx.run_later(LAST_WORDS, Self::finish);
+        }
+        if self.legs.values().all(|slot| slot.end.is_some()) {
+            self.finish(ctx);
+        }
+    }
+
+    /// Writes the record and goes.
+    fn finish(&mut self, ctx: &mut Context<Self>) {
+        let Some((cause, side)) = self.ended.clone() else { return };
+        if self.record.outcome.is_some() {
+            return;
+        }
+        self.media = None;
+        self.reserved = None;
+        self.record.legs = self.legs.values().filter_map(|slot| slot.end.clone()).collect();
+        let answered = self.record.answered_after_ms.is_some();
+        let outcome = if answered { Outcome::Answered } else { cause.outcome() };
+        self.record.outcome = Some(outcome);
+        self.common.metrics.call_over(&self.record, &cause, side);
+        tracing::info!(call = %self.id, trunk = %self.held.trunk, session = %self.held.session, cause = %cause,
+            side = side.label(), outcome = outcome.label(), "call over");
+        self.common.to_registry(CallOver { call: self.id });
+        self.write_record(ctx);
+    }
+
+    /// The record is offered until a keeper has it on disk.
+    fn write_record(&mut self, ctx: &mut Context<Self>) {
+        let (keeper, record, id) = (self.common.keeper.clone(), self.record.clone(), self.id);
+        ctx.spawn(
+            async move {
+                for _ in 0..RECORD_TRIES {
+                    if let Some(keeper) = keeper.open() {
+                        let ask = keeper.send(CloseRecord { record: Box::new(record.clone()) });
+                        if let Ok(true) = ask.await {
+                            return;
+                        }
+                    }
+                    tokio::time::sleep(RECORD_PAUSE).await;
+                }
+                tracing::error!(call = %id, "the call record could not be written");
+            }
+            .into_actor(self)
+            .map(|(), _, ctx| ctx.stop()),
+        );
+    }
+}
+
+impl Handler<FromMedia> for Call {
+    type Result = ();
+
+    fn handle(&mut self, FromMedia(event): FromMedia, ctx: &mut Self::Context) {
+        match event {
+            Some(MediaEvent::Connected { leg }) => self.order(leg, LegOrder::MediaConnected),
+            Some(MediaEvent::Signal { leg, bytes }) => self.order(leg, LegOrder::Signal { bytes }),
+            Some(MediaEvent::Failed { leg, why }) => self.order(leg, LegOrder::MediaFailed { why }),
+            Some(MediaEvent::Dtmf { leg, digit }) => self.digit(leg, digit, metrics::DtmfMethod::Rfc4733),
+            Some(MediaEvent::Silent { leg, .. }) => {
+                tracing::warn!(call = %self.id, %leg, "no RTP from the PBX");
+                self.begin_end(Cause::new(Reason::RtpTimeout), Side::Sip, ctx);
+            }
+            Some(MediaEvent::FirstPacket { .. } | MediaEvent::Muted { .. } | MediaEvent::Closed { .. }) => {}
+            // The task ended by itself, for it panicked: without media there is no call.
+            None if self.ended.is_none() => self.begin_end(Cause::new(Reason::InternalError), Side::Here, ctx),
+            None => {}
+        }
+    }
+}
+
+impl Handler<Down> for Call {
+    type Result = ();
+
+    /// A leg that stopped without a report has died: the other legs end.
+    fn handle(&mut self, down: Down, ctx: &mut Self::Context) {
+        let Unit::Leg(_, leg) = down.who else { return };
+        self.common.metrics.actor_died("leg", down.panicked);
+        let Some(slot) = self.legs.get(&leg).filter(|slot| slot.end.is_none()) else { return };
+        let kind = match slot.address {
+            LegAddr::Sip(_) => model::LegKind::Sip,
+            LegAddr::Telegram(_) => model::LegKind::Telegram,
+        };
+        let cause = Cause::new(Reason::InternalError);
+        let via = match kind {
+            model::LegKind::Sip => self.held.trunk.to_string(),
+            model::LegKind::Telegram => self.held.session.to_string(),
+        };
+        let end = crate::leg::end(kind, via, &cause);
+        self.leg_ended(leg, cause, end, ctx);
+    }
+}
+
+impl Handler<EndCall> for Call {
+    type Result = ();
+
+    fn handle(&mut self, EndCall { cause }: EndCall, ctx: &mut Self::Context) {
+        let side = cause.side();
+        self.begin_end(cause, side, ctx);
+    }
+}

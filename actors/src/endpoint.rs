@@ -1,0 +1,295 @@
+//! The SIP front door: owns the transactions and knows which leg a packet belongs to.
+//!
+//! Fed by `net` (datagrams), legs, trunks and the registry. Everything of a stranger enters by `try_send`; what does not fit
+//! is answered 503 by the next retransmission finding room, or not at all. Its death ends no call: the transactions under way
+//! are lost, the legs bind their dialogs again to the next incarnation.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle};
+use model::{Cause, Reason};
+use sip::call::{CallInput, DialogId};
+use sip::transaction::{Input, Output};
+use sip::{ALLOW, ClientKey, HeaderName, Method, Request, Response, ServerKey, Transactions, respond};
+
+use crate::house::Common;
+use crate::message::{
+    Bind, CancelInvite, FromWire, InviteArrived, Owner, Received, RegisterArrived, Respond, SendAck,
+    SendRequest, Unbind,
+};
+use crate::supervise::Watch;
+
+/// INVITEs that were cancelled before their leg was there.
+const EARLY_CANCELS: usize = 1024;
+
+/// A bound leg.
+struct Bound {
+    dialog: DialogId,
+    invite: Option<ServerKey>,
+    leg: Recipient<FromWire>,
+    /// The INVITE it sent last, for CANCEL.
+    sent_invite: Option<ClientKey>,
+}
+
+/// The endpoint.
+pub(crate) struct Endpoint {
+    common: Common,
+    transactions: Transactions,
+    legs: HashMap<Owner, Bound>,
+    dialogs: HashMap<DialogId, Owner>,
+    invites: HashMap<ServerKey, Owner>,
+    cancelled: HashSet<ServerKey>,
+    timer: Option<(Instant, SpawnHandle)>,
+    _watch: Watch,
+}
+
+impl Endpoint {
+    pub(crate) fn new(common: Common, watch: Watch) -> Self {
+        let transactions = Transactions::new(common.transactions_config(), rand::random());
+        Self {
+            common,
+            transactions,
+            legs: HashMap::new(),
+            dialogs: HashMap::new(),
+            invites: HashMap::new(),
+            cancelled: HashSet::new(),
+            timer: None,
+            _watch: watch,
+        }
+    }
+}
+
+impl Actor for Endpoint {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(1024);
+    }
+}
+
+impl Endpoint {
+    fn input(&mut self, input: Input, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        self.transactions.handle_input(now, input);
+        self.drain(now, ctx);
+    }
+
+    fn drain(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        loop {
+            match self.transactions.poll_output() {
+                Output::Transmit { target, bytes } => self.common.send_sip(target, &bytes),
+                Output::Request { tx, source, request } => self.request(tx, source, request, ctx),
+                Output::Ack { request, .. } => {
+                    let leg = self.leg_of(&request);
+                    self.deliver(leg, CallInput::Ack { request });
+                }
+                Output::Cancelled { tx, reason } => self.cancelled(tx, reason),
+                Output::Response { user, response, .. } => self.response(Owner(user), response),
+                Output::Failed { user, why, .. } => self.deliver(Some(Owner(user)), CallInput::Failed { why }),
+                Output::Malformed { why, source } => {
+                    tracing::debug!(%source, why, "malformed message");
+                    self.common.metrics.sip_parse_error();
+                }
+                Output::Timeout(at) => {
+                    self.arm(now, at, ctx);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn arm(&mut self, now: Instant, at: Option<Instant>, ctx: &mut Context<Self>) {
+        match (at, &self.timer) {
+            // A timer that fires earlier than needed finds nothing to do and arms the next one.
+            (Some(at), Some((set, _))) if *set <= at && *set > now => return,
+            _ => {}
+        }
+        if let Some((_, timer)) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if let Some(at) = at {
+            let wait = at.saturating_duration_since(now);
+            let timer = ctx.run_later(wait, |endpoint, ctx| {
+                endpoint.timer = None;
+                endpoint.input(Input::Timeout, ctx);
+            });
+            self.timer = Some((at, timer));
+        }
+    }
+
+    /// The leg an in-dialog request belongs to: its To tag is our local tag.
+    fn leg_of(&self, request: &Request) -> Option<Owner> {
+        self.dialogs.get(&DialogId::of(request)?).copied()
+    }
+
+    fn deliver(&self, leg: Option<Owner>, input: CallInput) {
+        if let Some(bound) = leg.and_then(|owner| self.legs.get(&owner)) {
+            bound.leg.do_send(FromWire(input));
+        }
+    }
+
+    fn request(&mut self, tx: ServerKey, source: SocketAddr, request: Request, ctx: &mut Context<Self>) {
+        self.common.metrics.sip_request(metrics::Flow::In, request.method.as_str());
+        let in_dialog = request.headers.to().is_some_and(|to| to.tag().is_some());
+        if in_dialog {
+            match self.leg_of(&request) {
+                Some(owner) => self.deliver(Some(owner), CallInput::Request { tx, source, request }),
+                None => self.answer(tx, respond(&request, 481, "", None), ctx),
+            }
+            return;
+        }
+        let refused = match &request.method {
+            Method::Invite => self.common.registry.open().is_none_or(|registry| {
+                registry.try_send(InviteArrived { tx, source, request: request.clone() }).is_err()
+            }),
+            Method::Register => self.common.registry.open().is_none_or(|registry| {
+                registry.try_send(RegisterArrived { tx, source, request: request.clone() }).is_err()
+            }),
+            Method::Options => {
+                self.options(tx, &request, ctx);
+                false
+            }
+            _ => {
+                let status = if request.method.is_known() { 405 } else { 501 };
+                let mut response = respond(&request, status, "", Some(&crate::house::tag()));
+                response.headers.push(HeaderName::Allow, ALLOW);
+                self.answer(tx, response, ctx);
+                false
+            }
+        };
+        if refused {
+            self.common.metrics.mailbox_full("registry");
+            let cause = Cause::new(Reason::NoResponseFromManager).with_retry_after(std::time::Duration::from_secs(5));
+            let response = crate::refusal::response(&request, &cause, &crate::house::tag());
+            self.answer(tx, response, ctx);
+        }
+    }
+
+    /// A ping is answered to everybody, with 200 only while calls are possible.
+    fn options(&mut self, tx: ServerKey, request: &Request, ctx: &mut Context<Self>) {
+        let status = if self.common.is_open() { 200 } else { 503 };
+        let mut response = respond(request, status, "", Some(&crate::house::tag()));
+        response.headers.push(HeaderName::Allow, ALLOW);
+        response.headers.push(HeaderName::Accept, "application/sdp");
+        self.answer(tx, response, ctx);
+    }
+
+    fn answer(&mut self, tx: ServerKey, response: Response, _: &mut Context<Self>) {
+        let method = response.headers.cseq().map_or_else(String::new, |cseq| cseq.method.as_str().to_owned());
+        self.common.metrics.sip_response(metrics::Flow::Out, &method, response.status);
+        self.transactions.handle_input(Instant::now(), Input::Respond { tx, response });
+    }
+
+    fn cancelled(&mut self, tx: ServerKey, reason: Option<String>) {
+        match self.invites.get(&tx) {
+            Some(owner) => self.deliver(Some(*owner), CallInput::Cancelled { tx, reason }),
+            // The registry is still deciding: the leg hears of it as soon as it is bound.
+            None if self.cancelled.len() < EARLY_CANCELS => {
+                self.cancelled.insert(tx);
+            }
+            None => {}
+        }
+    }
+
+    fn response(&mut self, owner: Owner, response: Response) {
+        let method = response.headers.cseq().map_or_else(String::new, |cseq| cseq.method.as_str().to_owned());
+        self.common.metrics.sip_response(metrics::Flow::In, &method, response.status);
+        self.deliver(Some(owner), CallInput::Response { response });
+    }
+}
+
+impl Handler<Received> for Endpoint {
+    type Result = ();
+
+    fn handle(&mut self, Received { datagram }: Received, ctx: &mut Self::Context) {
+        // The one place where a stranger's bytes are parsed: a panic there, a bug, must not close the front door.
+        let input = Input::Datagram { source: datagram.source, bytes: datagram.bytes.clone() };
+        let now = Instant::now();
+        let transactions = &mut self.transactions;
+        let parsed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| transactions.handle_input(now, input)));
+        if parsed.is_err() {
+            tracing::error!(source = %datagram.source, bytes = ?datagram.bytes, "a datagram made the parser panic");
+        }
+        self.drain(now, ctx);
+    }
+}
+
+impl Handler<Respond> for Endpoint {
+    type Result = ();
+
+    fn handle(&mut self, Respond { tx, response }: Respond, ctx: &mut Self::Context) {
+        self.answer(tx, response, ctx);
+        self.drain(Instant::now(), ctx);
+    }
+}
+
+impl Handler<SendRequest> for Endpoint {
+    type Result = ();
+
+    fn handle(&mut self, SendRequest { owner, target, request }: SendRequest, ctx: &mut Self::Context) {
+        self.common.metrics.sip_request(metrics::Flow::Out, request.method.as_str());
+        let is_invite = request.method == Method::Invite;
+        let now = Instant::now();
+        let user = owner.map_or(0, |owner| owner.0);
+        let tx = self.transactions.request(now, target, request, user);
+        // Only the first INVITE can be cancelled; later ones change a session.
+        if let Some(bound) = owner.and_then(|owner| self.legs.get_mut(&owner))
+            && is_invite
+            && bound.sent_invite.is_none()
+        {
+            bound.sent_invite = Some(tx);
+        }
+        self.drain(now, ctx);
+    }
+}
+
+impl Handler<SendAck> for Endpoint {
+    type Result = ();
+
+    fn handle(&mut self, SendAck { target, request }: SendAck, ctx: &mut Self::Context) {
+        self.common.metrics.sip_request(metrics::Flow::Out, request.method.as_str());
+        self.input(Input::Ack { target, request }, ctx);
+    }
+}
+
+impl Handler<CancelInvite> for Endpoint {
+    type Result = ();
+
+    fn handle(&mut self, CancelInvite { owner, reason }: CancelInvite, ctx: &mut Self::Context) {
+        if let Some(tx) = self.legs.get(&owner).and_then(|bound| bound.sent_invite) {
+            self.input(Input::Cancel { tx, reason }, ctx);
+        }
+    }
+}
+
+impl Handler<Bind> for Endpoint {
+    type Result = ();
+
+    fn handle(&mut self, bind: Bind, _: &mut Self::Context) {
+        let sent_invite = self.legs.get(&bind.owner).and_then(|bound| bound.sent_invite);
+        self.dialogs.insert(bind.dialog.clone(), bind.owner);
+        if let Some(tx) = bind.invite {
+            self.invites.insert(tx, bind.owner);
+            if self.cancelled.remove(&tx) {
+                bind.leg.do_send(FromWire(CallInput::Cancelled { tx, reason: None }));
+            }
+        }
+        let bound = Bound { dialog: bind.dialog, invite: bind.invite, leg: bind.leg, sent_invite };
+        self.legs.insert(bind.owner, bound);
+    }
+}
+
+impl Handler<Unbind> for Endpoint {
+    type Result = ();
+
+    fn handle(&mut self, Unbind { owner }: Unbind, _: &mut Self::Context) {
+        if let Some(bound) = self.legs.remove(&owner) {
+            self.dialogs.remove(&bound.dialog);
+            if let Some(tx) = bound.invite {
+                self.invites.remove(&tx);
+            }
+        }
+    }
+}

@@ -1,0 +1,502 @@
+//! The assembled house: what all actors share, the supervisor of the first three, and the handle that `switch` holds.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, MessageResult};
+use model::{CallId, Cause, Reason, SessionName, VerboseRejects};
+use net::media::{MediaConfig, MediaPlane};
+use net::telegram::{Event, Telegram};
+use net::udp::{SipSender, SipSocket};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use routing::Table;
+use sip::transaction::Times;
+use sip::{Host, Request, ServerKey, TransactionsConfig, Uri};
+use store::Store;
+use tokio::sync::{mpsc, watch};
+
+use crate::endpoint::Endpoint;
+use crate::keeper::{self, Keeper};
+use crate::message::{Drain, EndAll, FromTelegram, Inspect, Received, Respond};
+use crate::refusal;
+use crate::registry::Registry;
+use crate::session::Session;
+use crate::supervise::{Backoff, Door, DoorKeeper, Down, Parent, Unit, Verdict, Watch};
+
+/// What the SIP side of the house needs to know.
+#[derive(Debug, Clone)]
+pub struct SipSettings {
+    /// Where to listen, UDP; at most one of each address family is used for sending.
+    pub addresses: Vec<SocketAddr>,
+    /// The address to write into Via, Contact and SDP instead of the local one.
+    pub public_address: Option<IpAddr>,
+    /// The realm of our challenges.
+    pub realm: String,
+    /// Who is told in plain words why a request was refused.
+    pub verbose_rejects: VerboseRejects,
+    /// The value of User-Agent and Server.
+    pub user_agent: Option<String>,
+    /// T1 of RFC 3261.
+    pub t1: Duration,
+}
+
+/// What the Telegram side of the house needs to know.
+#[derive(Debug, Clone)]
+pub struct TelegramSettings {
+    /// The library versions to offer, best first.
+    pub library_versions: Vec<String>,
+    /// Whether direct connections may be offered.
+    pub p2p: bool,
+}
+
+/// All settings of the house.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// SIP.
+    pub sip: SipSettings,
+    /// Telegram.
+    pub telegram: TelegramSettings,
+}
+
+/// A logged-in account to be used by the house.
+pub struct Account {
+    /// The name of its session.
+    pub session: SessionName,
+    /// What carries out its requests.
+    pub client: Arc<dyn Telegram>,
+    /// What it receives.
+    pub events: mpsc::Receiver<Event>,
+}
+
+/// Why a house does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A SIP address cannot be used.
+    #[error(transparent)]
+    Sip(#[from] net::udp::BindError),
+    /// A socket cannot be read.
+    #[error("the SIP socket cannot be read: {0}")]
+    Read(std::io::Error),
+    /// The media plane does not start.
+    #[error(transparent)]
+    Media(#[from] net::media::StartError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+}
+
+/// How the house is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What has not started, or does not run, in words; empty when the house is ready.
+    pub missing: Vec<String>,
+    /// Calls now.
+    pub calls: usize,
+    /// Calls that hold lines; the same number unless something is wrong.
+    pub lines: usize,
+}
+
+/// A session's connection, which outlives the actor.
+pub(crate) struct SessionLink {
+    pub(crate) client: Arc<dyn Telegram>,
+    pub(crate) door: DoorKeeper<Session>,
+}
+
+/// What all actors share.
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) metrics: metrics::Metrics,
+    pub(crate) media: MediaPlane,
+    pub(crate) registry: Door<Registry>,
+    pub(crate) endpoint: Door<Endpoint>,
+    pub(crate) keeper: Door<Keeper>,
+    pub(crate) sessions: HashMap<SessionName, SessionLink>,
+    sip: Vec<SipSender>,
+    open: AtomicBool,
+}
+
+/// A handle to [`Shared`]; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Common(Arc<Shared>);
+
+impl Deref for Common {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// A tag for a response outside any dialog.
+pub(crate) fn tag() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+impl Shared {
+    /// Posts to the endpoint; what is posted while there is none is repeated by SIP itself.
+    pub(crate) fn to_endpoint<M>(&self, message: M)
+    where
+        M: actix::Message + Send + 'static,
+        M::Result: Send,
+        Endpoint: Handler<M>,
+    {
+        if let Some(endpoint) = self.endpoint.open() {
+            endpoint.do_send(message);
+        }
+    }
+
+    /// Posts to the registry; whoever matters announces itself to the next one.
+    pub(crate) fn to_registry<M>(&self, message: M)
+    where
+        M: actix::Message + Send + 'static,
+        M::Result: Send,
+        Registry: Handler<M>,
+    {
+        if let Some(registry) = self.registry.open() {
+            registry.do_send(message);
+        }
+    }
+
+    /// Posts to the keeper.
+    pub(crate) fn to_keeper<M>(&self, message: M)
+    where
+        M: actix::Message + Send + 'static,
+        M::Result: Send,
+        Keeper: Handler<M>,
+    {
+        if let Some(keeper) = self.keeper.open() {
+            keeper.do_send(message);
+        }
+    }
+
+    /// Refuses a request with the words its sender may hear.
+    pub(crate) fn refuse(&self, tx: ServerKey, request: &Request, cause: &Cause, trusted: bool) {
+        let response = if refusal::is_told(self.settings.sip.verbose_rejects, trusted) {
+            refusal::response(request, cause, &tag())
+        } else {
+            sip::respond(request, cause.code(), "", Some(&tag()))
+        };
+        self.to_endpoint(Respond { tx, response });
+    }
+
+    fn sender(&self, peer: SocketAddr) -> Option<&SipSender> {
+        self.sip.iter().find(|sender| sender.local_address().is_ipv4() == peer.is_ipv4())
+    }
+
+    /// Sends a SIP datagram from the socket of its address family.
+    pub(crate) fn send_sip(&self, target: SocketAddr, bytes: &[u8]) {
+        if let Some(sender) = self.sender(target) {
+            sender.send(target, bytes);
+        }
+    }
+
+    /// Our SIP address as `peer` can reach it.
+    pub(crate) fn sip_address(&self, peer: SocketAddr) -> SocketAddr {
+        let local = self.sender(peer).map_or(peer, |sender| sender.address_towards(peer));
+        match self.settings.sip.public_address {
+            Some(public) if !peer.ip().is_loopback() => SocketAddr::new(public, local.port()),
+            _ => local,
+        }
+    }
+
+    /// Our end of a dialog with `peer`.
+    pub(crate) fn sip_local(&self, peer: SocketAddr) -> sip::call::Local {
+        let mut local = sip::call::Local::new(Uri::at(None, self.sip_address(peer)));
+        local.agent.clone_from(&self.settings.sip.user_agent);
+        local.times = self.times();
+        local
+    }
+
+    fn times(&self) -> Times {
+        Times { t1: self.settings.sip.t1, ..Times::default() }
+    }
+
+    /// The transaction layer's settings; the address in Via is corrected by `received` and `rport` at the peer.
+    pub(crate) fn transactions_config(&self) -> TransactionsConfig {
+        let address = self.sip.first().map(SipSender::local_address);
+        let ip = match (self.settings.sip.public_address, address) {
+            (Some(public), _) => public,
+            (None, Some(local)) if !local.ip().is_unspecified() => local.ip(),
+            // Any address of the host serves: answers follow `rport`.
+            (None, Some(local)) => net::udp::source_address_for(SocketAddr::new(
+                if local.is_ipv4() { IpAddr::from([192, 0, 2, 1]) } else { IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]) },
+                9,
+            )),
+            (None, None) => IpAddr::from([127, 0, 0, 1]),
+        };
+        let mut config = TransactionsConfig::new(Host::from(ip), address.map(|address| address.port()));
+        config.times = self.times();
+        config
+    }
+
+    /// Whether calls are possible.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Seconds since 1970.
+    pub(crate) fn unix_seconds(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+
+    /// A fresh identifier.
+    pub(crate) fn call_id(&self) -> CallId {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        CallId::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX), rand::random())
+    }
+}
+
+/// Supervises the registry, the endpoint and the keeper.
+pub(crate) struct Root {
+    common: Common,
+    store: Arc<dyn Store>,
+    table: Arc<Table>,
+    arbiter: Arbiter,
+    registry: DoorKeeper<Registry>,
+    endpoint: DoorKeeper<Endpoint>,
+    keeper: DoorKeeper<Keeper>,
+    backoffs: HashMap<&'static str, Backoff>,
+    registries: u32,
+    fatal: watch::Sender<Option<u8>>,
+    rng: SmallRng,
+}
+
+/// Exit code when the registry dies again and again.
+pub const EXIT_REGISTRY_LOST: u8 = 70;
+/// Exit code when the store cannot be used any more.
+pub const EXIT_STORE_LOST: u8 = 74;
+
+impl Root {
+    fn watch(&self, who: Unit, ctx: &mut Context<Self>) -> Watch {
+        Watch::new(who, Parent::Actor(ctx.address().recipient()), self.common.metrics.clone())
+    }
+
+    fn start(&mut self, who: &Unit, ctx: &mut Context<Self>) {
+        let watch = self.watch(who.clone(), ctx);
+        let common = self.common.clone();
+        match who {
+            Unit::Keeper => {
+                let (store, metrics) = (Arc::clone(&self.store), common.metrics.clone());
+                let keeper = Keeper::start_in_arbiter(&self.arbiter.handle(), move |_| Keeper::new(store, metrics, watch));
+                self.keeper.publish(keeper);
+            }
+            Unit::Registry => {
+                let reborn = self.registries > 0;
+                self.registries += 1;
+                let table = Arc::clone(&self.table);
+                // Published before it starts, so that nothing it starts finds the door closed.
+                let registry = Registry::create(move |_| Registry::new(common, table, reborn, watch));
+                self.registry.publish(registry);
+            }
+            Unit::Endpoint => self.endpoint.publish(Endpoint::new(common, watch).start()),
+            Unit::Trunk(_) | Unit::Session(_) | Unit::Call(_) | Unit::Leg(..) => {}
+        }
+    }
+}
+
+impl Actor for Root {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        for who in [Unit::Keeper, Unit::Registry, Unit::Endpoint] {
+            self.start(&who, ctx);
+        }
+    }
+}
+
+impl Handler<Down> for Root {
+    type Result = ();
+
+    fn handle(&mut self, down: Down, ctx: &mut Self::Context) {
+        let kind = down.who.kind();
+        self.common.metrics.actor_died(kind, down.panicked);
+        let backoff = self.backoffs.entry(kind).or_insert_with(Backoff::core);
+        match backoff.death(Instant::now(), &mut self.rng) {
+            Verdict::Restart(wait) => {
+                tracing::error!(actor = kind, panicked = down.panicked, ?wait, "died, will be started again");
+                ctx.run_later(wait, move |root, ctx| root.start(&down.who, ctx));
+            }
+            Verdict::Failed(wait) => {
+                tracing::error!(actor = kind, "dies again and again");
+                match down.who {
+                    Unit::Keeper => {
+                        self.fatal.send_replace(Some(EXIT_STORE_LOST));
+                    }
+                    Unit::Registry => {
+                        self.fatal.send_replace(Some(EXIT_REGISTRY_LOST));
+                    }
+                    _ => {
+                        ctx.run_later(wait, move |root, ctx| root.start(&down.who, ctx));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A running house.
+pub struct House {
+    common: Common,
+    store: Arc<dyn Store>,
+    fatal: watch::Receiver<Option<u8>>,
+    _root: Addr<Root>,
+}
+
+/// What a house is made from.
+pub struct Parts {
+    /// The settings.
+    pub settings: Settings,
+    /// The media plane's settings.
+    pub media: MediaConfig,
+    /// The open store.
+    pub store: Arc<dyn Store>,
+    /// Where numbers are counted.
+    pub metrics: metrics::Metrics,
+    /// One account for each enabled session.
+    pub accounts: Vec<Account>,
+}
+
+impl House {
+    /// Binds, closes the records of calls that a crash left open, and starts all actors. Must run inside an actix system.
+    pub fn start(parts: Parts) -> Result<Self, StartError> {
+        let Parts { settings, media, store, metrics, accounts } = parts;
+        close_crashed(&*store)?;
+        let (trunks, sessions) = (store.trunks()?, store.sessions()?);
+        for trunk in &trunks {
+            metrics.add_trunk(&trunk.name, trunk.lines);
+        }
+        for session in &sessions {
+            metrics.add_session(&session.name);
+        }
+        let table = Arc::new(Table::new(trunks, sessions, store.routes()?));
+        let sockets = settings.sip.addresses.iter().map(|address| SipSocket::bind(*address)).collect::<Result<Vec<_>, _>>()?;
+        let media = MediaPlane::start(media, metrics.media())?;
+        let (registry, endpoint, keeper) = (DoorKeeper::default(), DoorKeeper::default(), DoorKeeper::default());
+        let mut links = HashMap::new();
+        for account in accounts {
+            let door = DoorKeeper::default();
+            tokio::spawn(pump(account.events, door.door()));
+            links.insert(account.session, SessionLink { client: account.client, door });
+        }
+        let common = Common(Arc::new(Shared {
+            settings,
+            metrics,
+            media,
+            registry: registry.door(),
+            endpoint: endpoint.door(),
+            keeper: keeper.door(),
+            sessions: links,
+            sip: sockets.iter().map(SipSocket::sender).collect(),
+            open: AtomicBool::new(true),
+        }));
+        let (fatal, fatal_rx) = watch::channel(None);
+        let root = Root {
+            common: common.clone(),
+            store: Arc::clone(&store),
+            table,
+            arbiter: Arbiter::new(),
+            registry,
+            endpoint,
+            keeper,
+            backoffs: HashMap::new(),
+            registries: 0,
+            fatal,
+            rng: SmallRng::seed_from_u64(rand::random()),
+        };
+        let root = root.start();
+        for socket in sockets {
+            let door = common.clone();
+            let read = socket.receive(move |datagram| {
+                let delivered = door.endpoint.open().is_some_and(|endpoint| endpoint.try_send(Received { datagram }).is_ok());
+                if !delivered {
+                    door.metrics.sip_dropped(1);
+                }
+                delivered
+            });
+            read.map_err(StartError::Read)?;
+        }
+        Ok(Self { common, store, fatal: fatal_rx, _root: root })
+    }
+
+    /// How the house is; everything is missing when the registry does not answer within a second.
+    pub async fn report(&self) -> Report {
+        let silent = || Report { missing: vec!["the registry does not answer".to_owned()], ..Report::default() };
+        let Some(registry) = self.common.registry.open() else { return silent() };
+        let mut report = match tokio::time::timeout(Duration::from_secs(1), registry.send(Inspect)).await {
+            Ok(Ok(report)) => report,
+            Ok(Err(_)) | Err(_) => silent(),
+        };
+        if self.common.endpoint.open().is_none() {
+            report.missing.push("the endpoint is being restarted".to_owned());
+        }
+        if self.common.keeper.open().is_none() {
+            report.missing.push("the keeper is being restarted".to_owned());
+        }
+        self.common.metrics.ready(report.missing.is_empty());
+        report
+    }
+
+    /// Waits for the exit code of a house that cannot go on.
+    pub async fn failed(&self) -> u8 {
+        let mut fatal = self.fatal.clone();
+        loop {
+            let code = *fatal.borrow_and_update();
+            if let Some(code) = code {
+                return code;
+            }
+            if fatal.changed().await.is_err() {
+                return EXIT_REGISTRY_LOST;
+            }
+        }
+    }
+
+    /// Refuses new calls, and returns when the last one has ended.
+    pub async fn drain(&self) {
+        self.common.open.store(false, Ordering::Relaxed);
+        self.common.to_registry(Drain);
+        while self.report().await.calls > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Ends all calls, gives them `within` to say their last words, and writes everything out.
+    pub async fn stop(&self, within: Duration) {
+        self.common.open.store(false, Ordering::Relaxed);
+        self.common.to_registry(Drain);
+        self.common.to_registry(EndAll);
+        let _ = tokio::time::timeout(within, self.drain()).await;
+        for link in self.common.sessions.values() {
+            let _ = tokio::time::timeout(within, link.client.close()).await;
+        }
+        if let Err(error) = self.store.flush() {
+            tracing::error!(%error, "the store cannot be flushed");
+        }
+    }
+}
+
+/// Brings the events of an account to whatever incarnation of its session there is.
+async fn pump(mut events: mpsc::Receiver<Event>, mut door: Door<Session>) {
+    while let Some(event) = events.recv().await {
+        let session = match door.open() {
+            Some(session) => Some(session),
+            None => door.next().await,
+        };
+        let Some(session) = session else { return };
+        // Waiting for the handler is the flow control; an event that kills a session is not tried on the next one.
+        let _ = session.send(FromTelegram(event)).await;
+    }
+}
+
+/// Closes the records of calls that were up when the process ended.
+fn close_crashed(store: &dyn Store) -> Result<(), store::StoreError> {
+    for record in store.unfinished_calls()? {
+        tracing::warn!(call = %record.id, "a call was up when the process ended");
+        store.close_call(&keeper::close(record, &Cause::new(Reason::Crashed), None))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! The keeper: the one actor in front of the store, on a thread of its own, where blocking is allowed.
+//!
+//! Its death ends no call: records wait in their calls, and Root starts another on the same store.
+
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext, Context, Handler};
+use model::{CallRecord, Cause, LegKind, Outcome};
+use store::Store;
+
+use crate::message::{CloseLost, CloseRecord, LoadBindings, OpenRecord, SaveBindings};
+use crate::supervise::Watch;
+
+/// How often the store is measured, and flushed with a clock beside it.
+const MEASURE_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The keeper.
+pub(crate) struct Keeper {
+    store: Arc<dyn Store>,
+    metrics: metrics::Metrics,
+    _watch: Watch,
+}
+
+impl Keeper {
+    pub(crate) fn new(store: Arc<dyn Store>, metrics: metrics::Metrics, watch: Watch) -> Self {
+        Self { store, metrics, _watch: watch }
+    }
+}
+
+impl Actor for Keeper {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(1024);
+        self.measure();
+        ctx.run_interval(MEASURE_EVERY, |keeper, _| {
+            keeper.flush();
+            keeper.measure();
+        });
+    }
+}
+
+impl Keeper {
+    /// Flushes, and tells how long it took.
+    fn flush(&self) -> bool {
+        let begun = std::time::Instant::now();
+        let ok = match self.store.flush() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, "the store cannot be flushed");
+                false
+            }
+        };
+        let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        self.metrics.flushed(begun.elapsed(), ok, unix.as_secs_f64());
+        ok
+    }
+
+    fn measure(&self) {
+        if let Ok(stats) = self.store.stats() {
+            self.metrics.store(stats.size_bytes, [stats.sessions, stats.trunks, stats.routes, stats.calls]);
+        }
+    }
+}
+
+impl Handler<OpenRecord> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, OpenRecord { record }: OpenRecord, _: &mut Self::Context) {
+        if let Err(error) = self.store.open_call(&record) {
+            tracing::error!(call = %record.id, %error, "the beginning of a call could not be kept");
+        }
+    }
+}
+
+impl Handler<CloseRecord> for Keeper {
+    type Result = bool;
+
+    fn handle(&mut self, CloseRecord { record }: CloseRecord, _: &mut Self::Context) -> bool {
+        let written = self.store.close_call(&record);
+        self.metrics.record_written(written.is_ok());
+        if let Err(error) = &written {
+            tracing::error!(call = %record.id, %error, "a call record could not be written");
+        }
+        written.is_ok()
+    }
+}
+
+impl Handler<CloseLost> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, CloseLost { call, cause }: CloseLost, _: &mut Self::Context) {
+        if let Ok(Some(record)) = self.store.call(call)
+            && record.outcome.is_none()
+        {
+            let closed = close(record, &cause, None);
+            self.metrics.record_written(self.store.close_call(&closed).is_ok());
+        }
+    }
+}
+
+impl Handler<LoadBindings> for Keeper {
+    type Result = Option<Vec<u8>>;
+
+    fn handle(&mut self, LoadBindings { trunk }: LoadBindings, _: &mut Self::Context) -> Self::Result {
+        self.store.get(store::Space::Bindings, trunk.as_str().as_bytes()).unwrap_or_else(|error| {
+            tracing::error!(%trunk, %error, "bindings could not be read");
+            None
+        })
+    }
+}
+
+impl Handler<SaveBindings> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, SaveBindings { trunk, bindings }: SaveBindings, _: &mut Self::Context) {
+        if let Err(error) = self.store.put_soft(store::Space::Bindings, trunk.as_str().as_bytes(), &bindings) {
+            tracing::error!(%trunk, %error, "bindings could not be kept");
+        }
+    }
+}
+
+/// Closes the record of a call whose end nobody saw: one end for each kind of leg it must have had.
+pub(crate) fn close(mut record: CallRecord, cause: &Cause, ended_after_ms: Option<u64>) -> CallRecord {
+    record.outcome = Some(if record.answered_after_ms.is_some() { Outcome::Answered } else { cause.outcome() });
+    record.ended_by = Some(cause.side());
+    record.ended_after_ms = record.ended_after_ms.or(ended_after_ms).or(record.answered_after_ms).or(Some(0));
+    if record.legs.is_empty() {
+        record.legs = vec![
+            crate::leg::end(LegKind::Sip, record.trunk.clone(), cause),
+            crate::leg::end(LegKind::Telegram, record.session.clone(), cause),
+        ];
+    }
+    record
+}

@@ -1,0 +1,449 @@
+//! The SIP leg of a call: drives one `sip::call::Call`.
+//!
+//! Owns the dialog and the SDP of its side. Talks to the Endpoint (packets) and to its Call (facts and orders). Its death
+//! ends the dialog from `Drop`, and its call ends the other legs.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
+use bytes::Bytes;
+use model::{Cause, Codec, LegId, LegKind, Reason};
+use sip::call::{CallEvent, CallInput, CallOutput, EndCause, Party};
+use sip::{Request, ServerKey, sdp};
+
+use crate::call::Call;
+use crate::house::Common;
+use crate::message::{
+    Bind, CancelInvite, FromWire, LegFact, LegOrder, LegReport, Owner, Respond, SendAck,
+    SendRequest, SipMedia, Unbind,
+};
+use crate::{leg, refusal};
+use crate::supervise::{Member, Watch};
+
+/// What a SIP leg is made from.
+pub(crate) struct SipLegSpec {
+    pub(crate) leg: LegId,
+    pub(crate) call: Addr<Call>,
+    pub(crate) watch: Watch,
+    pub(crate) group: Member,
+    /// The trunk, for the record.
+    pub(crate) via: String,
+    /// Where we receive RTP.
+    pub(crate) media: SocketAddr,
+    pub(crate) codecs: Vec<Codec>,
+    pub(crate) way: Way,
+}
+
+/// Who calls whom.
+pub(crate) enum Way {
+    /// The PBX called us.
+    Incoming { request: Box<Request>, tx: ServerKey, source: SocketAddr },
+    /// We call the PBX.
+    Outgoing { target: Box<sip::call::Target> },
+}
+
+/// The leg.
+pub(crate) struct SipLeg {
+    common: Common,
+    leg: LegId,
+    call: Addr<Call>,
+    via: String,
+    way: Way,
+    codecs: Vec<Codec>,
+    group: Option<Member>,
+    owner: Owner,
+    core: Option<sip::call::Call>,
+    local: sdp::LocalMedia,
+    /// The last description we sent, or are about to send with the answer.
+    described: Option<Bytes>,
+    agreed: Option<sdp::Agreed>,
+    /// The peer that signals.
+    peer: SocketAddr,
+    timer: Option<SpawnHandle>,
+    /// The caller has its final response.
+    answered: bool,
+    over: bool,
+    _watch: Watch,
+}
+
+impl SipLeg {
+    pub(crate) fn new(common: Common, spec: SipLegSpec) -> Self {
+        let session_id = u64::from(rand::random::<u32>());
+        let peer = match &spec.way {
+            Way::Incoming { source, .. } => *source,
+            Way::Outgoing { target } => target.send_to,
+        };
+        Self {
+            common,
+            leg: spec.leg,
+            call: spec.call,
+            via: spec.via,
+            way: spec.way,
+            codecs: spec.codecs,
+            group: Some(spec.group),
+            owner: Owner(rand::random_range(1..u64::MAX)),
+            core: None,
+            local: sdp::LocalMedia { address: spec.media, session_id, version: 1 },
+            described: None,
+            agreed: None,
+            peer,
+            timer: None,
+            answered: false,
+            over: false,
+            _watch: spec.watch,
+        }
+    }
+
+    fn report(&self, fact: LegFact) {
+        self.call.do_send(LegReport { leg: self.leg, fact });
+    }
+
+    fn media(&self, agreed: sdp::Agreed) -> SipMedia {
+        SipMedia { agreed, signalling: self.peer.ip() }
+    }
+
+    /// Makes the core, and for an incoming call checks the offer before anybody is rung.
+    fn begin(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        let local = self.common.sip_local(self.peer);
+        match &self.way {
+            Way::Incoming { request, tx, source } => {
+                let (tx, source, request) = (*tx, *source, (**request).clone());
+                match sip::call::Call::incoming(now, local, request, tx, source, rand::random()) {
+                    Ok(core) => {
+                        self.core = Some(core);
+                        self.bind(ctx);
+                        self.take_offer(now, ctx);
+                    }
+                    Err(refusal) => {
+                        let cause = Cause::sip_refused(refusal.response.status, &refusal.response.reason);
+                        self.common.to_endpoint(Respond { tx, response: refusal.response });
+                        self.end(&cause, ctx);
+                    }
+                }
+            }
+            Way::Outgoing { target } => {
+                let offer = sdp::offer(&self.local, &self.codecs);
+                self.described = Some(offer.clone());
+                let core = sip::call::Call::outgoing(now, local, (**target).clone(), offer, rand::random());
+                self.core = Some(core);
+                self.bind(ctx);
+                self.drain(now, ctx);
+            }
+        }
+    }
+
+    /// Also after the endpoint was restarted, whose new incarnation knows no dialogs.
+    fn bind(&self, ctx: &mut Context<Self>) {
+        let Some(core) = &self.core else { return };
+        let invite = match &self.way {
+            Way::Incoming { tx, .. } => Some(*tx),
+            Way::Outgoing { .. } => None,
+        };
+        let leg = ctx.address().recipient();
+        self.common.to_endpoint(Bind { owner: self.owner, dialog: core.dialog_id(), invite, leg });
+    }
+
+    /// The offer of an incoming call decides whether there can be a call at all.
+    fn take_offer(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        let Some(offer) = self.core.as_ref().and_then(sip::call::Call::offer) else {
+            // A late offer: ours goes out with the 200, the answer comes with the ACK.
+            self.described = Some(sdp::offer(&self.local, &self.codecs));
+            self.report(LegFact::Offered { audio: None });
+            self.drain(now, ctx);
+            return;
+        };
+        match sdp::answer(&offer, &self.local, &self.codecs) {
+            Ok((answer, agreed)) => {
+                self.described = Some(answer);
+                self.agreed = Some(agreed);
+                self.report(LegFact::Offered { audio: Some(self.media(agreed)) });
+                self.drain(now, ctx);
+            }
+            Err(error) => {
+                tracing::info!(leg = %self.leg, trunk = self.via, %error, "an offer cannot be answered");
+                self.hang_up(now, &Cause::new(Reason::NotAcceptable), ctx);
+            }
+        }
+    }
+
+    fn input(&mut self, now: Instant, input: CallInput, ctx: &mut Context<Self>) {
+        if let Some(core) = &mut self.core {
+            core.handle_input(now, input);
+            self.drain(now, ctx);
+        }
+    }
+
+    fn drain(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        while let Some(core) = &mut self.core {
+            match core.poll_output() {
+                CallOutput::Event(event) => self.event(now, event, ctx),
+                CallOutput::Timeout(at) => {
+                    self.arm(now, at, ctx);
+                    break;
+                }
+                packet => send(&self.common, self.owner, packet),
+            }
+        }
+        self.leave_when_done(ctx);
+    }
+
+    fn event(&mut self, now: Instant, event: CallEvent, ctx: &mut Context<Self>) {
+        match event {
+            // Early media of the PBX is not passed on: the Telegram user hears the app's own ringing until the answer.
+            CallEvent::Ringing { .. } => self.report(LegFact::Ringing),
+            CallEvent::Answered { sdp } => self.take_answer(now, &sdp, ctx),
+            CallEvent::Confirmed => self.report(LegFact::Confirmed),
+            CallEvent::Offer { sdp } => self.take_reoffer(now, &sdp, ctx),
+            CallEvent::OfferWanted => {
+                let sdp = self.described.clone().unwrap_or_else(|| sdp::offer(&self.local, &self.codecs));
+                self.input(now, CallInput::AnswerOffer { sdp }, ctx);
+            }
+            CallEvent::OfferAnswered { sdp } => self.take_late_answer(now, &sdp, ctx),
+            CallEvent::OfferRefused { .. } => {}
+            CallEvent::Info { content_type, body } => {
+                if let Some(digit) = info_digit(&content_type, &body) {
+                    self.report(LegFact::Digit { digit });
+                }
+            }
+            CallEvent::Ended { by, status, phrase, cause, .. } => {
+                let cause = self.cause_of(by, status, &phrase, cause);
+                self.end(&cause, ctx);
+            }
+        }
+    }
+
+    /// The answer to our offer.
+    fn take_answer(&mut self, now: Instant, answer: &[u8], ctx: &mut Context<Self>) {
+        let offer = self.described.clone().unwrap_or_default();
+        match sdp::accept_answer(&offer, answer, &self.codecs) {
+            Ok(agreed) => {
+                self.agreed = Some(agreed);
+                self.report(LegFact::Answered { audio: Some(self.media(agreed)) });
+            }
+            // RFC 3264 section 6: an answer we cannot use ends the dialog.
+            Err(error) => {
+                tracing::warn!(leg = %self.leg, trunk = self.via, %error, "an answer cannot be used");
+                self.hang_up(now, &Cause::new(Reason::NotAcceptable), ctx);
+            }
+        }
+    }
+
+    /// The answer that came with the ACK.
+    fn take_late_answer(&mut self, now: Instant, answer: &[u8], ctx: &mut Context<Self>) {
+        let offer = self.described.clone().unwrap_or_default();
+        match sdp::accept_answer(&offer, answer, &self.codecs) {
+            Ok(agreed) => {
+                self.agreed = Some(agreed);
+                self.report(LegFact::Changed { audio: self.media(agreed) });
+            }
+            Err(_) => self.hang_up(now, &Cause::new(Reason::NotAcceptable), ctx),
+        }
+    }
+
+    /// A re-INVITE or UPDATE with an offer: hold, resume, another address.
+    fn take_reoffer(&mut self, now: Instant, offer: &[u8], ctx: &mut Context<Self>) {
+        let previous = self.described.clone().unwrap_or_default();
+        let answered = match &self.agreed {
+            Some(agreed) => sdp::reanswer(offer, &self.local, &self.codecs, &previous, agreed),
+            None => sdp::answer(offer, &self.local, &self.codecs).map(|(body, agreed)| (body, agreed, self.local.version)),
+        };
+        match answered {
+            Ok((answer, agreed, version)) => {
+                self.local.version = version;
+                self.described = Some(answer.clone());
+                self.agreed = Some(agreed);
+                self.report(LegFact::Changed { audio: self.media(agreed) });
+                self.input(now, CallInput::AnswerOffer { sdp: answer }, ctx);
+            }
+            Err(_) => self.input(now, CallInput::RefuseOffer { status: 488 }, ctx),
+        }
+    }
+
+    /// What the end of the dialog means for the call.
+    fn cause_of(&self, by: Party, status: u16, phrase: &str, cause: EndCause) -> Cause {
+        let called = matches!(self.way, Way::Outgoing { .. });
+        match cause {
+            EndCause::Cancelled => Cause::new(Reason::Cancelled),
+            EndCause::Bye => Cause::new(Reason::NormalClearing),
+            EndCause::Refused if by == Party::Remote => Cause::sip_refused(status, phrase),
+            EndCause::Refused | EndCause::NoSdp => Cause::new(Reason::NotAcceptable),
+            EndCause::NoAck => Cause::new(Reason::AckTimeout),
+            EndCause::NoAnswer if called => Cause::new(Reason::SipNoAnswer),
+            EndCause::NoAnswer => Cause::new(Reason::Cancelled),
+            EndCause::TimedOut | EndCause::Unreachable | EndCause::DialogLost => Cause::new(Reason::SipTimeout),
+        }
+    }
+
+    /// Ends the dialog from our side: with the cause's code before the answer, with its reason after.
+    fn hang_up(&mut self, now: Instant, cause: &Cause, ctx: &mut Context<Self>) {
+        let waiting = matches!(self.way, Way::Incoming { .. }) && !self.answered;
+        let input = if waiting {
+            CallInput::Refuse {
+                status: cause.code(),
+                reason: cause.phrase().into_owned(),
+                headers: refusal::headers(cause).into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            }
+        } else {
+            CallInput::HangUp { reason_header: Some(refusal::reason(cause)) }
+        };
+        // What the dialog says of its own end is only an echo of this.
+        self.end(cause, ctx);
+        self.input(now, input, ctx);
+    }
+
+    /// Tells the call once; the leg stays until the dialog has said its last word.
+    fn end(&mut self, cause: &Cause, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.over, true) {
+            let end = leg::end(LegKind::Sip, self.via.clone(), cause);
+            self.report(LegFact::Ended { cause: cause.clone(), end });
+        }
+        self.leave_when_done(ctx);
+    }
+
+    fn leave_when_done(&self, ctx: &mut Context<Self>) {
+        if self.over && self.core.as_ref().is_none_or(sip::call::Call::is_over) {
+            ctx.stop();
+        }
+    }
+
+    fn arm(&mut self, now: Instant, at: Option<Instant>, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if let Some(at) = at {
+            let wait = at.saturating_duration_since(now);
+            self.timer = Some(ctx.run_later(wait, |leg, ctx| leg.input(Instant::now(), CallInput::Timeout, ctx)));
+        }
+    }
+}
+
+/// Hands a packet of the core to the endpoint.
+fn send(common: &Common, owner: Owner, packet: CallOutput) {
+    match packet {
+        CallOutput::Send { target, request } => {
+            common.to_endpoint(SendRequest { owner: Some(owner), target, request });
+        }
+        CallOutput::Dismiss { target, request } => common.to_endpoint(SendRequest { owner: None, target, request }),
+        CallOutput::SendAck { target, request } => common.to_endpoint(SendAck { target, request }),
+        CallOutput::CancelInvite { reason } => common.to_endpoint(CancelInvite { owner, reason }),
+        CallOutput::Respond { tx, response } => common.to_endpoint(Respond { tx, response }),
+        CallOutput::Event(_) | CallOutput::Timeout(_) => {}
+    }
+}
+
+/// The digit of an INFO: `Signal=5` of `application/dtmf-relay`, or the bare digit of `application/dtmf`.
+fn info_digit(content_type: &str, body: &[u8]) -> Option<char> {
+    let text = std::str::from_utf8(body).ok()?;
+    let value = match content_type {
+        "application/dtmf-relay" => text.lines().find_map(|line| {
+            let (name, value) = line.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
+        })?,
+        "application/dtmf" => text.trim(),
+        _ => return None,
+    };
+    let mut characters = value.chars();
+    let digit = characters.next()?.to_ascii_uppercase();
+    (characters.next().is_none() && matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D')).then_some(digit)
+}
+
+impl Actor for SipLeg {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(256);
+        let mut endpoint = self.common.endpoint.clone();
+        let me = ctx.address();
+        let _present = endpoint.open();
+        ctx.spawn(
+            async move {
+                while endpoint.next().await.is_some() {
+                    me.do_send(EndpointIsBack);
+                }
+            }
+            .into_actor(self),
+        );
+        if let Some(group) = self.group.take() {
+            ctx.spawn(group.abandoned().into_actor(self).map(|(), leg, ctx| {
+                leg.hang_up(Instant::now(), &Cause::new(Reason::InternalError), ctx);
+            }));
+        }
+        self.begin(Instant::now(), ctx);
+    }
+}
+
+impl Drop for SipLeg {
+    /// The last duty of a leg that dies: the peer must not be left in a call with nobody.
+    fn drop(&mut self) {
+        if !self.over
+            && let Some(core) = &mut self.core
+        {
+            let reason = refusal::reason(&Cause::new(Reason::InternalError));
+            core.handle_input(Instant::now(), CallInput::HangUp { reason_header: Some(reason) });
+            loop {
+                match core.poll_output() {
+                    CallOutput::Timeout(_) => break,
+                    packet => send(&self.common, self.owner, packet),
+                }
+            }
+        }
+        self.common.to_endpoint(Unbind { owner: self.owner });
+    }
+}
+
+/// Leg -> itself: there is a new incarnation of the endpoint.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct EndpointIsBack;
+
+impl Handler<EndpointIsBack> for SipLeg {
+    type Result = ();
+
+    fn handle(&mut self, _: EndpointIsBack, ctx: &mut Self::Context) {
+        self.bind(ctx);
+    }
+}
+
+impl Handler<FromWire> for SipLeg {
+    type Result = ();
+
+    fn handle(&mut self, FromWire(input): FromWire, ctx: &mut Self::Context) {
+        self.input(Instant::now(), input, ctx);
+    }
+}
+
+impl Handler<LegOrder> for SipLeg {
+    type Result = ();
+
+    fn handle(&mut self, order: LegOrder, ctx: &mut Self::Context) {
+        let now = Instant::now();
+        match order {
+            LegOrder::Ring => self.input(now, CallInput::Ring { sdp: None }, ctx),
+            LegOrder::Answer => {
+                self.answered = true;
+                let sdp = self.described.clone().unwrap_or_default();
+                self.input(now, CallInput::Answer { sdp }, ctx);
+            }
+            LegOrder::HangUp { cause } => self.hang_up(now, &cause, ctx),
+            // Plain RTP tells of itself only by silence, which the call handles.
+            LegOrder::MediaConnected | LegOrder::Signal { .. } => {}
+            LegOrder::MediaFailed { .. } => self.hang_up(now, &Cause::new(Reason::RtpTimeout), ctx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::info_digit;
+
+    #[test]
+    fn digits_of_info_are_read_in_both_forms() {
+        assert_eq!(info_digit("application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n"), Some('5'));
+        assert_eq!(info_digit("application/dtmf-relay", b"Signal= #\nDuration= 100"), Some('#'));
+        assert_eq!(info_digit("application/dtmf", b"*"), Some('*'));
+        assert_eq!(info_digit("application/dtmf", b"12"), None);
+        assert_eq!(info_digit("text/plain", b"1"), None);
+        assert_eq!(info_digit("application/dtmf", b"\xff"), None);
+    }
+}

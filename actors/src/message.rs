@@ -1,0 +1,370 @@
+//! Every message between the actors: what happened, or what is wanted. The doc line names sender -> receiver.
+
+use std::net::SocketAddr;
+
+use actix::{Message, Recipient};
+use bytes::Bytes;
+use model::{CallId, CallRecord, Cause, LegEnd, LegId, Peer, SessionName, TrunkName};
+use grammers_tl_types as tl;
+use sip::call::{CallInput, DialogId};
+use sip::{Request, Response, ServerKey};
+
+// ---------------------------------------------------------------- SIP: net, Endpoint, legs, trunks
+
+/// net -> Endpoint: a datagram.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Received {
+    pub(crate) datagram: net::udp::Datagram,
+}
+
+/// Endpoint -> Registry: an INVITE outside any dialog.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct InviteArrived {
+    pub(crate) tx: ServerKey,
+    pub(crate) source: SocketAddr,
+    pub(crate) request: Request,
+}
+
+/// Endpoint -> Registry, Registry -> Trunk: a REGISTER.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct RegisterArrived {
+    pub(crate) tx: ServerKey,
+    pub(crate) source: SocketAddr,
+    pub(crate) request: Request,
+}
+
+/// Registry, Trunk, Leg -> Endpoint: answer a request.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Respond {
+    pub(crate) tx: ServerKey,
+    pub(crate) response: Response,
+}
+
+/// Leg -> Endpoint: send a request in a client transaction of its own.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SendRequest {
+    /// Absent when nobody wants the outcome.
+    pub(crate) owner: Option<Owner>,
+    pub(crate) target: SocketAddr,
+    pub(crate) request: Request,
+}
+
+/// Leg -> Endpoint: send the ACK of a 2xx, which belongs to no transaction.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SendAck {
+    pub(crate) target: SocketAddr,
+    pub(crate) request: Request,
+}
+
+/// Leg -> Endpoint: cancel the INVITE it sent.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct CancelInvite {
+    pub(crate) owner: Owner,
+    pub(crate) reason: Option<String>,
+}
+
+/// Leg -> Endpoint: what concerns this dialog goes to this leg from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Bind {
+    pub(crate) owner: Owner,
+    pub(crate) dialog: DialogId,
+    /// The INVITE that made the leg, so that its CANCEL finds it.
+    pub(crate) invite: Option<ServerKey>,
+    pub(crate) leg: Recipient<FromWire>,
+}
+
+/// Leg -> Endpoint: the dialog is over.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Unbind {
+    pub(crate) owner: Owner,
+}
+
+/// Endpoint -> Leg: something of its dialog arrived.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct FromWire(pub(crate) CallInput);
+
+/// Who a client transaction belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Owner(pub(crate) u64);
+
+/// Trunk -> Registry: whether calls can be placed on it, and where to.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TrunkState {
+    pub(crate) trunk: TrunkName,
+    pub(crate) address: actix::Addr<crate::trunk::Trunk>,
+    pub(crate) contacts: Vec<Contact>,
+}
+
+/// One place where a trunk can be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Contact {
+    /// The Request-URI.
+    pub(crate) uri: sip::Uri,
+    /// Where its packets go.
+    pub(crate) send_to: SocketAddr,
+}
+
+// ---------------------------------------------------------------- Telegram: net, Session, legs
+
+/// net -> Session: something of the account arrived.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct FromTelegram(pub(crate) net::telegram::Event);
+
+/// Session -> Registry: its state changed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SessionChanged {
+    pub(crate) session: SessionName,
+    pub(crate) address: actix::Addr<crate::session::Session>,
+    pub(crate) state: routing::SessionState,
+    /// The account's own user id, once known.
+    pub(crate) user_id: Option<i64>,
+}
+
+/// Session -> Registry: a Telegram user calls.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct CallOffered {
+    pub(crate) session: SessionName,
+    pub(crate) caller: Caller,
+    pub(crate) requested: Box<tl::types::PhoneCallRequested>,
+    pub(crate) settings: Box<telegram::CallSettings>,
+}
+
+/// A Telegram user who calls, as far as the account may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) user_id: i64,
+    pub(crate) phone: Option<String>,
+    pub(crate) username: Option<String>,
+    pub(crate) name: String,
+}
+
+/// Registry -> Session: nobody will take this call; discard it as busy.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct DeclineCall {
+    pub(crate) peer: tl::types::InputPhoneCall,
+    pub(crate) cause: Cause,
+}
+
+/// Leg -> Session: who is this? Answered by [`Resolved`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Resolve {
+    pub(crate) peer: Peer,
+    pub(crate) answer: Recipient<Resolved>,
+}
+
+/// Session -> Leg: the answer to [`Resolve`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Resolved(pub(crate) Result<Box<Callee>, Cause>);
+
+/// Whom a leg calls, and how.
+pub(crate) struct Callee {
+    pub(crate) user: tl::types::InputUser,
+    pub(crate) settings: telegram::CallSettings,
+}
+
+/// Leg -> Session: carry out a request; answered by [`Done`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Invoke {
+    pub(crate) key: telegram::RequestKey,
+    pub(crate) rpc: telegram::Rpc,
+    /// Absent when the leg dies and nobody is left to hear the answer.
+    pub(crate) answer: Option<Recipient<Done>>,
+}
+
+/// Session -> Leg: the answer to [`Invoke`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Done {
+    pub(crate) key: telegram::RequestKey,
+    pub(crate) result: Result<telegram::Reply, telegram::RpcError>,
+}
+
+/// Leg -> Session: updates of this phone call go to this leg from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct BindCall {
+    pub(crate) phone_call: i64,
+    pub(crate) leg: Recipient<CallUpdated>,
+}
+
+/// Leg -> Session: the phone call is over.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct UnbindCall {
+    pub(crate) phone_call: i64,
+}
+
+/// Session -> Leg: an update of its phone call.
+#[derive(Message, Clone)]
+#[rtype(result = "()")]
+pub(crate) enum CallUpdated {
+    /// `updatePhoneCall`.
+    State(Box<tl::enums::PhoneCall>),
+    /// `updatePhoneCallSignalingData`.
+    Signaling(Vec<u8>),
+}
+
+/// Leg -> Session: key agreement parameters that were checked, for the calls to come.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct KnownDh(pub(crate) telegram::dh::DhConfig);
+
+// ---------------------------------------------------------------- Call and its legs
+
+/// Leg -> Call: what became of it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct LegReport {
+    pub(crate) leg: LegId,
+    pub(crate) fact: LegFact,
+}
+
+/// What a leg has to say.
+pub(crate) enum LegFact {
+    /// The offer of the caller can be answered; without one (late offer) media comes with [`LegFact::Changed`].
+    Offered { audio: Option<SipMedia> },
+    /// A device rings.
+    Ringing,
+    /// A Telegram leg agreed on its key: its media can start.
+    Agreed { start: Box<telegram::MediaStart> },
+    /// The party answered; for a SIP leg with the media agreed on.
+    Answered { audio: Option<SipMedia> },
+    /// The answer of a SIP leg is acknowledged.
+    Confirmed,
+    /// A SIP leg's media changed (re-INVITE), or came late.
+    Changed { audio: SipMedia },
+    /// Signalling of the Telegram media engine from the peer.
+    Signaling { bytes: Bytes },
+    /// A digit came by SIP INFO.
+    Digit { digit: char },
+    /// The leg is over.
+    Ended { cause: Cause, end: LegEnd },
+}
+
+/// The media a SIP leg agreed on.
+#[derive(Debug, Clone)]
+pub(crate) struct SipMedia {
+    pub(crate) agreed: sip::sdp::Agreed,
+    /// Where the peer's signalling comes from.
+    pub(crate) signalling: std::net::IpAddr,
+}
+
+/// Call -> Leg: what the leg shall do.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) enum LegOrder {
+    /// Tell the caller that a device rings.
+    Ring,
+    /// Answer the caller.
+    Answer,
+    /// End it, saying why.
+    HangUp { cause: Cause },
+    /// The Telegram media is connected.
+    MediaConnected,
+    /// The Telegram media is lost, or never came up.
+    MediaFailed { why: &'static str },
+    /// Signalling bytes of our media engine for the peer.
+    Signal { bytes: Bytes },
+}
+
+/// Call -> Registry: the call is over and its lines are free.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct CallOver {
+    pub(crate) call: CallId,
+}
+
+/// Call -> Registry: after the registry was restarted, a call that lives says what it holds.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Adopt {
+    pub(crate) call: CallId,
+    pub(crate) plan: Box<crate::call::Held>,
+    pub(crate) address: actix::Addr<crate::call::Call>,
+}
+
+/// Registry -> Call: end, because the switch stops.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct EndCall {
+    pub(crate) cause: Cause,
+}
+
+/// media -> Call: an event of the call's media task; `None` when the task has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct FromMedia(pub(crate) Option<net::media::MediaEvent>);
+
+// ---------------------------------------------------------------- Keeper
+
+/// Call -> Keeper: a call began.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct OpenRecord {
+    pub(crate) record: Box<CallRecord>,
+}
+
+/// Call -> Keeper: a call ended; true when its record is on disk.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(crate) struct CloseRecord {
+    pub(crate) record: Box<CallRecord>,
+}
+
+/// Registry -> Keeper: a call died without closing its record.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct CloseLost {
+    pub(crate) call: CallId,
+    pub(crate) cause: Cause,
+}
+
+/// Trunk -> Keeper: bindings changed; soft, a crash may lose a second of it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SaveBindings {
+    pub(crate) trunk: TrunkName,
+    pub(crate) bindings: Vec<u8>,
+}
+
+/// Registry -> Keeper: the bindings a trunk had.
+#[derive(Message)]
+#[rtype(result = "Option<Vec<u8>>")]
+pub(crate) struct LoadBindings {
+    pub(crate) trunk: TrunkName,
+}
+
+// ---------------------------------------------------------------- House
+
+/// House -> Registry: how are you?
+#[derive(Message)]
+#[rtype(result = "crate::house::Report")]
+pub(crate) struct Inspect;
+
+/// House -> Registry: take no new calls.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Drain;
+
+/// House -> Registry: end all calls.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct EndAll;

@@ -1,0 +1,597 @@
+//! The registry: every call passes its one decision, every line is counted here, every unit below it is restarted by it.
+//!
+//! Owns the routing table, the lines in use, what is known of trunks and sessions, and who the living calls are. Its death ends no call:
+//! trunks, sessions and calls announce themselves to the next incarnation, which starts only what is missing.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, MessageResult, WrapFuture};
+use model::{CallId, Cause, Direction, Peer, Reason, SessionName, TrunkKind, TrunkName, TrunkSpec};
+use rand::rngs::SmallRng;
+use rand::SeedableRng;
+use routing::{Full, Identity, Lines, SessionState, SipOffer, Table, TelegramOffer, World};
+use sip::digest::{Algorithm, Digest, Verdict};
+use sip::{HeaderName, NameAddr, Request, ServerKey, Uri, respond};
+
+use crate::call::{Call, CallSpec, Held, Plan, SipTarget};
+use crate::house::{Common, Report, tag};
+use crate::message::{
+    Adopt, CallOffered, CallOver, Caller, CloseLost, Contact, DeclineCall, Drain, EndAll, EndCall, Inspect,
+    InviteArrived, LoadBindings, RegisterArrived, Respond, SessionChanged, TrunkState,
+};
+use crate::refusal;
+use crate::session::{Session, SessionParts};
+use crate::supervise::{Backoff, Down, Parent, Unit, Verdict as Fate, Watch};
+use crate::trunk::Trunk;
+
+/// How long a new incarnation waits for those who live before it starts what is missing.
+const ROLL_CALL: Duration = Duration::from_millis(300);
+/// What a PBX is told to wait while the switch starts or stops.
+const COME_BACK: Duration = Duration::from_secs(30);
+
+/// A trunk as the registry sees it.
+struct TrunkUnit {
+    address: Option<Addr<Trunk>>,
+    contacts: Vec<Contact>,
+    backoff: Backoff,
+}
+
+/// A session as the registry sees it.
+struct SessionUnit {
+    address: Option<Addr<Session>>,
+    state: SessionState,
+    user_id: Option<i64>,
+    backoff: Backoff,
+}
+
+/// A living call.
+struct CallUnit {
+    address: Addr<Call>,
+    held: Held,
+}
+
+/// What the registry looks at when it decides.
+struct Known {
+    trunks: HashMap<TrunkName, TrunkUnit>,
+    sessions: HashMap<SessionName, SessionUnit>,
+    calls: HashMap<CallId, CallUnit>,
+}
+
+impl World for Known {
+    fn is_reachable(&self, trunk: &TrunkName) -> bool {
+        self.trunks.get(trunk).is_some_and(|unit| !unit.contacts.is_empty())
+    }
+
+    fn session_state(&self, session: &SessionName) -> SessionState {
+        self.sessions.get(session).map_or(SessionState::Offline, |unit| unit.state)
+    }
+
+    fn is_talking(&self, session: &SessionName, peer: &Peer) -> bool {
+        self.calls.values().any(|call| call.held.session == *session && call.held.peer.as_ref() == Some(peer))
+    }
+
+    fn is_own_account(&self, user_id: i64) -> bool {
+        self.sessions.values().any(|unit| unit.user_id == Some(user_id))
+    }
+}
+
+/// The registry.
+pub(crate) struct Registry {
+    common: Common,
+    table: Arc<Table>,
+    known: Known,
+    lines: Lines,
+    digest: Digest,
+    draining: bool,
+    /// Not the first incarnation of this process.
+    reborn: bool,
+    rng: SmallRng,
+    _watch: Watch,
+}
+
+impl Registry {
+    pub(crate) fn new(common: Common, table: Arc<Table>, reborn: bool, watch: Watch) -> Self {
+        // SHA-256 beside MD5 makes the phones and test tools of today's Debian give up (see `sip::digest`).
+        let digest = Digest::new(&common.settings.sip.realm, rand::random()).with_algorithms(&[Algorithm::Md5]);
+        let trunks = table.trunks().map(|trunk| {
+            (trunk.name.clone(), TrunkUnit { address: None, contacts: Vec::new(), backoff: Backoff::outward() })
+        });
+        let sessions = table.sessions().filter(|session| session.enabled).map(|session| {
+            let state = SessionState::Offline;
+            (session.name.clone(), SessionUnit { address: None, state, user_id: None, backoff: Backoff::outward() })
+        });
+        let known = Known { trunks: trunks.collect(), sessions: sessions.collect(), calls: HashMap::new() };
+        Self {
+            table,
+            known,
+            lines: Lines::default(),
+            digest,
+            draining: false,
+            reborn,
+            rng: SmallRng::seed_from_u64(rand::random()),
+            common,
+            _watch: watch,
+        }
+    }
+
+    fn start_missing(&mut self, ctx: &mut Context<Self>) {
+        let trunks: Vec<_> = self.known.trunks.iter().filter(|(_, unit)| unit.address.is_none()).map(|(name, _)| name.clone()).collect();
+        for trunk in trunks {
+            self.start_trunk(trunk, ctx);
+        }
+        let sessions: Vec<_> = self.known.sessions.iter().filter(|(_, unit)| unit.address.is_none()).map(|(name, _)| name.clone()).collect();
+        for session in sessions {
+            self.start_session(&session);
+        }
+    }
+
+    /// Starts a trunk with the bindings it had.
+    fn start_trunk(&self, name: TrunkName, ctx: &mut Context<Self>) {
+        let Some(spec) = self.table.trunk(&name).filter(|trunk| trunk.enabled).cloned() else { return };
+        let keeper = self.common.keeper.open();
+        let kept = async move {
+            let keeper = keeper?;
+            keeper.send(LoadBindings { trunk: name }).await.ok().flatten()
+        };
+        ctx.spawn(kept.into_actor(self).map(move |kept, registry, _| {
+            let name = spec.name.clone();
+            let watch = registry.watch(Unit::Trunk(name.clone()));
+            let trunk = Trunk::new(registry.common.clone(), spec, kept.as_deref(), watch).start();
+            if let Some(unit) = registry.known.trunks.get_mut(&name) {
+                unit.address = Some(trunk);
+            }
+        }));
+    }
+
+    fn start_session(&mut self, name: &SessionName) {
+        let Some(spec) = self.table.session(name).cloned() else { return };
+        let Some(link) = self.common.sessions.get(name) else { return };
+        let parts = SessionParts { spec, client: Arc::clone(&link.client), watch: self.watch(Unit::Session(name.clone())) };
+        let session = Session::new(self.common.clone(), parts).start();
+        link.door.publish(session.clone());
+        if let Some(unit) = self.known.sessions.get_mut(name) {
+            unit.address = Some(session);
+        }
+    }
+
+    fn watch(&self, who: Unit) -> Watch {
+        Watch::new(who, Parent::Registry(self.common.registry.clone()), self.common.metrics.clone())
+    }
+
+    fn count_lines(&self, trunk: &TrunkName) {
+        self.common.metrics.trunk_lines_in_use(trunk, self.lines.trunk_in_use(trunk));
+    }
+}
+
+impl Actor for Registry {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(1024);
+        if self.reborn {
+            ctx.run_later(ROLL_CALL, Self::start_missing);
+        } else {
+            self.start_missing(ctx);
+        }
+    }
+}
+
+// ---------------------------------------------------------------- requests of the PBX
+
+impl Registry {
+    fn refuse(&self, tx: ServerKey, request: &Request, cause: &Cause, trusted: bool) {
+        self.common.refuse(tx, request, cause, trusted);
+    }
+
+    fn challenge(&mut self, tx: ServerKey, source: SocketAddr, request: &Request, stale: bool) {
+        let mut response = respond(request, 401, "", Some(&tag()));
+        for challenge in self.digest.challenge(self.common.unix_seconds(), source.ip(), stale) {
+            response.headers.push(HeaderName::WwwAuthenticate, challenge);
+        }
+        self.common.to_endpoint(Respond { tx, response });
+    }
+
+    /// Finds the trunk behind a request, or answers the request itself.
+    fn authenticate(&mut self, tx: ServerKey, source: SocketAddr, request: &Request, peers: bool) -> Option<TrunkSpec> {
+        let login = self.digest.username(request);
+        let table = Arc::clone(&self.table);
+        let unix = self.common.unix_seconds();
+        match routing::identify(&table, source, login.as_deref()) {
+            Identity::Peer(trunk) if peers => Some(trunk.clone()),
+            Identity::Login(trunk) => {
+                let TrunkKind::InboundRegister { password, .. } = &trunk.kind else { return None };
+                match self.digest.check(unix, source.ip(), request, password.expose()) {
+                    Verdict::Ok => return Some(trunk.clone()),
+                    Verdict::WrongPassword => {
+                        self.common.metrics.sip_auth_failure("wrong_password");
+                        tracing::warn!(trunk = %trunk.name, %source, "wrong password");
+                        self.refuse(tx, request, &Cause::new(Reason::WrongPassword), false);
+                    }
+                    Verdict::Stale => {
+                        self.common.metrics.sip_auth_failure("stale_nonce");
+                        self.challenge(tx, source, request, true);
+                    }
+                    Verdict::Missing | Verdict::Malformed => self.challenge(tx, source, request, false),
+                }
+                None
+            }
+            Identity::UnknownLogin => {
+                // The time of the answer must not tell which logins exist.
+                self.digest.check_unknown(unix, source.ip(), request);
+                self.common.metrics.sip_auth_failure("unknown_user");
+                self.refuse(tx, request, &Cause::new(Reason::RouteNotFound), false);
+                None
+            }
+            Identity::Stranger | Identity::Peer(_) => {
+                self.challenge(tx, source, request, false);
+                None
+            }
+        }
+    }
+
+    /// Decides, takes the lines and starts the call, or says why not.
+    fn route_invite(&mut self, trunk: &TrunkSpec, invite: InviteArrived, ctx: &mut Context<Self>) -> Result<(), Cause> {
+        let request_user = invite.request.uri.user().unwrap_or_default().into_owned();
+        let to_user = invite.request.headers.to().and_then(|to| to.uri.user().map(std::borrow::Cow::into_owned));
+        let offer = SipOffer {
+            trunk,
+            source: invite.source,
+            request_user: &request_user,
+            to_user: to_user.as_deref().unwrap_or_default(),
+        };
+        let to = routing::decide_sip(&self.table, &self.known, &offer)?;
+        let id = self.common.call_id();
+        let lines = self.lines.take(id, (&trunk.name, trunk.lines), (&to.session.name, to.session.lines));
+        lines.map_err(|full| self.no_line(&trunk.name, full))?;
+        let from = invite.request.headers.from().and_then(|from| from.uri.user().map(std::borrow::Cow::into_owned));
+        let held = Held {
+            direction: Direction::SipToTg,
+            trunk: trunk.name.clone(),
+            session: to.session.name.clone(),
+            peer: Some(to.peer.clone()),
+        };
+        let dialled = to.peer.to_string();
+        let plan = Plan::ToTelegram { trunk: trunk.clone(), invite: Box::new(invite), peer: to.peer };
+        self.start_call(id, held, plan, from.unwrap_or_default(), dialled, ctx);
+        Ok(())
+    }
+
+    fn no_line(&self, trunk: &TrunkName, full: Full) -> Cause {
+        if full == Full::Trunk {
+            self.common.metrics.trunk_lines_rejected(trunk);
+        }
+        Cause::new(Reason::LinesLimit)
+    }
+
+    fn start_call(&mut self, id: CallId, held: Held, plan: Plan, from: String, to: String, _: &mut Context<Self>) {
+        let Some(link) = self.common.sessions.get(&held.session) else { return };
+        let spec = CallSpec {
+            id,
+            watch: self.watch(Unit::Call(id)),
+            held: held.clone(),
+            plan,
+            session: link.door.door(),
+            from,
+            to,
+        };
+        tracing::info!(call = %id, trunk = %held.trunk, session = %held.session, direction = held.direction.label(), "call begins");
+        let address = Call::new(self.common.clone(), spec).start();
+        self.count_lines(&held.trunk);
+        self.known.calls.insert(id, CallUnit { address, held });
+    }
+}
+
+impl Handler<InviteArrived> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, invite: InviteArrived, ctx: &mut Self::Context) {
+        let (tx, source, request) = (invite.tx, invite.source, invite.request.clone());
+        if self.draining {
+            let cause = Cause::new(Reason::WorkerNotReady).with_retry_after(COME_BACK);
+            self.refuse(tx, &request, &cause, false);
+            return;
+        }
+        let Some(trunk) = self.authenticate(tx, source, &request, true) else { return };
+        self.common.metrics.call_attempt(Direction::SipToTg, &trunk.name);
+        if let Err(cause) = self.route_invite(&trunk, invite, ctx) {
+            tracing::info!(trunk = %trunk.name, %source, %cause, "a call is refused");
+            self.common.metrics.trunk_last_error(&trunk.name, cause.code());
+            self.refused_attempt(Direction::SipToTg, &trunk.name, &cause);
+            self.refuse(tx, &request, &cause, true);
+        }
+    }
+}
+
+impl Handler<RegisterArrived> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, register: RegisterArrived, _: &mut Self::Context) {
+        let (tx, source) = (register.tx, register.source);
+        let Some(trunk) = self.authenticate(tx, source, &register.request, false) else { return };
+        if let Err(cause) = routing::admit_register(&self.table, &self.known, &trunk) {
+            self.refuse(tx, &register.request, &cause, true);
+            return;
+        }
+        let unit = self.known.trunks.get(&trunk.name).and_then(|unit| unit.address.as_ref());
+        let request = register.request.clone();
+        if unit.is_none_or(|trunk| trunk.try_send(register).is_err()) {
+            self.common.metrics.mailbox_full("trunk");
+            let cause = Cause::new(Reason::WorkerNotReady).with_retry_after(COME_BACK);
+            self.refuse(tx, &request, &cause, true);
+        }
+    }
+}
+
+// ---------------------------------------------------------------- calls of Telegram users
+
+impl Registry {
+    /// An attempt that never became a call is counted all the same.
+    fn refused_attempt(&self, direction: Direction, trunk: &TrunkName, cause: &Cause) {
+        let record = model::CallRecord {
+            id: self.common.call_id(),
+            direction,
+            trunk: trunk.to_string(),
+            session: String::new(),
+            from: String::new(),
+            to: String::new(),
+            started_ms: 0,
+            ringing_after_ms: None,
+            answered_after_ms: None,
+            ended_after_ms: None,
+            ended_by: None,
+            outcome: Some(cause.outcome()),
+            legs: Vec::new(),
+        };
+        self.common.metrics.call_over(&record, cause, cause.side());
+    }
+
+    fn route_offer(&mut self, offered: CallOffered, ctx: &mut Context<Self>) -> Result<(), Cause> {
+        let CallOffered { session, caller, requested, settings } = offered;
+        let offer = TelegramOffer { session: &session, user_id: caller.user_id };
+        let to = routing::decide_telegram(&self.table, &self.known, &offer)?;
+        let Some(first) = to.trunks.first().cloned() else { return Err(Cause::new(Reason::SipAccountUnavailable)) };
+        self.common.metrics.call_attempt(Direction::TgToSip, &first.name);
+        let id = self.common.call_id();
+        let session_lines = self.table.session(&session).map_or(0, |session| session.lines);
+        let lines = self.lines.take(id, (&first.name, first.lines), (&session, session_lines));
+        lines.map_err(|full| {
+            let cause = self.no_line(&first.name, full);
+            self.refused_attempt(Direction::TgToSip, &first.name, &cause);
+            cause
+        })?;
+        let targets: Vec<SipTarget> = to.trunks.iter().flat_map(|trunk| self.targets(trunk, &caller, id)).collect();
+        let number = targets.first().map(|target| target.target.uri.to_string()).unwrap_or_default();
+        let from = routing::caller_id(&identity(&caller));
+        let held = Held { direction: Direction::TgToSip, trunk: first.name, session, peer: Some(Peer::UserId(caller.user_id)) };
+        let plan = Plan::ToSip { requested, settings, targets };
+        self.start_call(id, held, plan, from, number, ctx);
+        Ok(())
+    }
+
+    /// The ways to reach a trunk for this caller.
+    fn targets(&self, trunk: &TrunkSpec, caller: &Caller, call: CallId) -> Vec<SipTarget> {
+        let Some(unit) = self.known.trunks.get(&trunk.name) else { return Vec::new() };
+        let target = |contact: &Contact| {
+            let here = self.common.sip_address(contact.send_to);
+            let user = routing::caller_id(&identity(caller));
+            let name = routing::caller_name(&identity(caller)).unwrap_or_default();
+            let (uri, to) = self.request_uri(trunk, contact);
+            SipTarget {
+                trunk: trunk.clone(),
+                target: sip::call::Target {
+                    uri,
+                    send_to: contact.send_to,
+                    from: NameAddr::new(Uri::at(Some(&user), here)).with_display(&name),
+                    to: NameAddr::new(to),
+                    headers: headers(caller, call),
+                    ring_timeout: Duration::from_secs(u64::from(trunk.ring_seconds)),
+                },
+            }
+        };
+        unit.contacts.iter().map(target).collect()
+    }
+
+    /// The Request-URI and To: the number on the PBX, or the registered contact as it is.
+    fn request_uri(&self, trunk: &TrunkSpec, contact: &Contact) -> (Uri, Uri) {
+        match &trunk.kind {
+            TrunkKind::Peer { address } => {
+                let uri = Uri::at(Some(trunk.number.as_deref().unwrap_or("s")), *address);
+                (uri.clone(), uri)
+            }
+            TrunkKind::InboundRegister { login, .. } => {
+                let here = self.common.sip_address(contact.send_to);
+                match &trunk.number {
+                    Some(number) => (Uri::at(Some(number), contact.send_to), Uri::at(Some(number), here)),
+                    None => (contact.uri.clone(), Uri::at(Some(login), here)),
+                }
+            }
+        }
+    }
+}
+
+fn identity(caller: &Caller) -> routing::CallerIdentity<'_> {
+    routing::CallerIdentity {
+        phone: caller.phone.as_deref(),
+        username: caller.username.as_deref(),
+        user_id: caller.user_id,
+        name: &caller.name,
+    }
+}
+
+/// What a dialplan may want to know of the caller.
+fn headers(caller: &Caller, call: CallId) -> Vec<(String, String)> {
+    let known = [
+        ("X-TG-ID", Some(caller.user_id.to_string())),
+        ("X-TG-Username", caller.username.clone()),
+        ("X-TG-Phone", caller.phone.clone()),
+        ("X-GW-Context", Some(call.to_string())),
+    ];
+    known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+impl Handler<CallOffered> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, offered: CallOffered, ctx: &mut Self::Context) {
+        let session = offered.session.clone();
+        let peer = grammers_tl_types::types::InputPhoneCall {
+            id: offered.requested.id,
+            access_hash: offered.requested.access_hash,
+        };
+        let refused = if self.draining {
+            Err(Cause::new(Reason::WorkerNotReady))
+        } else {
+            self.route_offer(offered, ctx)
+        };
+        if let Err(cause) = refused
+            && let Some(session) = self.known.sessions.get(&session).and_then(|unit| unit.address.as_ref())
+        {
+            session.do_send(DeclineCall { peer, cause });
+        }
+    }
+}
+
+// ---------------------------------------------------------------- what the units below report
+
+impl Handler<TrunkState> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, state: TrunkState, _: &mut Self::Context) {
+        if let Some(unit) = self.known.trunks.get_mut(&state.trunk) {
+            unit.contacts = state.contacts;
+            unit.address = Some(state.address);
+        }
+    }
+}
+
+impl Handler<SessionChanged> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, changed: SessionChanged, _: &mut Self::Context) {
+        if let Some(unit) = self.known.sessions.get_mut(&changed.session) {
+            unit.state = changed.state;
+            unit.user_id = changed.user_id.or(unit.user_id);
+            unit.address = Some(changed.address);
+        }
+    }
+}
+
+impl Handler<Adopt> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, adopt: Adopt, _: &mut Self::Context) {
+        let held = *adopt.plan;
+        self.lines.adopt(adopt.call, &held.trunk, &held.session);
+        self.count_lines(&held.trunk);
+        self.known.calls.insert(adopt.call, CallUnit { address: adopt.address, held });
+    }
+}
+
+impl Registry {
+    fn forget_call(&mut self, call: CallId) -> bool {
+        if let Some((trunk, _)) = self.lines.release(call) {
+            self.count_lines(&trunk);
+        }
+        self.known.calls.remove(&call).is_some()
+    }
+}
+
+impl Handler<CallOver> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, CallOver { call }: CallOver, _: &mut Self::Context) {
+        self.forget_call(call);
+    }
+}
+
+impl Handler<Down> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, down: Down, ctx: &mut Self::Context) {
+        let now = Instant::now();
+        match down.who {
+            Unit::Call(call) => {
+                // A call that said goodbye has been forgotten before.
+                if self.forget_call(call) {
+                    self.common.metrics.actor_died("call", down.panicked);
+                    self.common.to_keeper(CloseLost { call, cause: Cause::new(Reason::InternalError) });
+                }
+            }
+            Unit::Trunk(name) => {
+                let Some(unit) = self.known.trunks.get_mut(&name) else { return };
+                self.common.metrics.actor_died("trunk", down.panicked);
+                unit.address = None;
+                let wait = wait_for(unit.backoff.death(now, &mut self.rng), "trunk", name.as_str());
+                ctx.run_later(wait, move |registry, ctx| registry.start_trunk(name, ctx));
+            }
+            Unit::Session(name) => {
+                let Some(unit) = self.known.sessions.get_mut(&name) else { return };
+                self.common.metrics.actor_died("session", down.panicked);
+                unit.address = None;
+                unit.state = SessionState::Offline;
+                let wait = wait_for(unit.backoff.death(now, &mut self.rng), "session", name.as_str());
+                ctx.run_later(wait, move |registry, _| registry.start_session(&name));
+            }
+            Unit::Keeper | Unit::Registry | Unit::Endpoint | Unit::Leg(..) => {}
+        }
+    }
+}
+
+fn wait_for(fate: Fate, kind: &'static str, name: &str) -> Duration {
+    match fate {
+        Fate::Restart(wait) => {
+            tracing::warn!(kind, name, ?wait, "died, will be started again");
+            wait
+        }
+        Fate::Failed(wait) => {
+            tracing::error!(kind, name, ?wait, "died too often, will be tried again later");
+            wait
+        }
+    }
+}
+
+// ---------------------------------------------------------------- the house
+
+impl Handler<Inspect> for Registry {
+    type Result = MessageResult<Inspect>;
+
+    fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Self::Result {
+        let mut missing = Vec::new();
+        for (name, unit) in &self.known.trunks {
+            if unit.address.is_none() && self.table.trunk(name).is_some_and(|trunk| trunk.enabled) {
+                missing.push(format!("trunk {name} has not started"));
+            }
+        }
+        for (name, unit) in &self.known.sessions {
+            if unit.state != SessionState::Running {
+                missing.push(format!("session {name} is {}", unit.state.label()));
+            }
+        }
+        if self.draining {
+            missing.push("the switch is stopping".to_owned());
+        }
+        missing.sort();
+        MessageResult(Report { missing, calls: self.known.calls.len(), lines: self.lines.calls() })
+    }
+}
+
+impl Handler<Drain> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
+        self.draining = true;
+    }
+}
+
+impl Handler<EndAll> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, _: EndAll, _: &mut Self::Context) {
+        for call in self.known.calls.values() {
+            call.address.do_send(EndCall { cause: Cause::new(Reason::WorkerNotReady) });
+        }
+    }
+}

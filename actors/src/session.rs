@@ -1,0 +1,424 @@
+//! A Telegram session: carries out the requests of its legs and sorts what the account receives.
+//!
+//! Owns the account's state, who its peers are, and which leg a phone call belongs to. The connection itself lives in `net`
+//! and survives this actor; legs bind again to the next incarnation. Its death ends no call.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
+use model::{Cause, Peer, Reason, SessionSpec};
+use net::telegram::{Event, Telegram};
+use grammers_tl_types as tl;
+use telegram::{Reply, Rpc, RpcError};
+
+use crate::house::Common;
+use crate::message::{
+    BindCall, CallOffered, CallUpdated, Callee, Caller, DeclineCall, Done, FromTelegram, Invoke, KnownDh, Resolve,
+    Resolved, SessionChanged, UnbindCall,
+};
+use crate::supervise::Watch;
+
+/// Updates of phone calls that no leg has claimed yet: a few calls, a few dozen packets each.
+const UNCLAIMED_CALLS: usize = 64;
+const UNCLAIMED_UPDATES: usize = 256;
+/// Nobody claims a phone call this late.
+const UNCLAIMED_FOR: Duration = Duration::from_secs(30);
+/// Phone calls whose request was seen, so that a repetition does not ring twice.
+const SEEN_CALLS: usize = 1024;
+/// People met; the list begins anew when it is full, they are met again soon enough.
+const KNOWN_USERS: usize = 10_000;
+
+/// What a session is made from.
+pub(crate) struct SessionParts {
+    pub(crate) spec: SessionSpec,
+    pub(crate) client: Arc<dyn Telegram>,
+    pub(crate) watch: Watch,
+}
+
+/// The session.
+pub(crate) struct Session {
+    common: Common,
+    spec: SessionSpec,
+    client: Arc<dyn Telegram>,
+    state: routing::SessionState,
+    user_id: Option<i64>,
+    timers: telegram::Timers,
+    dh: Option<telegram::dh::DhConfig>,
+    legs: HashMap<i64, Recipient<CallUpdated>>,
+    unclaimed: HashMap<i64, (Instant, Vec<CallUpdated>)>,
+    seen: VecDeque<i64>,
+    users: HashMap<i64, telegram::User>,
+    resolved: HashMap<Peer, tl::types::InputUser>,
+    flood_until: Option<Instant>,
+    _watch: Watch,
+}
+
+impl Session {
+    pub(crate) fn new(common: Common, parts: SessionParts) -> Self {
+        Self {
+            common,
+            spec: parts.spec,
+            client: parts.client,
+            state: routing::SessionState::Connecting,
+            user_id: None,
+            timers: telegram::Timers::default(),
+            dh: None,
+            legs: HashMap::new(),
+            unclaimed: HashMap::new(),
+            seen: VecDeque::new(),
+            users: HashMap::new(),
+            resolved: HashMap::new(),
+            flood_until: None,
+            _watch: parts.watch,
+        }
+    }
+
+    /// Carries out a request, notes how it went, and hands the result on.
+    fn ask(&self, rpc: Rpc, ctx: &mut Context<Self>, then: impl FnOnce(&mut Self, Result<Reply, RpcError>, &mut Context<Self>) + 'static) {
+        let (client, method, begun) = (Arc::clone(&self.client), net::telegram::method(&rpc), Instant::now());
+        let work = async move { client.invoke(rpc).await };
+        ctx.spawn(work.into_actor(self).map(move |result, session, ctx| {
+            session.account(method, &result, begun.elapsed());
+            then(session, result, ctx);
+        }));
+    }
+
+    fn account(&mut self, method: &'static str, result: &Result<Reply, RpcError>, took: Duration) {
+        let (outcome, error) = match result {
+            Ok(_) => (metrics::RpcResult::Ok, None),
+            Err(RpcError::TimedOut) => (metrics::RpcResult::Timeout, None),
+            Err(RpcError::Connection) => (metrics::RpcResult::Error, None),
+            Err(error @ RpcError::Rpc { .. }) => {
+                let (name, _) = error.name_and_number().unwrap_or(("", None));
+                if let Some(wait) = telegram::error::flood_wait(error) {
+                    self.flood_until = Some(Instant::now() + wait);
+                    let until = self.common.unix_seconds() + wait.as_secs();
+                    self.common.metrics.flood_wait(&self.spec.name, method, wait, until as f64);
+                    (metrics::RpcResult::Flood, Some(name.to_owned()))
+                } else {
+                    (metrics::RpcResult::Error, Some(name.to_owned()))
+                }
+            }
+        };
+        self.common.metrics.rpc(&self.spec.name, method, outcome, error.as_deref(), took);
+    }
+
+    fn set_state(&mut self, state: routing::SessionState, ctx: &mut Context<Self>) {
+        if self.state != state {
+            tracing::info!(session = %self.spec.name, from = ?self.state, to = ?state, "session state");
+        }
+        self.state = state;
+        self.common.metrics.session_state(&self.spec.name, metrics::SessionState(state.label()));
+        self.tell(ctx);
+    }
+
+    fn tell(&self, ctx: &mut Context<Self>) {
+        self.common.to_registry(SessionChanged {
+            session: self.spec.name.clone(),
+            address: ctx.address(),
+            state: self.state,
+            user_id: self.user_id,
+        });
+    }
+
+    /// Learns what every new connection must know: who we are, and how long to wait for what.
+    fn greet(&mut self, ctx: &mut Context<Self>) {
+        self.ask(Rpc::GetSelf, ctx, |session, result, ctx| match result {
+            Ok(Reply::User(user)) => {
+                session.user_id = Some(user.id);
+                session.set_state(routing::SessionState::Running, ctx);
+            }
+            Ok(_) => {}
+            Err(error) if telegram::error::is_unauthorized(&error) => {
+                session.set_state(routing::SessionState::Unauthorized, ctx);
+            }
+            Err(error) => {
+                tracing::warn!(session = %session.spec.name, %error, "the account does not answer");
+                ctx.run_later(Duration::from_secs(2), Self::greet);
+            }
+        });
+        self.ask(Rpc::GetConfig, ctx, |session, result, _| {
+            if let Ok(Reply::Config(config)) = result {
+                session.timers = telegram::Timers::from(&*config);
+            }
+        });
+    }
+
+    fn call_settings(&self) -> telegram::CallSettings {
+        let settings = &self.common.settings.telegram;
+        telegram::CallSettings {
+            library_versions: settings.library_versions.clone(),
+            timers: self.timers,
+            p2p: settings.p2p,
+            dh: self.dh.clone(),
+        }
+    }
+
+    /// The rest of a wait that Telegram ordered.
+    fn flood_wait(&self) -> Option<Duration> {
+        let left = self.flood_until?.saturating_duration_since(Instant::now());
+        // Rounded up: a caller that comes back after the seconds we told must find us open.
+        (!left.is_zero()).then(|| Duration::from_secs(left.as_secs() + 1))
+    }
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(1024);
+        self.set_state(routing::SessionState::Connecting, ctx);
+        self.greet(ctx);
+        // A registry that was restarted knows nothing of this session until it is told.
+        let mut registry = self.common.registry.clone();
+        let me = ctx.address();
+        let _present = registry.open();
+        ctx.spawn(actix::fut::wrap_future(async move {
+            while registry.next().await.is_some() {
+                me.do_send(TellAgain);
+            }
+        }));
+        ctx.run_interval(UNCLAIMED_FOR, |session, _| {
+            let now = Instant::now();
+            session.unclaimed.retain(|_, (since, _)| now.duration_since(*since) < UNCLAIMED_FOR);
+        });
+    }
+}
+
+impl Handler<FromTelegram> for Session {
+    type Result = ();
+
+    fn handle(&mut self, FromTelegram(event): FromTelegram, ctx: &mut Self::Context) {
+        match event {
+            Event::PhoneCall(call) => {
+                self.common.metrics.update("phone_call");
+                self.phone_call(*call);
+            }
+            Event::Signaling { phone_call_id, data } => {
+                self.common.metrics.update("signaling");
+                self.update(phone_call_id, CallUpdated::Signaling(data));
+            }
+            Event::Users(users) => self.meet(users),
+            Event::Connected => self.greet(ctx),
+            Event::Disconnected => {
+                self.common.metrics.reconnected(&self.spec.name);
+                if self.state != routing::SessionState::Unauthorized {
+                    self.set_state(routing::SessionState::Offline, ctx);
+                }
+            }
+            Event::Unauthorized { error } => {
+                tracing::error!(session = %self.spec.name, error, "the account is logged out: log it in again with `strowger session login`");
+                self.set_state(routing::SessionState::Unauthorized, ctx);
+            }
+        }
+    }
+}
+
+impl Session {
+    fn meet(&mut self, users: Vec<telegram::User>) {
+        for user in users {
+            if self.users.len() >= KNOWN_USERS && !self.users.contains_key(&user.id) {
+                self.users.clear();
+            }
+            self.users.insert(user.id, user);
+        }
+    }
+
+    fn phone_call(&mut self, call: tl::enums::PhoneCall) {
+        let id = phone_call_id(&call);
+        match call {
+            tl::enums::PhoneCall::Requested(requested) if !self.legs.contains_key(&id) => self.offered(requested),
+            call => self.update(id, CallUpdated::State(Box::new(call))),
+        }
+    }
+
+    /// Hands an update to the leg of its call, or keeps it for a leg that is about to come.
+    fn update(&mut self, id: i64, update: CallUpdated) {
+        if let Some(leg) = self.legs.get(&id) {
+            leg.do_send(update);
+            return;
+        }
+        if self.unclaimed.len() >= UNCLAIMED_CALLS && !self.unclaimed.contains_key(&id) {
+            return;
+        }
+        let (_, updates) = self.unclaimed.entry(id).or_insert_with(|| (Instant::now(), Vec::new()));
+        if updates.len() < UNCLAIMED_UPDATES {
+            updates.push(update);
+        }
+    }
+
+    fn offered(&mut self, requested: tl::types::PhoneCallRequested) {
+        // The difference after a reconnection repeats old requests.
+        let stale = telegram::Incoming::is_stale(&requested, self.common.unix_seconds(), &self.timers);
+        if stale || self.seen.contains(&requested.id) {
+            tracing::debug!(call = requested.id, "a repeated request for a call is ignored");
+            return;
+        }
+        if self.seen.len() >= SEEN_CALLS {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(requested.id);
+        let caller = self.caller(requested.admin_id);
+        self.common.to_registry(CallOffered {
+            session: self.spec.name.clone(),
+            caller,
+            requested: Box::new(requested),
+            settings: Box::new(self.call_settings()),
+        });
+    }
+
+    fn caller(&self, user_id: i64) -> Caller {
+        let user = self.users.get(&user_id);
+        Caller {
+            user_id,
+            phone: user.and_then(|user| user.phone.clone()),
+            username: user.and_then(|user| user.username.clone()),
+            name: user.map_or_else(String::new, |user| format!("{} {}", user.first_name, user.last_name).trim().to_owned()),
+        }
+    }
+
+    /// Looks a person up: memory first, then Telegram.
+    fn look_up(&mut self, peer: Peer, answer: Recipient<Resolved>, ctx: &mut Context<Self>) {
+        if let Some(user) = self.resolved.get(&peer) {
+            answer.do_send(Resolved(Ok(self.callee(user.clone()))));
+            return;
+        }
+        let rpc = match &peer {
+            Peer::Username(username) => Rpc::ResolveUsername { username: username.clone() },
+            Peer::Phone(number) => Rpc::ResolvePhone { phone: number.digits().to_owned() },
+            Peer::UserId(id) => {
+                let known = self.users.get(id).and_then(telegram::User::input);
+                let found = known.map(|user| self.callee(user)).ok_or(Cause::new(Reason::AnonymousUser));
+                answer.do_send(Resolved(found));
+                return;
+            }
+        };
+        let import = match &peer {
+            Peer::Phone(number) => Some(Rpc::ImportContact { phone: number.digits().to_owned() }),
+            _ => None,
+        };
+        self.ask(rpc, ctx, move |session, result, ctx| {
+            // A number that is in nobody's list may still be found by adding it to the contacts.
+            let unknown = matches!(&result, Ok(Reply::Nobody)) || matches!(&result, Err(error) if error.is("PHONE_NOT_OCCUPIED"));
+            match import {
+                Some(import) if unknown => session.ask(import, ctx, move |session, result, _| session.found(peer, result, &answer)),
+                _ => session.found(peer, result, &answer),
+            }
+        });
+    }
+
+    fn found(&mut self, peer: Peer, result: Result<Reply, RpcError>, answer: &Recipient<Resolved>) {
+        let user = match result {
+            Ok(Reply::User(user)) if user.is_self => Err(Cause::new(Reason::LoopDetected)),
+            Ok(Reply::User(user)) if user.is_bot => Err(Cause::new(Reason::NotAUser)),
+            Ok(Reply::User(user)) => {
+                let input = user.input().ok_or(Cause::new(Reason::AnonymousUser));
+                self.meet(vec![user]);
+                input
+            }
+            Ok(Reply::NotAUser) => Err(Cause::new(Reason::NotAUser)),
+            Ok(_) => Err(Cause::new(Reason::NotFound)),
+            Err(error) => Err(telegram::error::cause(&error)),
+        };
+        if let Ok(user) = &user {
+            if self.resolved.len() >= KNOWN_USERS {
+                self.resolved.clear();
+            }
+            self.resolved.insert(peer, user.clone());
+        }
+        answer.do_send(Resolved(user.map(|user| self.callee(user))));
+    }
+
+    fn callee(&self, user: tl::types::InputUser) -> Box<Callee> {
+        Box::new(Callee { user, settings: self.call_settings() })
+    }
+}
+
+impl Handler<Resolve> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Resolve { peer, answer }: Resolve, ctx: &mut Self::Context) {
+        match (self.flood_wait(), self.state) {
+            (Some(wait), _) => answer.do_send(Resolved(Err(Cause::flood_wait(wait)))),
+            (None, routing::SessionState::Running) => self.look_up(peer, answer, ctx),
+            (None, _) => answer.do_send(Resolved(Err(Cause::new(Reason::SessionNotRunning)))),
+        }
+    }
+}
+
+impl Handler<Invoke> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Invoke { key, rpc, answer }: Invoke, ctx: &mut Self::Context) {
+        self.ask(rpc, ctx, move |_, result, _| {
+            if let Some(leg) = answer {
+                leg.do_send(Done { key, result });
+            }
+        });
+    }
+}
+
+impl Handler<BindCall> for Session {
+    type Result = ();
+
+    fn handle(&mut self, BindCall { phone_call, leg }: BindCall, _: &mut Self::Context) {
+        for update in self.unclaimed.remove(&phone_call).map(|(_, updates)| updates).unwrap_or_default() {
+            leg.do_send(update);
+        }
+        self.legs.insert(phone_call, leg);
+    }
+}
+
+impl Handler<UnbindCall> for Session {
+    type Result = ();
+
+    fn handle(&mut self, UnbindCall { phone_call }: UnbindCall, _: &mut Self::Context) {
+        self.legs.remove(&phone_call);
+    }
+}
+
+impl Handler<KnownDh> for Session {
+    type Result = ();
+
+    fn handle(&mut self, KnownDh(dh): KnownDh, _: &mut Self::Context) {
+        self.dh = Some(dh);
+    }
+}
+
+/// Session -> itself: there is a new registry.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct TellAgain;
+
+impl Handler<TellAgain> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: TellAgain, ctx: &mut Self::Context) {
+        self.tell(ctx);
+    }
+}
+
+/// The id of a call object of any kind.
+fn phone_call_id(call: &tl::enums::PhoneCall) -> i64 {
+    match call {
+        tl::enums::PhoneCall::Empty(call) => call.id,
+        tl::enums::PhoneCall::Waiting(call) => call.id,
+        tl::enums::PhoneCall::Requested(call) => call.id,
+        tl::enums::PhoneCall::Accepted(call) => call.id,
+        tl::enums::PhoneCall::Call(call) => call.id,
+        tl::enums::PhoneCall::Discarded(call) => call.id,
+    }
+}
+
+impl Handler<DeclineCall> for Session {
+    type Result = ();
+
+    /// Nobody takes the call: the caller's app is told at once instead of ringing on.
+    fn handle(&mut self, DeclineCall { peer, cause }: DeclineCall, ctx: &mut Self::Context) {
+        tracing::info!(session = %self.spec.name, %cause, "a Telegram call is declined");
+        let reason = tl::enums::PhoneCallDiscardReason::Busy;
+        self.ask(Rpc::DiscardCall { peer, duration: 0, reason }, ctx, |_, _, _| {});
+    }
+}
