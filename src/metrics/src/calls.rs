@@ -1,4 +1,4 @@
-//! Calls: attempts, outcomes, delays.
+//! Calls: attempts, outcomes, delays. Counted where a call ends, never where messages pass.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use model::{CallRecord, Cause, Direction, LegKind, Outcome, Reason, Side, TrunkN
 use prometheus::{CounterVec, HistogramVec, IntCounterVec, IntGaugeVec};
 
 use crate::Metrics;
-use crate::family::Maker;
+use crate::family::{Column, Families, all, some, trunk};
+use crate::label::{CallCode, Closed, Limit, OTHER, Teardown};
 
 /// Where a call is, as an operator sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,12 @@ impl CallState {
     }
 }
 
+impl Closed for CallState {
+    fn values() -> Vec<&'static str> {
+        CallState::ALL.map(CallState::label).to_vec()
+    }
+}
+
 /// How a digit came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DtmfMethod {
@@ -49,43 +56,15 @@ impl DtmfMethod {
     }
 }
 
-/// The codes that are labels of their own; others become their class.
-const CODES: [u16; 16] = [
-    402, 403, 404, 405, 408, 470, 480, 482, 486, 487, 488, 500, 503, 603, 401, 423,
-];
-
-pub(crate) fn code_label(code: u16) -> &'static str {
-    match code {
-        401 => "401",
-        402 => "402",
-        403 => "403",
-        404 => "404",
-        405 => "405",
-        408 => "408",
-        423 => "423",
-        470 => "470",
-        480 => "480",
-        482 => "482",
-        486 => "486",
-        487 => "487",
-        488 => "488",
-        500 => "500",
-        503 => "503",
-        603 => "603",
-        _ => match code / 100 {
-            1 => "1xx",
-            2 => "2xx",
-            3 => "3xx",
-            4 => "4xx",
-            5 => "5xx",
-            _ => "6xx",
-        },
+impl Closed for DtmfMethod {
+    fn values() -> Vec<&'static str> {
+        [DtmfMethod::Rfc4733, DtmfMethod::Info]
+            .map(DtmfMethod::label)
+            .to_vec()
     }
 }
 
 /// Why an answered call ended.
-const TEARDOWNS: [&str; 4] = ["normal", "media_timeout", "shutdown", "error"];
-
 fn teardown(reason: Reason) -> &'static str {
     match reason {
         Reason::NormalClearing | Reason::Cancelled | Reason::CallerGaveUp => "normal",
@@ -93,6 +72,93 @@ fn teardown(reason: Reason) -> &'static str {
         Reason::WorkerNotReady => "shutdown",
         _ => "error",
     }
+}
+
+/// Calls between two trunks are not placed yet: their series appear when they are.
+const DIRECTIONS: [Direction; 2] = [Direction::SipToTg, Direction::TgToSip];
+
+fn direction() -> Column {
+    some::<Direction>("direction", DIRECTIONS.map(Direction::label).to_vec())
+}
+
+/// In which direction an attempt can fail for a reason.
+enum Fails {
+    FromSip,
+    FromTelegram,
+    EitherWay,
+    /// Not the end of an unanswered call.
+    Never,
+}
+
+fn fails(reason: Reason) -> Fails {
+    match reason {
+        Reason::NormalClearing
+        | Reason::SessionInactive
+        | Reason::IntervalTooBrief
+        | Reason::RtpTimeout
+        | Reason::MediaLost => Fails::Never,
+        Reason::DatabaseError
+        | Reason::NoResponseFromManager
+        | Reason::LinesLimit
+        | Reason::RouteNotPermitted
+        | Reason::RpcTimeout
+        | Reason::NotAcceptable
+        | Reason::VersionOutdated
+        | Reason::CallProtocol
+        | Reason::KeyMismatch
+        | Reason::TelegramError
+        | Reason::InternalError
+        | Reason::SessionNotRunning
+        | Reason::StorageUnavailable
+        | Reason::TooManyRequests
+        | Reason::WorkerNotReady
+        | Reason::NoRtpPorts
+        | Reason::MediaNotConnected
+        | Reason::BusyHere
+        | Reason::Crashed => Fails::EitherWay,
+        Reason::CallerGaveUp
+        | Reason::AnsweredElsewhere
+        | Reason::CallerIsGateway
+        | Reason::SipAccountUnavailable
+        | Reason::WorkerUnavailable
+        | Reason::SipRefused
+        | Reason::SipTimeout
+        | Reason::SipNoAnswer => Fails::FromTelegram,
+        _ => Fails::FromSip,
+    }
+}
+
+/// Every combination of direction, trunk, side, code and reason that can occur.
+fn failure_rows() -> Vec<Vec<&'static str>> {
+    let mut rows = Vec::new();
+    for direction in DIRECTIONS {
+        for row in Reason::TABLE {
+            let possible = match fails(row.reason) {
+                Fails::FromSip => direction == Direction::SipToTg,
+                Fails::FromTelegram => direction == Direction::TgToSip,
+                Fails::EitherWay => true,
+                Fails::Never => false,
+            };
+            if !possible {
+                continue;
+            }
+            let codes = match row.reason {
+                // The codes a PBX refuses with most often; a rarer one appears with its first call.
+                Reason::SipRefused => vec!["403", "404", "480", "486", "488", "500", "503", "603"],
+                _ => vec![CallCode::of(row.code)],
+            };
+            for code in codes {
+                rows.push(vec![
+                    direction.label(),
+                    OTHER,
+                    row.side.label(),
+                    code,
+                    row.name,
+                ]);
+            }
+        }
+    }
+    rows
 }
 
 pub(crate) struct Calls {
@@ -103,138 +169,92 @@ pub(crate) struct Calls {
     talk: CounterVec,
     post_dial: HistogramVec,
     answer: HistogramVec,
+    media_setup: HistogramVec,
     duration: HistogramVec,
     teardown: IntCounterVec,
     dtmf: IntCounterVec,
+    quota: IntCounterVec,
 }
 
 impl Calls {
-    pub(crate) fn new(make: &mut Maker) -> Self {
-        let by = ["direction", "trunk"];
-        let calls = Self {
-            attempts: make.counters("call_attempts_total", "Calls that reached routing.", &by),
-            completed: make.counters(
+    pub(crate) fn new(make: &mut Families) -> Self {
+        Self {
+            attempts: make.counter(
+                "call_attempts_total",
+                "Seizures: every INVITE or Telegram call that reached routing.",
+                vec![direction(), trunk()],
+            ),
+            completed: make.counter(
                 "calls_completed_total",
-                "Final outcome, one for each attempt.",
-                &["direction", "trunk", "result"],
+                "Final outcome of calls, exactly one per attempt.",
+                vec![direction(), trunk(), all::<Outcome>("result")],
             ),
-            failures: make.counters(
+            failures: make.counter_rows(
                 "call_failures_total",
-                "Attempts that were not answered.",
-                &["direction", "trunk", "side", "code", "reason"],
+                "Attempts that were not answered, by the side that caused it, final status and reason.",
+                vec![
+                    direction(),
+                    trunk(),
+                    all::<Side>("side"),
+                    all::<CallCode>("code"),
+                    all::<Reason>("reason"),
+                ],
+                failure_rows(),
             ),
-            active: make.gauges(
+            active: make.gauge(
                 "calls_active",
-                "Calls now.",
-                &["direction", "trunk", "state"],
+                "Calls now, by state.",
+                vec![direction(), trunk(), all::<CallState>("state")],
             ),
-            talk: make.seconds(
+            talk: make.seconds_counter(
                 "call_talk_seconds_total",
                 "Answered seconds, added when a call ends.",
-                &by,
+                vec![direction(), trunk()],
             ),
-            post_dial: make.histograms(
+            post_dial: make.histogram(
                 "call_post_dial_delay_seconds",
                 "Attempt to first ringing.",
-                &["direction"],
-                &[
-                    0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0, 60.0,
-                ],
+                &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0, 60.0],
+                vec![direction()],
             ),
-            answer: make.histograms(
+            answer: make.histogram(
                 "call_answer_delay_seconds",
                 "Attempt to answer.",
-                &["direction"],
-                &[
-                    1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0,
-                ],
+                &[1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0],
+                vec![direction()],
             ),
-            duration: make.histograms(
+            media_setup: make.histogram(
+                "call_media_setup_seconds",
+                "Answer to first audio in both directions.",
+                &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0],
+                vec![direction()],
+            ),
+            duration: make.histogram(
                 "call_duration_seconds",
-                "Conversation time.",
-                &["direction"],
+                "Conversation time of answered calls.",
                 &[
                     5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0,
                 ],
+                vec![direction()],
             ),
-            teardown: make.counters(
+            teardown: make.counter(
                 "call_teardown_total",
-                "Who ended an answered call, and why.",
-                &["side", "cause"],
+                "Answered calls that ended, by the side that ended them and why.",
+                vec![all::<Side>("side"), all::<Teardown>("cause")],
             ),
-            dtmf: make.counters("dtmf_digits_total", "Digits carried.", &["from", "method"]),
-        };
-        for direction in Direction::ALL {
-            calls.post_dial.with_label_values(&[direction.label()]);
-            calls.answer.with_label_values(&[direction.label()]);
-            calls.duration.with_label_values(&[direction.label()]);
-        }
-        for side in Side::ALL {
-            for cause in TEARDOWNS {
-                calls.teardown.with_label_values(&[side.label(), cause]);
-            }
-        }
-        for method in [DtmfMethod::Rfc4733, DtmfMethod::Info] {
-            calls
-                .dtmf
-                .with_label_values(&[LegKind::Sip.label(), method.label()]);
-        }
-        calls
-    }
-
-    pub(crate) fn touch(&self, trunk: &str) {
-        for direction in Direction::ALL {
-            let direction = direction.label();
-            self.attempts.with_label_values(&[direction, trunk]);
-            self.talk.with_label_values(&[direction, trunk]);
-            for outcome in Outcome::ALL {
-                self.completed
-                    .with_label_values(&[direction, trunk, outcome.label()]);
-            }
-            for state in CallState::ALL {
-                self.active
-                    .with_label_values(&[direction, trunk, state.label()]);
-            }
-            for row in Reason::TABLE {
-                if row.outcome != Outcome::Answered && row.code != 0 {
-                    let labels = [
-                        direction,
-                        trunk,
-                        row.side.label(),
-                        code_label(row.code),
-                        row.name,
-                    ];
-                    self.failures.with_label_values(&labels);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn remove(&self, trunk: &str) {
-        for direction in Direction::ALL {
-            let direction = direction.label();
-            let _ = self.attempts.remove_label_values(&[direction, trunk]);
-            let _ = self.talk.remove_label_values(&[direction, trunk]);
-            for outcome in Outcome::ALL {
-                let _ = self
-                    .completed
-                    .remove_label_values(&[direction, trunk, outcome.label()]);
-            }
-            for state in CallState::ALL {
-                let _ = self
-                    .active
-                    .remove_label_values(&[direction, trunk, state.label()]);
-            }
-            for row in Reason::TABLE {
-                for code in CODES
-                    .map(code_label)
-                    .into_iter()
-                    .chain(["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"])
-                {
-                    let labels = [direction, trunk, row.side.label(), code, row.name];
-                    let _ = self.failures.remove_label_values(&labels);
-                }
-            }
+            dtmf: make.counter(
+                "dtmf_digits_total",
+                "Digits carried.",
+                vec![
+                    some::<LegKind>("from", vec![LegKind::Sip.label()]),
+                    all::<DtmfMethod>("method"),
+                ],
+            ),
+            quota: make.counter(
+                "quota_refusals_total",
+                "Attempts refused by a limit of our own (402).",
+                vec![all::<Limit>("limit")],
+            ),
         }
     }
 }
@@ -242,11 +262,8 @@ impl Calls {
 impl Metrics {
     /// A call reached routing.
     pub fn call_attempt(&self, direction: Direction, trunk: &TrunkName) {
-        self.all
-            .calls
-            .attempts
-            .with_label_values(&[direction.label(), self.trunk(trunk)])
-            .inc();
+        let labels = [direction.label(), self.trunk(trunk)];
+        self.all.calls.attempts.with_label_values(&labels).inc();
     }
 
     /// A call moved between states; absent before it began and after it ended.
@@ -259,13 +276,14 @@ impl Metrics {
     ) {
         let trunk = self.trunk(trunk);
         let gauge = |state: CallState| {
-            self.all
-                .calls
-                .active
-                .with_label_values(&[direction.label(), trunk, state.label()])
+            let labels = [direction.label(), trunk, state.label()];
+            self.all.calls.active.with_label_values(&labels)
         };
-        if let Some(state) = from {
-            gauge(state).dec();
+        if let Some(gauge) = from.map(gauge) {
+            // A trunk that was deleted under its call took the call's count with it.
+            if gauge.get() > 0 {
+                gauge.dec();
+            }
         }
         if let Some(state) = to {
             gauge(state).inc();
@@ -275,22 +293,18 @@ impl Metrics {
     /// A call is over; its record says how it came out, `cause` and `side` why and by whom.
     pub fn call_over(&self, record: &CallRecord, cause: &Cause, side: Side) {
         let calls = &self.all.calls;
-        let trunk = record.trunk.parse().ok();
-        let trunk = trunk
-            .as_ref()
-            .map_or(crate::OTHER, |name: &TrunkName| self.trunk(name))
-            .to_owned();
+        let trunk = self.all.trunk_names.label(&record.trunk);
         let direction = record.direction.label();
         let outcome = record.outcome.unwrap_or(Outcome::Failed);
         calls
             .completed
-            .with_label_values(&[direction, &trunk, outcome.label()])
+            .with_label_values(&[direction, trunk, outcome.label()])
             .inc();
         if record.answered_after_ms.is_some() {
             let seconds = record.talk_seconds();
             calls
                 .talk
-                .with_label_values(&[direction, &trunk])
+                .with_label_values(&[direction, trunk])
                 .inc_by(seconds);
             calls
                 .duration
@@ -303,39 +317,42 @@ impl Metrics {
         } else {
             let labels = [
                 direction,
-                &trunk,
+                trunk,
                 cause.side().label(),
-                code_label(cause.code()),
+                CallCode::of(cause.code()),
                 cause.name(),
             ];
             calls.failures.with_label_values(&labels).inc();
+            if cause.reason() == Reason::LinesLimit {
+                calls.quota.with_label_values(&["lines"]).inc();
+            }
         }
     }
 
     /// The first device rings.
     pub fn post_dial_delay(&self, direction: Direction, delay: Duration) {
-        self.all
-            .calls
-            .post_dial
-            .with_label_values(&[direction.label()])
-            .observe(delay.as_secs_f64());
+        observe(&self.all.calls.post_dial, direction, delay);
     }
 
     /// The call is answered.
     pub fn answer_delay(&self, direction: Direction, delay: Duration) {
-        self.all
-            .calls
-            .answer
-            .with_label_values(&[direction.label()])
-            .observe(delay.as_secs_f64());
+        observe(&self.all.calls.answer, direction, delay);
     }
 
-    /// A digit came.
-    pub fn dtmf(&self, from: LegKind, method: DtmfMethod) {
-        self.all
-            .calls
-            .dtmf
-            .with_label_values(&[from.label(), method.label()])
-            .inc();
+    /// Audio has come from both sides; `delay` is since the answer.
+    pub fn media_setup(&self, direction: Direction, delay: Duration) {
+        observe(&self.all.calls.media_setup, direction, delay);
     }
+
+    /// A digit was carried.
+    pub fn dtmf(&self, from: LegKind, method: DtmfMethod) {
+        let labels = [from.label(), method.label()];
+        self.all.calls.dtmf.with_label_values(&labels).inc();
+    }
+}
+
+fn observe(histogram: &HistogramVec, direction: Direction, value: Duration) {
+    histogram
+        .with_label_values(&[direction.label()])
+        .observe(value.as_secs_f64());
 }

@@ -5,17 +5,17 @@ use std::time::Duration;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::Metrics;
-use crate::family::Maker;
-
-const ACTORS: [&str; 7] = [
-    "registry", "endpoint", "trunk", "session", "call", "leg", "keeper",
-];
-const TREES: [&str; 4] = ["sessions", "trunks", "routes", "cdr"];
-const ROUTES: [&str; 4] = ["/metrics", "/livez", "/readyz", "other"];
+use crate::family::{Families, all, built, some};
+use crate::label::{
+    Actor, Closed, Flushed, HttpCode, HttpMethod, Level, OTHER, RestartCause, Route, Sink, Tree,
+    Written,
+};
 
 pub(crate) struct House {
     ready: IntGauge,
     panics: IntCounter,
+    config_successful: IntGauge,
+    config_timestamp: Gauge,
     log_events: IntCounterVec,
     actors: IntGaugeVec,
     restarts: IntCounterVec,
@@ -30,76 +30,85 @@ pub(crate) struct House {
 }
 
 impl House {
-    pub(crate) fn new(make: &mut Maker, version: &str) -> Self {
-        let build = make.gauges("build_info", "Always 1.", &["version"]);
-        build.with_label_values(&[version]).set(1);
-        // The names of this family are fixed by convention and carry no prefix of ours... the registry adds one all the same.
-        let _ = make.registry().register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ));
-        let house = Self {
-            ready: make.gauge("ready", "1 when every configured part has started."),
-            panics: make.counter("panics_total", "Panics caught in the whole process."),
-            log_events: make.counters("log_events_total", "Log events emitted.", &["level"]),
-            actors: make.gauges("actors", "Actors alive.", &["actor"]),
-            restarts: make.counters(
+    pub(crate) fn new(make: &mut Families, version: &str) -> Self {
+        let build = make.gauge(
+            "build_info",
+            "Always 1; the labels say what was built.",
+            vec![built("version"), built("revision"), built("rustc")],
+        );
+        // Packagers set these two; a build from a checkout does without.
+        let revision = option_env!("STROWGER_REVISION").unwrap_or("unknown");
+        let rustc = option_env!("STROWGER_RUSTC").unwrap_or("unknown");
+        build.with_label_values(&[version, revision, rustc]).set(1);
+        let known = |mut values: Vec<&'static str>| {
+            values.retain(|value| *value != OTHER);
+            values
+        };
+        let actor = || some::<Actor>("actor", known(Actor::values()));
+        Self {
+            ready: make.one_gauge("ready", "1 when every configured part has started."),
+            panics: make.one_counter("panics_total", "Panics caught in the whole process."),
+            config_successful: make.one_gauge(
+                "config_last_reload_successful",
+                "1 when the last change of the configuration was applied.",
+            ),
+            config_timestamp: make.one_time(
+                "config_last_reload_success_timestamp_seconds",
+                "Time of the last applied configuration.",
+            ),
+            log_events: make.counter(
+                "log_events_total",
+                "Log events emitted.",
+                vec![some::<Level>("level", known(Level::values()))],
+            ),
+            actors: make.gauge("actors", "Actors alive.", vec![actor()]),
+            restarts: make.counter(
                 "actor_restarts_total",
                 "Actors that died and were replaced or given up.",
-                &["actor", "cause"],
+                vec![actor(), all::<RestartCause>("cause")],
             ),
-            mailbox_full: make.counters(
+            mailbox_full: make.counter(
                 "actor_mailbox_full_total",
                 "Sends refused by a full mailbox.",
-                &["actor"],
+                vec![actor()],
             ),
-            store_size: make.gauge("store_size_bytes", "Size of the store on disk."),
-            store_records: make.gauges("store_records", "Records per tree.", &["tree"]),
-            flush_seconds: make.histogram(
+            store_size: make.one_gauge("store_size_bytes", "Size of the store on disk."),
+            store_records: make.gauge(
+                "store_records",
+                "Records of each part of the store.",
+                vec![all::<Tree>("tree")],
+            ),
+            flush_seconds: make.one_histogram(
                 "store_flush_seconds",
-                "Flush to disk.",
+                "Flushes of the store to disk.",
                 &[
                     0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
                 ],
             ),
-            flushes: make.counters("store_flushes_total", "Flushes.", &["result"]),
-            last_flush: make.timestamp(
+            flushes: make.counter(
+                "store_flushes_total",
+                "Flushes of the store, by result.",
+                vec![all::<Flushed>("result")],
+            ),
+            last_flush: make.one_time(
                 "store_last_flush_timestamp_seconds",
                 "Time of the last good flush.",
             ),
-            cdr: make.counters(
+            cdr: make.counter(
                 "cdr_records_total",
                 "Call records written.",
-                &["sink", "result"],
+                vec![all::<Sink>("sink"), all::<Written>("result")],
             ),
-            http: make.counters(
+            http: make.counter(
                 "http_requests_total",
-                "HTTP requests.",
-                &["route", "method", "code"],
+                "Requests to the admin listener.",
+                vec![
+                    all::<Route>("route"),
+                    some::<HttpMethod>("method", vec!["GET"]),
+                    some::<HttpCode>("code", vec!["200", "401", "404", "503"]),
+                ],
             ),
-        };
-        for level in ["error", "warn", "info"] {
-            house.log_events.with_label_values(&[level]);
         }
-        for actor in ACTORS {
-            house.actors.with_label_values(&[actor]);
-            house.mailbox_full.with_label_values(&[actor]);
-            for cause in ["panic", "error"] {
-                house.restarts.with_label_values(&[actor, cause]);
-            }
-        }
-        for tree in TREES {
-            house.store_records.with_label_values(&[tree]);
-        }
-        for result in ["ok", "error"] {
-            house.flushes.with_label_values(&[result]);
-        }
-        for result in ["ok", "failed"] {
-            house.cdr.with_label_values(&["store", result]);
-        }
-        for route in ROUTES {
-            house.http.with_label_values(&[route, "GET", "200"]);
-        }
-        house
     }
 }
 
@@ -114,46 +123,55 @@ impl Metrics {
         self.all.house.panics.inc();
     }
 
+    /// A configuration, or a change of it, was applied at this time in seconds since 1970.
+    pub fn config_applied(&self, unix_seconds: f64) {
+        self.all.house.config_successful.set(1);
+        self.all.house.config_timestamp.set(unix_seconds);
+    }
+
+    /// A change of the configuration could not be applied.
+    pub fn config_refused(&self) {
+        self.all.house.config_successful.set(0);
+    }
+
     /// A log event of this level: error, warn or info.
     pub fn log_event(&self, level: &'static str) {
-        self.all.house.log_events.with_label_values(&[level]).inc();
+        let labels = [Level::of(level)];
+        self.all.house.log_events.with_label_values(&labels).inc();
     }
 
     /// An actor of this kind began.
     pub fn actor_started(&self, kind: &'static str) {
-        self.all.house.actors.with_label_values(&[kind]).inc();
+        let labels = [Actor::of(kind)];
+        self.all.house.actors.with_label_values(&labels).inc();
     }
 
     /// An actor of this kind ended.
     pub fn actor_stopped(&self, kind: &'static str) {
-        self.all.house.actors.with_label_values(&[kind]).dec();
+        let labels = [Actor::of(kind)];
+        self.all.house.actors.with_label_values(&labels).dec();
     }
 
     /// An actor of this kind ended when it should not have.
     pub fn actor_died(&self, kind: &'static str, panicked: bool) {
-        let cause = if panicked { "panic" } else { "error" };
-        self.all
-            .house
-            .restarts
-            .with_label_values(&[kind, cause])
-            .inc();
+        let labels = [Actor::of(kind), if panicked { "panic" } else { "error" }];
+        self.all.house.restarts.with_label_values(&labels).inc();
     }
 
     /// A mailbox of this kind refused a message.
     pub fn mailbox_full(&self, kind: &'static str) {
-        self.all.house.mailbox_full.with_label_values(&[kind]).inc();
+        let labels = [Actor::of(kind)];
+        self.all.house.mailbox_full.with_label_values(&labels).inc();
     }
 
     /// The size of the store and its records: sessions, trunks, routes, call records.
     pub fn store(&self, size_bytes: u64, records: [u64; 4]) {
         let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        self.all.house.store_size.set(whole(size_bytes));
-        for (tree, count) in TREES.iter().zip(records) {
-            self.all
-                .house
-                .store_records
-                .with_label_values(&[tree])
-                .set(whole(count));
+        let house = &self.all.house;
+        house.store_size.set(whole(size_bytes));
+        for (tree, count) in Tree::values().into_iter().zip(records) {
+            let records = house.store_records.with_label_values(&[tree]);
+            records.set(whole(count));
         }
     }
 
@@ -161,10 +179,8 @@ impl Metrics {
     pub fn flushed(&self, took: Duration, ok: bool, unix_seconds: f64) {
         let house = &self.all.house;
         house.flush_seconds.observe(took.as_secs_f64());
-        house
-            .flushes
-            .with_label_values(&[if ok { "ok" } else { "error" }])
-            .inc();
+        let labels = [if ok { "ok" } else { "error" }];
+        house.flushes.with_label_values(&labels).inc();
         if ok {
             house.last_flush.set(unix_seconds);
         }
@@ -172,31 +188,13 @@ impl Metrics {
 
     /// A call record was written, or could not be.
     pub fn record_written(&self, ok: bool) {
-        self.all
-            .house
-            .cdr
-            .with_label_values(&["store", if ok { "ok" } else { "failed" }])
-            .inc();
+        let labels = ["store", if ok { "ok" } else { "failed" }];
+        self.all.house.cdr.with_label_values(&labels).inc();
     }
 
     /// An HTTP request was answered.
     pub fn http(&self, path: &str, method: &str, code: u16) {
-        let route = ROUTES
-            .iter()
-            .find(|route| **route == path)
-            .unwrap_or(&"other");
-        let method = if method == "GET" { "GET" } else { "other" };
-        let code = match code {
-            200 => "200",
-            401 => "401",
-            404 => "404",
-            503 => "503",
-            other => crate::calls::code_label(other),
-        };
-        self.all
-            .house
-            .http
-            .with_label_values(&[route, method, code])
-            .inc();
+        let labels = [Route::of(path), HttpMethod::of(method), HttpCode::of(code)];
+        self.all.house.http.with_label_values(&labels).inc();
     }
 }

@@ -1,35 +1,41 @@
 //! Names every number the operator sees. No logic: facts come in by methods named after them, `render` gives the text.
 //!
-//! Rules (see `docs/metrics.md`): one prefix, closed label lists, every series touched at the start so that a rate sees the first
-//! event, no number of a person in any label, at most 200 trunks and 200 sessions by name.
+//! | question | module |
+//! |---|---|
+//! | how families are registered, touched at the start and removed | `family` |
+//! | which values a label may have | `label`, `names` |
+//! | which family counts a fact of calls, SIP and trunks, Telegram, media, the process | the module of that name |
+//!
+//! Label values come from closed lists or are configured names, never from a peer. Every series that can occur exists
+//! from the start, because a counter that appears with its first event hides that event from `rate()`.
 
 mod calls;
 mod family;
 mod house;
+mod label;
 mod media;
+mod names;
 mod sip;
 mod telegram;
 #[cfg(test)]
 mod tests;
+mod trunks;
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::Mutex;
 
+use model::{SessionName, TrunkName};
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 
 pub use calls::{CallState, DtmfMethod};
+pub use family::{Family, FamilyKind, FamilyLabel, LabelValues};
 pub use media::{Discard, LegCounters, MediaCounters};
+pub use names::NAMES_MAX;
 pub use sip::Flow;
 pub use telegram::{RpcResult, SessionState};
 
-/// The prefix of every family; changing it breaks every user's dashboards.
+/// The prefix of every family of ours; changing it breaks every user's dashboards.
 pub const PREFIX: &str = "strowger";
-
-/// Names of trunks or sessions that have series of their own.
-const NAMES: usize = 200;
-/// The label value of those beyond.
-const OTHER: &str = "other";
 
 /// All the numbers of one process; cheap to clone.
 #[derive(Clone)]
@@ -39,11 +45,13 @@ pub struct Metrics {
 
 struct All {
     registry: Registry,
-    trunks: Mutex<HashSet<String>>,
-    sessions: Mutex<HashSet<String>>,
+    families: family::Families,
+    trunk_names: names::Names,
+    session_names: names::Names,
     house: house::House,
     calls: calls::Calls,
     sip: sip::Sip,
+    trunks: trunks::Trunks,
     telegram: telegram::Telegram,
     media: MediaCounters,
 }
@@ -51,21 +59,28 @@ struct All {
 impl Metrics {
     /// Makes and touches every family; `version` is that of the program.
     pub fn new(version: &str) -> Self {
-        let mut make = family::Maker::new();
+        let mut make = family::Families::new();
         let all = All {
             house: house::House::new(&mut make, version),
             calls: calls::Calls::new(&mut make),
             sip: sip::Sip::new(&mut make),
+            trunks: trunks::Trunks::new(&mut make),
             telegram: telegram::Telegram::new(&mut make),
             media: MediaCounters::new(&mut make),
-            trunks: Mutex::default(),
-            sessions: Mutex::default(),
-            registry: make.finish(),
+            trunk_names: names::Names::new("trunk"),
+            session_names: names::Names::new("session"),
+            registry: make.registry().clone(),
+            families: make,
         };
+        // The names of these (`process_cpu_seconds_total`) are fixed by convention and have no prefix of ours.
+        let process = Box::new(ProcessCollector::for_self());
+        if all.registry.register(process).is_err() {
+            tracing::warn!("the figures of the process are not available on this system");
+        }
         Self { all: Arc::new(all) }
     }
 
-    /// Returns all families in the text format 0.0.4.
+    /// Returns all families in the text format 0.0.4; asks nobody and waits for nothing.
     pub fn render(&self) -> String {
         let mut text = String::new();
         // Encoding into a String cannot fail for families that were registered.
@@ -73,72 +88,58 @@ impl Metrics {
         text
     }
 
+    /// Returns every family of ours, with its help text and the values its labels may have.
+    pub fn families(&self) -> &[Family] {
+        self.all.families.list()
+    }
+
     /// Returns the counters of the media plane, resolved once.
     pub fn media(&self) -> MediaCounters {
         self.all.media.clone()
     }
 
-    /// Makes the series of a trunk.
-    pub fn add_trunk(&self, trunk: &model::TrunkName, lines: u32) {
-        let name = admit(&self.all.trunks, trunk.as_str());
-        self.all.calls.touch(name);
-        self.all.sip.touch(name, lines);
+    /// Makes the series of a trunk and sets its `lines`, 0 = unlimited; harmless when repeated.
+    pub fn add_trunk(&self, trunk: &TrunkName, lines: u32) {
+        if self.all.trunk_names.add(trunk.as_str()) {
+            self.all.families.touch_trunk(trunk.as_str());
+        }
+        self.trunk_lines_limit(trunk, lines);
     }
 
     /// Removes the series of a trunk.
-    pub fn remove_trunk(&self, trunk: &model::TrunkName) {
-        if forget(&self.all.trunks, trunk.as_str()) {
-            self.all.calls.remove(trunk.as_str());
-            self.all.sip.remove(trunk.as_str());
+    pub fn remove_trunk(&self, trunk: &TrunkName) {
+        if self.all.trunk_names.remove(trunk.as_str()) {
+            self.all.families.forget_trunk(trunk.as_str());
         }
     }
 
-    /// Makes the series of a session.
-    pub fn add_session(&self, session: &model::SessionName) {
-        let name = admit(&self.all.sessions, session.as_str());
-        self.all.telegram.touch(name);
+    /// Makes the series of a session; harmless when repeated.
+    pub fn add_session(&self, session: &SessionName) {
+        if self.all.session_names.add(session.as_str()) {
+            self.all.families.touch_session(session.as_str());
+        }
     }
 
     /// Removes the series of a session.
-    pub fn remove_session(&self, session: &model::SessionName) {
-        if forget(&self.all.sessions, session.as_str()) {
-            self.all.telegram.remove(session.as_str());
+    pub fn remove_session(&self, session: &SessionName) {
+        if self.all.session_names.remove(session.as_str()) {
+            self.all.families.forget_session(session.as_str());
         }
     }
 
-    fn trunk<'a>(&self, trunk: &'a model::TrunkName) -> &'a str {
-        known(&self.all.trunks, trunk.as_str())
+    /// The value of the label `trunk`: the name while it has series, else `other`.
+    fn trunk<'a>(&self, trunk: &'a TrunkName) -> &'a str {
+        self.all.trunk_names.label(trunk.as_str())
     }
 
-    fn session<'a>(&self, session: &'a model::SessionName) -> &'a str {
-        known(&self.all.sessions, session.as_str())
-    }
-}
-
-/// A lock that a panic cannot poison for us: the set is only ever whole.
-fn names(set: &Mutex<HashSet<String>>) -> std::sync::MutexGuard<'_, HashSet<String>> {
-    set.lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-fn admit<'a>(set: &Mutex<HashSet<String>>, name: &'a str) -> &'a str {
-    let mut set = names(set);
-    if set.contains(name) || set.len() < NAMES {
-        set.insert(name.to_owned());
-        name
-    } else {
-        OTHER
+    /// The value of the label `session`: the name while it has series, else `other`.
+    fn session<'a>(&self, session: &'a SessionName) -> &'a str {
+        self.all.session_names.label(session.as_str())
     }
 }
 
-fn forget(set: &Mutex<HashSet<String>>, name: &str) -> bool {
-    names(set).remove(name)
-}
-
-fn known<'a>(set: &Mutex<HashSet<String>>, name: &'a str) -> &'a str {
-    if names(set).contains(name) {
-        name
-    } else {
-        OTHER
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Metrics({} families)", self.families().len())
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use model::{Codec, LegKind};
 use prometheus::{Histogram, IntCounter, IntGauge};
 
-use crate::family::Maker;
+use crate::family::{Families, all};
+use crate::label::{Discarded, PortState, RtpCodec};
+use crate::sip::Flow;
 
 /// Why a packet was received but not played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,7 @@ pub enum Discard {
     BadSource,
 }
 
+/// In the order of [`Discard`] and of `by_codec`: the arrays of handles are taken apart by position.
 const DISCARDS: [&str; 4] = ["late", "duplicate", "overflow", "bad_source"];
 const CODECS: [&str; 4] = ["opus", "pcma", "pcmu", "telephone_event"];
 
@@ -66,6 +69,18 @@ impl LegCounters {
         by_codec(&self.packets_out, codec)
     }
 
+    /// Packets of telephone-event received.
+    pub fn received_event(&self) -> &IntCounter {
+        let [.., event] = &self.packets_in;
+        event
+    }
+
+    /// Packets of telephone-event sent.
+    pub fn sent_event(&self) -> &IntCounter {
+        let [.., event] = &self.packets_out;
+        event
+    }
+
     /// Packets received but not played.
     pub fn discarded(&self, why: Discard) -> &IntCounter {
         let [late, duplicate, overflow, bad_source] = &self.discarded;
@@ -88,43 +103,44 @@ fn by_codec(counters: &[IntCounter; 4], codec: Codec) -> &IntCounter {
 }
 
 impl MediaCounters {
-    pub(crate) fn new(make: &mut Maker) -> Self {
-        let packets = make.counters(
+    pub(crate) fn new(make: &mut Families) -> Self {
+        let by_leg = || all::<LegKind>("leg");
+        let packets = make.counter(
             "rtp_packets_total",
             "RTP packets.",
-            &["leg", "direction", "codec"],
+            vec![by_leg(), all::<Flow>("direction"), all::<RtpCodec>("codec")],
         );
-        let bytes = make.counters(
+        let bytes = make.counter(
             "rtp_bytes_total",
             "RTP payload bytes.",
-            &["leg", "direction"],
+            vec![by_leg(), all::<Flow>("direction")],
         );
-        let lost = make.counters(
+        let lost = make.counter(
             "rtp_packets_lost_total",
-            "Gaps in the sequence, RFC 3550 counting.",
-            &["leg"],
+            "Gaps in the sequence of received packets, RFC 3550 counting.",
+            vec![by_leg()],
         );
-        let discarded = make.counters(
+        let discarded = make.counter(
             "rtp_packets_discarded_total",
-            "Received but not played.",
-            &["leg", "reason"],
+            "Packets received but not played.",
+            vec![by_leg(), all::<Discarded>("reason")],
         );
-        let concealed = make.counters(
+        let concealed = make.counter(
             "concealed_frames_total",
             "Frames made up by loss concealment.",
-            &["leg"],
+            vec![by_leg()],
         );
-        let jitter = make.histograms(
+        let jitter = make.histogram(
             "rtp_jitter_seconds",
             "RFC 3550 jitter, one observation per leg each 5 s.",
-            &["leg"],
             &[0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2],
+            vec![by_leg()],
         );
-        let depth = make.histograms(
+        let depth = make.histogram(
             "jitter_buffer_depth_seconds",
-            "Depth, one observation per leg each 5 s.",
-            &["leg"],
+            "Depth of the jitter buffer, one observation per leg each 5 s.",
             &[0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5],
+            vec![by_leg()],
         );
         let leg = |kind: LegKind| {
             let leg = kind.label();
@@ -140,11 +156,15 @@ impl MediaCounters {
                 depth: depth.with_label_values(&[leg]),
             })
         };
-        let ports = make.gauges("rtp_ports", "Port pairs of the RTP range.", &["state"]);
+        let ports = make.gauge(
+            "rtp_ports",
+            "Port pairs of the RTP range.",
+            vec![all::<PortState>("state")],
+        );
         Self {
             sip: leg(LegKind::Sip),
             telegram: leg(LegKind::Telegram),
-            tick_lateness: make.histogram(
+            tick_lateness: make.one_histogram(
                 "media_tick_lateness_seconds",
                 "How late each 20 ms media tick ran.",
                 &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1],

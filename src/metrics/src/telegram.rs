@@ -6,41 +6,14 @@ use model::SessionName;
 use prometheus::{CounterVec, GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec};
 
 use crate::Metrics;
-use crate::family::Maker;
+use crate::family::{Families, all, session};
+use crate::label::{
+    Closed, LibraryVersion, RpcErrorName, RpcGroup, RpcMethod, SessionStates, Update,
+};
 
 /// What a session can do just now; the label `state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionState(pub &'static str);
-
-const STATES: [&str; 6] = [
-    "offline",
-    "connecting",
-    "running",
-    "flood_wait",
-    "restricted",
-    "unauthorized",
-];
-const RPC_METHODS: [&str; 8] = [
-    "requestCall",
-    "acceptCall",
-    "confirmCall",
-    "discardCall",
-    "sendSignalingData",
-    "resolveUsername",
-    "resolvePhone",
-    "other",
-];
-const ERRORS: [&str; 8] = [
-    "USER_PRIVACY_RESTRICTED",
-    "PEER_FLOOD",
-    "FLOOD_WAIT",
-    "USERNAME_NOT_OCCUPIED",
-    "PHONE_NOT_OCCUPIED",
-    "CALL_PROTOCOL_LAYER_INVALID",
-    "AUTH_KEY_UNREGISTERED",
-    "other",
-];
-const VERSIONS: [&str; 5] = ["8.0.0", "9.0.0", "12.0.0", "13.0.0", "other"];
 
 /// How a request came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,17 +46,23 @@ impl RpcResult {
     }
 }
 
+impl Closed for RpcResult {
+    fn values() -> Vec<&'static str> {
+        RpcResult::ALL.map(RpcResult::label).to_vec()
+    }
+}
+
+/// The label `group` of a request.
 fn group(method: &str) -> &'static str {
     match method {
-        "requestCall" | "acceptCall" | "confirmCall" | "discardCall" | "sendSignalingData"
-        | "receivedCall" => "call",
+        "requestCall" | "receivedCall" | "acceptCall" | "confirmCall" | "discardCall"
+        | "sendSignalingData" | "getDhConfig" => "call",
         "resolveUsername" | "resolvePhone" | "importContacts" | "getUsers" => "resolve",
         "sendCode" | "resendCode" | "signIn" | "getPassword" | "checkPassword" | "logOut" => "auth",
         "sendMessage" => "messages",
         _ => "other",
     }
 }
-const GROUPS: [&str; 5] = ["call", "resolve", "auth", "messages", "other"];
 
 pub(crate) struct Telegram {
     up: IntGaugeVec,
@@ -100,103 +79,64 @@ pub(crate) struct Telegram {
 }
 
 impl Telegram {
-    pub(crate) fn new(make: &mut Maker) -> Self {
-        let telegram = Self {
-            up: make.gauges(
+    pub(crate) fn new(make: &mut Families) -> Self {
+        Self {
+            up: make.gauge(
                 "telegram_session_up",
-                "1 = can place and take calls.",
-                &["session"],
+                "1 when the session can place and take calls.",
+                vec![session()],
             ),
-            state: make.gauges("telegram_session_state", "One-hot.", &["session", "state"]),
-            rpc: make.counters(
+            state: make.gauge(
+                "telegram_session_state",
+                "State of the session, 1 for the one it is in.",
+                vec![session(), all::<SessionStates>("state")],
+            ),
+            rpc: make.counter(
                 "telegram_rpc_total",
                 "Requests to Telegram.",
-                &["method", "result"],
+                vec![all::<RpcMethod>("method"), all::<RpcResult>("result")],
             ),
-            duration: make.histograms(
+            duration: make.histogram(
                 "telegram_rpc_duration_seconds",
                 "Latency of requests to Telegram.",
-                &["group"],
                 &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0],
+                vec![all::<RpcGroup>("group")],
             ),
-            errors: make.counters(
+            errors: make.counter(
                 "telegram_rpc_errors_total",
-                "Errors of requests to Telegram.",
-                &["session", "error"],
+                "Errors that Telegram answered with.",
+                vec![session(), all::<RpcErrorName>("error")],
             ),
-            flood_waits: make.counters(
+            flood_waits: make.counter(
                 "telegram_flood_waits_total",
                 "FLOOD_WAIT answers.",
-                &["session", "group"],
+                vec![session(), all::<RpcGroup>("group")],
             ),
-            flood_seconds: make.seconds(
+            flood_seconds: make.seconds_counter(
                 "telegram_flood_wait_seconds_total",
-                "Seconds ordered to wait.",
-                &["session", "group"],
+                "Seconds that Telegram ordered to wait.",
+                vec![session(), all::<RpcGroup>("group")],
             ),
-            flood_until: make.timestamps(
+            flood_until: make.time_gauge(
                 "telegram_flood_wait_until_timestamp_seconds",
-                "0 or the end of the present wait.",
-                &["session"],
+                "End of the last wait that was ordered, 0 = none yet.",
+                vec![session()],
             ),
-            reconnects: make.counters(
+            reconnects: make.counter(
                 "telegram_reconnects_total",
-                "Connections that broke.",
-                &["session"],
+                "MTProto connections that broke and were made again.",
+                vec![session()],
             ),
-            updates: make.counters("telegram_updates_total", "Updates received.", &["kind"]),
-            protocols: make.counters(
+            updates: make.counter(
+                "telegram_updates_total",
+                "Updates received.",
+                vec![all::<Update>("kind")],
+            ),
+            protocols: make.counter(
                 "telegram_call_protocols_total",
-                "Library version of calls.",
-                &["version"],
+                "Library versions agreed for calls.",
+                vec![all::<LibraryVersion>("version")],
             ),
-        };
-        for method in RPC_METHODS {
-            for result in RpcResult::ALL {
-                telegram.rpc.with_label_values(&[method, result.label()]);
-            }
-        }
-        for group in GROUPS {
-            telegram.duration.with_label_values(&[group]);
-        }
-        for kind in ["phone_call", "signaling", "other"] {
-            telegram.updates.with_label_values(&[kind]);
-        }
-        for version in VERSIONS {
-            telegram.protocols.with_label_values(&[version]);
-        }
-        telegram
-    }
-
-    pub(crate) fn touch(&self, session: &str) {
-        self.up.with_label_values(&[session]);
-        self.flood_until.with_label_values(&[session]);
-        self.reconnects.with_label_values(&[session]);
-        for state in STATES {
-            self.state.with_label_values(&[session, state]);
-        }
-        for error in ERRORS {
-            self.errors.with_label_values(&[session, error]);
-        }
-        for group in GROUPS {
-            self.flood_waits.with_label_values(&[session, group]);
-            self.flood_seconds.with_label_values(&[session, group]);
-        }
-    }
-
-    pub(crate) fn remove(&self, session: &str) {
-        let _ = self.up.remove_label_values(&[session]);
-        let _ = self.flood_until.remove_label_values(&[session]);
-        let _ = self.reconnects.remove_label_values(&[session]);
-        for state in STATES {
-            let _ = self.state.remove_label_values(&[session, state]);
-        }
-        for error in ERRORS {
-            let _ = self.errors.remove_label_values(&[session, error]);
-        }
-        for group in GROUPS {
-            let _ = self.flood_waits.remove_label_values(&[session, group]);
-            let _ = self.flood_seconds.remove_label_values(&[session, group]);
         }
     }
 }
@@ -204,16 +144,18 @@ impl Telegram {
 impl Metrics {
     /// A session changed its state.
     pub fn session_state(&self, session: &SessionName, state: SessionState) {
-        let session = self.session(session);
-        for other in STATES {
-            self.all
-                .telegram
-                .state
-                .with_label_values(&[session, other])
-                .set(i64::from(other == state.0));
+        // The states of sessions beyond the limit of names would only overwrite each other.
+        if !self.all.session_names.has(session.as_str()) {
+            return;
         }
-        self.all
-            .telegram
+        let (telegram, session) = (&self.all.telegram, session.as_str());
+        for one in SessionStates::values() {
+            telegram
+                .state
+                .with_label_values(&[session, one])
+                .set(i64::from(one == state.0));
+        }
+        telegram
             .up
             .with_label_values(&[session])
             .set(i64::from(state.0 == "running"));
@@ -229,26 +171,18 @@ impl Metrics {
         took: Duration,
     ) {
         let telegram = &self.all.telegram;
-        let label = RPC_METHODS
-            .iter()
-            .find(|known| **known == method)
-            .unwrap_or(&"other");
         telegram
             .rpc
-            .with_label_values(&[label, result.label()])
+            .with_label_values(&[RpcMethod::of(method), result.label()])
             .inc();
         telegram
             .duration
             .with_label_values(&[group(method)])
             .observe(took.as_secs_f64());
         if let Some(error) = error {
-            let error = ERRORS
-                .iter()
-                .find(|known| **known == error)
-                .unwrap_or(&"other");
             telegram
                 .errors
-                .with_label_values(&[self.session(session), error])
+                .with_label_values(&[self.session(session), RpcErrorName::of(error)])
                 .inc();
         }
     }
@@ -270,30 +204,25 @@ impl Metrics {
             .set(until);
     }
 
-    /// The connection of a session broke.
+    /// The connection of a session broke and was made again.
     pub fn reconnected(&self, session: &SessionName) {
+        let labels = [self.session(session)];
         self.all
             .telegram
             .reconnects
-            .with_label_values(&[self.session(session)])
+            .with_label_values(&labels)
             .inc();
     }
 
-    /// An update came: `phone_call`, `signaling` or `other`.
+    /// An update came: `phone_call`, `signaling`, `message` or `other`.
     pub fn update(&self, kind: &'static str) {
-        self.all.telegram.updates.with_label_values(&[kind]).inc();
+        let labels = [Update::of(kind)];
+        self.all.telegram.updates.with_label_values(&labels).inc();
     }
 
     /// A call agreed on a library version.
     pub fn call_protocol(&self, version: &str) {
-        let version = VERSIONS
-            .iter()
-            .find(|known| **known == version)
-            .unwrap_or(&"other");
-        self.all
-            .telegram
-            .protocols
-            .with_label_values(&[version])
-            .inc();
+        let labels = [LibraryVersion::of(version)];
+        self.all.telegram.protocols.with_label_values(&labels).inc();
     }
 }

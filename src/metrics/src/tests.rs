@@ -1,14 +1,27 @@
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
-use model::{CallId, CallRecord, Cause, Direction, Outcome, Reason, Side, TrunkName};
+use model::{
+    CallId, CallRecord, Cause, Codec, Direction, LegKind, Outcome, Reason, SessionName, Side,
+    TrunkName,
+};
 
 use super::*;
 
-fn record(answered: bool) -> CallRecord {
+const THERE: Direction = Direction::SipToTg;
+
+fn trunk(name: &str) -> TrunkName {
+    name.parse().unwrap()
+}
+
+fn session(name: &str) -> SessionName {
+    name.parse().unwrap()
+}
+
+fn record(direction: Direction, answered: bool, outcome: Outcome) -> CallRecord {
     CallRecord {
         id: CallId::new(1, 1),
-        direction: Direction::SipToTg,
+        direction,
         trunk: "office".into(),
         session: "main".into(),
         from: String::new(),
@@ -18,129 +31,369 @@ fn record(answered: bool) -> CallRecord {
         answered_after_ms: answered.then_some(1000),
         ended_after_ms: Some(4000),
         ended_by: None,
-        outcome: Some(if answered {
-            Outcome::Answered
-        } else {
-            Outcome::Declined
-        }),
+        outcome: Some(outcome),
         legs: Vec::new(),
     }
 }
 
-fn value(text: &str, series: &str) -> String {
-    let line = text
-        .lines()
-        .find(|line| line.starts_with(series))
-        .unwrap_or_else(|| panic!("no series {series}"));
-    line.rsplit_once(' ').unwrap().1.to_owned()
+/// A house with one trunk and one session.
+fn furnished() -> Metrics {
+    let metrics = Metrics::new("0.1.0");
+    metrics.add_trunk(&trunk("office"), 3);
+    metrics.add_session(&session("main"));
+    metrics
+}
+
+/// One line of the page: name, labels, value.
+type Sample = (String, BTreeMap<String, String>, f64);
+
+fn samples(metrics: &Metrics) -> Vec<Sample> {
+    let text = metrics.render();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+            let labels = labels
+                .trim_end_matches('}')
+                .split("\",")
+                .filter(|pair| !pair.is_empty())
+                .map(|pair| {
+                    let (label, value) = pair.split_once("=\"").unwrap();
+                    (label.to_owned(), value.trim_end_matches('"').to_owned())
+                })
+                .collect();
+            (name.to_owned(), labels, value.parse().unwrap())
+        })
+        .collect()
+}
+
+/// The family a line belongs to; none for the figures of the process.
+fn family_of<'a>(metrics: &'a Metrics, sample: &str) -> Option<&'a Family> {
+    metrics.families().iter().find(|family| {
+        let parts = ["_bucket", "_sum", "_count"];
+        sample == family.name
+            || family.kind == FamilyKind::Histogram
+                && parts
+                    .iter()
+                    .any(|end| sample.strip_suffix(end) == Some(&family.name))
+    })
+}
+
+fn value(metrics: &Metrics, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    let name = format!("strowger_{name}");
+    samples(metrics)
+        .into_iter()
+        .find(|(sample, found, _)| {
+            *sample == name
+                && labels
+                    .iter()
+                    .all(|(label, value)| found.get(*label).is_some_and(|v| v == value))
+        })
+        .map(|(_, _, value)| value)
+}
+
+/// Reports every fact at least once.
+fn tell_everything(metrics: &Metrics) {
+    let (trunk, session) = (trunk("office"), session("main"));
+    let second = Duration::from_secs(1);
+    metrics.call_attempt(THERE, &trunk);
+    metrics.call_state(THERE, &trunk, None, Some(CallState::Setup));
+    let answered = record(THERE, true, Outcome::Answered);
+    metrics.call_over(&answered, &Cause::new(Reason::NormalClearing), Side::Sip);
+    let refused = record(THERE, false, Outcome::Limited);
+    metrics.call_over(&refused, &Cause::new(Reason::LinesLimit), Side::Here);
+    metrics.post_dial_delay(THERE, second);
+    metrics.answer_delay(THERE, second);
+    metrics.media_setup(THERE, second);
+    metrics.dtmf(LegKind::Sip, DtmfMethod::Rfc4733);
+    metrics.trunk_state(&trunk, true, 1);
+    metrics.trunk_lines_in_use(&trunk, 2);
+    metrics.trunk_lines_rejected(&trunk);
+    metrics.trunk_last_error(&trunk, 503);
+    metrics.sip_request(Flow::In, "INVITE");
+    metrics.sip_response(Flow::Out, "INVITE", 200);
+    metrics.sip_parse_error();
+    metrics.sip_transactions(1, 2);
+    metrics.sip_auth_failure("wrong_password");
+    metrics.sip_dropped(3);
+    metrics.sip_malformed();
+    metrics.session_state(&session, SessionState("running"));
+    let flood = Some("FLOOD_WAIT");
+    metrics.rpc(&session, "requestCall", RpcResult::Flood, flood, second);
+    metrics.flood_wait(&session, "requestCall", Duration::from_secs(17), 1.7e9);
+    metrics.reconnected(&session);
+    metrics.update("phone_call");
+    metrics.call_protocol("13.0.0");
+    let media = metrics.media();
+    media.tick_lateness.observe(0.0003);
+    media.ports_used.set(4);
+    media.ports_free.set(96);
+    let leg = media.leg(LegKind::Telegram);
+    leg.received(Codec::Opus).inc();
+    leg.sent(Codec::Opus).inc();
+    leg.received_event().inc();
+    leg.sent_event().inc();
+    leg.bytes_in.inc_by(160);
+    leg.bytes_out.inc_by(160);
+    leg.lost.inc();
+    leg.concealed.inc();
+    leg.discarded(Discard::Late).inc();
+    leg.jitter.observe(0.003);
+    leg.depth.observe(0.06);
+    metrics.ready(true);
+    metrics.panicked();
+    metrics.config_applied(1.7e9);
+    metrics.log_event("warn");
+    metrics.actor_started("call");
+    metrics.mailbox_full("endpoint");
+    metrics.actor_died("trunk", true);
+    metrics.store(500_000, [1, 2, 3, 4]);
+    metrics.flushed(Duration::from_millis(1), true, 1.7e9);
+    metrics.flushed(Duration::from_millis(1), false, 1.7e9);
+    metrics.record_written(true);
+    metrics.http("/metrics", "GET", 200);
 }
 
 #[test]
-fn every_family_is_there_before_anything_happened() {
+fn every_family_is_on_the_page_with_its_help_before_anything_happened() {
     let metrics = Metrics::new("0.1.0");
-    metrics.add_trunk(&"office".parse().unwrap(), 3);
-    metrics.add_session(&"main".parse().unwrap());
     let text = metrics.render();
-    let families: BTreeSet<&str> = text
+    let samples = samples(&metrics);
+    for family in metrics.families() {
+        let help = format!("# HELP {} {}", family.name, family.help);
+        assert!(text.lines().any(|line| line == help), "{}", family.name);
+        assert!(family.name.starts_with("strowger_") && family.help.ends_with('.'));
+        let counts = family.kind == FamilyKind::Counter;
+        assert_eq!(counts, family.name.ends_with("_total"), "{}", family.name);
+        let series = samples
+            .iter()
+            .filter_map(|(name, _, _)| family_of(&metrics, name));
+        assert!(
+            series.into_iter().any(|found| found.name == family.name),
+            "{} has no series",
+            family.name
+        );
+    }
+    let described: BTreeSet<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next())
         .collect();
-    assert!(
-        families.iter().all(|name| name.starts_with("strowger_")),
-        "{families:?}"
-    );
-    assert!(families.len() >= 50, "{} families", families.len());
-    for family in &families {
-        let has_series = text
-            .lines()
-            .any(|line| !line.starts_with('#') && line.starts_with(family));
-        assert!(has_series, "{family} has no series");
+    let (process, ours): (Vec<&str>, Vec<&str>) = described
+        .into_iter()
+        .partition(|name| name.starts_with("process_"));
+    assert_eq!(ours.len(), metrics.families().len());
+    assert!(process.contains(&"process_cpu_seconds_total"));
+    assert!(process.contains(&"process_resident_memory_bytes"));
+}
+
+#[test]
+fn every_family_is_moved_by_some_fact() {
+    let metrics = furnished();
+    tell_everything(&metrics);
+    let samples = samples(&metrics);
+    for family in metrics.families() {
+        let moved = samples.iter().any(|(name, _, value)| {
+            *value != 0.0 && family_of(&metrics, name).is_some_and(|f| f.name == family.name)
+        });
+        assert!(moved, "{} never moves", family.name);
     }
-    assert_eq!(
-        value(&text, "strowger_trunk_lines_limit{trunk=\"office\"}"),
-        "3"
-    );
+}
+
+#[test]
+fn every_label_value_is_from_a_closed_list_or_configured() {
+    let metrics = furnished();
+    tell_everything(&metrics);
+    metrics.sip_request(Flow::In, "FROBNICATE");
+    metrics.sip_response(Flow::In, "SUBSCRIBE", 489);
+    metrics.sip_response(Flow::In, "INVITE", 65_535);
+    let (nobody, main) = (trunk("nobody"), session("main"));
+    let error = Some("NEVER_SEEN");
+    let second = Duration::from_secs(1);
+    metrics.rpc(&main, "frobnicate", RpcResult::Error, error, second);
+    metrics.call_protocol("99.0.0");
+    metrics.http("/wp-login.php", "BREW", 418);
+    metrics.call_attempt(Direction::SipToSip, &nobody);
+    metrics.trunk_state(&nobody, true, 1);
+    metrics.session_state(&session("nobody"), SessionState("running"));
+    metrics.actor_started("stranger");
+    let mut odd = record(Direction::TgToSip, false, Outcome::Failed);
+    odd.trunk = "\"} 1\n".into();
+    metrics.call_over(&odd, &Cause::sip_refused(699, "Go away"), Side::Sip);
+    for (name, labels, _) in samples(&metrics) {
+        let Some(family) = family_of(&metrics, &name) else {
+            assert!(name.starts_with("process_"), "{name}");
+            continue;
+        };
+        for (label, value) in labels.iter().filter(|(label, _)| *label != "le") {
+            let list = family.labels.iter().find(|l| l.name == label).unwrap();
+            let allowed = match &list.values {
+                LabelValues::Closed(values) => values.contains(&value.as_str()),
+                LabelValues::Trunk => ["office", "other"].contains(&value.as_str()),
+                LabelValues::Session => ["main", "other"].contains(&value.as_str()),
+                LabelValues::Build => true,
+            };
+            assert!(allowed, "{name} {label}={value}");
+        }
+    }
+}
+
+#[test]
+fn no_fact_makes_a_series_that_was_not_there_before() {
+    let metrics = furnished();
+    let before = samples(&metrics).len();
+    tell_everything(&metrics);
+    for row in Reason::TABLE {
+        let cause = match row.reason {
+            Reason::SipRefused => Cause::sip_refused(486, "Busy"),
+            reason => Cause::new(reason),
+        };
+        for direction in [Direction::SipToTg, Direction::TgToSip] {
+            let labels = [
+                ("direction", direction.label()),
+                ("trunk", "office"),
+                ("reason", row.name),
+            ];
+            if value(&metrics, "call_failures_total", &labels).is_some() {
+                let over = record(direction, false, row.outcome);
+                metrics.call_over(&over, &cause, row.side);
+            }
+        }
+    }
+    assert_eq!(samples(&metrics).len(), before);
+}
+
+#[test]
+fn every_reason_of_a_failed_call_is_touched() {
+    let metrics = furnished();
+    // Ends of registrations and of answered calls.
+    let never = [
+        "normal_clearing",
+        "session_inactive",
+        "interval_too_brief",
+        "rtp_timeout",
+        "media_lost",
+    ];
+    for row in Reason::TABLE {
+        let labels = [("trunk", "office"), ("reason", row.name)];
+        let touched = value(&metrics, "call_failures_total", &labels).is_some();
+        assert_eq!(touched, !never.contains(&row.name), "{}", row.name);
+    }
 }
 
 #[test]
 fn an_outcome_is_counted_once() {
-    let metrics = Metrics::new("0.1.0");
-    let trunk: TrunkName = "office".parse().unwrap();
-    metrics.add_trunk(&trunk, 0);
-    metrics.call_over(
-        &record(true),
-        &Cause::new(Reason::NormalClearing),
-        Side::Telegram,
-    );
-    metrics.call_over(
-        &record(false),
-        &Cause::new(Reason::UserDeclined),
-        Side::Telegram,
-    );
-    let text = metrics.render();
+    let metrics = furnished();
+    let answered = record(THERE, true, Outcome::Answered);
+    let cause = Cause::new(Reason::NormalClearing);
+    metrics.call_over(&answered, &cause, Side::Telegram);
+    let declined = record(THERE, false, Outcome::Declined);
+    let cause = Cause::new(Reason::UserDeclined);
+    metrics.call_over(&declined, &cause, Side::Telegram);
     let completed = |result: &str| {
         value(
-            &text,
-            &format!(
-                "strowger_calls_completed_total{{direction=\"sip_to_tg\",result=\"{result}\",trunk=\"office\"}}"
-            ),
+            &metrics,
+            "calls_completed_total",
+            &[("trunk", "office"), ("result", result)],
         )
     };
+    assert_eq!(completed("answered"), Some(1.0));
+    assert_eq!(completed("declined"), Some(1.0));
+    assert_eq!(completed("failed"), Some(0.0));
+    let office = [("trunk", "office")];
     assert_eq!(
-        (
-            completed("answered"),
-            completed("declined"),
-            completed("failed")
-        ),
-        ("1".into(), "1".into(), "0".into())
+        value(&metrics, "call_talk_seconds_total", &office),
+        Some(3.0)
     );
-    assert_eq!(
-        value(
-            &text,
-            "strowger_call_talk_seconds_total{direction=\"sip_to_tg\",trunk=\"office\"}"
-        ),
-        "3"
-    );
-    assert_eq!(
-        value(
-            &text,
-            "strowger_call_teardown_total{cause=\"normal\",side=\"telegram\"}"
-        ),
-        "1"
-    );
-    let failure = "strowger_call_failures_total{code=\"486\",direction=\"sip_to_tg\",reason=\"user_declined\",side=\"telegram\",trunk=\"office\"}";
-    assert_eq!(value(&text, failure), "1");
+    let normal = [("side", "telegram"), ("cause", "normal")];
+    assert_eq!(value(&metrics, "call_teardown_total", &normal), Some(1.0));
+    let failure = [
+        ("code", "486"),
+        ("reason", "user_declined"),
+        ("trunk", "office"),
+    ];
+    assert_eq!(value(&metrics, "call_failures_total", &failure), Some(1.0));
 }
 
 #[test]
-fn strangers_make_no_new_series() {
+fn a_deleted_trunk_and_session_leave_nothing_behind() {
     let metrics = Metrics::new("0.1.0");
-    for n in 0..300 {
-        metrics.add_trunk(&format!("trunk{n}").parse().unwrap(), 0);
-    }
-    let before = metrics.render().lines().count();
-    metrics.sip_request(Flow::In, "X-INVENTED");
-    metrics.sip_response(Flow::Out, "X-INVENTED", 699);
-    metrics.call_attempt(Direction::SipToTg, &"never-configured".parse().unwrap());
-    metrics.http("/../../etc/passwd", "BREW", 418);
-    metrics.call_protocol("99.0.0");
-    let after = metrics.render().lines().count();
-    assert!(after - before <= 2, "{before} -> {after}");
-}
-
-#[test]
-fn the_series_of_a_deleted_trunk_and_session_are_gone() {
-    let metrics = Metrics::new("0.1.0");
-    metrics.add_trunk(&"office".parse().unwrap(), 0);
-    metrics.add_session(&"main".parse().unwrap());
-    metrics.flood_wait(
-        &"main".parse().unwrap(),
-        "requestCall",
-        Duration::from_secs(9),
-        1.0,
-    );
-    metrics.remove_trunk(&"office".parse().unwrap());
-    metrics.remove_session(&"main".parse().unwrap());
+    let before = samples(&metrics).len();
+    metrics.add_trunk(&trunk("office"), 3);
+    metrics.add_session(&session("main"));
+    tell_everything(&metrics);
+    // A code and a direction that no row foresaw.
+    let odd = record(Direction::SipToSip, false, Outcome::Failed);
+    metrics.call_over(&odd, &Cause::sip_refused(699, "?"), Side::Sip);
+    metrics.remove_trunk(&trunk("office"));
+    metrics.remove_session(&session("main"));
     let text = metrics.render();
     assert!(!text.contains("\"office\"") && !text.contains("\"main\""));
+    assert_eq!(samples(&metrics).len(), before);
+    // The call that was up when its trunk was deleted neither brings it back nor counts below zero.
+    metrics.call_state(THERE, &trunk("office"), Some(CallState::Setup), None);
+    let active: f64 = samples(&metrics)
+        .iter()
+        .filter(|(name, _, _)| name == "strowger_calls_active")
+        .map(|(_, _, value)| value)
+        .sum();
+    assert!(active.abs() < f64::EPSILON, "{active}");
+    assert_eq!(samples(&metrics).len(), before);
+}
+
+#[test]
+fn more_than_200_trunks_share_one_name() {
+    let metrics = Metrics::new("0.1.0");
+    for number in 0..NAMES_MAX + 5 {
+        metrics.add_trunk(&trunk(&format!("trunk-{number}")), 1);
+    }
+    let last = trunk("trunk-204");
+    metrics.call_attempt(THERE, &last);
+    let attempts = |name: &str| {
+        let labels = [("trunk", name), ("direction", THERE.label())];
+        value(&metrics, "call_attempts_total", &labels)
+    };
+    assert_eq!(attempts("trunk-199"), Some(0.0));
+    assert_eq!(attempts("trunk-204"), None);
+    assert_eq!(attempts("other"), Some(1.0));
+    metrics.remove_trunk(&trunk("trunk-0"));
+    metrics.add_trunk(&last, 1);
+    assert_eq!(attempts("trunk-204"), Some(0.0));
+}
+
+#[test]
+fn a_session_is_in_one_state_at_a_time() {
+    let metrics = furnished();
+    metrics.session_state(&session("main"), SessionState("running"));
+    metrics.session_state(&session("main"), SessionState("flood_wait"));
+    let states: Vec<Sample> = samples(&metrics)
+        .into_iter()
+        .filter(|(name, labels, value)| {
+            name == "strowger_telegram_session_state"
+                && labels.get("session").is_some_and(|s| s == "main")
+                && *value > 0.0
+        })
+        .collect();
+    assert_eq!(states.len(), 1, "{states:?}");
+    let up = value(&metrics, "telegram_session_up", &[("session", "main")]);
+    assert_eq!(up, Some(0.0));
+}
+
+/// The bound is for a release build on an idle machine (50 ms); here it only catches what grows out of hand.
+#[test]
+fn a_page_with_100_trunks_stays_small() {
+    let metrics = Metrics::new("0.1.0");
+    for number in 0..100 {
+        metrics.add_trunk(&trunk(&format!("trunk-{number}")), 1);
+    }
+    for number in 0..20 {
+        metrics.add_session(&session(&format!("session-{number}")));
+    }
+    let started = Instant::now();
+    let text = metrics.render();
+    let took = started.elapsed();
+    let series = samples(&metrics).len();
+    println!("{series} series, {} kB, {took:?}", text.len() / 1024);
+    assert!(text.len() < 2 << 20, "{} bytes", text.len());
+    assert!(series < 14_000, "{series} series");
 }

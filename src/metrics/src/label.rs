@@ -1,0 +1,195 @@
+//! The closed lists of label values. What is not on a list is written `other`, or as its class (`4xx`).
+
+use model::{Direction, LegKind, Outcome, Reason, Side};
+
+/// Stands for everything that is not on a list.
+pub(crate) const OTHER: &str = "other";
+
+/// A label whose values are all known beforehand.
+pub(crate) trait Closed {
+    /// All the values.
+    fn values() -> Vec<&'static str>;
+}
+
+impl Closed for Direction {
+    fn values() -> Vec<&'static str> {
+        Direction::ALL.map(Direction::label).to_vec()
+    }
+}
+
+impl Closed for Outcome {
+    fn values() -> Vec<&'static str> {
+        Outcome::ALL.map(Outcome::label).to_vec()
+    }
+}
+
+impl Closed for Side {
+    fn values() -> Vec<&'static str> {
+        Side::ALL.map(Side::label).to_vec()
+    }
+}
+
+impl Closed for LegKind {
+    fn values() -> Vec<&'static str> {
+        [LegKind::Sip, LegKind::Telegram]
+            .map(LegKind::label)
+            .to_vec()
+    }
+}
+
+impl Closed for Reason {
+    fn values() -> Vec<&'static str> {
+        Reason::TABLE.iter().map(|row| row.name).collect()
+    }
+}
+
+/// Declares a list whose values are all written by this crate.
+macro_rules! fixed {
+    ($($(#[$doc:meta])* $name:ident, [$($text:literal),* $(,)?];)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        impl Closed for $name {
+            fn values() -> Vec<&'static str> {
+                vec![$($text,)*]
+            }
+        }
+    )*};
+}
+
+/// Declares a list with a place for what is not on it.
+macro_rules! open {
+    ($($(#[$doc:meta])* $name:ident, [$($text:literal),* $(,)?];)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        impl $name {
+            /// The text when it is on the list, else `other`.
+            pub(crate) fn of(text: &str) -> &'static str {
+                match text { $($text => $text,)* _ => OTHER }
+            }
+        }
+
+        impl Closed for $name {
+            fn values() -> Vec<&'static str> {
+                vec![$($text,)* OTHER]
+            }
+        }
+    )*};
+}
+
+/// Declares a list of status codes; others become their class.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident, [$($code:literal = $text:literal),* $(,)?];)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        impl $name {
+            /// The code when it is on the list, else its class.
+            pub(crate) fn of(code: u16) -> &'static str {
+                match code { $($code => $text,)* other => class(other) }
+            }
+        }
+
+        impl Closed for $name {
+            fn values() -> Vec<&'static str> {
+                vec![$($text,)* "2xx", "3xx", "4xx", "5xx", "6xx", OTHER]
+            }
+        }
+    )*};
+}
+
+fixed! {
+    /// Why an answered call ended.
+    Teardown, ["normal", "media_timeout", "shutdown", "error"];
+    /// Limits of our own: lines alone, so far.
+    Limit, ["lines"];
+    /// Request or response.
+    MessageKind, ["request", "response"];
+    /// What carries SIP.
+    Transport, ["udp"];
+    /// The two halves of the transaction table.
+    TransactionKind, ["client", "server"];
+    /// Why a datagram was dropped without an answer.
+    Dropped, ["malformed", "rate_limit"];
+    /// States of a session.
+    SessionStates, ["offline", "connecting", "running", "flood_wait", "restricted", "unauthorized"];
+    /// Kinds of Telegram requests, by what they are limited together with.
+    RpcGroup, ["call", "resolve", "auth", "messages", "other"];
+    /// What an RTP packet carries.
+    RtpCodec, ["opus", "pcma", "pcmu", "telephone_event"];
+    /// Why a received packet was not played.
+    Discarded, ["late", "duplicate", "overflow", "bad_source"];
+    /// Ports of the RTP range.
+    PortState, ["used", "free"];
+    /// Why an actor was started again.
+    RestartCause, ["panic", "error"];
+    /// Parts of the store, in the order of `Metrics::store`.
+    Tree, ["sessions", "trunks", "routes", "cdr"];
+    /// How a flush ended.
+    Flushed, ["ok", "error"];
+    /// Where call records go.
+    Sink, ["store"];
+    /// How the writing of a record ended.
+    Written, ["ok", "failed"];
+}
+
+open! {
+    /// Methods of SIP messages.
+    Method, [
+        "INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "INFO", "REFER", "NOTIFY", "PRACK", "UPDATE",
+        "MESSAGE",
+    ];
+    /// Methods whose responses are told apart.
+    AnsweredMethod, ["INVITE", "REGISTER", "BYE", "OPTIONS"];
+    /// Why credentials were refused.
+    AuthFailure, ["wrong_password", "unknown_user", "untrusted_ip", "stale_nonce"];
+    /// Telegram requests that are told apart.
+    RpcMethod, [
+        "requestCall", "receivedCall", "acceptCall", "confirmCall", "discardCall", "sendSignalingData",
+        "resolveUsername", "resolvePhone",
+    ];
+    /// Telegram errors that are told apart.
+    RpcErrorName, [
+        "USER_PRIVACY_RESTRICTED", "PEER_FLOOD", "FLOOD_WAIT", "USERNAME_NOT_OCCUPIED", "PHONE_NOT_OCCUPIED",
+        "CALL_PROTOCOL_LAYER_INVALID", "AUTH_KEY_UNREGISTERED",
+    ];
+    /// Telegram updates.
+    Update, ["phone_call", "signaling", "message"];
+    /// Library versions that are offered.
+    LibraryVersion, ["8.0.0", "9.0.0", "12.0.0", "13.0.0"];
+    /// Kinds of actors.
+    Actor, ["registry", "endpoint", "trunk", "session", "call", "leg", "keeper"];
+    /// Levels of log events.
+    Level, ["error", "warn", "info"];
+    /// Pages of the admin listener.
+    Route, ["/metrics", "/livez", "/readyz"];
+    /// Methods of HTTP requests.
+    HttpMethod, ["GET"];
+}
+
+codes! {
+    /// Final status of a call towards the SIP side.
+    CallCode, [
+        401 = "401", 402 = "402", 403 = "403", 404 = "404", 405 = "405", 408 = "408", 470 = "470", 480 = "480",
+        482 = "482", 486 = "486", 487 = "487", 488 = "488", 500 = "500", 503 = "503", 603 = "603",
+    ];
+    /// Final SIP responses.
+    ResponseCode, [
+        200 = "200", 401 = "401", 403 = "403", 404 = "404", 408 = "408", 486 = "486", 487 = "487", 488 = "488",
+        500 = "500", 503 = "503", 603 = "603",
+    ];
+    /// HTTP responses.
+    HttpCode, [200 = "200", 401 = "401", 404 = "404", 500 = "500", 503 = "503"];
+}
+
+fn class(code: u16) -> &'static str {
+    match code / 100 {
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        5 => "5xx",
+        6 => "6xx",
+        _ => OTHER,
+    }
+}
