@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use model::{
-    CallId, CallRecord, Cause, Direction, LegEnd, LegId, Outcome, Peer, Reason, SessionName,
-    Side, TrunkName, TrunkSpec,
+    CallId, CallRecord, Cause, Direction, LegEnd, LegId, Outcome, Peer, Reason, SessionName, Side,
+    TrunkName, TrunkSpec,
 };
 use net::media::{MediaCommand, MediaEvent, MediaHandle, RtpReservation};
 
@@ -19,8 +19,8 @@ use crate::leg::LegAddr;
 use crate::leg::sip::{SipLeg, SipLegSpec, Way as SipWay};
 use crate::leg::telegram::{TelegramLeg, TelegramLegSpec, Way as TelegramWay};
 use crate::message::{
-    Adopt, CallOver, CloseRecord, EndCall, FromMedia, InviteArrived, LegFact, LegOrder, LegReport, OpenRecord,
-    SipMedia,
+    Adopt, CallOver, CloseRecord, EndCall, FromMedia, InviteArrived, LegFact, LegOrder, LegReport,
+    OpenRecord, SipMedia,
 };
 use crate::session::Session;
 use crate::supervise::{CrashGroup, Door, Down, Parent, Unit, Watch};
@@ -46,9 +46,17 @@ pub(crate) struct Held {
 /// What shall be connected with what.
 pub(crate) enum Plan {
     /// A PBX calls a Telegram user.
-    ToTelegram { trunk: TrunkSpec, invite: Box<InviteArrived>, peer: Peer },
+    ToTelegram {
+        trunk: TrunkSpec,
+        invite: Box<InviteArrived>,
+        peer: Peer,
+    },
     /// A Telegram user calls the PBX; the targets are tried in order.
-    ToSip { requested: Box<grammers_tl_types::types::PhoneCallRequested>, settings: Box<telegram::CallSettings>, targets: Vec<SipTarget> },
+    ToSip {
+        requested: Box<grammers_tl_types::types::PhoneCallRequested>,
+        settings: Box<telegram::CallSettings>,
+        targets: Vec<SipTarget>,
+    },
 }
 
 /// One way to reach the PBX.
@@ -91,7 +99,9 @@ impl CallState {
         match self {
             CallState::Routing | CallState::Calling => metrics::CallState::Setup,
             CallState::Ringing => metrics::CallState::Ringing,
-            CallState::Answering | CallState::Bridged | CallState::Ending => metrics::CallState::Established,
+            CallState::Answering | CallState::Bridged | CallState::Ending => {
+                metrics::CallState::Established
+            }
         }
     }
 }
@@ -164,8 +174,15 @@ impl Actor for Call {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
-        self.common.metrics.call_state(self.record.direction, &self.held.trunk, None, Some(self.state.label()));
-        self.common.to_keeper(OpenRecord { record: Box::new(self.record.clone()) });
+        self.common.metrics.call_state(
+            self.record.direction,
+            &self.held.trunk,
+            None,
+            Some(self.state.label()),
+        );
+        self.common.to_keeper(OpenRecord {
+            record: Box::new(self.record.clone()),
+        });
         self.follow_registry(ctx);
         let (media, mut events) = self.common.media.open_call(self.id);
         self.media = Some(media);
@@ -186,7 +203,12 @@ impl Actor for Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.common.metrics.call_state(self.record.direction, &self.held.trunk, Some(self.state.label()), None);
+        self.common.metrics.call_state(
+            self.record.direction,
+            &self.held.trunk,
+            Some(self.state.label()),
+            None,
+        );
     }
 }
 
@@ -200,7 +222,11 @@ impl Call {
             async move {
                 while let Some(registry) = door.next().await {
                     let plan = Box::new(held.clone());
-                    registry.do_send(Adopt { call, plan, address: address.clone() });
+                    registry.do_send(Adopt {
+                        call,
+                        plan,
+                        address: address.clone(),
+                    });
                 }
             }
             .into_actor(self),
@@ -211,22 +237,34 @@ impl Call {
     fn route(&mut self, ctx: &mut Context<Self>) {
         match &self.plan {
             Plan::ToTelegram { trunk, invite, .. } => {
-                let way = SipWay::Incoming {
-                    request: Box::new(invite.request.clone()),
-                    tx: invite.tx,
-                    source: invite.source,
-                };
-                let (trunk, peer) = (trunk.clone(), invite.source);
+                let (trunk, peer, tx) = (trunk.clone(), invite.source, invite.tx);
+                let request = Box::new(invite.request.clone());
                 if self.reserve(peer).is_err() {
                     let cause = Cause::new(Reason::NoRtpPorts);
-                    self.common.refuse(invite.tx, &invite.request, &cause, true);
+                    self.common.refuse(tx, &request, &cause, true);
                     self.begin_end(cause, Side::Here, ctx);
                     return;
                 }
-                self.add_sip(CALLER, trunk, way, ctx);
+                self.add_sip(
+                    CALLER,
+                    trunk,
+                    SipWay::Incoming {
+                        request,
+                        tx,
+                        source: peer,
+                    },
+                    ctx,
+                );
             }
-            Plan::ToSip { requested, settings, .. } => {
-                let way = TelegramWay::Incoming { requested: requested.clone(), settings: settings.clone() };
+            Plan::ToSip {
+                requested,
+                settings,
+                ..
+            } => {
+                let way = TelegramWay::Incoming {
+                    requested: requested.clone(),
+                    settings: settings.clone(),
+                };
                 self.add_telegram(CALLER, way, ctx);
                 self.hunt(None, ctx);
             }
@@ -235,7 +273,9 @@ impl Call {
 
     /// Calls the next trunk; when there is none left, ends the call with the last failure.
     fn hunt(&mut self, failed: Option<Cause>, ctx: &mut Context<Self>) {
-        let Plan::ToSip { targets, .. } = &self.plan else { return };
+        let Plan::ToSip { targets, .. } = &self.plan else {
+            return;
+        };
         let Some(next) = targets.get(self.next_target) else {
             let cause = failed.unwrap_or(Cause::new(Reason::SipAccountUnavailable));
             let side = cause.side();
@@ -250,7 +290,14 @@ impl Call {
         }
         let leg = self.next_leg();
         self.set_state(CallState::Calling);
-        self.add_sip(leg, trunk, SipWay::Outgoing { target: Box::new(target) }, ctx);
+        self.add_sip(
+            leg,
+            trunk,
+            SipWay::Outgoing {
+                target: Box::new(target),
+            },
+            ctx,
+        );
     }
 
     fn reserve(&mut self, peer: SocketAddr) -> Result<(), net::media::NoRtpPorts> {
@@ -265,7 +312,9 @@ impl Call {
     }
 
     fn add_sip(&mut self, leg: LegId, trunk: TrunkSpec, way: SipWay, ctx: &mut Context<Self>) {
-        let Some(media) = self.reserved.as_ref().map(RtpReservation::address) else { return };
+        let Some(media) = self.reserved.as_ref().map(RtpReservation::address) else {
+            return;
+        };
         let spec = SipLegSpec {
             leg,
             call: ctx.address(),
@@ -277,7 +326,13 @@ impl Call {
             way,
         };
         let address = SipLeg::new(self.common.clone(), spec).start();
-        self.legs.insert(leg, Slot { address: LegAddr::Sip(address), end: None });
+        self.legs.insert(
+            leg,
+            Slot {
+                address: LegAddr::Sip(address),
+                end: None,
+            },
+        );
     }
 
     fn add_telegram(&mut self, leg: LegId, way: TelegramWay, ctx: &mut Context<Self>) {
@@ -290,8 +345,14 @@ impl Call {
             session: self.session.clone(),
             way,
         };
-        let address = TelegramLeg::new(self.common.clone(), spec).start();
-        self.legs.insert(leg, Slot { address: LegAddr::Telegram(address), end: None });
+        let address = TelegramLeg::new(spec).start();
+        self.legs.insert(
+            leg,
+            Slot {
+                address: LegAddr::Telegram(address),
+                end: None,
+            },
+        );
     }
 
     fn watch_leg(&self, leg: LegId, ctx: &mut Context<Self>) -> Watch {
@@ -302,7 +363,12 @@ impl Call {
     fn set_state(&mut self, next: CallState) {
         let (before, after) = (self.state.label(), next.label());
         if before != after {
-            self.common.metrics.call_state(self.record.direction, &self.held.trunk, Some(before), Some(after));
+            self.common.metrics.call_state(
+                self.record.direction,
+                &self.held.trunk,
+                Some(before),
+                Some(after),
+            );
         }
         tracing::debug!(call = %self.id, from = ?self.state, to = ?next, "call state");
         self.state = next;
@@ -329,7 +395,10 @@ impl Call {
 
     /// The other leg of a two-party call.
     fn partner(&self, leg: LegId) -> Option<LegId> {
-        self.legs.iter().find(|(id, slot)| **id != leg && slot.end.is_none()).map(|(id, _)| *id)
+        self.legs
+            .iter()
+            .find(|(id, slot)| **id != leg && slot.end.is_none())
+            .map(|(id, _)| *id)
     }
 }
 
@@ -372,7 +441,9 @@ impl Call {
         }
         if self.record.ringing_after_ms.is_none() {
             self.record.ringing_after_ms = Some(self.elapsed_ms());
-            self.common.metrics.post_dial_delay(self.record.direction, self.started.elapsed());
+            self.common
+                .metrics
+                .post_dial_delay(self.record.direction, self.started.elapsed());
         }
         self.set_state(CallState::Ringing);
         self.order(CALLER, LegOrder::Ring);
@@ -409,7 +480,9 @@ impl Call {
     fn bridged(&mut self) {
         if self.record.answered_after_ms.is_none() {
             self.record.answered_after_ms = Some(self.elapsed_ms());
-            self.common.metrics.answer_delay(self.record.direction, self.started.elapsed());
+            self.common
+                .metrics
+                .answer_delay(self.record.direction, self.started.elapsed());
         }
         self.set_state(CallState::Bridged);
         tracing::info!(call = %self.id, trunk = %self.held.trunk, session = %self.held.session, "call bridged");
@@ -420,12 +493,20 @@ impl Call {
         let agreed = media.agreed;
         match self.reserved.take() {
             Some(rtp) => {
-                self.tell_media(MediaCommand::AddSip { leg, rtp, media: Box::new(agreed), signalling: media.signalling });
+                self.tell_media(MediaCommand::AddSip {
+                    leg,
+                    rtp,
+                    media: Box::new(agreed),
+                    signalling: media.signalling,
+                });
                 if let Some(partner) = self.partner(leg) {
                     self.tell_media(MediaCommand::Connect { a: leg, b: partner });
                 }
             }
-            None => self.tell_media(MediaCommand::UpdateSip { leg, media: Box::new(agreed) }),
+            None => self.tell_media(MediaCommand::UpdateSip {
+                leg,
+                media: Box::new(agreed),
+            }),
         }
     }
 
@@ -436,7 +517,9 @@ impl Call {
     }
 
     fn leg_ended(&mut self, leg: LegId, cause: Cause, end: LegEnd, ctx: &mut Context<Self>) {
-        let Some(slot) = self.legs.get_mut(&leg) else { return };
+        let Some(slot) = self.legs.get_mut(&leg) else {
+            return;
+        };
         if slot.end.is_some() {
             return;
         }
@@ -449,7 +532,11 @@ impl Call {
             self.hunt(Some(cause), ctx);
         } else {
             // A plain hang-up belongs to the side it came from; any other cause names its own.
-            let side = if cause.reason() == Reason::NormalClearing { end_side(&self.legs, leg) } else { cause.side() };
+            let side = if cause.reason() == Reason::NormalClearing {
+                end_side(&self.legs, leg)
+            } else {
+                cause.side()
+            };
             self.begin_end(cause, side, ctx);
         }
     }
@@ -472,7 +559,9 @@ impl Call {
             self.record.ended_by = Some(side);
             self.set_state(CallState::Ending);
             for slot in self.legs.values().filter(|slot| slot.end.is_none()) {
-                slot.address.order(LegOrder::HangUp { cause: cause.clone() });
+                slot.address.order(LegOrder::HangUp {
+                    cause: cause.clone(),
+                });
             }
             self.ended = Some((cause, side));
             ctx.run_later(LAST_WORDS, Self::finish);
@@ -484,15 +573,25 @@ impl Call {
 
     /// Writes the record and goes.
     fn finish(&mut self, ctx: &mut Context<Self>) {
-        let Some((cause, side)) = self.ended.clone() else { return };
+        let Some((cause, side)) = self.ended.clone() else {
+            return;
+        };
         if self.record.outcome.is_some() {
             return;
         }
         self.media = None;
         self.reserved = None;
-        self.record.legs = self.legs.values().filter_map(|slot| slot.end.clone()).collect();
+        self.record.legs = self
+            .legs
+            .values()
+            .filter_map(|slot| slot.end.clone())
+            .collect();
         let answered = self.record.answered_after_ms.is_some();
-        let outcome = if answered { Outcome::Answered } else { cause.outcome() };
+        let outcome = if answered {
+            Outcome::Answered
+        } else {
+            cause.outcome()
+        };
         self.record.outcome = Some(outcome);
         self.common.metrics.call_over(&self.record, &cause, side);
         tracing::info!(call = %self.id, trunk = %self.held.trunk, session = %self.held.session, cause = %cause,
@@ -508,7 +607,9 @@ impl Call {
             async move {
                 for _ in 0..RECORD_TRIES {
                     if let Some(keeper) = keeper.open() {
-                        let ask = keeper.send(CloseRecord { record: Box::new(record.clone()) });
+                        let ask = keeper.send(CloseRecord {
+                            record: Box::new(record.clone()),
+                        });
                         if let Ok(true) = ask.await {
                             return;
                         }
@@ -531,14 +632,22 @@ impl Handler<FromMedia> for Call {
             Some(MediaEvent::Connected { leg }) => self.order(leg, LegOrder::MediaConnected),
             Some(MediaEvent::Signal { leg, bytes }) => self.order(leg, LegOrder::Signal { bytes }),
             Some(MediaEvent::Failed { leg, why }) => self.order(leg, LegOrder::MediaFailed { why }),
-            Some(MediaEvent::Dtmf { leg, digit }) => self.digit(leg, digit, metrics::DtmfMethod::Rfc4733),
+            Some(MediaEvent::Dtmf { leg, digit }) => {
+                self.digit(leg, digit, metrics::DtmfMethod::Rfc4733)
+            }
             Some(MediaEvent::Silent { leg, .. }) => {
                 tracing::warn!(call = %self.id, %leg, "no RTP from the PBX");
                 self.begin_end(Cause::new(Reason::RtpTimeout), Side::Sip, ctx);
             }
-            Some(MediaEvent::FirstPacket { .. } | MediaEvent::Muted { .. } | MediaEvent::Closed { .. }) => {}
+            Some(
+                MediaEvent::FirstPacket { .. }
+                | MediaEvent::Muted { .. }
+                | MediaEvent::Closed { .. },
+            ) => {}
             // The task ended by itself, for it panicked: without media there is no call.
-            None if self.ended.is_none() => self.begin_end(Cause::new(Reason::InternalError), Side::Here, ctx),
+            None if self.ended.is_none() => {
+                self.begin_end(Cause::new(Reason::InternalError), Side::Here, ctx)
+            }
             None => {}
         }
     }
@@ -551,7 +660,9 @@ impl Handler<Down> for Call {
     fn handle(&mut self, down: Down, ctx: &mut Self::Context) {
         let Unit::Leg(_, leg) = down.who else { return };
         self.common.metrics.actor_died("leg", down.panicked);
-        let Some(slot) = self.legs.get(&leg).filter(|slot| slot.end.is_none()) else { return };
+        let Some(slot) = self.legs.get(&leg).filter(|slot| slot.end.is_none()) else {
+            return;
+        };
         let kind = match slot.address {
             LegAddr::Sip(_) => model::LegKind::Sip,
             LegAddr::Telegram(_) => model::LegKind::Telegram,

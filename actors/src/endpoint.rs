@@ -12,12 +12,14 @@ use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle};
 use model::{Cause, Reason};
 use sip::call::{CallInput, DialogId};
 use sip::transaction::{Input, Output};
-use sip::{ALLOW, ClientKey, HeaderName, Method, Request, Response, ServerKey, Transactions, respond};
+use sip::{
+    ALLOW, ClientKey, HeaderName, Method, Request, Response, ServerKey, Transactions, respond,
+};
 
 use crate::house::Common;
 use crate::message::{
-    Bind, CancelInvite, FromWire, InviteArrived, Owner, Received, RegisterArrived, Respond, SendAck,
-    SendRequest, Unbind,
+    Bind, CancelInvite, FromWire, InviteArrived, Owner, Received, RegisterArrived, Respond,
+    SendAck, SendRequest, Unbind,
 };
 use crate::supervise::Watch;
 
@@ -80,14 +82,20 @@ impl Endpoint {
         loop {
             match self.transactions.poll_output() {
                 Output::Transmit { target, bytes } => self.common.send_sip(target, &bytes),
-                Output::Request { tx, source, request } => self.request(tx, source, request, ctx),
+                Output::Request {
+                    tx,
+                    source,
+                    request,
+                } => self.request(tx, source, request, ctx),
                 Output::Ack { request, .. } => {
                     let leg = self.leg_of(&request);
                     self.deliver(leg, CallInput::Ack { request });
                 }
                 Output::Cancelled { tx, reason } => self.cancelled(tx, reason),
                 Output::Response { user, response, .. } => self.response(Owner(user), response),
-                Output::Failed { user, why, .. } => self.deliver(Some(Owner(user)), CallInput::Failed { why }),
+                Output::Failed { user, why, .. } => {
+                    self.deliver(Some(Owner(user)), CallInput::Failed { why })
+                }
                 Output::Malformed { why, source } => {
                     tracing::debug!(%source, why, "malformed message");
                     self.common.metrics.sip_parse_error();
@@ -130,22 +138,49 @@ impl Endpoint {
         }
     }
 
-    fn request(&mut self, tx: ServerKey, source: SocketAddr, request: Request, ctx: &mut Context<Self>) {
-        self.common.metrics.sip_request(metrics::Flow::In, request.method.as_str());
+    fn request(
+        &mut self,
+        tx: ServerKey,
+        source: SocketAddr,
+        request: Request,
+        ctx: &mut Context<Self>,
+    ) {
+        self.common
+            .metrics
+            .sip_request(metrics::Flow::In, request.method.as_str());
         let in_dialog = request.headers.to().is_some_and(|to| to.tag().is_some());
         if in_dialog {
             match self.leg_of(&request) {
-                Some(owner) => self.deliver(Some(owner), CallInput::Request { tx, source, request }),
+                Some(owner) => self.deliver(
+                    Some(owner),
+                    CallInput::Request {
+                        tx,
+                        source,
+                        request,
+                    },
+                ),
                 None => self.answer(tx, respond(&request, 481, "", None), ctx),
             }
             return;
         }
         let refused = match &request.method {
             Method::Invite => self.common.registry.open().is_none_or(|registry| {
-                registry.try_send(InviteArrived { tx, source, request: request.clone() }).is_err()
+                registry
+                    .try_send(InviteArrived {
+                        tx,
+                        source,
+                        request: request.clone(),
+                    })
+                    .is_err()
             }),
             Method::Register => self.common.registry.open().is_none_or(|registry| {
-                registry.try_send(RegisterArrived { tx, source, request: request.clone() }).is_err()
+                registry
+                    .try_send(RegisterArrived {
+                        tx,
+                        source,
+                        request: request.clone(),
+                    })
+                    .is_err()
             }),
             Method::Options => {
                 self.options(tx, &request, ctx);
@@ -161,7 +196,8 @@ impl Endpoint {
         };
         if refused {
             self.common.metrics.mailbox_full("registry");
-            let cause = Cause::new(Reason::NoResponseFromManager).with_retry_after(std::time::Duration::from_secs(5));
+            let cause = Cause::new(Reason::NoResponseFromManager)
+                .with_retry_after(std::time::Duration::from_secs(5));
             let response = crate::refusal::response(&request, &cause, &crate::house::tag());
             self.answer(tx, response, ctx);
         }
@@ -177,9 +213,15 @@ impl Endpoint {
     }
 
     fn answer(&mut self, tx: ServerKey, response: Response, _: &mut Context<Self>) {
-        let method = response.headers.cseq().map_or_else(String::new, |cseq| cseq.method.as_str().to_owned());
-        self.common.metrics.sip_response(metrics::Flow::Out, &method, response.status);
-        self.transactions.handle_input(Instant::now(), Input::Respond { tx, response });
+        let method = response
+            .headers
+            .cseq()
+            .map_or_else(String::new, |cseq| cseq.method.as_str().to_owned());
+        self.common
+            .metrics
+            .sip_response(metrics::Flow::Out, &method, response.status);
+        self.transactions
+            .handle_input(Instant::now(), Input::Respond { tx, response });
     }
 
     fn cancelled(&mut self, tx: ServerKey, reason: Option<String>) {
@@ -194,8 +236,13 @@ impl Endpoint {
     }
 
     fn response(&mut self, owner: Owner, response: Response) {
-        let method = response.headers.cseq().map_or_else(String::new, |cseq| cseq.method.as_str().to_owned());
-        self.common.metrics.sip_response(metrics::Flow::In, &method, response.status);
+        let method = response
+            .headers
+            .cseq()
+            .map_or_else(String::new, |cseq| cseq.method.as_str().to_owned());
+        self.common
+            .metrics
+            .sip_response(metrics::Flow::In, &method, response.status);
         self.deliver(Some(owner), CallInput::Response { response });
     }
 }
@@ -205,10 +252,15 @@ impl Handler<Received> for Endpoint {
 
     fn handle(&mut self, Received { datagram }: Received, ctx: &mut Self::Context) {
         // The one place where a stranger's bytes are parsed: a panic there, a bug, must not close the front door.
-        let input = Input::Datagram { source: datagram.source, bytes: datagram.bytes.clone() };
+        let input = Input::Datagram {
+            source: datagram.source,
+            bytes: datagram.bytes.clone(),
+        };
         let now = Instant::now();
         let transactions = &mut self.transactions;
-        let parsed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| transactions.handle_input(now, input)));
+        let parsed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            transactions.handle_input(now, input)
+        }));
         if parsed.is_err() {
             tracing::error!(source = %datagram.source, bytes = ?datagram.bytes, "a datagram made the parser panic");
         }
@@ -228,8 +280,18 @@ impl Handler<Respond> for Endpoint {
 impl Handler<SendRequest> for Endpoint {
     type Result = ();
 
-    fn handle(&mut self, SendRequest { owner, target, request }: SendRequest, ctx: &mut Self::Context) {
-        self.common.metrics.sip_request(metrics::Flow::Out, request.method.as_str());
+    fn handle(
+        &mut self,
+        SendRequest {
+            owner,
+            target,
+            request,
+        }: SendRequest,
+        ctx: &mut Self::Context,
+    ) {
+        self.common
+            .metrics
+            .sip_request(metrics::Flow::Out, request.method.as_str());
         let is_invite = request.method == Method::Invite;
         let now = Instant::now();
         let user = owner.map_or(0, |owner| owner.0);
@@ -249,7 +311,9 @@ impl Handler<SendAck> for Endpoint {
     type Result = ();
 
     fn handle(&mut self, SendAck { target, request }: SendAck, ctx: &mut Self::Context) {
-        self.common.metrics.sip_request(metrics::Flow::Out, request.method.as_str());
+        self.common
+            .metrics
+            .sip_request(metrics::Flow::Out, request.method.as_str());
         self.input(Input::Ack { target, request }, ctx);
     }
 }
@@ -268,15 +332,24 @@ impl Handler<Bind> for Endpoint {
     type Result = ();
 
     fn handle(&mut self, bind: Bind, _: &mut Self::Context) {
-        let sent_invite = self.legs.get(&bind.owner).and_then(|bound| bound.sent_invite);
+        let sent_invite = self
+            .legs
+            .get(&bind.owner)
+            .and_then(|bound| bound.sent_invite);
         self.dialogs.insert(bind.dialog.clone(), bind.owner);
         if let Some(tx) = bind.invite {
             self.invites.insert(tx, bind.owner);
             if self.cancelled.remove(&tx) {
-                bind.leg.do_send(FromWire(CallInput::Cancelled { tx, reason: None }));
+                bind.leg
+                    .do_send(FromWire(CallInput::Cancelled { tx, reason: None }));
             }
         }
-        let bound = Bound { dialog: bind.dialog, invite: bind.invite, leg: bind.leg, sent_invite };
+        let bound = Bound {
+            dialog: bind.dialog,
+            invite: bind.invite,
+            leg: bind.leg,
+            sent_invite,
+        };
         self.legs.insert(bind.owner, bound);
     }
 }

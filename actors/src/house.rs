@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, MessageResult};
+use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler};
 use model::{CallId, Cause, Reason, SessionName, VerboseRejects};
 use net::media::{MediaConfig, MediaPlane};
 use net::telegram::{Event, Telegram};
@@ -185,7 +185,9 @@ impl Shared {
     }
 
     fn sender(&self, peer: SocketAddr) -> Option<&SipSender> {
-        self.sip.iter().find(|sender| sender.local_address().is_ipv4() == peer.is_ipv4())
+        self.sip
+            .iter()
+            .find(|sender| sender.local_address().is_ipv4() == peer.is_ipv4())
     }
 
     /// Sends a SIP datagram from the socket of its address family.
@@ -197,7 +199,9 @@ impl Shared {
 
     /// Our SIP address as `peer` can reach it.
     pub(crate) fn sip_address(&self, peer: SocketAddr) -> SocketAddr {
-        let local = self.sender(peer).map_or(peer, |sender| sender.address_towards(peer));
+        let local = self
+            .sender(peer)
+            .map_or(peer, |sender| sender.address_towards(peer));
         match self.settings.sip.public_address {
             Some(public) if !peer.ip().is_loopback() => SocketAddr::new(public, local.port()),
             _ => local,
@@ -213,7 +217,10 @@ impl Shared {
     }
 
     fn times(&self) -> Times {
-        Times { t1: self.settings.sip.t1, ..Times::default() }
+        Times {
+            t1: self.settings.sip.t1,
+            ..Times::default()
+        }
     }
 
     /// The transaction layer's settings; the address in Via is corrected by `received` and `rport` at the peer.
@@ -224,12 +231,17 @@ impl Shared {
             (None, Some(local)) if !local.ip().is_unspecified() => local.ip(),
             // Any address of the host serves: answers follow `rport`.
             (None, Some(local)) => net::udp::source_address_for(SocketAddr::new(
-                if local.is_ipv4() { IpAddr::from([192, 0, 2, 1]) } else { IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]) },
+                if local.is_ipv4() {
+                    IpAddr::from([192, 0, 2, 1])
+                } else {
+                    IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])
+                },
                 9,
             )),
             (None, None) => IpAddr::from([127, 0, 0, 1]),
         };
-        let mut config = TransactionsConfig::new(Host::from(ip), address.map(|address| address.port()));
+        let mut config =
+            TransactionsConfig::new(Host::from(ip), address.map(|address| address.port()));
         config.times = self.times();
         config
     }
@@ -238,17 +250,25 @@ impl Shared {
     pub(crate) fn is_open(&self) -> bool {
         self.open.load(Ordering::Relaxed)
     }
+}
 
-    /// Seconds since 1970.
-    pub(crate) fn unix_seconds(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-    }
+/// Seconds since 1970.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
 
-    /// A fresh identifier.
-    pub(crate) fn call_id(&self) -> CallId {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        CallId::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX), rand::random())
-    }
+/// A fresh identifier.
+pub(crate) fn call_id() -> CallId {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    CallId::new(
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        rand::random(),
+    )
 }
 
 /// Supervises the registry, the endpoint and the keeper.
@@ -273,7 +293,11 @@ pub const EXIT_STORE_LOST: u8 = 74;
 
 impl Root {
     fn watch(&self, who: Unit, ctx: &mut Context<Self>) -> Watch {
-        Watch::new(who, Parent::Actor(ctx.address().recipient()), self.common.metrics.clone())
+        Watch::new(
+            who,
+            Parent::Actor(ctx.address().recipient()),
+            self.common.metrics.clone(),
+        )
     }
 
     fn start(&mut self, who: &Unit, ctx: &mut Context<Self>) {
@@ -282,7 +306,9 @@ impl Root {
         match who {
             Unit::Keeper => {
                 let (store, metrics) = (Arc::clone(&self.store), common.metrics.clone());
-                let keeper = Keeper::start_in_arbiter(&self.arbiter.handle(), move |_| Keeper::new(store, metrics, watch));
+                let keeper = Keeper::start_in_arbiter(&self.arbiter.handle(), move |_| {
+                    Keeper::new(store, metrics, watch)
+                });
                 self.keeper.publish(keeper);
             }
             Unit::Registry => {
@@ -290,7 +316,8 @@ impl Root {
                 self.registries += 1;
                 let table = Arc::clone(&self.table);
                 // Published before it starts, so that nothing it starts finds the door closed.
-                let registry = Registry::create(move |_| Registry::new(common, table, reborn, watch));
+                let registry =
+                    Registry::create(move |_| Registry::new(common, table, reborn, watch));
                 self.registry.publish(registry);
             }
             Unit::Endpoint => self.endpoint.publish(Endpoint::new(common, watch).start()),
@@ -318,7 +345,12 @@ impl Handler<Down> for Root {
         let backoff = self.backoffs.entry(kind).or_insert_with(Backoff::core);
         match backoff.death(Instant::now(), &mut self.rng) {
             Verdict::Restart(wait) => {
-                tracing::error!(actor = kind, panicked = down.panicked, ?wait, "died, will be started again");
+                tracing::error!(
+                    actor = kind,
+                    panicked = down.panicked,
+                    ?wait,
+                    "died, will be started again"
+                );
                 ctx.run_later(wait, move |root, ctx| root.start(&down.who, ctx));
             }
             Verdict::Failed(wait) => {
@@ -364,7 +396,13 @@ pub struct Parts {
 impl House {
     /// Binds, closes the records of calls that a crash left open, and starts all actors. Must run inside an actix system.
     pub fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { settings, media, store, metrics, accounts } = parts;
+        let Parts {
+            settings,
+            media,
+            store,
+            metrics,
+            accounts,
+        } = parts;
         close_crashed(&*store)?;
         let (trunks, sessions) = (store.trunks()?, store.sessions()?);
         for trunk in &trunks {
@@ -374,14 +412,29 @@ impl House {
             metrics.add_session(&session.name);
         }
         let table = Arc::new(Table::new(trunks, sessions, store.routes()?));
-        let sockets = settings.sip.addresses.iter().map(|address| SipSocket::bind(*address)).collect::<Result<Vec<_>, _>>()?;
+        let sockets = settings
+            .sip
+            .addresses
+            .iter()
+            .map(|address| SipSocket::bind(*address))
+            .collect::<Result<Vec<_>, _>>()?;
         let media = MediaPlane::start(media, metrics.media())?;
-        let (registry, endpoint, keeper) = (DoorKeeper::default(), DoorKeeper::default(), DoorKeeper::default());
+        let (registry, endpoint, keeper) = (
+            DoorKeeper::default(),
+            DoorKeeper::default(),
+            DoorKeeper::default(),
+        );
         let mut links = HashMap::new();
         for account in accounts {
             let door = DoorKeeper::default();
             tokio::spawn(pump(account.events, door.door()));
-            links.insert(account.session, SessionLink { client: account.client, door });
+            links.insert(
+                account.session,
+                SessionLink {
+                    client: account.client,
+                    door,
+                },
+            );
         }
         let common = Common(Arc::new(Shared {
             settings,
@@ -412,7 +465,10 @@ impl House {
         for socket in sockets {
             let door = common.clone();
             let read = socket.receive(move |datagram| {
-                let delivered = door.endpoint.open().is_some_and(|endpoint| endpoint.try_send(Received { datagram }).is_ok());
+                let delivered = door
+                    .endpoint
+                    .open()
+                    .is_some_and(|endpoint| endpoint.try_send(Received { datagram }).is_ok());
                 if !delivered {
                     door.metrics.sip_dropped(1);
                 }
@@ -420,22 +476,37 @@ impl House {
             });
             read.map_err(StartError::Read)?;
         }
-        Ok(Self { common, store, fatal: fatal_rx, _root: root })
+        Ok(Self {
+            common,
+            store,
+            fatal: fatal_rx,
+            _root: root,
+        })
     }
 
     /// How the house is; everything is missing when the registry does not answer within a second.
     pub async fn report(&self) -> Report {
-        let silent = || Report { missing: vec!["the registry does not answer".to_owned()], ..Report::default() };
-        let Some(registry) = self.common.registry.open() else { return silent() };
-        let mut report = match tokio::time::timeout(Duration::from_secs(1), registry.send(Inspect)).await {
-            Ok(Ok(report)) => report,
-            Ok(Err(_)) | Err(_) => silent(),
+        let silent = || Report {
+            missing: vec!["the registry does not answer".to_owned()],
+            ..Report::default()
         };
+        let Some(registry) = self.common.registry.open() else {
+            return silent();
+        };
+        let mut report =
+            match tokio::time::timeout(Duration::from_secs(1), registry.send(Inspect)).await {
+                Ok(Ok(report)) => report,
+                Ok(Err(_)) | Err(_) => silent(),
+            };
         if self.common.endpoint.open().is_none() {
-            report.missing.push("the endpoint is being restarted".to_owned());
+            report
+                .missing
+                .push("the endpoint is being restarted".to_owned());
         }
         if self.common.keeper.open().is_none() {
-            report.missing.push("the keeper is being restarted".to_owned());
+            report
+                .missing
+                .push("the keeper is being restarted".to_owned());
         }
         self.common.metrics.ready(report.missing.is_empty());
         report

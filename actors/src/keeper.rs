@@ -23,7 +23,11 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(crate) fn new(store: Arc<dyn Store>, metrics: metrics::Metrics, watch: Watch) -> Self {
-        Self { store, metrics, _watch: watch }
+        Self {
+            store,
+            metrics,
+            _watch: watch,
+        }
     }
 }
 
@@ -51,14 +55,20 @@ impl Keeper {
                 false
             }
         };
-        let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        self.metrics.flushed(begun.elapsed(), ok, unix.as_secs_f64());
+        let unix = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        self.metrics
+            .flushed(begun.elapsed(), ok, unix.as_secs_f64());
         ok
     }
 
     fn measure(&self) {
         if let Ok(stats) = self.store.stats() {
-            self.metrics.store(stats.size_bytes, [stats.sessions, stats.trunks, stats.routes, stats.calls]);
+            self.metrics.store(
+                stats.size_bytes,
+                [stats.sessions, stats.trunks, stats.routes, stats.calls],
+            );
         }
     }
 }
@@ -94,7 +104,8 @@ impl Handler<CloseLost> for Keeper {
             && record.outcome.is_none()
         {
             let closed = close(record, &cause, None);
-            self.metrics.record_written(self.store.close_call(&closed).is_ok());
+            self.metrics
+                .record_written(self.store.close_call(&closed).is_ok());
         }
     }
 }
@@ -102,11 +113,17 @@ impl Handler<CloseLost> for Keeper {
 impl Handler<LoadBindings> for Keeper {
     type Result = Option<Vec<u8>>;
 
-    fn handle(&mut self, LoadBindings { trunk }: LoadBindings, _: &mut Self::Context) -> Self::Result {
-        self.store.get(store::Space::Bindings, trunk.as_str().as_bytes()).unwrap_or_else(|error| {
-            tracing::error!(%trunk, %error, "bindings could not be read");
-            None
-        })
+    fn handle(
+        &mut self,
+        LoadBindings { trunk }: LoadBindings,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        self.store
+            .get(store::Space::Bindings, trunk.as_str().as_bytes())
+            .unwrap_or_else(|error| {
+                tracing::error!(%trunk, %error, "bindings could not be read");
+                None
+            })
     }
 }
 
@@ -114,17 +131,32 @@ impl Handler<SaveBindings> for Keeper {
     type Result = ();
 
     fn handle(&mut self, SaveBindings { trunk, bindings }: SaveBindings, _: &mut Self::Context) {
-        if let Err(error) = self.store.put_soft(store::Space::Bindings, trunk.as_str().as_bytes(), &bindings) {
+        if let Err(error) =
+            self.store
+                .put_soft(store::Space::Bindings, trunk.as_str().as_bytes(), &bindings)
+        {
             tracing::error!(%trunk, %error, "bindings could not be kept");
         }
     }
 }
 
 /// Closes the record of a call whose end nobody saw: one end for each kind of leg it must have had.
-pub(crate) fn close(mut record: CallRecord, cause: &Cause, ended_after_ms: Option<u64>) -> CallRecord {
-    record.outcome = Some(if record.answered_after_ms.is_some() { Outcome::Answered } else { cause.outcome() });
+pub(crate) fn close(
+    mut record: CallRecord,
+    cause: &Cause,
+    ended_after_ms: Option<u64>,
+) -> CallRecord {
+    record.outcome = Some(if record.answered_after_ms.is_some() {
+        Outcome::Answered
+    } else {
+        cause.outcome()
+    });
     record.ended_by = Some(cause.side());
-    record.ended_after_ms = record.ended_after_ms.or(ended_after_ms).or(record.answered_after_ms).or(Some(0));
+    record.ended_after_ms = record
+        .ended_after_ms
+        .or(ended_after_ms)
+        .or(record.answered_after_ms)
+        .or(Some(0));
     if record.legs.is_empty() {
         record.legs = vec![
             crate::leg::end(LegKind::Sip, record.trunk.clone(), cause),

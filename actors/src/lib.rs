@@ -17,4 +17,6 @@ mod session;
 mod supervise;
 mod trunk;
 
-pub use house::{Account, House, Parts, Report, Settings, SipSettings, StartError, TelegramSettings};
+pub use house::{
+    Account, House, Parts, Report, Settings, SipSettings, StartError, TelegramSettings,
+};

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use actix::{Message, Recipient};
 use bytes::Bytes;
-use model::{CallId, CallRecord, Cause, LegEnd, LegId, Peer, SessionName, TrunkName};
 use grammers_tl_types as tl;
+use model::{CallId, CallRecord, Cause, LegEnd, LegId, Peer, SessionName, TrunkName};
 use sip::call::{CallInput, DialogId};
 use sip::{Request, Response, ServerKey};
 

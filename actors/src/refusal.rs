@@ -26,7 +26,11 @@ pub(crate) fn headers(cause: &Cause) -> Vec<(&'static str, String)> {
 
 /// The value of a `Reason` header (RFC 3326).
 pub(crate) fn reason(cause: &Cause) -> String {
-    let text: String = cause.phrase().chars().filter(|c| !matches!(c, '"' | '\\')).collect();
+    let text: String = cause
+        .phrase()
+        .chars()
+        .filter(|c| !matches!(c, '"' | '\\'))
+        .collect();
     format!("SIP;cause={};text=\"{text}\"", cause.code())
 }
 

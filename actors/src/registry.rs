@@ -8,10 +8,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, MessageResult, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, MessageResult, WrapFuture,
+};
 use model::{CallId, Cause, Direction, Peer, Reason, SessionName, TrunkKind, TrunkName, TrunkSpec};
-use rand::rngs::SmallRng;
 use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use routing::{Full, Identity, Lines, SessionState, SipOffer, Table, TelegramOffer, World};
 use sip::digest::{Algorithm, Digest, Verdict};
 use sip::{HeaderName, NameAddr, Request, ServerKey, Uri, respond};
@@ -19,10 +21,9 @@ use sip::{HeaderName, NameAddr, Request, ServerKey, Uri, respond};
 use crate::call::{Call, CallSpec, Held, Plan, SipTarget};
 use crate::house::{Common, Report, tag};
 use crate::message::{
-    Adopt, CallOffered, CallOver, Caller, CloseLost, Contact, DeclineCall, Drain, EndAll, EndCall, Inspect,
-    InviteArrived, LoadBindings, RegisterArrived, Respond, SessionChanged, TrunkState,
+    Adopt, CallOffered, CallOver, Caller, CloseLost, Contact, DeclineCall, Drain, EndAll, EndCall,
+    Inspect, InviteArrived, LoadBindings, RegisterArrived, Respond, SessionChanged, TrunkState,
 };
-use crate::refusal;
 use crate::session::{Session, SessionParts};
 use crate::supervise::{Backoff, Down, Parent, Unit, Verdict as Fate, Watch};
 use crate::trunk::Trunk;
@@ -62,19 +63,27 @@ struct Known {
 
 impl World for Known {
     fn is_reachable(&self, trunk: &TrunkName) -> bool {
-        self.trunks.get(trunk).is_some_and(|unit| !unit.contacts.is_empty())
+        self.trunks
+            .get(trunk)
+            .is_some_and(|unit| !unit.contacts.is_empty())
     }
 
     fn session_state(&self, session: &SessionName) -> SessionState {
-        self.sessions.get(session).map_or(SessionState::Offline, |unit| unit.state)
+        self.sessions
+            .get(session)
+            .map_or(SessionState::Offline, |unit| unit.state)
     }
 
     fn is_talking(&self, session: &SessionName, peer: &Peer) -> bool {
-        self.calls.values().any(|call| call.held.session == *session && call.held.peer.as_ref() == Some(peer))
+        self.calls
+            .values()
+            .any(|call| call.held.session == *session && call.held.peer.as_ref() == Some(peer))
     }
 
     fn is_own_account(&self, user_id: i64) -> bool {
-        self.sessions.values().any(|unit| unit.user_id == Some(user_id))
+        self.sessions
+            .values()
+            .any(|unit| unit.user_id == Some(user_id))
     }
 }
 
@@ -95,15 +104,38 @@ pub(crate) struct Registry {
 impl Registry {
     pub(crate) fn new(common: Common, table: Arc<Table>, reborn: bool, watch: Watch) -> Self {
         // SHA-256 beside MD5 makes the phones and test tools of today's Debian give up (see `sip::digest`).
-        let digest = Digest::new(&common.settings.sip.realm, rand::random()).with_algorithms(&[Algorithm::Md5]);
+        let digest = Digest::new(&common.settings.sip.realm, rand::random())
+            .with_algorithms(&[Algorithm::Md5]);
         let trunks = table.trunks().map(|trunk| {
-            (trunk.name.clone(), TrunkUnit { address: None, contacts: Vec::new(), backoff: Backoff::outward() })
+            (
+                trunk.name.clone(),
+                TrunkUnit {
+                    address: None,
+                    contacts: Vec::new(),
+                    backoff: Backoff::outward(),
+                },
+            )
         });
-        let sessions = table.sessions().filter(|session| session.enabled).map(|session| {
-            let state = SessionState::Offline;
-            (session.name.clone(), SessionUnit { address: None, state, user_id: None, backoff: Backoff::outward() })
-        });
-        let known = Known { trunks: trunks.collect(), sessions: sessions.collect(), calls: HashMap::new() };
+        let sessions = table
+            .sessions()
+            .filter(|session| session.enabled)
+            .map(|session| {
+                let state = SessionState::Offline;
+                (
+                    session.name.clone(),
+                    SessionUnit {
+                        address: None,
+                        state,
+                        user_id: None,
+                        backoff: Backoff::outward(),
+                    },
+                )
+            });
+        let known = Known {
+            trunks: trunks.collect(),
+            sessions: sessions.collect(),
+            calls: HashMap::new(),
+        };
         Self {
             table,
             known,
@@ -118,11 +150,23 @@ impl Registry {
     }
 
     fn start_missing(&mut self, ctx: &mut Context<Self>) {
-        let trunks: Vec<_> = self.known.trunks.iter().filter(|(_, unit)| unit.address.is_none()).map(|(name, _)| name.clone()).collect();
+        let trunks: Vec<_> = self
+            .known
+            .trunks
+            .iter()
+            .filter(|(_, unit)| unit.address.is_none())
+            .map(|(name, _)| name.clone())
+            .collect();
         for trunk in trunks {
             self.start_trunk(trunk, ctx);
         }
-        let sessions: Vec<_> = self.known.sessions.iter().filter(|(_, unit)| unit.address.is_none()).map(|(name, _)| name.clone()).collect();
+        let sessions: Vec<_> = self
+            .known
+            .sessions
+            .iter()
+            .filter(|(_, unit)| unit.address.is_none())
+            .map(|(name, _)| name.clone())
+            .collect();
         for session in sessions {
             self.start_session(&session);
         }
@@ -130,11 +174,22 @@ impl Registry {
 
     /// Starts a trunk with the bindings it had.
     fn start_trunk(&self, name: TrunkName, ctx: &mut Context<Self>) {
-        let Some(spec) = self.table.trunk(&name).filter(|trunk| trunk.enabled).cloned() else { return };
+        let Some(spec) = self
+            .table
+            .trunk(&name)
+            .filter(|trunk| trunk.enabled)
+            .cloned()
+        else {
+            return;
+        };
         let keeper = self.common.keeper.open();
         let kept = async move {
             let keeper = keeper?;
-            keeper.send(LoadBindings { trunk: name }).await.ok().flatten()
+            keeper
+                .send(LoadBindings { trunk: name })
+                .await
+                .ok()
+                .flatten()
         };
         ctx.spawn(kept.into_actor(self).map(move |kept, registry, _| {
             let name = spec.name.clone();
@@ -147,9 +202,17 @@ impl Registry {
     }
 
     fn start_session(&mut self, name: &SessionName) {
-        let Some(spec) = self.table.session(name).cloned() else { return };
-        let Some(link) = self.common.sessions.get(name) else { return };
-        let parts = SessionParts { spec, client: Arc::clone(&link.client), watch: self.watch(Unit::Session(name.clone())) };
+        let Some(spec) = self.table.session(name).cloned() else {
+            return;
+        };
+        let Some(link) = self.common.sessions.get(name) else {
+            return;
+        };
+        let parts = SessionParts {
+            spec,
+            client: Arc::clone(&link.client),
+            watch: self.watch(Unit::Session(name.clone())),
+        };
         let session = Session::new(self.common.clone(), parts).start();
         link.door.publish(session.clone());
         if let Some(unit) = self.known.sessions.get_mut(name) {
@@ -158,11 +221,17 @@ impl Registry {
     }
 
     fn watch(&self, who: Unit) -> Watch {
-        Watch::new(who, Parent::Registry(self.common.registry.clone()), self.common.metrics.clone())
+        Watch::new(
+            who,
+            Parent::Registry(self.common.registry.clone()),
+            self.common.metrics.clone(),
+        )
     }
 
     fn count_lines(&self, trunk: &TrunkName) {
-        self.common.metrics.trunk_lines_in_use(trunk, self.lines.trunk_in_use(trunk));
+        self.common
+            .metrics
+            .trunk_lines_in_use(trunk, self.lines.trunk_in_use(trunk));
     }
 }
 
@@ -188,22 +257,38 @@ impl Registry {
 
     fn challenge(&mut self, tx: ServerKey, source: SocketAddr, request: &Request, stale: bool) {
         let mut response = respond(request, 401, "", Some(&tag()));
-        for challenge in self.digest.challenge(self.common.unix_seconds(), source.ip(), stale) {
-            response.headers.push(HeaderName::WwwAuthenticate, challenge);
+        for challenge in self
+            .digest
+            .challenge(crate::house::unix_seconds(), source.ip(), stale)
+        {
+            response
+                .headers
+                .push(HeaderName::WwwAuthenticate, challenge);
         }
         self.common.to_endpoint(Respond { tx, response });
     }
 
     /// Finds the trunk behind a request, or answers the request itself.
-    fn authenticate(&mut self, tx: ServerKey, source: SocketAddr, request: &Request, peers: bool) -> Option<TrunkSpec> {
+    fn authenticate(
+        &mut self,
+        tx: ServerKey,
+        source: SocketAddr,
+        request: &Request,
+        peers: bool,
+    ) -> Option<TrunkSpec> {
         let login = self.digest.username(request);
         let table = Arc::clone(&self.table);
-        let unix = self.common.unix_seconds();
+        let unix = crate::house::unix_seconds();
         match routing::identify(&table, source, login.as_deref()) {
             Identity::Peer(trunk) if peers => Some(trunk.clone()),
             Identity::Login(trunk) => {
-                let TrunkKind::InboundRegister { password, .. } = &trunk.kind else { return None };
-                match self.digest.check(unix, source.ip(), request, password.expose()) {
+                let TrunkKind::InboundRegister { password, .. } = &trunk.kind else {
+                    return None;
+                };
+                match self
+                    .digest
+                    .check(unix, source.ip(), request, password.expose())
+                {
                     Verdict::Ok => return Some(trunk.clone()),
                     Verdict::WrongPassword => {
                         self.common.metrics.sip_auth_failure("wrong_password");
@@ -214,7 +299,9 @@ impl Registry {
                         self.common.metrics.sip_auth_failure("stale_nonce");
                         self.challenge(tx, source, request, true);
                     }
-                    Verdict::Missing | Verdict::Malformed => self.challenge(tx, source, request, false),
+                    Verdict::Missing | Verdict::Malformed => {
+                        self.challenge(tx, source, request, false)
+                    }
                 }
                 None
             }
@@ -233,9 +320,18 @@ impl Registry {
     }
 
     /// Decides, takes the lines and starts the call, or says why not.
-    fn route_invite(&mut self, trunk: &TrunkSpec, invite: InviteArrived, ctx: &mut Context<Self>) -> Result<(), Cause> {
+    fn route_invite(
+        &mut self,
+        trunk: &TrunkSpec,
+        invite: InviteArrived,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), Cause> {
         let request_user = invite.request.uri.user().unwrap_or_default().into_owned();
-        let to_user = invite.request.headers.to().and_then(|to| to.uri.user().map(std::borrow::Cow::into_owned));
+        let to_user = invite
+            .request
+            .headers
+            .to()
+            .and_then(|to| to.uri.user().map(std::borrow::Cow::into_owned));
         let offer = SipOffer {
             trunk,
             source: invite.source,
@@ -243,10 +339,18 @@ impl Registry {
             to_user: to_user.as_deref().unwrap_or_default(),
         };
         let to = routing::decide_sip(&self.table, &self.known, &offer)?;
-        let id = self.common.call_id();
-        let lines = self.lines.take(id, (&trunk.name, trunk.lines), (&to.session.name, to.session.lines));
+        let id = crate::house::call_id();
+        let lines = self.lines.take(
+            id,
+            (&trunk.name, trunk.lines),
+            (&to.session.name, to.session.lines),
+        );
         lines.map_err(|full| self.no_line(&trunk.name, full))?;
-        let from = invite.request.headers.from().and_then(|from| from.uri.user().map(std::borrow::Cow::into_owned));
+        let from = invite
+            .request
+            .headers
+            .from()
+            .and_then(|from| from.uri.user().map(std::borrow::Cow::into_owned));
         let held = Held {
             direction: Direction::SipToTg,
             trunk: trunk.name.clone(),
@@ -254,7 +358,11 @@ impl Registry {
             peer: Some(to.peer.clone()),
         };
         let dialled = to.peer.to_string();
-        let plan = Plan::ToTelegram { trunk: trunk.clone(), invite: Box::new(invite), peer: to.peer };
+        let plan = Plan::ToTelegram {
+            trunk: trunk.clone(),
+            invite: Box::new(invite),
+            peer: to.peer,
+        };
         self.start_call(id, held, plan, from.unwrap_or_default(), dialled, ctx);
         Ok(())
     }
@@ -266,8 +374,18 @@ impl Registry {
         Cause::new(Reason::LinesLimit)
     }
 
-    fn start_call(&mut self, id: CallId, held: Held, plan: Plan, from: String, to: String, _: &mut Context<Self>) {
-        let Some(link) = self.common.sessions.get(&held.session) else { return };
+    fn start_call(
+        &mut self,
+        id: CallId,
+        held: Held,
+        plan: Plan,
+        from: String,
+        to: String,
+        _: &mut Context<Self>,
+    ) {
+        let Some(link) = self.common.sessions.get(&held.session) else {
+            return;
+        };
         let spec = CallSpec {
             id,
             watch: self.watch(Unit::Call(id)),
@@ -294,11 +412,17 @@ impl Handler<InviteArrived> for Registry {
             self.refuse(tx, &request, &cause, false);
             return;
         }
-        let Some(trunk) = self.authenticate(tx, source, &request, true) else { return };
-        self.common.metrics.call_attempt(Direction::SipToTg, &trunk.name);
+        let Some(trunk) = self.authenticate(tx, source, &request, true) else {
+            return;
+        };
+        self.common
+            .metrics
+            .call_attempt(Direction::SipToTg, &trunk.name);
         if let Err(cause) = self.route_invite(&trunk, invite, ctx) {
             tracing::info!(trunk = %trunk.name, %source, %cause, "a call is refused");
-            self.common.metrics.trunk_last_error(&trunk.name, cause.code());
+            self.common
+                .metrics
+                .trunk_last_error(&trunk.name, cause.code());
             self.refused_attempt(Direction::SipToTg, &trunk.name, &cause);
             self.refuse(tx, &request, &cause, true);
         }
@@ -310,12 +434,18 @@ impl Handler<RegisterArrived> for Registry {
 
     fn handle(&mut self, register: RegisterArrived, _: &mut Self::Context) {
         let (tx, source) = (register.tx, register.source);
-        let Some(trunk) = self.authenticate(tx, source, &register.request, false) else { return };
+        let Some(trunk) = self.authenticate(tx, source, &register.request, false) else {
+            return;
+        };
         if let Err(cause) = routing::admit_register(&self.table, &self.known, &trunk) {
             self.refuse(tx, &register.request, &cause, true);
             return;
         }
-        let unit = self.known.trunks.get(&trunk.name).and_then(|unit| unit.address.as_ref());
+        let unit = self
+            .known
+            .trunks
+            .get(&trunk.name)
+            .and_then(|unit| unit.address.as_ref());
         let request = register.request.clone();
         if unit.is_none_or(|trunk| trunk.try_send(register).is_err()) {
             self.common.metrics.mailbox_full("trunk");
@@ -331,7 +461,7 @@ impl Registry {
     /// An attempt that never became a call is counted all the same.
     fn refused_attempt(&self, direction: Direction, trunk: &TrunkName, cause: &Cause) {
         let record = model::CallRecord {
-            id: self.common.call_id(),
+            id: crate::house::call_id(),
             direction,
             trunk: trunk.to_string(),
             session: String::new(),
@@ -349,31 +479,66 @@ impl Registry {
     }
 
     fn route_offer(&mut self, offered: CallOffered, ctx: &mut Context<Self>) -> Result<(), Cause> {
-        let CallOffered { session, caller, requested, settings } = offered;
-        let offer = TelegramOffer { session: &session, user_id: caller.user_id };
+        let CallOffered {
+            session,
+            caller,
+            requested,
+            settings,
+        } = offered;
+        let offer = TelegramOffer {
+            session: &session,
+            user_id: caller.user_id,
+        };
         let to = routing::decide_telegram(&self.table, &self.known, &offer)?;
-        let Some(first) = to.trunks.first().cloned() else { return Err(Cause::new(Reason::SipAccountUnavailable)) };
-        self.common.metrics.call_attempt(Direction::TgToSip, &first.name);
-        let id = self.common.call_id();
-        let session_lines = self.table.session(&session).map_or(0, |session| session.lines);
-        let lines = self.lines.take(id, (&first.name, first.lines), (&session, session_lines));
+        let Some(first) = to.trunks.first().cloned() else {
+            return Err(Cause::new(Reason::SipAccountUnavailable));
+        };
+        self.common
+            .metrics
+            .call_attempt(Direction::TgToSip, &first.name);
+        let id = crate::house::call_id();
+        let session_lines = self
+            .table
+            .session(&session)
+            .map_or(0, |session| session.lines);
+        let lines = self
+            .lines
+            .take(id, (&first.name, first.lines), (&session, session_lines));
         lines.map_err(|full| {
             let cause = self.no_line(&first.name, full);
             self.refused_attempt(Direction::TgToSip, &first.name, &cause);
             cause
         })?;
-        let targets: Vec<SipTarget> = to.trunks.iter().flat_map(|trunk| self.targets(trunk, &caller, id)).collect();
-        let number = targets.first().map(|target| target.target.uri.to_string()).unwrap_or_default();
+        let targets: Vec<SipTarget> = to
+            .trunks
+            .iter()
+            .flat_map(|trunk| self.targets(trunk, &caller, id))
+            .collect();
+        let number = targets
+            .first()
+            .map(|target| target.target.uri.to_string())
+            .unwrap_or_default();
         let from = routing::caller_id(&identity(&caller));
-        let held = Held { direction: Direction::TgToSip, trunk: first.name, session, peer: Some(Peer::UserId(caller.user_id)) };
-        let plan = Plan::ToSip { requested, settings, targets };
+        let held = Held {
+            direction: Direction::TgToSip,
+            trunk: first.name,
+            session,
+            peer: Some(Peer::UserId(caller.user_id)),
+        };
+        let plan = Plan::ToSip {
+            requested,
+            settings,
+            targets,
+        };
         self.start_call(id, held, plan, from, number, ctx);
         Ok(())
     }
 
     /// The ways to reach a trunk for this caller.
     fn targets(&self, trunk: &TrunkSpec, caller: &Caller, call: CallId) -> Vec<SipTarget> {
-        let Some(unit) = self.known.trunks.get(&trunk.name) else { return Vec::new() };
+        let Some(unit) = self.known.trunks.get(&trunk.name) else {
+            return Vec::new();
+        };
         let target = |contact: &Contact| {
             let here = self.common.sip_address(contact.send_to);
             let user = routing::caller_id(&identity(caller));
@@ -404,7 +569,10 @@ impl Registry {
             TrunkKind::InboundRegister { login, .. } => {
                 let here = self.common.sip_address(contact.send_to);
                 match &trunk.number {
-                    Some(number) => (Uri::at(Some(number), contact.send_to), Uri::at(Some(number), here)),
+                    Some(number) => (
+                        Uri::at(Some(number), contact.send_to),
+                        Uri::at(Some(number), here),
+                    ),
                     None => (contact.uri.clone(), Uri::at(Some(login), here)),
                 }
             }
@@ -429,7 +597,10 @@ fn headers(caller: &Caller, call: CallId) -> Vec<(String, String)> {
         ("X-TG-Phone", caller.phone.clone()),
         ("X-GW-Context", Some(call.to_string())),
     ];
-    known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    known
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
 }
 
 impl Handler<CallOffered> for Registry {
@@ -447,7 +618,11 @@ impl Handler<CallOffered> for Registry {
             self.route_offer(offered, ctx)
         };
         if let Err(cause) = refused
-            && let Some(session) = self.known.sessions.get(&session).and_then(|unit| unit.address.as_ref())
+            && let Some(session) = self
+                .known
+                .sessions
+                .get(&session)
+                .and_then(|unit| unit.address.as_ref())
         {
             session.do_send(DeclineCall { peer, cause });
         }
@@ -486,7 +661,13 @@ impl Handler<Adopt> for Registry {
         let held = *adopt.plan;
         self.lines.adopt(adopt.call, &held.trunk, &held.session);
         self.count_lines(&held.trunk);
-        self.known.calls.insert(adopt.call, CallUnit { address: adopt.address, held });
+        self.known.calls.insert(
+            adopt.call,
+            CallUnit {
+                address: adopt.address,
+                held,
+            },
+        );
     }
 }
 
@@ -517,22 +698,37 @@ impl Handler<Down> for Registry {
                 // A call that said goodbye has been forgotten before.
                 if self.forget_call(call) {
                     self.common.metrics.actor_died("call", down.panicked);
-                    self.common.to_keeper(CloseLost { call, cause: Cause::new(Reason::InternalError) });
+                    self.common.to_keeper(CloseLost {
+                        call,
+                        cause: Cause::new(Reason::InternalError),
+                    });
                 }
             }
             Unit::Trunk(name) => {
-                let Some(unit) = self.known.trunks.get_mut(&name) else { return };
+                let Some(unit) = self.known.trunks.get_mut(&name) else {
+                    return;
+                };
                 self.common.metrics.actor_died("trunk", down.panicked);
                 unit.address = None;
-                let wait = wait_for(unit.backoff.death(now, &mut self.rng), "trunk", name.as_str());
+                let wait = wait_for(
+                    unit.backoff.death(now, &mut self.rng),
+                    "trunk",
+                    name.as_str(),
+                );
                 ctx.run_later(wait, move |registry, ctx| registry.start_trunk(name, ctx));
             }
             Unit::Session(name) => {
-                let Some(unit) = self.known.sessions.get_mut(&name) else { return };
+                let Some(unit) = self.known.sessions.get_mut(&name) else {
+                    return;
+                };
                 self.common.metrics.actor_died("session", down.panicked);
                 unit.address = None;
                 unit.state = SessionState::Offline;
-                let wait = wait_for(unit.backoff.death(now, &mut self.rng), "session", name.as_str());
+                let wait = wait_for(
+                    unit.backoff.death(now, &mut self.rng),
+                    "session",
+                    name.as_str(),
+                );
                 ctx.run_later(wait, move |registry, _| registry.start_session(&name));
             }
             Unit::Keeper | Unit::Registry | Unit::Endpoint | Unit::Leg(..) => {}
@@ -547,7 +743,12 @@ fn wait_for(fate: Fate, kind: &'static str, name: &str) -> Duration {
             wait
         }
         Fate::Failed(wait) => {
-            tracing::error!(kind, name, ?wait, "died too often, will be tried again later");
+            tracing::error!(
+                kind,
+                name,
+                ?wait,
+                "died too often, will be tried again later"
+            );
             wait
         }
     }
@@ -574,7 +775,11 @@ impl Handler<Inspect> for Registry {
             missing.push("the switch is stopping".to_owned());
         }
         missing.sort();
-        MessageResult(Report { missing, calls: self.known.calls.len(), lines: self.lines.calls() })
+        MessageResult(Report {
+            missing,
+            calls: self.known.calls.len(),
+            lines: self.lines.calls(),
+        })
     }
 }
 
@@ -591,7 +796,9 @@ impl Handler<EndAll> for Registry {
 
     fn handle(&mut self, _: EndAll, _: &mut Self::Context) {
         for call in self.known.calls.values() {
-            call.address.do_send(EndCall { cause: Cause::new(Reason::WorkerNotReady) });
+            call.address.do_send(EndCall {
+                cause: Cause::new(Reason::WorkerNotReady),
+            });
         }
     }
 }

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
+use grammers_tl_types as tl;
 use model::{Cause, Peer, Reason, SessionSpec};
 use net::telegram::{Event, Telegram};
-use grammers_tl_types as tl;
 use telegram::{Reply, Rpc, RpcError};
 
 use crate::house::Common;
 use crate::message::{
-    BindCall, CallOffered, CallUpdated, Callee, Caller, DeclineCall, Done, FromTelegram, Invoke, KnownDh, Resolve,
-    Resolved, SessionChanged, UnbindCall,
+    BindCall, CallOffered, CallUpdated, Callee, Caller, DeclineCall, Done, FromTelegram, Invoke,
+    KnownDh, Resolve, Resolved, SessionChanged, UnbindCall,
 };
 use crate::supervise::Watch;
 
@@ -76,8 +76,17 @@ impl Session {
     }
 
     /// Carries out a request, notes how it went, and hands the result on.
-    fn ask(&self, rpc: Rpc, ctx: &mut Context<Self>, then: impl FnOnce(&mut Self, Result<Reply, RpcError>, &mut Context<Self>) + 'static) {
-        let (client, method, begun) = (Arc::clone(&self.client), net::telegram::method(&rpc), Instant::now());
+    fn ask(
+        &self,
+        rpc: Rpc,
+        ctx: &mut Context<Self>,
+        then: impl FnOnce(&mut Self, Result<Reply, RpcError>, &mut Context<Self>) + 'static,
+    ) {
+        let (client, method, begun) = (
+            Arc::clone(&self.client),
+            net::telegram::method(&rpc),
+            Instant::now(),
+        );
         let work = async move { client.invoke(rpc).await };
         ctx.spawn(work.into_actor(self).map(move |result, session, ctx| {
             session.account(method, &result, begun.elapsed());
@@ -94,15 +103,19 @@ impl Session {
                 let (name, _) = error.name_and_number().unwrap_or(("", None));
                 if let Some(wait) = telegram::error::flood_wait(error) {
                     self.flood_until = Some(Instant::now() + wait);
-                    let until = self.common.unix_seconds() + wait.as_secs();
-                    self.common.metrics.flood_wait(&self.spec.name, method, wait, until as f64);
+                    let until = crate::house::unix_seconds() + wait.as_secs();
+                    self.common
+                        .metrics
+                        .flood_wait(&self.spec.name, method, wait, until as f64);
                     (metrics::RpcResult::Flood, Some(name.to_owned()))
                 } else {
                     (metrics::RpcResult::Error, Some(name.to_owned()))
                 }
             }
         };
-        self.common.metrics.rpc(&self.spec.name, method, outcome, error.as_deref(), took);
+        self.common
+            .metrics
+            .rpc(&self.spec.name, method, outcome, error.as_deref(), took);
     }
 
     fn set_state(&mut self, state: routing::SessionState, ctx: &mut Context<Self>) {
@@ -110,7 +123,9 @@ impl Session {
             tracing::info!(session = %self.spec.name, from = ?self.state, to = ?state, "session state");
         }
         self.state = state;
-        self.common.metrics.session_state(&self.spec.name, metrics::SessionState(state.label()));
+        self.common
+            .metrics
+            .session_state(&self.spec.name, metrics::SessionState(state.label()));
         self.tell(ctx);
     }
 
@@ -182,7 +197,9 @@ impl Actor for Session {
         }));
         ctx.run_interval(UNCLAIMED_FOR, |session, _| {
             let now = Instant::now();
-            session.unclaimed.retain(|_, (since, _)| now.duration_since(*since) < UNCLAIMED_FOR);
+            session
+                .unclaimed
+                .retain(|_, (since, _)| now.duration_since(*since) < UNCLAIMED_FOR);
         });
     }
 }
@@ -196,7 +213,10 @@ impl Handler<FromTelegram> for Session {
                 self.common.metrics.update("phone_call");
                 self.phone_call(*call);
             }
-            Event::Signaling { phone_call_id, data } => {
+            Event::Signaling {
+                phone_call_id,
+                data,
+            } => {
                 self.common.metrics.update("signaling");
                 self.update(phone_call_id, CallUpdated::Signaling(data));
             }
@@ -229,7 +249,9 @@ impl Session {
     fn phone_call(&mut self, call: tl::enums::PhoneCall) {
         let id = phone_call_id(&call);
         match call {
-            tl::enums::PhoneCall::Requested(requested) if !self.legs.contains_key(&id) => self.offered(requested),
+            tl::enums::PhoneCall::Requested(requested) if !self.legs.contains_key(&id) => {
+                self.offered(requested)
+            }
             call => self.update(id, CallUpdated::State(Box::new(call))),
         }
     }
@@ -243,7 +265,10 @@ impl Session {
         if self.unclaimed.len() >= UNCLAIMED_CALLS && !self.unclaimed.contains_key(&id) {
             return;
         }
-        let (_, updates) = self.unclaimed.entry(id).or_insert_with(|| (Instant::now(), Vec::new()));
+        let (_, updates) = self
+            .unclaimed
+            .entry(id)
+            .or_insert_with(|| (Instant::now(), Vec::new()));
         if updates.len() < UNCLAIMED_UPDATES {
             updates.push(update);
         }
@@ -251,9 +276,13 @@ impl Session {
 
     fn offered(&mut self, requested: tl::types::PhoneCallRequested) {
         // The difference after a reconnection repeats old requests.
-        let stale = telegram::Incoming::is_stale(&requested, self.common.unix_seconds(), &self.timers);
+        let stale =
+            telegram::Incoming::is_stale(&requested, crate::house::unix_seconds(), &self.timers);
         if stale || self.seen.contains(&requested.id) {
-            tracing::debug!(call = requested.id, "a repeated request for a call is ignored");
+            tracing::debug!(
+                call = requested.id,
+                "a repeated request for a call is ignored"
+            );
             return;
         }
         if self.seen.len() >= SEEN_CALLS {
@@ -275,35 +304,50 @@ impl Session {
             user_id,
             phone: user.and_then(|user| user.phone.clone()),
             username: user.and_then(|user| user.username.clone()),
-            name: user.map_or_else(String::new, |user| format!("{} {}", user.first_name, user.last_name).trim().to_owned()),
+            name: user.map_or_else(String::new, |user| {
+                format!("{} {}", user.first_name, user.last_name)
+                    .trim()
+                    .to_owned()
+            }),
         }
     }
 
     /// Looks a person up: memory first, then Telegram.
     fn look_up(&mut self, peer: Peer, answer: Recipient<Resolved>, ctx: &mut Context<Self>) {
         if let Some(user) = self.resolved.get(&peer) {
-            answer.do_send(Resolved(Ok(self.callee(user.clone()))));
+            answer.do_send(Resolved(Ok(Box::new(self.callee(user.clone())))));
             return;
         }
         let rpc = match &peer {
-            Peer::Username(username) => Rpc::ResolveUsername { username: username.clone() },
-            Peer::Phone(number) => Rpc::ResolvePhone { phone: number.digits().to_owned() },
+            Peer::Username(username) => Rpc::ResolveUsername {
+                username: username.clone(),
+            },
+            Peer::Phone(number) => Rpc::ResolvePhone {
+                phone: number.digits().to_owned(),
+            },
             Peer::UserId(id) => {
                 let known = self.users.get(id).and_then(telegram::User::input);
-                let found = known.map(|user| self.callee(user)).ok_or(Cause::new(Reason::AnonymousUser));
+                let found = known
+                    .map(|user| Box::new(self.callee(user)))
+                    .ok_or(Cause::new(Reason::AnonymousUser));
                 answer.do_send(Resolved(found));
                 return;
             }
         };
         let import = match &peer {
-            Peer::Phone(number) => Some(Rpc::ImportContact { phone: number.digits().to_owned() }),
+            Peer::Phone(number) => Some(Rpc::ImportContact {
+                phone: number.digits().to_owned(),
+            }),
             _ => None,
         };
         self.ask(rpc, ctx, move |session, result, ctx| {
             // A number that is in nobody's list may still be found by adding it to the contacts.
-            let unknown = matches!(&result, Ok(Reply::Nobody)) || matches!(&result, Err(error) if error.is("PHONE_NOT_OCCUPIED"));
+            let unknown = matches!(&result, Ok(Reply::Nobody))
+                || matches!(&result, Err(error) if error.is("PHONE_NOT_OCCUPIED"));
             match import {
-                Some(import) if unknown => session.ask(import, ctx, move |session, result, _| session.found(peer, result, &answer)),
+                Some(import) if unknown => session.ask(import, ctx, move |session, result, _| {
+                    session.found(peer, result, &answer)
+                }),
                 _ => session.found(peer, result, &answer),
             }
         });
@@ -328,11 +372,14 @@ impl Session {
             }
             self.resolved.insert(peer, user.clone());
         }
-        answer.do_send(Resolved(user.map(|user| self.callee(user))));
+        answer.do_send(Resolved(user.map(|user| Box::new(self.callee(user)))));
     }
 
-    fn callee(&self, user: tl::types::InputUser) -> Box<Callee> {
-        Box::new(Callee { user, settings: self.call_settings() })
+    fn callee(&self, user: tl::types::InputUser) -> Callee {
+        Callee {
+            user,
+            settings: self.call_settings(),
+        }
     }
 }
 
@@ -364,7 +411,12 @@ impl Handler<BindCall> for Session {
     type Result = ();
 
     fn handle(&mut self, BindCall { phone_call, leg }: BindCall, _: &mut Self::Context) {
-        for update in self.unclaimed.remove(&phone_call).map(|(_, updates)| updates).unwrap_or_default() {
+        for update in self
+            .unclaimed
+            .remove(&phone_call)
+            .map(|(_, updates)| updates)
+            .unwrap_or_default()
+        {
             leg.do_send(update);
         }
         self.legs.insert(phone_call, leg);
@@ -419,6 +471,14 @@ impl Handler<DeclineCall> for Session {
     fn handle(&mut self, DeclineCall { peer, cause }: DeclineCall, ctx: &mut Self::Context) {
         tracing::info!(session = %self.spec.name, %cause, "a Telegram call is declined");
         let reason = tl::enums::PhoneCallDiscardReason::Busy;
-        self.ask(Rpc::DiscardCall { peer, duration: 0, reason }, ctx, |_, _, _| {});
+        self.ask(
+            Rpc::DiscardCall {
+                peer,
+                duration: 0,
+                reason,
+            },
+            ctx,
+            |_, _, _| {},
+        );
     }
 }

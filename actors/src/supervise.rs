@@ -24,7 +24,7 @@ pub(crate) struct Down {
 
 /// The units that are supervised.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Unit {
+pub(crate) enum Unit {
     /// The store's one thread.
     Keeper,
     /// The registry.
@@ -43,7 +43,7 @@ pub enum Unit {
 
 impl Unit {
     /// The value of the metric label `actor`.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Unit::Keeper => "keeper",
             Unit::Registry => "registry",
@@ -74,14 +74,21 @@ pub(crate) enum Parent {
 impl Watch {
     pub(crate) fn new(who: Unit, parent: Parent, metrics: metrics::Metrics) -> Self {
         metrics.actor_started(who.kind());
-        Self { who, parent, metrics }
+        Self {
+            who,
+            parent,
+            metrics,
+        }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         self.metrics.actor_stopped(self.who.kind());
-        let down = Down { who: self.who.clone(), panicked: std::thread::panicking() };
+        let down = Down {
+            who: self.who.clone(),
+            panicked: std::thread::panicking(),
+        };
         // A parent that is gone as well needs no notice.
         match &self.parent {
             Parent::Actor(parent) => parent.do_send(down),
@@ -132,15 +139,24 @@ impl Backoff {
     }
 
     fn up_to(ceiling: Duration) -> Self {
-        Self { ceiling, deaths: Vec::new(), next: Self::FLOOR }
+        Self {
+            ceiling,
+            deaths: Vec::new(),
+            next: Self::FLOOR,
+        }
     }
 
     /// Notes a death and says what follows.
     pub(crate) fn death(&mut self, now: Instant, rng: &mut impl Rng) -> Verdict {
-        if self.deaths.last().is_some_and(|last| now.duration_since(*last) > Self::HEALTHY) {
+        if self
+            .deaths
+            .last()
+            .is_some_and(|last| now.duration_since(*last) > Self::HEALTHY)
+        {
             self.next = Self::FLOOR;
         }
-        self.deaths.retain(|at| now.duration_since(*at) <= Self::WINDOW);
+        self.deaths
+            .retain(|at| now.duration_since(*at) <= Self::WINDOW);
         self.deaths.push(now);
         if self.deaths.len() >= Self::INTENSITY {
             return Verdict::Failed(Self::RETRY_FAILED);
@@ -158,7 +174,9 @@ pub(crate) struct Door<A: Actor> {
 
 impl<A: Actor> Clone for Door<A> {
     fn clone(&self) -> Self {
-        Self { address: self.address.clone() }
+        Self {
+            address: self.address.clone(),
+        }
     }
 }
 
@@ -186,7 +204,9 @@ pub(crate) struct DoorKeeper<A: Actor> {
 
 impl<A: Actor> Default for DoorKeeper<A> {
     fn default() -> Self {
-        Self { address: watch::Sender::new(None) }
+        Self {
+            address: watch::Sender::new(None),
+        }
     }
 }
 
@@ -198,7 +218,9 @@ impl<A: Actor> DoorKeeper<A> {
 
     /// A door to whatever incarnation there is now and later.
     pub(crate) fn door(&self) -> Door<A> {
-        Door { address: self.address.subscribe() }
+        Door {
+            address: self.address.subscribe(),
+        }
     }
 }
 
@@ -209,12 +231,16 @@ pub(crate) struct CrashGroup {
 
 impl CrashGroup {
     pub(crate) fn new() -> Self {
-        Self { alive: watch::Sender::new(()) }
+        Self {
+            alive: watch::Sender::new(()),
+        }
     }
 
     /// What a leg waits on: ends when the group has dropped.
     pub(crate) fn member(&self) -> Member {
-        Member { alive: self.alive.subscribe() }
+        Member {
+            alive: self.alive.subscribe(),
+        }
     }
 }
 
@@ -244,7 +270,8 @@ mod tests {
         let start = Instant::now();
         let mut last = Duration::ZERO;
         for n in 0..4u64 {
-            let Verdict::Restart(wait) = backoff.death(start + Duration::from_secs(n), &mut rng) else {
+            let Verdict::Restart(wait) = backoff.death(start + Duration::from_secs(n), &mut rng)
+            else {
                 panic!("failed too early")
             };
             assert!(wait > last.mul_f64(1.3), "{wait:?} after {last:?}");
@@ -263,8 +290,13 @@ mod tests {
         let start = Instant::now();
         for n in 0..20u64 {
             let verdict = backoff.death(start + Duration::from_secs(700 * n), &mut rng);
-            let Verdict::Restart(wait) = verdict else { panic!("{verdict:?}") };
-            assert!(wait < Duration::from_millis(121), "a healthy unit begins anew: {wait:?}");
+            let Verdict::Restart(wait) = verdict else {
+                panic!("{verdict:?}")
+            };
+            assert!(
+                wait < Duration::from_millis(121),
+                "a healthy unit begins anew: {wait:?}"
+            );
         }
     }
 
@@ -277,6 +309,8 @@ mod tests {
             std::panic::resume_unwind(Box::new("a call dies"));
         }));
         assert!(caught.is_err());
-        tokio::time::timeout(Duration::from_secs(1), member.abandoned()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(1), member.abandoned())
+            .await
+            .unwrap();
     }
 }

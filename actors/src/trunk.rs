@@ -39,8 +39,10 @@ pub(crate) struct Trunk {
 impl Trunk {
     /// `kept` are the bindings of an earlier incarnation, as [`SaveBindings`] carried them.
     pub(crate) fn new(common: Common, spec: TrunkSpec, kept: Option<&[u8]>, watch: Watch) -> Self {
-        let kept: Vec<Kept> = kept.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
-        let (now, unix) = (Instant::now(), common.unix_seconds());
+        let kept: Vec<Kept> = kept
+            .and_then(|bytes| serde_json::from_slice(bytes).ok())
+            .unwrap_or_default();
+        let (now, unix) = (Instant::now(), crate::house::unix_seconds());
         let bindings = kept.into_iter().filter_map(|kept| {
             let left = kept.expires_at.checked_sub(unix).filter(|left| *left > 0)?;
             Some(Binding {
@@ -53,26 +55,46 @@ impl Trunk {
             })
         });
         let bindings = Inbound::restore(rand::random(), bindings.collect());
-        Self { common, spec, bindings, timer: None, _watch: watch }
+        Self {
+            common,
+            spec,
+            bindings,
+            timer: None,
+            _watch: watch,
+        }
     }
 
     /// Where the trunk can be called just now.
     fn contacts(&self, now: Instant) -> Vec<Contact> {
         match &self.spec.kind {
             TrunkKind::Peer { address } => {
-                vec![Contact { uri: Uri::at(None, *address), send_to: *address }]
+                vec![Contact {
+                    uri: Uri::at(None, *address),
+                    send_to: *address,
+                }]
             }
             TrunkKind::InboundRegister { .. } => {
                 let bindings = self.bindings.contacts(now).into_iter();
-                bindings.map(|binding| Contact { uri: binding.uri, send_to: binding.send_to }).collect()
+                bindings
+                    .map(|binding| Contact {
+                        uri: binding.uri,
+                        send_to: binding.send_to,
+                    })
+                    .collect()
             }
         }
     }
 
     fn tell(&mut self, now: Instant, ctx: &mut Context<Self>) {
         let contacts = self.contacts(now);
-        self.common.metrics.trunk_state(&self.spec.name, !contacts.is_empty(), contacts.len());
-        self.common.to_registry(TrunkState { trunk: self.spec.name.clone(), address: ctx.address(), contacts });
+        self.common
+            .metrics
+            .trunk_state(&self.spec.name, !contacts.is_empty(), contacts.len());
+        self.common.to_registry(TrunkState {
+            trunk: self.spec.name.clone(),
+            address: ctx.address(),
+            contacts,
+        });
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
@@ -90,7 +112,7 @@ impl Trunk {
     }
 
     fn save(&self, now: Instant) {
-        let unix = self.common.unix_seconds();
+        let unix = crate::house::unix_seconds();
         let kept: Vec<Kept> = self
             .bindings
             .contacts(now)
@@ -105,7 +127,10 @@ impl Trunk {
             })
             .collect();
         if let Ok(bindings) = serde_json::to_vec(&kept) {
-            self.common.to_keeper(SaveBindings { trunk: self.spec.name.clone(), bindings });
+            self.common.to_keeper(SaveBindings {
+                trunk: self.spec.name.clone(),
+                bindings,
+            });
         }
     }
 }
@@ -146,7 +171,10 @@ impl Handler<RegisterArrived> for Trunk {
 
     fn handle(&mut self, register: RegisterArrived, ctx: &mut Self::Context) {
         let now = Instant::now();
-        let response = match self.bindings.update(now, &register.request, register.source) {
+        let response = match self
+            .bindings
+            .update(now, &register.request, register.source)
+        {
             Ok(done) => {
                 for uri in &done.replaced {
                     tracing::warn!(trunk = %self.spec.name, contact = %uri, "too many contacts: the oldest was dropped");
@@ -155,7 +183,9 @@ impl Handler<RegisterArrived> for Trunk {
                     Change::Registered => {
                         tracing::info!(trunk = %self.spec.name, source = %register.source, "the PBX registered");
                     }
-                    Change::Removed => tracing::info!(trunk = %self.spec.name, "the PBX unregistered"),
+                    Change::Removed => {
+                        tracing::info!(trunk = %self.spec.name, "the PBX unregistered")
+                    }
                     Change::Refreshed | Change::None => {}
                 }
                 if done.change != Change::None {
@@ -169,6 +199,9 @@ impl Handler<RegisterArrived> for Trunk {
                 error.respond(&register.request, &tag())
             }
         };
-        self.common.to_endpoint(Respond { tx: register.tx, response });
+        self.common.to_endpoint(Respond {
+            tx: register.tx,
+            response,
+        });
     }
 }

@@ -6,7 +6,10 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle,
+    WrapFuture,
+};
 use bytes::Bytes;
 use model::{Cause, Codec, LegId, LegKind, Reason};
 use sip::call::{CallEvent, CallInput, CallOutput, EndCause, Party};
@@ -18,8 +21,8 @@ use crate::message::{
     Bind, CancelInvite, FromWire, LegFact, LegOrder, LegReport, Owner, Respond, SendAck,
     SendRequest, SipMedia, Unbind,
 };
-use crate::{leg, refusal};
 use crate::supervise::{Member, Watch};
+use crate::{leg, refusal};
 
 /// What a SIP leg is made from.
 pub(crate) struct SipLegSpec {
@@ -38,7 +41,11 @@ pub(crate) struct SipLegSpec {
 /// Who calls whom.
 pub(crate) enum Way {
     /// The PBX called us.
-    Incoming { request: Box<Request>, tx: ServerKey, source: SocketAddr },
+    Incoming {
+        request: Box<Request>,
+        tx: ServerKey,
+        source: SocketAddr,
+    },
     /// We call the PBX.
     Outgoing { target: Box<sip::call::Target> },
 }
@@ -84,7 +91,11 @@ impl SipLeg {
             group: Some(spec.group),
             owner: Owner(rand::random_range(1..u64::MAX)),
             core: None,
-            local: sdp::LocalMedia { address: spec.media, session_id, version: 1 },
+            local: sdp::LocalMedia {
+                address: spec.media,
+                session_id,
+                version: 1,
+            },
             described: None,
             agreed: None,
             peer,
@@ -96,18 +107,28 @@ impl SipLeg {
     }
 
     fn report(&self, fact: LegFact) {
-        self.call.do_send(LegReport { leg: self.leg, fact });
+        self.call.do_send(LegReport {
+            leg: self.leg,
+            fact,
+        });
     }
 
     fn media(&self, agreed: sdp::Agreed) -> SipMedia {
-        SipMedia { agreed, signalling: self.peer.ip() }
+        SipMedia {
+            agreed,
+            signalling: self.peer.ip(),
+        }
     }
 
     /// Makes the core, and for an incoming call checks the offer before anybody is rung.
     fn begin(&mut self, now: Instant, ctx: &mut Context<Self>) {
         let local = self.common.sip_local(self.peer);
         match &self.way {
-            Way::Incoming { request, tx, source } => {
+            Way::Incoming {
+                request,
+                tx,
+                source,
+            } => {
                 let (tx, source, request) = (*tx, *source, (**request).clone());
                 match sip::call::Call::incoming(now, local, request, tx, source, rand::random()) {
                     Ok(core) => {
@@ -116,8 +137,12 @@ impl SipLeg {
                         self.take_offer(now, ctx);
                     }
                     Err(refusal) => {
-                        let cause = Cause::sip_refused(refusal.response.status, &refusal.response.reason);
-                        self.common.to_endpoint(Respond { tx, response: refusal.response });
+                        let cause =
+                            Cause::sip_refused(refusal.response.status, &refusal.response.reason);
+                        self.common.to_endpoint(Respond {
+                            tx,
+                            response: refusal.response,
+                        });
                         self.end(&cause, ctx);
                     }
                 }
@@ -125,7 +150,13 @@ impl SipLeg {
             Way::Outgoing { target } => {
                 let offer = sdp::offer(&self.local, &self.codecs);
                 self.described = Some(offer.clone());
-                let core = sip::call::Call::outgoing(now, local, (**target).clone(), offer, rand::random());
+                let core = sip::call::Call::outgoing(
+                    now,
+                    local,
+                    (**target).clone(),
+                    offer,
+                    rand::random(),
+                );
                 self.core = Some(core);
                 self.bind(ctx);
                 self.drain(now, ctx);
@@ -141,7 +172,12 @@ impl SipLeg {
             Way::Outgoing { .. } => None,
         };
         let leg = ctx.address().recipient();
-        self.common.to_endpoint(Bind { owner: self.owner, dialog: core.dialog_id(), invite, leg });
+        self.common.to_endpoint(Bind {
+            owner: self.owner,
+            dialog: core.dialog_id(),
+            invite,
+            leg,
+        });
     }
 
     /// The offer of an incoming call decides whether there can be a call at all.
@@ -157,7 +193,9 @@ impl SipLeg {
             Ok((answer, agreed)) => {
                 self.described = Some(answer);
                 self.agreed = Some(agreed);
-                self.report(LegFact::Offered { audio: Some(self.media(agreed)) });
+                self.report(LegFact::Offered {
+                    audio: Some(self.media(agreed)),
+                });
                 self.drain(now, ctx);
             }
             Err(error) => {
@@ -196,7 +234,10 @@ impl SipLeg {
             CallEvent::Confirmed => self.report(LegFact::Confirmed),
             CallEvent::Offer { sdp } => self.take_reoffer(now, &sdp, ctx),
             CallEvent::OfferWanted => {
-                let sdp = self.described.clone().unwrap_or_else(|| sdp::offer(&self.local, &self.codecs));
+                let sdp = self
+                    .described
+                    .clone()
+                    .unwrap_or_else(|| sdp::offer(&self.local, &self.codecs));
                 self.input(now, CallInput::AnswerOffer { sdp }, ctx);
             }
             CallEvent::OfferAnswered { sdp } => self.take_late_answer(now, &sdp, ctx),
@@ -206,7 +247,13 @@ impl SipLeg {
                     self.report(LegFact::Digit { digit });
                 }
             }
-            CallEvent::Ended { by, status, phrase, cause, .. } => {
+            CallEvent::Ended {
+                by,
+                status,
+                phrase,
+                cause,
+                ..
+            } => {
                 let cause = self.cause_of(by, status, &phrase, cause);
                 self.end(&cause, ctx);
             }
@@ -219,7 +266,9 @@ impl SipLeg {
         match sdp::accept_answer(&offer, answer, &self.codecs) {
             Ok(agreed) => {
                 self.agreed = Some(agreed);
-                self.report(LegFact::Answered { audio: Some(self.media(agreed)) });
+                self.report(LegFact::Answered {
+                    audio: Some(self.media(agreed)),
+                });
             }
             // RFC 3264 section 6: an answer we cannot use ends the dialog.
             Err(error) => {
@@ -235,7 +284,9 @@ impl SipLeg {
         match sdp::accept_answer(&offer, answer, &self.codecs) {
             Ok(agreed) => {
                 self.agreed = Some(agreed);
-                self.report(LegFact::Changed { audio: self.media(agreed) });
+                self.report(LegFact::Changed {
+                    audio: self.media(agreed),
+                });
             }
             Err(_) => self.hang_up(now, &Cause::new(Reason::NotAcceptable), ctx),
         }
@@ -246,14 +297,17 @@ impl SipLeg {
         let previous = self.described.clone().unwrap_or_default();
         let answered = match &self.agreed {
             Some(agreed) => sdp::reanswer(offer, &self.local, &self.codecs, &previous, agreed),
-            None => sdp::answer(offer, &self.local, &self.codecs).map(|(body, agreed)| (body, agreed, self.local.version)),
+            None => sdp::answer(offer, &self.local, &self.codecs)
+                .map(|(body, agreed)| (body, agreed, self.local.version)),
         };
         match answered {
             Ok((answer, agreed, version)) => {
                 self.local.version = version;
                 self.described = Some(answer.clone());
                 self.agreed = Some(agreed);
-                self.report(LegFact::Changed { audio: self.media(agreed) });
+                self.report(LegFact::Changed {
+                    audio: self.media(agreed),
+                });
                 self.input(now, CallInput::AnswerOffer { sdp: answer }, ctx);
             }
             Err(_) => self.input(now, CallInput::RefuseOffer { status: 488 }, ctx),
@@ -271,7 +325,9 @@ impl SipLeg {
             EndCause::NoAck => Cause::new(Reason::AckTimeout),
             EndCause::NoAnswer if called => Cause::new(Reason::SipNoAnswer),
             EndCause::NoAnswer => Cause::new(Reason::Cancelled),
-            EndCause::TimedOut | EndCause::Unreachable | EndCause::DialogLost => Cause::new(Reason::SipTimeout),
+            EndCause::TimedOut | EndCause::Unreachable | EndCause::DialogLost => {
+                Cause::new(Reason::SipTimeout)
+            }
         }
     }
 
@@ -282,10 +338,15 @@ impl SipLeg {
             CallInput::Refuse {
                 status: cause.code(),
                 reason: cause.phrase().into_owned(),
-                headers: refusal::headers(cause).into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+                headers: refusal::headers(cause)
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect(),
             }
         } else {
-            CallInput::HangUp { reason_header: Some(refusal::reason(cause)) }
+            CallInput::HangUp {
+                reason_header: Some(refusal::reason(cause)),
+            }
         };
         // What the dialog says of its own end is only an echo of this.
         self.end(cause, ctx);
@@ -296,7 +357,10 @@ impl SipLeg {
     fn end(&mut self, cause: &Cause, ctx: &mut Context<Self>) {
         if !std::mem::replace(&mut self.over, true) {
             let end = leg::end(LegKind::Sip, self.via.clone(), cause);
-            self.report(LegFact::Ended { cause: cause.clone(), end });
+            self.report(LegFact::Ended {
+                cause: cause.clone(),
+                end,
+            });
         }
         self.leave_when_done(ctx);
     }
@@ -313,7 +377,9 @@ impl SipLeg {
         }
         if let Some(at) = at {
             let wait = at.saturating_duration_since(now);
-            self.timer = Some(ctx.run_later(wait, |leg, ctx| leg.input(Instant::now(), CallInput::Timeout, ctx)));
+            self.timer = Some(ctx.run_later(wait, |leg, ctx| {
+                leg.input(Instant::now(), CallInput::Timeout, ctx)
+            }));
         }
     }
 }
@@ -322,9 +388,17 @@ impl SipLeg {
 fn send(common: &Common, owner: Owner, packet: CallOutput) {
     match packet {
         CallOutput::Send { target, request } => {
-            common.to_endpoint(SendRequest { owner: Some(owner), target, request });
+            common.to_endpoint(SendRequest {
+                owner: Some(owner),
+                target,
+                request,
+            });
         }
-        CallOutput::Dismiss { target, request } => common.to_endpoint(SendRequest { owner: None, target, request }),
+        CallOutput::Dismiss { target, request } => common.to_endpoint(SendRequest {
+            owner: None,
+            target,
+            request,
+        }),
         CallOutput::SendAck { target, request } => common.to_endpoint(SendAck { target, request }),
         CallOutput::CancelInvite { reason } => common.to_endpoint(CancelInvite { owner, reason }),
         CallOutput::Respond { tx, response } => common.to_endpoint(Respond { tx, response }),
@@ -338,14 +412,17 @@ fn info_digit(content_type: &str, body: &[u8]) -> Option<char> {
     let value = match content_type {
         "application/dtmf-relay" => text.lines().find_map(|line| {
             let (name, value) = line.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
+            name.trim()
+                .eq_ignore_ascii_case("signal")
+                .then(|| value.trim())
         })?,
         "application/dtmf" => text.trim(),
         _ => return None,
     };
     let mut characters = value.chars();
     let digit = characters.next()?.to_ascii_uppercase();
-    (characters.next().is_none() && matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D')).then_some(digit)
+    (characters.next().is_none() && matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D'))
+        .then_some(digit)
 }
 
 impl Actor for SipLeg {
@@ -380,7 +457,12 @@ impl Drop for SipLeg {
             && let Some(core) = &mut self.core
         {
             let reason = refusal::reason(&Cause::new(Reason::InternalError));
-            core.handle_input(Instant::now(), CallInput::HangUp { reason_header: Some(reason) });
+            core.handle_input(
+                Instant::now(),
+                CallInput::HangUp {
+                    reason_header: Some(reason),
+                },
+            );
             loop {
                 match core.poll_output() {
                     CallOutput::Timeout(_) => break,
@@ -439,8 +521,14 @@ mod tests {
 
     #[test]
     fn digits_of_info_are_read_in_both_forms() {
-        assert_eq!(info_digit("application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n"), Some('5'));
-        assert_eq!(info_digit("application/dtmf-relay", b"Signal= #\nDuration= 100"), Some('#'));
+        assert_eq!(
+            info_digit("application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n"),
+            Some('5')
+        );
+        assert_eq!(
+            info_digit("application/dtmf-relay", b"Signal= #\nDuration= 100"),
+            Some('#')
+        );
         assert_eq!(info_digit("application/dtmf", b"*"), Some('*'));
         assert_eq!(info_digit("application/dtmf", b"12"), None);
         assert_eq!(info_digit("text/plain", b"1"), None);

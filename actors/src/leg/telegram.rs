@@ -7,17 +7,20 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle,
+    WrapFuture,
+};
 use grammers_tl_types as tl;
 use model::{Cause, LegId, LegKind, Peer, Reason};
 use telegram::call::{Incoming, Outgoing};
 use telegram::{CallSettings, Event, Input, Output, Refusal, RequestKey, Rpc, RpcError};
 
 use crate::call::Call;
-use crate::house::Common;
 use crate::leg;
 use crate::message::{
-    BindCall, CallUpdated, Done, Invoke, KnownDh, LegFact, LegOrder, LegReport, Resolve, Resolved, UnbindCall,
+    BindCall, CallUpdated, Done, Invoke, KnownDh, LegFact, LegOrder, LegReport, Resolve, Resolved,
+    UnbindCall,
 };
 use crate::session::Session;
 use crate::supervise::{Door, Member, Watch};
@@ -37,14 +40,16 @@ pub(crate) struct TelegramLegSpec {
 /// Who calls whom.
 pub(crate) enum Way {
     /// The Telegram user called us.
-    Incoming { requested: Box<tl::types::PhoneCallRequested>, settings: Box<CallSettings> },
+    Incoming {
+        requested: Box<tl::types::PhoneCallRequested>,
+        settings: Box<CallSettings>,
+    },
     /// We call the Telegram user.
     Outgoing { peer: Peer },
 }
 
 /// The leg.
 pub(crate) struct TelegramLeg {
-    common: Common,
     leg: LegId,
     call: Addr<Call>,
     via: String,
@@ -64,9 +69,8 @@ pub(crate) struct TelegramLeg {
 }
 
 impl TelegramLeg {
-    pub(crate) fn new(common: Common, spec: TelegramLegSpec) -> Self {
+    pub(crate) fn new(spec: TelegramLegSpec) -> Self {
         Self {
-            common,
             leg: spec.leg,
             call: spec.call,
             via: spec.via,
@@ -85,7 +89,10 @@ impl TelegramLeg {
     }
 
     fn report(&self, fact: LegFact) {
-        self.call.do_send(LegReport { leg: self.leg, fact });
+        self.call.do_send(LegReport {
+            leg: self.leg,
+            fact,
+        });
     }
 
     fn input(&mut self, now: Instant, input: Input, ctx: &mut Context<Self>) {
@@ -100,7 +107,9 @@ impl TelegramLeg {
             match core.poll_output() {
                 Output::Invoke(key, rpc) => self.invoke(key, rpc, ctx),
                 Output::StartMedia(start) => self.report(LegFact::Agreed { start }),
-                Output::Signal(bytes) => self.report(LegFact::Signaling { bytes: bytes.into() }),
+                Output::Signal(bytes) => self.report(LegFact::Signaling {
+                    bytes: bytes.into(),
+                }),
                 Output::Event(event) => self.event(event),
                 Output::Timeout(at) => {
                     self.arm(now, at, ctx);
@@ -115,7 +124,9 @@ impl TelegramLeg {
     fn event(&mut self, event: Event) {
         match event {
             Event::Ringing => self.report(LegFact::Ringing),
-            Event::Accepted { version, .. } => tracing::debug!(leg = %self.leg, version, "key agreed"),
+            Event::Accepted { version, .. } => {
+                tracing::debug!(leg = %self.leg, version, "key agreed")
+            }
             Event::Established => self.report(LegFact::Answered { audio: None }),
             Event::DhConfig(dh) => {
                 if let Some(session) = self.session.open() {
@@ -133,14 +144,21 @@ impl TelegramLeg {
         if let Some(phone_call) = id.filter(|_| self.bound.is_none()) {
             self.bound = Some(phone_call);
             if let Some(session) = self.session.open() {
-                session.do_send(BindCall { phone_call, leg: ctx.address().recipient() });
+                session.do_send(BindCall {
+                    phone_call,
+                    leg: ctx.address().recipient(),
+                });
             }
         }
     }
 
     fn invoke(&mut self, key: RequestKey, rpc: Rpc, ctx: &mut Context<Self>) {
         if let Some(session) = self.session.open() {
-            session.do_send(Invoke { key, rpc: rpc.clone(), answer: Some(ctx.address().recipient()) });
+            session.do_send(Invoke {
+                key,
+                rpc: rpc.clone(),
+                answer: Some(ctx.address().recipient()),
+            });
         }
         // Without a session it waits for the next one.
         self.pending.insert(key, rpc);
@@ -149,7 +167,10 @@ impl TelegramLeg {
     fn resolve(&self, ctx: &mut Context<Self>) {
         if let Way::Outgoing { peer } = &self.way {
             match self.session.open() {
-                Some(session) => session.do_send(Resolve { peer: peer.clone(), answer: ctx.address().recipient() }),
+                Some(session) => session.do_send(Resolve {
+                    peer: peer.clone(),
+                    answer: ctx.address().recipient(),
+                }),
                 None => ctx.notify(Resolved(Err(Cause::new(Reason::SessionNotRunning)))),
             }
         }
@@ -159,7 +180,10 @@ impl TelegramLeg {
     fn end(&mut self, cause: &Cause) {
         if !std::mem::replace(&mut self.over, true) {
             let end = leg::end(LegKind::Telegram, self.via.clone(), cause);
-            self.report(LegFact::Ended { cause: cause.clone(), end });
+            self.report(LegFact::Ended {
+                cause: cause.clone(),
+                end,
+            });
         }
     }
 
@@ -175,7 +199,9 @@ impl TelegramLeg {
         }
         if let Some(at) = at {
             let wait = at.saturating_duration_since(now);
-            self.timer = Some(ctx.run_later(wait, |leg, ctx| leg.input(Instant::now(), Input::Timeout, ctx)));
+            self.timer = Some(ctx.run_later(wait, |leg, ctx| {
+                leg.input(Instant::now(), Input::Timeout, ctx)
+            }));
         }
     }
 
@@ -257,8 +283,16 @@ impl Actor for TelegramLeg {
             }));
         }
         match &self.way {
-            Way::Incoming { requested, settings } => {
-                let core = Incoming::new(Instant::now(), requested, (**settings).clone(), rand::random());
+            Way::Incoming {
+                requested,
+                settings,
+            } => {
+                let core = Incoming::new(
+                    Instant::now(),
+                    requested,
+                    (**settings).clone(),
+                    rand::random(),
+                );
                 self.core = Some(Core::Incoming(Box::new(core)));
                 self.drain(Instant::now(), ctx);
             }
@@ -279,11 +313,17 @@ impl Drop for TelegramLeg {
         if self.over {
             return;
         }
-        let (Some(core), Some(session)) = (&mut self.core, self.session.open()) else { return };
+        let (Some(core), Some(session)) = (&mut self.core, self.session.open()) else {
+            return;
+        };
         core.handle_input(Instant::now(), Input::HangUp);
         loop {
             match core.poll_output() {
-                Output::Invoke(key, rpc) => session.do_send(Invoke { key, rpc, answer: None }),
+                Output::Invoke(key, rpc) => session.do_send(Invoke {
+                    key,
+                    rpc,
+                    answer: None,
+                }),
                 Output::Timeout(_) => break,
                 Output::StartMedia(_) | Output::Signal(_) | Output::Event(_) => {}
             }
@@ -300,12 +340,21 @@ impl Handler<SessionIsBack> for TelegramLeg {
     type Result = ();
 
     fn handle(&mut self, _: SessionIsBack, ctx: &mut Self::Context) {
-        let Some(session) = self.session.open() else { return };
+        let Some(session) = self.session.open() else {
+            return;
+        };
         if let Some(phone_call) = self.bound {
-            session.do_send(BindCall { phone_call, leg: ctx.address().recipient() });
+            session.do_send(BindCall {
+                phone_call,
+                leg: ctx.address().recipient(),
+            });
         }
         for (key, rpc) in &self.pending {
-            session.do_send(Invoke { key: *key, rpc: rpc.clone(), answer: Some(ctx.address().recipient()) });
+            session.do_send(Invoke {
+                key: *key,
+                rpc: rpc.clone(),
+                answer: Some(ctx.address().recipient()),
+            });
         }
     }
 }
@@ -319,7 +368,8 @@ impl Handler<Resolved> for TelegramLeg {
         }
         match result {
             Ok(callee) => {
-                let core = Outgoing::new(Instant::now(), callee.user, callee.settings, rand::random());
+                let core =
+                    Outgoing::new(Instant::now(), callee.user, callee.settings, rand::random());
                 self.core = Some(Core::Outgoing(Box::new(core)));
                 self.drain(Instant::now(), ctx);
             }
@@ -338,7 +388,12 @@ impl Handler<Done> for TelegramLeg {
         // A connection that broke is the session's to mend: what was asked is asked again, except a request for a call,
         // whose caller waits and which may have been carried out.
         let lost = matches!(done.result, Err(RpcError::Connection));
-        if lost && matches!(self.pending.get(&done.key), Some(Rpc::DiscardCall { .. } | Rpc::SendSignalingData { .. })) {
+        if lost
+            && matches!(
+                self.pending.get(&done.key),
+                Some(Rpc::DiscardCall { .. } | Rpc::SendSignalingData { .. })
+            )
+        {
             let (key, retry) = (done.key, std::time::Duration::from_secs(1));
             ctx.run_later(retry, move |leg, ctx| {
                 if let Some(rpc) = leg.pending.remove(&key) {
@@ -360,7 +415,9 @@ impl Handler<CallUpdated> for TelegramLeg {
     fn handle(&mut self, update: CallUpdated, ctx: &mut Self::Context) {
         match update {
             CallUpdated::State(state) => self.input(Instant::now(), Input::Update(*state), ctx),
-            CallUpdated::Signaling(bytes) => self.input(Instant::now(), Input::SignalReceived(bytes), ctx),
+            CallUpdated::Signaling(bytes) => {
+                self.input(Instant::now(), Input::SignalReceived(bytes), ctx)
+            }
         }
     }
 }
@@ -377,9 +434,13 @@ impl Handler<LegOrder> for TelegramLeg {
                 self.input(Instant::now(), Input::Answer, ctx);
             }
             LegOrder::MediaConnected => self.input(Instant::now(), Input::MediaConnected, ctx),
-            LegOrder::MediaFailed { why } => self.input(Instant::now(), Input::MediaFailed(why), ctx),
+            LegOrder::MediaFailed { why } => {
+                self.input(Instant::now(), Input::MediaFailed(why), ctx)
+            }
             LegOrder::HangUp { cause } => self.hang_up(&cause, ctx),
-            LegOrder::Signal { bytes } => self.input(Instant::now(), Input::SignalToSend(bytes), ctx),
+            LegOrder::Signal { bytes } => {
+                self.input(Instant::now(), Input::SignalToSend(bytes), ctx)
+            }
         }
     }
 }
