@@ -81,6 +81,9 @@ pub fn decide_sip(
         }
     }
     let peer = called_peer(offer.request_user, offer.to_user, login)?;
+    if is_itself(session, &peer) {
+        return Err(Cause::new(Reason::LoopDetected));
+    }
     if world.is_talking(&session.name, &peer) {
         return Err(Cause::new(Reason::BusyHere));
     }
@@ -126,6 +129,15 @@ pub fn admit_register(table: &Table, world: &impl World, trunk: &TrunkSpec) -> R
         | SessionState::Running
         | SessionState::FloodWait
         | SessionState::Restricted => Ok(()),
+    }
+}
+
+/// Whether the session is asked to call its own account, as far as its number is known.
+fn is_itself(session: &SessionSpec, peer: &Peer) -> bool {
+    let own = session.phone.chars().filter(char::is_ascii_digit);
+    match peer {
+        Peer::Phone(number) => own.eq(number.digits().chars()),
+        Peer::Username(_) | Peer::UserId(_) => false,
     }
 }
 

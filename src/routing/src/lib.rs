@@ -3,6 +3,7 @@
 //! Pure functions over a [`Table`] (what the owner configured) and a [`World`] (what is true just now). No IO, no clock. The
 //! number rules follow the product's Caller ID and called-number sections with their default rules.
 
+mod check;
 mod decide;
 mod identity;
 mod lines;
@@ -11,6 +12,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use check::{Conflict, check};
 pub use decide::{
     SipOffer, TelegramOffer, ToSip, ToTelegram, World, admit_register, decide_sip, decide_telegram,
 };

@@ -22,31 +22,36 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Takes a line of both for a call; a limit of 0 is none.
+    /// Takes a line of both for a call; a limit of 0 is none. A call that holds lines already, because it tries one trunk
+    /// after the other, gives them up for the new ones, and keeps them when it is refused.
     pub fn take(
         &mut self,
         call: CallId,
         (trunk, trunk_limit): (&TrunkName, u32),
         (session, session_limit): (&SessionName, u32),
     ) -> Result<(), Full> {
-        let full = |limit: u32, used: u32| limit != 0 && used >= limit;
-        if full(trunk_limit, self.trunk_in_use(trunk)) {
+        let held = self.calls.get(&call);
+        let own_trunk = held.is_some_and(|(held, _)| held == trunk);
+        let own_session = held.is_some_and(|(_, held)| held == session);
+        let full = |limit: u32, used: u32, own: bool| {
+            limit != 0 && used.saturating_sub(u32::from(own)) >= limit
+        };
+        if full(trunk_limit, self.trunk_in_use(trunk), own_trunk) {
             return Err(Full::Trunk);
         }
-        if full(session_limit, self.session_in_use(session)) {
+        if full(session_limit, self.session_in_use(session), own_session) {
             return Err(Full::Session);
         }
         self.adopt(call, trunk, session);
         Ok(())
     }
 
-    /// Takes a line of both for a call that is already up, whatever the limits.
+    /// Takes a line of both for a call that is already up, whatever the limits; what it held before is returned.
     pub fn adopt(&mut self, call: CallId, trunk: &TrunkName, session: &SessionName) {
-        let held = (trunk.clone(), session.clone());
-        if self.calls.insert(call, held).is_none() {
-            *self.trunks.entry(trunk.clone()).or_default() += 1;
-            *self.sessions.entry(session.clone()).or_default() += 1;
-        }
+        self.release(call);
+        self.calls.insert(call, (trunk.clone(), session.clone()));
+        *self.trunks.entry(trunk.clone()).or_default() += 1;
+        *self.sessions.entry(session.clone()).or_default() += 1;
     }
 
     /// Returns the lines of a call; returning them again changes nothing.

@@ -1,7 +1,7 @@
 //! The configuration as a decision needs it.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use model::{RouteSpec, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
 
@@ -26,9 +26,14 @@ impl Table {
         for trunk in &trunks {
             match &trunk.kind {
                 TrunkKind::InboundRegister { login, .. } => {
-                    logins.insert(login.clone(), trunk.name.clone());
+                    // A login that was given twice stays with the first: see [`crate::check`].
+                    logins
+                        .entry(login.clone())
+                        .or_insert_with(|| trunk.name.clone());
                 }
-                TrunkKind::Peer { address } => peers.push((*address, trunk.name.clone())),
+                TrunkKind::Peer { address } => {
+                    peers.push((canonical(*address), trunk.name.clone()));
+                }
             }
         }
         routes.sort_by(|a, b| (a.priority, &a.trunk).cmp(&(b.priority, &b.trunk)));
@@ -72,8 +77,14 @@ impl Table {
         self.trunks.get(self.logins.get(login)?)
     }
 
+    /// Whether anybody could prove itself by a password; where nobody can, a stranger need not be challenged.
+    pub fn takes_logins(&self) -> bool {
+        !self.logins.is_empty()
+    }
+
     /// Returns the peer trunk at this address: the exact one, else the only one with this IP address.
     pub fn by_address(&self, source: SocketAddr) -> Option<&TrunkSpec> {
+        let source = canonical(source);
         if let Some(trunk) = self.by_exact_address(source) {
             return Some(trunk);
         }
@@ -92,16 +103,20 @@ impl Table {
 
     /// Returns the peer trunk at exactly this address and port.
     pub fn by_exact_address(&self, source: SocketAddr) -> Option<&TrunkSpec> {
+        let source = canonical(source);
         let (_, name) = self.peers.iter().find(|(address, _)| *address == source)?;
         self.trunks.get(name)
     }
 
-    /// Returns the session a trunk's calls go to: the first route whose session exists.
+    /// Returns the session a trunk's calls go to: the first by priority that is switched on, else the first.
     pub fn session_of(&self, trunk: &TrunkName) -> Option<&SessionSpec> {
-        self.routes
-            .iter()
-            .filter(|route| route.trunk == *trunk)
-            .find_map(|route| self.sessions.get(&route.session))
+        let routes = self.routes.iter().filter(|route| route.trunk == *trunk);
+        let mut sessions = routes.filter_map(|route| self.sessions.get(&route.session));
+        let first = sessions.next()?;
+        if first.enabled {
+            return Some(first);
+        }
+        Some(sessions.find(|session| session.enabled).unwrap_or(first))
     }
 
     /// Returns the trunks a session's calls go to, in order of priority.
@@ -115,4 +130,10 @@ impl Table {
             .filter(move |route| route.session == *session);
         routes.filter_map(|route| self.trunks.get(&route.trunk))
     }
+}
+
+/// An IPv4 peer is the same peer when a dual-stack socket shows it as `::ffff:192.0.2.1`.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = address.ip().to_canonical();
+    SocketAddr::new(ip, address.port())
 }

@@ -41,7 +41,7 @@ fn peer(name: &str, address: &str) -> TrunkSpec {
 fn table() -> Table {
     let session = SessionSpec {
         name: "main".parse().unwrap(),
-        phone: String::new(),
+        phone: "+999 66 2 0001".into(),
         lines: 0,
         enabled: true,
     };
@@ -121,6 +121,85 @@ fn a_sender_is_known_by_address_then_by_login() {
     assert_eq!(who("203.0.113.5:5060", Some("login1")), "login office");
     assert_eq!(who("203.0.113.5:5060", Some("other")), "unknown");
     assert_eq!(who("203.0.113.5:5060", None), "stranger");
+    assert_eq!(
+        who("[::ffff:192.0.2.1]:5060", None),
+        "peer peer",
+        "as a dual-stack socket shows it"
+    );
+}
+
+#[test]
+fn two_peers_at_one_address_are_told_apart_by_their_ports() {
+    let two = vec![peer("a", "192.0.2.1:5060"), peer("b", "192.0.2.1:5062")];
+    let table = Table::new(two, Vec::new(), Vec::new());
+    let who = |source: &str| {
+        let trunk = table.by_address(source.parse().unwrap());
+        trunk.map(|trunk| trunk.name.to_string())
+    };
+    assert_eq!(who("192.0.2.1:5062").as_deref(), Some("b"));
+    assert_eq!(who("192.0.2.1:40000"), None);
+    assert!(!table.takes_logins(), "a stranger cannot prove itself");
+}
+
+#[test]
+fn records_that_contradict_each_other_are_named() {
+    let session = SessionSpec {
+        name: "main".parse().unwrap(),
+        phone: String::new(),
+        lines: 0,
+        enabled: true,
+    };
+    let route = RouteSpec {
+        trunk: "a".parse().unwrap(),
+        session: "main".parse().unwrap(),
+        priority: 1,
+    };
+    let (sessions, routes) = ([session], [route]);
+    let said = |trunks: &[TrunkSpec], sessions: &[SessionSpec]| {
+        let conflict = check(trunks, sessions, &routes).err();
+        conflict.map(|conflict| conflict.to_string())
+    };
+    let fine = [registering("a", "login1"), registering("b", "login2")];
+    assert_eq!(said(&fine, &sessions), None);
+    let login = [registering("a", "login1"), registering("b", "login1")];
+    assert_eq!(
+        said(&login, &sessions).as_deref(),
+        Some("trunks a and b have the same login: give one of them another")
+    );
+    let address = [peer("a", "192.0.2.1:5060"), peer("b", "192.0.2.1:5060")];
+    let conflict = said(&address, &sessions).unwrap();
+    assert!(conflict.contains("192.0.2.1:5060"), "{conflict}");
+    let lost = "the route a - main names a session that does not exist";
+    assert_eq!(said(&fine, &[]).as_deref(), Some(lost));
+    let lost = "the route a - main names a trunk that does not exist";
+    assert_eq!(said(&[], &sessions).as_deref(), Some(lost));
+}
+
+#[test]
+fn a_trunk_whose_first_session_is_off_uses_the_next() {
+    let session = |name: &str, enabled| SessionSpec {
+        name: name.parse().unwrap(),
+        phone: String::new(),
+        lines: 0,
+        enabled,
+    };
+    let route = |session: &str, priority| RouteSpec {
+        trunk: "peer".parse().unwrap(),
+        session: session.parse().unwrap(),
+        priority,
+    };
+    let of = |first, second| {
+        let table = Table::new(
+            vec![peer("peer", "192.0.2.1:5060")],
+            vec![session("first", first), session("second", second)],
+            vec![route("gone", 1), route("second", 20), route("first", 10)],
+        );
+        let session = table.session_of(&"peer".parse().unwrap());
+        session.unwrap().name.to_string()
+    };
+    assert_eq!(of(true, true), "first");
+    assert_eq!(of(false, true), "second");
+    assert_eq!(of(false, false), "first");
 }
 
 #[test]
@@ -157,6 +236,11 @@ fn every_refusal_of_a_pbx_call_has_its_exact_phrase() {
         );
     }
     assert_eq!(call(&now(), "peer", "?", "x"), Err("404 Not Found".into()));
+    assert_eq!(
+        call(&now(), "peer", "+9996620001", "x"),
+        Err("482 Loop Detected".into()),
+        "the account's own number"
+    );
     let talking = Now {
         talking: Some(Peer::Username("ann_b".into())),
         ..now()
@@ -291,37 +375,104 @@ fn what_a_caller_is_shown_as_dials_back_to_the_same_person() {
     }
 }
 
-/// Random takes, releases and repeated releases: never above a limit, never a leak.
+#[test]
+fn a_call_that_tries_the_next_trunk_gives_back_the_line_of_the_first() {
+    let name = |name: &str| name.parse::<TrunkName>().unwrap();
+    let (first, second, session) = (name("a"), name("b"), "s".parse::<SessionName>().unwrap());
+    let (call, other) = (CallId::new(1, 1), CallId::new(1, 2));
+    let mut lines = Lines::default();
+    lines.take(other, (&second, 1), (&session, 2)).unwrap();
+    lines.take(call, (&first, 1), (&session, 2)).unwrap();
+    assert_eq!(
+        lines.take(call, (&first, 1), (&session, 2)),
+        Ok(()),
+        "its own line is not in its way"
+    );
+    assert_eq!(
+        lines.take(call, (&second, 1), (&session, 2)),
+        Err(Full::Trunk)
+    );
+    assert_eq!(
+        lines.trunk_in_use(&first),
+        1,
+        "refused: it keeps what it had"
+    );
+    lines.release(other);
+    assert_eq!(lines.take(call, (&second, 1), (&session, 2)), Ok(()));
+    assert_eq!(
+        (lines.trunk_in_use(&first), lines.trunk_in_use(&second)),
+        (0, 1)
+    );
+    assert_eq!(lines.session_in_use(&session), 1);
+    lines.release(call);
+    assert_eq!((lines.trunk_in_use(&second), lines.calls()), (0, 0));
+}
+
+/// Random takes, moves, adoptions, releases and repeated releases: never above a limit, never a leak.
 #[test]
 fn lines_are_never_above_the_limit_and_never_leak() {
-    let (trunk, session): (TrunkName, SessionName) = ("t".parse().unwrap(), "s".parse().unwrap());
+    const LIMITS: [u32; 3] = [2, 3, 0];
+    const SESSION_LIMIT: u32 = 6;
+    let trunks: Vec<TrunkName> = ["a", "b", "c"].map(|name| name.parse().unwrap()).into();
+    let session: SessionName = "s".parse().unwrap();
     let mut lines = Lines::default();
-    let mut held: Vec<CallId> = Vec::new();
+    // What must be true, kept the plain way: which trunk each call is on.
+    let mut model: Vec<Option<usize>> = vec![None; 12];
     let mut state = 42u64;
-    for n in 0..20_000u128 {
+    let mut dice = |sides: usize| {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        let dice = usize::try_from(state >> 33).unwrap();
-        if dice % 2 == 0 {
-            let id = CallId::new(1, n);
-            match lines.take(id, (&trunk, 5), (&session, 3)) {
-                Ok(()) => held.push(id),
-                Err(full) => {
-                    assert_eq!(full, Full::Session);
-                    assert_eq!(held.len(), 3);
+        usize::try_from(state >> 33).unwrap() % sides
+    };
+    for _ in 0..50_000 {
+        let (n, trunk) = (dice(model.len()), dice(trunks.len()));
+        let call = CallId::new(1, n as u128);
+        match dice(8) {
+            0 => {
+                lines.adopt(call, &trunks[trunk], &session);
+                model[n] = Some(trunk);
+            }
+            1..=4 => {
+                let others = model.iter().enumerate().filter(|(other, _)| *other != n);
+                let others: Vec<usize> = others.filter_map(|(_, on)| *on).collect();
+                let on_trunk = others.iter().filter(|on| **on == trunk).count();
+                let full = LIMITS[trunk] != 0 && on_trunk >= LIMITS[trunk] as usize;
+                let expected = if full {
+                    Err(Full::Trunk)
+                } else if others.len() >= SESSION_LIMIT as usize {
+                    Err(Full::Session)
+                } else {
+                    Ok(())
+                };
+                let limits = ((&trunks[trunk], LIMITS[trunk]), (&session, SESSION_LIMIT));
+                assert_eq!(lines.take(call, limits.0, limits.1), expected);
+                if expected.is_ok() {
+                    model[n] = Some(trunk);
                 }
             }
-        } else if !held.is_empty() {
-            let id = held.swap_remove(dice % held.len());
-            assert!(lines.release(id).is_some());
-            assert!(
-                lines.release(id).is_none(),
-                "a second release returns nothing"
-            );
+            _ => {
+                let held = model[n].take();
+                assert_eq!(lines.release(call).is_some(), held.is_some());
+                assert_eq!(
+                    lines.release(call),
+                    None,
+                    "a second release returns nothing"
+                );
+            }
         }
-        assert_eq!(lines.calls(), held.len());
-        assert_eq!(lines.session_in_use(&session) as usize, held.len());
-        assert_eq!(lines.trunk_in_use(&trunk) as usize, held.len());
+        for (trunk, name) in trunks.iter().enumerate() {
+            let on = model.iter().flatten().filter(|on| **on == trunk);
+            assert_eq!(lines.trunk_in_use(name) as usize, on.count());
+        }
+        let up = model.iter().flatten().count();
+        assert_eq!(
+            (lines.calls(), lines.session_in_use(&session) as usize),
+            (up, up)
+        );
     }
+    for n in 0..model.len() {
+        lines.release(CallId::new(1, n as u128));
+    }
+    assert_eq!((lines.calls(), lines.session_in_use(&session)), (0, 0));
 }
