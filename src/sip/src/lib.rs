@@ -1,5 +1,6 @@
 //! Turns datagrams into requests, responses, dialogs, registrations and offers, and back.
 //!
+//! * [`call`] - a dialog and the INVITE usage in it, caller and callee (RFC 3261 12 to 15).
 //! * [`digest`] - challenges and credentials, server side (RFC 7616, RFC 8760).
 //! * [`message`] - requests, responses, URIs, addresses, headers (RFC 3261 7, 19, 20).
 //! * [`parse()`] - one datagram to one message, with limits and refusals (RFC 3261 7, 8.2, 18.3).
@@ -7,6 +8,7 @@
 //! * [`sdp`] - session descriptions, offer and answer (RFC 8866, RFC 3264).
 //! * [`transaction`] - requests and responses matched and repeated over UDP (RFC 3261 17, 18).
 
+pub mod call;
 pub mod digest;
 pub mod error;
 pub mod message;

@@ -1,0 +1,65 @@
+//! What a request must be before it is looked at (RFC 3261 8.2.2, 8.2.3).
+
+use bytes::Bytes;
+
+use crate::message::{HeaderName, Headers, Request};
+
+/// A refusal: status code and the headers that explain it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(HeaderName, String)>,
+}
+
+impl Fault {
+    pub(super) fn new(status: u16) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+        }
+    }
+
+    fn with(mut self, name: HeaderName, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+}
+
+/// RFC 3261 8.2.2.3: we have no extension that can be required.
+pub(super) fn require(headers: &Headers) -> Result<(), Fault> {
+    let required = headers.require();
+    if required.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::new(420).with(HeaderName::Unsupported, &required.join(", ")))
+}
+
+/// RFC 3261 8.2.3: a body is SDP, and not encoded.
+pub(super) fn content(request: &Request) -> Result<(), Fault> {
+    let headers = &request.headers;
+    let encoded = headers
+        .tokens(&HeaderName::ContentEncoding)
+        .any(|coding| !coding.eq_ignore_ascii_case("identity"));
+    if encoded {
+        return Err(Fault::new(415).with(HeaderName::AcceptEncoding, "identity"));
+    }
+    if request.body.is_empty() || sdp(headers, &request.body).is_some() {
+        return Ok(());
+    }
+    Err(Fault::new(415).with(HeaderName::Accept, "application/sdp"))
+}
+
+/// The session description in a message. A body without Content-Type counts when it looks like one.
+pub(super) fn sdp(headers: &Headers, body: &Bytes) -> Option<Bytes> {
+    let is_sdp = match headers.content_type() {
+        Some(content_type) => content_type == "application/sdp",
+        None => body.starts_with(b"v=0"),
+    };
+    (is_sdp && !body.is_empty()).then(|| body.clone())
+}
+
+/// The Reason headers of a message in one line (RFC 3326).
+pub(super) fn reason(headers: &Headers) -> Option<String> {
+    let all: Vec<&str> = headers.all(&HeaderName::Reason).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}

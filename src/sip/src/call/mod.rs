@@ -1,0 +1,179 @@
+//! One call's SIP side: a dialog and the INVITE usage in it (RFC 3261 12 to 15, RFC 3264, RFC 3311, RFC 3326, RFC 6026).
+//!
+//! ```text
+//!  UAS   Incoming ------Answer------> Established(Unacknowledged) --ACK--> Established(Stable) --+
+//!            |  Refuse, CANCEL                | HangUp: the BYE waits for the ACK   re-INVITE,   | UPDATE
+//!            v                                v                                           ^------+
+//!          Ended <---------------------- Closing <------- HangUp: BYE ------------- Established
+//!            ^                                ^                                           ^
+//!            |  3xx-6xx, time                 | 2xx that crossed our CANCEL               | 2xx: ACK
+//!  UAC   Calling ------HangUp: CANCEL----> Cancelling                                  Calling
+//! ```
+//!
+//! The contract: hand in one [`CallInput`], then take [`Call::poll_output`] until it gives [`CallOutput::Timeout`]; only then the
+//! next input. A new [`Call`] has outputs already. [`CallEvent::Ended`] comes once, as soon as the outcome is known; the call still
+//! answers its peer after that, until [`Call::is_over`].
+//!
+//! Deliberately absent: session timers, reliable provisional responses, REFER, authentication of our own requests.
+
+mod check;
+mod dialog;
+mod exchange;
+mod interface;
+mod state;
+#[cfg(test)]
+mod tests;
+mod timer;
+mod uac;
+mod uas;
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+use rand::rngs::SmallRng;
+use rand::{Rng as _, RngCore as _};
+
+use self::dialog::Dialog;
+pub use self::dialog::DialogId;
+pub use self::interface::{
+    CallEvent, CallInput, CallOutput, EndCause, Local, Party, Refusal, Target,
+};
+use self::state::{Closing, State};
+use self::timer::{Timer, Timers};
+use crate::message::{HeaderName, Method, Request, Response, respond};
+use crate::parse::ALLOW;
+use crate::transaction::ServerKey;
+
+/// The dialog of one call and the INVITE usage in it. See the head of [`crate::call`] for how to drive it.
+#[derive(Debug)]
+pub struct Call {
+    local: Local,
+    dialog: Dialog,
+    state: State,
+    /// Whether the first INVITE was ours: decides about glare (RFC 3261 14.1).
+    is_uac: bool,
+    /// The ACKs we sent, for 2xx that come again.
+    acks: VecDeque<uac::Acked>,
+    timers: Timers,
+    outputs: VecDeque<CallOutput>,
+    rng: SmallRng,
+}
+
+impl Call {
+    /// The Call-ID.
+    pub fn call_id(&self) -> &str {
+        self.dialog.call_id()
+    }
+
+    /// What requests inside the dialog carry: see [`DialogId::of`].
+    pub fn dialog_id(&self) -> DialogId {
+        self.dialog.id()
+    }
+
+    /// The offer in the INVITE of an incoming call; without one, the answer to it is our offer (RFC 3261 13.2.1).
+    pub fn offer(&self) -> Option<Bytes> {
+        match &self.state {
+            State::Incoming(incoming) => {
+                check::sdp(&incoming.invite.headers, &incoming.invite.body)
+            }
+            State::Calling(_)
+            | State::Cancelling
+            | State::Established(_)
+            | State::Closing(_)
+            | State::Ended => None,
+        }
+    }
+
+    /// Whether nothing more will come from this call, nor should be handed to it.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Ended)
+            && self.outputs.is_empty()
+            && !self.timers.is_set(Timer::Linger)
+    }
+
+    /// Takes one input.
+    pub fn handle_input(&mut self, now: Instant, input: CallInput) {
+        self.on(now, input);
+    }
+
+    /// Gives the next output; [`CallOutput::Timeout`] is the last one.
+    pub fn poll_output(&mut self) -> CallOutput {
+        self.outputs
+            .pop_front()
+            .unwrap_or_else(|| CallOutput::Timeout(self.timers.next()))
+    }
+
+    fn push(&mut self, output: CallOutput) {
+        self.outputs.push_back(output);
+    }
+
+    fn emit(&mut self, event: CallEvent) {
+        self.push(CallOutput::Event(event));
+    }
+
+    fn respond(&mut self, tx: ServerKey, response: Response) {
+        self.push(CallOutput::Respond { tx, response });
+    }
+
+    /// A response of ours, as every method wants it.
+    fn response(&self, request: &Request, status: u16, reason: &str) -> Response {
+        let tag = self.dialog.local_tag();
+        let mut response = respond(request, status, reason, Some(tag));
+        let headers = &mut response.headers;
+        // RFC 3261 12.1.1, RFC 3311 5.2: whatever makes a dialog or moves its target has a Contact.
+        let moves = matches!(request.method, Method::Invite | Method::Update);
+        if moves && (101..300).contains(&status) {
+            headers.push(HeaderName::Contact, format!("<{}>", self.local.contact));
+        }
+        if (200..300).contains(&status) && moves || matches!(status, 405 | 501) {
+            headers.push(HeaderName::Allow, ALLOW);
+        }
+        if let Some(agent) = &self.local.agent {
+            headers.push(HeaderName::Server, agent);
+        }
+        response
+    }
+
+    /// A response that says when to try again (RFC 3261 14.2, RFC 3311 5.2).
+    fn later(&mut self, request: &Request) -> Response {
+        let mut response = self.response(request, 500, "");
+        let seconds = self.rng.random_range(0..=10_u8);
+        response.headers.push(HeaderName::RetryAfter, seconds);
+        response
+    }
+
+    /// Sends a BYE and waits for its response.
+    fn bye(&mut self, reason: Option<&str>) -> State {
+        self.timers.stop_all_but_linger();
+        let (target, mut request) = self.dialog.request(&self.local, Method::Bye);
+        if let Some(reason) = reason {
+            request.headers.push(HeaderName::Reason, reason);
+        }
+        let cseq = self.dialog.local_cseq();
+        self.push(CallOutput::Send { target, request });
+        State::Closing(Closing::ByeSent { cseq })
+    }
+
+    /// Says how it ended.
+    fn ended(
+        &mut self,
+        by: Party,
+        cause: EndCause,
+        status: u16,
+        phrase: &str,
+        reason: Option<String>,
+    ) {
+        self.emit(CallEvent::Ended {
+            by,
+            status,
+            phrase: phrase.to_owned(),
+            reason,
+            cause,
+        });
+    }
+}
+
+fn random_tag(rng: &mut SmallRng) -> String {
+    format!("{:016x}", rng.next_u64())
+}

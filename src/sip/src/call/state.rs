@@ -1,0 +1,285 @@
+//! The states of a call and the table of what happens in them.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Call, CallEvent, CallInput};
+use crate::message::{Request, Response};
+use crate::transaction::ServerKey;
+
+/// Where a call stands.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Callee: no final response yet.
+    Incoming(Incoming),
+    /// Caller: no final response yet.
+    Calling(Calling),
+    /// Caller: cancelled, and a final response may still come.
+    Cancelling,
+    /// A 2xx was sent or received.
+    Established(Exchange),
+    /// Over for the owner; the BYE is not done yet.
+    Closing(Closing),
+    /// Over; only repeats of what was are still answered.
+    Ended,
+}
+
+/// An INVITE that waits for our final response.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) tx: ServerKey,
+    pub(super) invite: Request,
+    /// The last provisional response, repeated every minute.
+    pub(super) provisional: Option<Response>,
+}
+
+/// An INVITE of ours that waits for its final response.
+#[derive(Debug)]
+pub(super) struct Calling {
+    pub(super) cseq: u32,
+    /// Whether any response came.
+    pub(super) is_heard: bool,
+    /// Whether the owner knows that it rings.
+    pub(super) is_ringing: bool,
+    /// The last SDP of a provisional response.
+    pub(super) early: Option<Bytes>,
+}
+
+/// Offer and answer inside the dialog (RFC 3264, RFC 3261 14, RFC 3311).
+#[derive(Debug)]
+pub(super) enum Exchange {
+    /// No offer is open and no INVITE runs.
+    Stable,
+    /// Our re-INVITE waits for its final response.
+    LocalOffer { cseq: u32, sdp: Bytes },
+    /// Our re-INVITE met one of the peer's and waits to be tried again.
+    Glare { sdp: Bytes },
+    /// The owner has to answer a re-INVITE or UPDATE.
+    RemoteOffer { tx: ServerKey, request: Request },
+    /// Our 2xx to an INVITE waits for its ACK.
+    Unacknowledged(Unacked),
+}
+
+/// A 2xx that is repeated until the ACK comes (RFC 3261 13.3.1.4).
+#[derive(Debug)]
+pub(super) struct Unacked {
+    pub(super) tx: ServerKey,
+    pub(super) response: Response,
+    /// The number of the INVITE.
+    pub(super) cseq: u32,
+    /// The time to the next repeat.
+    pub(super) interval: Duration,
+    /// Whether the 2xx holds our offer, and the ACK the answer.
+    pub(super) asks: bool,
+    /// Whether it is the one that makes the call.
+    pub(super) is_first: bool,
+}
+
+/// How far the goodbye has come.
+#[derive(Debug)]
+pub(super) enum Closing {
+    /// RFC 3261 15: a callee does not send BYE before the ACK.
+    AwaitAck {
+        unacked: Unacked,
+        reason: Option<String>,
+    },
+    /// The BYE waits for its response.
+    ByeSent { cseq: u32 },
+}
+
+impl Call {
+    /// The table. What is not legal in a state stands last for it and changes nothing.
+    pub(super) fn on(&mut self, now: Instant, input: CallInput) {
+        use CallInput as In;
+        // Every arm says where the call goes from here.
+        let state = std::mem::replace(&mut self.state, State::Ended);
+        self.state = match (state, input) {
+            (State::Incoming(s), In::Ring { sdp }) => self.ring(now, s, sdp),
+            (State::Incoming(s), In::Answer { sdp }) => self.answer(now, &s, sdp),
+            (
+                State::Incoming(s),
+                In::Refuse {
+                    status,
+                    reason,
+                    headers,
+                },
+            ) => self.refuse(&s, status, &reason, headers),
+            (State::Incoming(s), In::HangUp { reason_header }) => {
+                let headers = reason_header.map(|reason| ("Reason".to_owned(), reason));
+                self.refuse(&s, 487, "", headers.into_iter().collect())
+            }
+            (State::Incoming(s), In::Cancelled { tx, reason }) if tx == s.tx => {
+                self.cancelled(&s, reason)
+            }
+            (
+                State::Incoming(s),
+                In::Request {
+                    tx,
+                    source,
+                    request,
+                },
+            ) => self.request_before_answer(s, tx, source, &request),
+            (State::Incoming(s), In::Timeout) => self.incoming_timeout(now, s),
+            (
+                State::Incoming(s),
+                In::AnswerOffer { .. }
+                | In::RefuseOffer { .. }
+                | In::Info { .. }
+                | In::Ack { .. }
+                | In::Cancelled { .. }
+                | In::Response { .. }
+                | In::Failed { .. },
+            ) => State::Incoming(s),
+
+            (State::Calling(s), In::Response { response }) => {
+                self.calling_response(now, s, &response)
+            }
+            (State::Calling(_), In::Failed { why }) => self.calling_failed(why),
+            (State::Calling(_), In::HangUp { reason_header }) => self.cancel(now, reason_header),
+            (
+                State::Calling(s),
+                In::Request {
+                    tx,
+                    source,
+                    request,
+                },
+            ) => self.request_before_final(s, tx, source, &request),
+            (State::Calling(s), In::Timeout) => self.calling_timeout(now, s),
+            (
+                State::Calling(s),
+                In::Ring { .. }
+                | In::Answer { .. }
+                | In::Refuse { .. }
+                | In::AnswerOffer { .. }
+                | In::RefuseOffer { .. }
+                | In::Info { .. }
+                | In::Ack { .. }
+                | In::Cancelled { .. },
+            ) => State::Calling(s),
+
+            (State::Cancelling, In::Response { response }) => {
+                self.cancelling_response(now, &response)
+            }
+            (State::Cancelling, In::Failed { .. }) => self.over(),
+            (State::Cancelling, In::Request { tx, request, .. }) => {
+                self.no_dialog(tx, &request);
+                State::Cancelling
+            }
+            (State::Cancelling, In::Timeout) => self.cancelling_timeout(now),
+            (
+                State::Cancelling,
+                In::Ring { .. }
+                | In::Answer { .. }
+                | In::Refuse { .. }
+                | In::HangUp { .. }
+                | In::AnswerOffer { .. }
+                | In::RefuseOffer { .. }
+                | In::Info { .. }
+                | In::Ack { .. }
+                | In::Cancelled { .. },
+            ) => State::Cancelling,
+
+            (State::Established(s), In::HangUp { reason_header }) => self.hang_up(s, reason_header),
+            (State::Established(s), In::Offer { sdp }) => self.make_offer(s, sdp),
+            (State::Established(s), In::AnswerOffer { sdp }) => self.answer_offer(now, s, sdp),
+            (State::Established(s), In::RefuseOffer { status }) => self.refuse_offer(s, status),
+            (State::Established(s), In::Info { content_type, body }) => {
+                self.send_info(&content_type, body);
+                State::Established(s)
+            }
+            (
+                State::Established(s),
+                In::Request {
+                    tx,
+                    source,
+                    request,
+                },
+            ) => self.request_in_dialog(s, tx, source, request),
+            (State::Established(s), In::Ack { request }) => self.acknowledged(s, &request),
+            (State::Established(s), In::Cancelled { tx, .. }) => self.offer_cancelled(s, tx),
+            (State::Established(s), In::Response { response }) => {
+                self.response_in_dialog(now, s, &response)
+            }
+            (State::Established(s), In::Failed { why }) => self.request_failed(s, why),
+            (State::Established(s), In::Timeout) => self.established_timeout(now, s),
+            (State::Established(s), In::Ring { .. } | In::Answer { .. } | In::Refuse { .. }) => {
+                State::Established(s)
+            }
+
+            (
+                State::Closing(s),
+                In::Request {
+                    tx,
+                    source,
+                    request,
+                },
+            ) => self.request_while_closing(s, tx, source, &request),
+            (State::Closing(s), In::Ack { request }) => {
+                self.acknowledged_while_closing(s, &request)
+            }
+            (State::Closing(s), In::Response { response }) => {
+                self.response_while_closing(now, s, &response)
+            }
+            (State::Closing(Closing::ByeSent { .. }), In::Failed { .. }) => self.over(),
+            (State::Closing(s), In::Timeout) => self.closing_timeout(now, s),
+            (
+                State::Closing(s),
+                In::Ring { .. }
+                | In::Answer { .. }
+                | In::Refuse { .. }
+                | In::HangUp { .. }
+                | In::AnswerOffer { .. }
+                | In::RefuseOffer { .. }
+                | In::Info { .. }
+                | In::Cancelled { .. }
+                | In::Failed { .. },
+            ) => State::Closing(s),
+
+            (State::Ended, In::Request { tx, request, .. }) => {
+                self.no_dialog(tx, &request);
+                State::Ended
+            }
+            (State::Ended, In::Response { response }) => {
+                self.success_again(now, &response);
+                State::Ended
+            }
+            (State::Ended, In::Timeout) => {
+                while self.timers.due(now).is_some() {}
+                State::Ended
+            }
+            (
+                State::Ended,
+                In::Ring { .. }
+                | In::Answer { .. }
+                | In::Refuse { .. }
+                | In::HangUp { .. }
+                | In::AnswerOffer { .. }
+                | In::RefuseOffer { .. }
+                | In::Info { .. }
+                | In::Ack { .. }
+                | In::Cancelled { .. }
+                | In::Failed { .. },
+            ) => State::Ended,
+
+            // An offer that cannot be made now gets its answer too.
+            (
+                state @ (State::Incoming(_)
+                | State::Calling(_)
+                | State::Cancelling
+                | State::Closing(_)
+                | State::Ended),
+                In::Offer { .. },
+            ) => {
+                self.emit(CallEvent::OfferRefused { status: 491 });
+                state
+            }
+        };
+    }
+
+    /// Nothing more is expected from the peer.
+    pub(super) fn over(&mut self) -> State {
+        self.timers.stop_all_but_linger();
+        State::Ended
+    }
+}

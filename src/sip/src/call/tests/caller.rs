@@ -1,0 +1,258 @@
+use super::*;
+use crate::Failure;
+
+fn tag_of(address: Option<crate::NameAddr>) -> String {
+    address.unwrap().tag().unwrap().to_owned()
+}
+
+#[test]
+fn the_invite_says_who_calls_whom() {
+    let lone = Lone::calling();
+    let (target, invite) = &lone.sent[0];
+    let headers = &invite.headers;
+    assert_eq!(*target, peer());
+    assert_eq!(invite.uri.to_string(), "sip:600@198.51.100.7");
+    assert_eq!(headers.get(&HeaderName::To), Some("<sip:600@198.51.100.7>"));
+    assert_eq!(
+        headers.get(&HeaderName::Contact),
+        Some("<sip:gw@192.0.2.9:5060>")
+    );
+    assert_eq!(headers.get(&HeaderName::MaxForwards), Some("70"));
+    assert_eq!(headers.get(&HeaderName::CSeq), Some("1 INVITE"));
+    assert_eq!(headers.get(&HeaderName::from("x-tg-id")), Some("42"));
+    assert_eq!(headers.content_type().as_deref(), Some("application/sdp"));
+    assert_eq!(tag_of(headers.from()), lone.call.dialog_id().local_tag);
+    assert_eq!(headers.call_id(), Some(lone.call.call_id()));
+    assert_eq!(invite.body, sdp());
+}
+
+#[test]
+fn an_answered_call_goes_its_way() {
+    let mut lone = Lone::calling();
+    assert_eq!(lone.reply(100, "", ""), [""; 0]);
+    assert_eq!(lone.reply(180, "b1", ""), ["Ringing"]);
+    assert_eq!(lone.reply(180, "b1", ""), [""; 0]);
+    assert_eq!(lone.reply(183, "b1", SDP), ["Ringing+sdp"]);
+    assert_eq!(lone.reply(183, "b1", SDP), [""; 0]);
+    assert_eq!(lone.reply(200, "b1", SDP), ["ACK", "Answered", "Confirmed"]);
+    let (target, ack) = lone.sent.last().unwrap();
+    assert_eq!(
+        (*target, ack.uri.to_string()),
+        (peer(), "sip:b@10.0.0.7:5066".into())
+    );
+    assert_eq!(ack.headers.get(&HeaderName::CSeq), Some("1 ACK"));
+    assert_eq!(lone.advance(Duration::from_secs(100)), [""; 0]);
+    assert_eq!(
+        lone.ask(Method::Bye, ""),
+        ["200 BYE", "Ended Remote Bye 200"]
+    );
+    assert!(lone.call.is_over());
+}
+
+#[test]
+fn an_answer_that_was_only_given_early_counts() {
+    let mut lone = Lone::calling();
+    lone.reply(183, "b1", SDP);
+    assert_eq!(lone.reply(200, "b1", ""), ["ACK", "Answered", "Confirmed"]);
+    let mut lone = Lone::calling();
+    assert_eq!(
+        lone.reply(200, "b1", ""),
+        ["ACK", "Ended Local NoSdp 488", "BYE"]
+    );
+}
+
+#[test]
+fn a_repeated_200_gets_its_ack_again_in_every_state() {
+    let mut lone = Lone::calling();
+    let again = lone.reply_of(200, "b1", SDP);
+    lone.give(CallInput::Response {
+        response: again.clone(),
+    });
+    let ack = lone.sent.last().unwrap().clone();
+    for step in 0..3 {
+        let seen = lone.give(CallInput::Response {
+            response: again.clone(),
+        });
+        assert_eq!(seen, ["ACK"], "{step}");
+        assert_eq!(lone.sent.pop().unwrap(), ack);
+        match step {
+            0 => assert_eq!(lone.hang_up(), ["Ended Local Bye 200", "BYE"]),
+            _ => assert_eq!(lone.reply(200, "", ""), [""; 0]),
+        }
+    }
+    assert!(!lone.call.is_over());
+    lone.advance(T1 * 64);
+    assert!(lone.call.is_over());
+}
+
+#[test]
+fn a_second_branch_that_answers_gets_an_ack_and_a_bye() {
+    let mut lone = Lone::calling();
+    let second = lone.reply_of(200, "b2", SDP);
+    assert_eq!(lone.reply(180, "b2", ""), ["Ringing"]);
+    assert_eq!(lone.reply(200, "b1", SDP), ["ACK", "Answered", "Confirmed"]);
+    let seen = lone.give(CallInput::Response {
+        response: second.clone(),
+    });
+    assert_eq!(seen, ["ACK", "dismiss BYE"]);
+    let (_, bye) = lone.sent.last().unwrap();
+    assert_eq!(tag_of(bye.headers.to()), "b2");
+    assert_eq!(bye.headers.get(&HeaderName::CSeq), Some("2 BYE"));
+    assert_eq!(lone.give(CallInput::Response { response: second }), ["ACK"]);
+    let packets = (0..100)
+        .map(|n| lone.reply(200, &format!("z{n}"), SDP).len())
+        .sum::<usize>();
+    assert!(packets <= 40, "{packets}");
+    assert_eq!(lone.hang_up(), ["Ended Local Bye 200", "BYE"]);
+    assert_eq!(tag_of(lone.last().headers.to()), "b1");
+}
+
+#[test]
+fn the_route_of_the_200_is_turned_round() {
+    let mut lone = Lone::calling();
+    lone.call.local.send_to_source = false;
+    let mut response = lone.reply_of(200, "b1", SDP);
+    for record in ["<sip:192.0.2.61;lr>", "<sip:192.0.2.60;lr>"] {
+        response.headers.push(HeaderName::RecordRoute, record);
+    }
+    lone.give(CallInput::Response { response });
+    let (target, ack) = lone.sent.last().unwrap();
+    assert_eq!(target.to_string(), "192.0.2.60:5060");
+    let routes: Vec<String> = ack
+        .headers
+        .routes()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(routes, ["<sip:192.0.2.60;lr>", "<sip:192.0.2.61;lr>"]);
+}
+
+#[test]
+fn a_refusal_is_handed_on_as_it_is() {
+    let mut lone = Lone::calling();
+    let mut response = lone.reply_of(486, "b1", "");
+    response.reason = "Busy with tea".into();
+    response.headers.push(HeaderName::Reason, "Q.850;cause=17");
+    lone.call
+        .handle_input(lone.now, CallInput::Response { response });
+    assert_eq!(
+        lone.call.poll_output(),
+        CallOutput::Event(CallEvent::Ended {
+            by: Party::Remote,
+            status: 486,
+            phrase: "Busy with tea".into(),
+            reason: Some("Q.850;cause=17".into()),
+            cause: EndCause::Refused,
+        })
+    );
+    assert_eq!(lone.call.poll_output(), CallOutput::Timeout(None));
+    assert!(lone.call.is_over());
+}
+
+#[test]
+fn a_hang_up_while_it_rings_cancels() {
+    let mut lone = Lone::calling();
+    lone.reply(180, "b1", "");
+    assert_eq!(lone.hang_up(), ["CANCEL", "Ended Local Cancelled 487"]);
+    assert_eq!(lone.hang_up(), [""; 0]);
+    assert_eq!(lone.reply(180, "b1", ""), [""; 0]);
+    assert_eq!(lone.reply(487, "b1", ""), [""; 0]);
+    assert!(lone.call.is_over());
+}
+
+#[test]
+fn an_answer_that_crosses_the_cancel_is_acknowledged_and_ended() {
+    let mut lone = Lone::calling();
+    lone.reply(180, "b1", "");
+    lone.hang_up();
+    let ok = lone.reply_of(200, "b1", SDP);
+    assert_eq!(
+        lone.give(CallInput::Response {
+            response: ok.clone()
+        }),
+        ["ACK", "BYE"]
+    );
+    assert_eq!(lone.give(CallInput::Response { response: ok }), ["ACK"]);
+    assert_eq!(lone.reply(200, "", ""), [""; 0]);
+    assert_eq!(lone.reply(200, "", ""), [""; 0]);
+    lone.advance(T1 * 64);
+    assert!(lone.call.is_over());
+}
+
+#[test]
+fn a_cancelled_call_that_never_ends_is_forgotten() {
+    let mut lone = Lone::calling();
+    lone.hang_up();
+    assert_eq!(lone.advance(T1 * 128), [""; 0]);
+    assert!(lone.call.is_over());
+    let mut lone = Lone::calling();
+    lone.hang_up();
+    assert_eq!(
+        lone.give(CallInput::Failed {
+            why: Failure::TimedOut
+        }),
+        [""; 0]
+    );
+    assert!(lone.call.is_over());
+}
+
+#[test]
+fn nobody_rings_for_ever() {
+    let mut lone = Lone::calling();
+    lone.reply(180, "b1", "");
+    assert_eq!(
+        lone.advance(Duration::from_secs(60)),
+        ["CANCEL", "Ended Local NoAnswer 480"]
+    );
+    let mut lone = Lone::calling();
+    assert_eq!(
+        lone.advance(Duration::from_secs(60)),
+        ["CANCEL", "Ended Local TimedOut 408"]
+    );
+}
+
+#[test]
+fn a_peer_that_is_not_there_ends_the_call() {
+    for (why, ended) in [
+        (Failure::TimedOut, "Ended Local TimedOut 408"),
+        (Failure::Transport, "Ended Local Unreachable 503"),
+    ] {
+        let mut lone = Lone::calling();
+        assert_eq!(lone.give(CallInput::Failed { why }), [ended]);
+        assert!(lone.call.is_over());
+    }
+}
+
+#[test]
+fn the_callee_may_ask_things_before_it_answers() {
+    let mut lone = Lone::calling();
+    assert_eq!(lone.ask(Method::Info, ""), ["481 INFO"]);
+    lone.reply(183, "b1", SDP);
+    assert_eq!(lone.ask(Method::Update, SDP), ["491 UPDATE"]);
+    assert_eq!(lone.ask(Method::Update, ""), ["200 UPDATE"]);
+    assert_eq!(lone.ask(Method::Info, ""), ["Info", "200 INFO"]);
+    assert_eq!(lone.ask(Method::Bye, ""), ["481 BYE"]);
+    assert_eq!(lone.reply(200, "b1", SDP), ["ACK", "Answered", "Confirmed"]);
+}
+
+#[test]
+fn a_cancel_and_a_bye_say_why() {
+    let reason = || CallInput::HangUp {
+        reason_header: Some("SIP;cause=200;text=\"Call completed elsewhere\"".into()),
+    };
+    let mut lone = Lone::calling();
+    lone.call.handle_input(lone.now, reason());
+    let CallOutput::CancelInvite { reason: Some(text) } = lone.call.poll_output() else {
+        panic!("no reason");
+    };
+    assert!(text.starts_with("SIP;cause=200"));
+    let mut lone = Lone::talking();
+    lone.give(reason());
+    assert!(
+        lone.last()
+            .headers
+            .get(&HeaderName::Reason)
+            .unwrap()
+            .contains("elsewhere")
+    );
+}

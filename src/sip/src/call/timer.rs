@@ -1,0 +1,77 @@
+//! The timers of a call, as data.
+
+use std::time::Instant;
+
+/// What can be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// Repeat the last provisional response (RFC 3261 13.3.1.1).
+    Refresh,
+    /// The caller waits no longer: its Expires (RFC 3261 13.3.1).
+    Expires,
+    /// The called party rang long enough.
+    Ring,
+    /// No final response after a CANCEL (RFC 3261 9.1).
+    Cancel,
+    /// Repeat a 2xx (RFC 3261 13.3.1.4).
+    Repeat,
+    /// No ACK for a 2xx (RFC 3261 13.3.1.4).
+    NoAck,
+    /// Try a re-INVITE again after 491 (RFC 3261 14.1).
+    Glare,
+    /// A 2xx may still come again or from another branch (RFC 6026, Timer M).
+    Linger,
+}
+
+impl Timer {
+    const ALL: [Timer; 8] = [
+        Timer::Refresh,
+        Timer::Expires,
+        Timer::Ring,
+        Timer::Cancel,
+        Timer::Repeat,
+        Timer::NoAck,
+        Timer::Glare,
+        Timer::Linger,
+    ];
+}
+
+/// Which timers run, and until when.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    running: Vec<(Timer, Instant)>,
+}
+
+impl Timers {
+    pub(super) fn set(&mut self, timer: Timer, at: Instant) {
+        self.stop(timer);
+        self.running.push((timer, at));
+    }
+
+    pub(super) fn stop(&mut self, timer: Timer) {
+        self.running.retain(|(have, _)| *have != timer);
+    }
+
+    pub(super) fn stop_all_but_linger(&mut self) {
+        self.running.retain(|(have, _)| *have == Timer::Linger);
+    }
+
+    pub(super) fn is_set(&self, timer: Timer) -> bool {
+        self.running.iter().any(|(have, _)| *have == timer)
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.running.iter().map(|(_, at)| *at).min()
+    }
+
+    /// Stops and returns one timer that is due.
+    pub(super) fn due(&mut self, now: Instant) -> Option<Timer> {
+        let due = |timer: &Timer| {
+            let mut running = self.running.iter();
+            running.any(|(have, at)| have == timer && *at <= now)
+        };
+        let timer = Timer::ALL.into_iter().find(due)?;
+        self.stop(timer);
+        Some(timer)
+    }
+}

@@ -1,0 +1,308 @@
+//! The caller's part until the answer (RFC 3261 13.2, 12.1.2, 9.1), and the ACKs.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
+
+use super::check;
+use super::dialog::Dialog;
+use super::state::{Calling, Exchange, State};
+use super::timer::{Timer, Timers};
+use super::{Call, CallEvent, CallOutput, EndCause, Local, Party, Target, random_tag};
+use crate::message::{HeaderName, Method, Request, Response, reason_phrase};
+use crate::parse::ALLOW;
+use crate::transaction::Failure;
+
+/// The CSeq of a first INVITE.
+const FIRST: u32 = 1;
+/// How many ACKs are remembered, and how many branches may answer.
+const MAX_ACKS: usize = 16;
+
+/// An ACK of ours and the 2xx it belongs to.
+#[derive(Debug)]
+pub(super) struct Acked {
+    cseq: u32,
+    remote_tag: Option<String>,
+    target: SocketAddr,
+    request: Request,
+}
+
+impl Call {
+    /// Starts a call: the first output is the INVITE.
+    pub fn outgoing(now: Instant, local: Local, target: Target, offer: Bytes, seed: u64) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let tag = random_tag(&mut rng);
+        let call_id = format!("{}{}", random_tag(&mut rng), random_tag(&mut rng));
+        let dialog = Dialog::uac(&target, call_id, tag);
+        let mut timers = Timers::default();
+        timers.set(Timer::Ring, now + target.ring_timeout);
+        let mut call = Self {
+            local,
+            dialog,
+            state: State::Ended,
+            is_uac: true,
+            acks: VecDeque::new(),
+            timers,
+            outputs: VecDeque::new(),
+            rng,
+        };
+        let cseq = call.send_invite(offer, target.headers, Some(target.send_to));
+        call.state = State::Calling(Calling {
+            cseq,
+            is_heard: false,
+            is_ringing: false,
+            early: None,
+        });
+        call
+    }
+
+    /// Sends an INVITE with an offer and returns its number.
+    pub(super) fn send_invite(
+        &mut self,
+        offer: Bytes,
+        extra: Vec<(String, String)>,
+        send_to: Option<SocketAddr>,
+    ) -> u32 {
+        let (target, mut request) = self.dialog.request(&self.local, Method::Invite);
+        let headers = &mut request.headers;
+        headers.push(HeaderName::Contact, format!("<{}>", self.local.contact));
+        headers.push(HeaderName::Allow, ALLOW);
+        for (name, value) in extra {
+            headers.push(HeaderName::from(name.as_str()), value);
+        }
+        headers.push(HeaderName::ContentType, "application/sdp");
+        request.body = offer;
+        let target = send_to.unwrap_or(target);
+        self.push(CallOutput::Send { target, request });
+        self.dialog.local_cseq()
+    }
+
+    pub(super) fn calling_response(
+        &mut self,
+        now: Instant,
+        mut s: Calling,
+        response: &Response,
+    ) -> State {
+        if !is_to_invite(response, s.cseq) {
+            return State::Calling(s);
+        }
+        match response.status {
+            100 => {
+                s.is_heard = true;
+                State::Calling(s)
+            }
+            101..200 => {
+                s.is_heard = true;
+                self.provisional(&mut s, response);
+                State::Calling(s)
+            }
+            200..300 => self.answered(now, s, response),
+            status => {
+                let reason = check::reason(&response.headers);
+                self.ended(
+                    Party::Remote,
+                    EndCause::Refused,
+                    status,
+                    &response.reason,
+                    reason,
+                );
+                self.over()
+            }
+        }
+    }
+
+    /// An early dialog; of several, the last one to be heard counts until a 2xx decides.
+    fn provisional(&mut self, s: &mut Calling, response: &Response) {
+        if response.headers.to().is_some_and(|to| to.tag().is_some()) {
+            self.dialog.adopt(response);
+        }
+        let sdp = check::sdp(&response.headers, &response.body);
+        let is_news = match &sdp {
+            Some(_) => sdp != s.early,
+            None => !s.is_ringing,
+        };
+        if sdp.is_some() {
+            s.early.clone_from(&sdp);
+        }
+        if is_news {
+            s.is_ringing = true;
+            self.emit(CallEvent::Ringing { sdp });
+        }
+    }
+
+    fn answered(&mut self, now: Instant, s: Calling, response: &Response) -> State {
+        self.timers.stop(Timer::Ring);
+        self.dialog.adopt(response);
+        self.acknowledge(now, s.cseq);
+        // Some peers send the answer early and leave it out of the 2xx.
+        let Some(sdp) = check::sdp(&response.headers, &response.body).or(s.early) else {
+            self.ended(Party::Local, EndCause::NoSdp, 488, reason_phrase(488), None);
+            return self.bye(None);
+        };
+        self.emit(CallEvent::Answered { sdp });
+        self.emit(CallEvent::Confirmed);
+        State::Established(Exchange::Stable)
+    }
+
+    /// Sends the ACK to the peer's 2xx and remembers it for repeats.
+    pub(super) fn acknowledge(&mut self, now: Instant, cseq: u32) {
+        let (target, request) = self.dialog.ack(&self.local, cseq);
+        self.remember(now, &self.dialog.clone(), cseq, target, request);
+    }
+
+    fn remember(
+        &mut self,
+        now: Instant,
+        dialog: &Dialog,
+        cseq: u32,
+        target: SocketAddr,
+        request: Request,
+    ) {
+        self.acks.push_back(Acked {
+            cseq,
+            remote_tag: dialog.remote_tag().map(str::to_owned),
+            target,
+            request: request.clone(),
+        });
+        if self.acks.len() > MAX_ACKS {
+            self.acks.pop_front();
+        }
+        self.push(CallOutput::SendAck { target, request });
+        self.timers
+            .set(Timer::Linger, now + self.local.times.t1 * 64);
+    }
+
+    /// A 2xx to an INVITE that no state waits for: a repeat gets its ACK again, another branch an ACK and a BYE
+    /// (RFC 3261 13.2.2.4). Returns whether it was one.
+    pub(super) fn success_again(&mut self, now: Instant, response: &Response) -> bool {
+        let Some(cseq) = response
+            .headers
+            .cseq()
+            .filter(|cseq| cseq.method == Method::Invite)
+        else {
+            return false;
+        };
+        if !response.is_success() {
+            return false;
+        }
+        let tag = response
+            .headers
+            .to()
+            .and_then(|to| to.tag().map(str::to_owned));
+        let known = |acked: &&Acked| acked.cseq == cseq.number && acked.remote_tag == tag;
+        if let Some(acked) = self.acks.iter().find(known) {
+            let (target, request) = (acked.target, acked.request.clone());
+            self.push(CallOutput::SendAck { target, request });
+            return true;
+        }
+        let is_forkable = self.is_uac && cseq.number == FIRST;
+        if !is_forkable && tag.as_deref() == self.dialog.remote_tag() {
+            // A re-INVITE of ours that was answered after the goodbye.
+            self.acknowledge(now, cseq.number);
+        } else if is_forkable && self.acks.len() < MAX_ACKS {
+            // A peer that invents more branches than this gets no more packets.
+            let mut fork = self.dialog.clone();
+            fork.adopt(response);
+            let (target, ack) = fork.ack(&self.local, cseq.number);
+            self.remember(now, &fork, cseq.number, target, ack);
+            let (target, request) = fork.request(&self.local, Method::Bye);
+            self.push(CallOutput::Dismiss { target, request });
+        }
+        true
+    }
+
+    pub(super) fn calling_failed(&mut self, why: Failure) -> State {
+        let (cause, status) = failure(why);
+        self.ended(Party::Local, cause, status, reason_phrase(status), None);
+        self.over()
+    }
+
+    pub(super) fn calling_timeout(&mut self, now: Instant, s: Calling) -> State {
+        while let Some(timer) = self.timers.due(now) {
+            match timer {
+                Timer::Ring => {
+                    self.push(CallOutput::CancelInvite { reason: None });
+                    if s.is_heard {
+                        self.ended(Party::Local, EndCause::NoAnswer, 480, "No answer", None);
+                    } else {
+                        let phrase = reason_phrase(408);
+                        self.ended(Party::Local, EndCause::TimedOut, 408, phrase, None);
+                    }
+                    return self.cancelling(now);
+                }
+                Timer::Refresh
+                | Timer::Expires
+                | Timer::Cancel
+                | Timer::Repeat
+                | Timer::NoAck
+                | Timer::Glare
+                | Timer::Linger => {}
+            }
+        }
+        State::Calling(s)
+    }
+
+    pub(super) fn cancel(&mut self, now: Instant, reason: Option<String>) -> State {
+        self.push(CallOutput::CancelInvite { reason });
+        let phrase = reason_phrase(487);
+        self.ended(Party::Local, EndCause::Cancelled, 487, phrase, None);
+        self.cancelling(now)
+    }
+
+    fn cancelling(&mut self, now: Instant) -> State {
+        self.timers.stop_all_but_linger();
+        // RFC 3261 9.1: 64*T1 from the CANCEL, which itself waits up to 64*T1 for a first response.
+        self.timers
+            .set(Timer::Cancel, now + self.local.times.t1 * 128);
+        State::Cancelling
+    }
+
+    pub(super) fn cancelling_response(&mut self, now: Instant, response: &Response) -> State {
+        let Some(cseq) = response
+            .headers
+            .cseq()
+            .filter(|cseq| cseq.method == Method::Invite)
+        else {
+            return State::Cancelling;
+        };
+        match response.status {
+            ..200 => State::Cancelling,
+            // The answer crossed the CANCEL.
+            200..300 => {
+                self.dialog.adopt(response);
+                self.acknowledge(now, cseq.number);
+                self.bye(None)
+            }
+            300.. => self.over(),
+        }
+    }
+
+    pub(super) fn cancelling_timeout(&mut self, now: Instant) -> State {
+        while let Some(timer) = self.timers.due(now) {
+            if timer == Timer::Cancel {
+                return self.over();
+            }
+        }
+        State::Cancelling
+    }
+}
+
+/// Whether the response is to our INVITE of this number.
+pub(super) fn is_to_invite(response: &Response, number: u32) -> bool {
+    response
+        .headers
+        .cseq()
+        .is_some_and(|cseq| cseq.method == Method::Invite && cseq.number == number)
+}
+
+/// How a failed transaction ends a call (RFC 3261 8.1.3.1).
+pub(super) fn failure(why: Failure) -> (EndCause, u16) {
+    match why {
+        Failure::TimedOut => (EndCause::TimedOut, 408),
+        Failure::Transport | Failure::Overload => (EndCause::Unreachable, 503),
+    }
+}
