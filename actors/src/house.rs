@@ -90,6 +90,9 @@ pub enum StartError {
     Store(#[from] store::StoreError),
 }
 
+/// What [`Report::missing`] says when nobody answers.
+pub const SILENT: &str = "the registry does not answer";
+
 /// How the house is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -487,7 +490,7 @@ impl House {
     /// How the house is; everything is missing when the registry does not answer within a second.
     pub async fn report(&self) -> Report {
         let silent = || Report {
-            missing: vec!["the registry does not answer".to_owned()],
+            missing: vec![SILENT.to_owned()],
             ..Report::default()
         };
         let Some(registry) = self.common.registry.open() else {

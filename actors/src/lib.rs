@@ -18,5 +18,6 @@ mod supervise;
 mod trunk;
 
 pub use house::{
-    Account, House, Parts, Report, Settings, SipSettings, StartError, TelegramSettings,
+    Account, EXIT_REGISTRY_LOST, EXIT_STORE_LOST, House, Parts, Report, SILENT, Settings,
+    SipSettings, StartError, TelegramSettings,
 };

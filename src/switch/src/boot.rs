@@ -1,0 +1,147 @@
+//! Boot and shutdown: settings, log, store, metrics, accounts, house, admin, ready; and back.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::{Account, House, Parts, SipSettings, StartError, TelegramSettings};
+use model::{Secret, SessionSpec};
+use net::media::MediaConfig;
+use net::telegram::{Params, StorageError, TestDc};
+use store::{SledStore, Store};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::admin;
+use crate::failure::Failure;
+use crate::keys::Keys;
+use crate::logging;
+use crate::settings::Settings;
+
+/// How long calls have for their last words.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Why the switch does not run.
+#[derive(Debug, thiserror::Error)]
+enum BootError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Admin(#[from] admin::BindError),
+    #[error("session {session}: {source}")]
+    Account { session: model::SessionName, source: StorageError },
+    #[error("signals cannot be heard: {0}")]
+    Signal(std::io::Error),
+}
+
+/// Runs the switch until a signal ends it; returns the exit code.
+pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
+    let metrics = metrics::Metrics::new(env!("CARGO_PKG_VERSION"));
+    logging::start(&settings.log, &metrics);
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(&settings.data.store())?);
+    let code = actix::System::new().block_on(serve(settings, store, metrics));
+    Ok(code.unwrap_or_else(|error| {
+        tracing::error!(%error, "the switch does not start");
+        crate::print::note(&error);
+        match error {
+            BootError::Start(StartError::Store(_)) => actors::EXIT_STORE_LOST,
+            _ => 1,
+        }
+    }))
+}
+
+async fn serve(settings: &Settings, store: Arc<dyn Store>, metrics: metrics::Metrics) -> Result<u8, BootError> {
+    let sessions = store.sessions().map_err(StartError::from)?;
+    let mut accounts = Vec::new();
+    for session in sessions.into_iter().filter(|session| session.enabled) {
+        accounts.push(account(settings, &store, session)?);
+    }
+    let parts = Parts {
+        settings: house_settings(settings),
+        media: media_config(settings),
+        store,
+        metrics: metrics.clone(),
+        accounts,
+    };
+    let house = Arc::new(House::start(parts)?);
+    let (server, admin) =
+        admin::start(settings.admin.listen, settings.node.name.to_string(), Arc::clone(&house), metrics)?;
+    tokio::spawn(server);
+    let mut terminate = signal(SignalKind::terminate()).map_err(BootError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(BootError::Signal)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), node = %settings.node.name, "the switch runs");
+    let code = tokio::select! {
+        _ = terminate.recv() => 0,
+        _ = interrupt.recv() => 0,
+        code = house.failed() => code,
+    };
+    if code == 0 {
+        let patience = Duration::from_secs(u64::from(settings.shutdown.drain_s));
+        tracing::info!(?patience, "stopping: new calls are refused, calls may go on");
+        tokio::select! {
+            () = house.drain() => {}
+            () = tokio::time::sleep(patience) => tracing::warn!("calls that go on are ended"),
+            _ = terminate.recv() => tracing::warn!("told twice: calls are ended"),
+            _ = interrupt.recv() => tracing::warn!("told twice: calls are ended"),
+        }
+    }
+    house.stop(LAST_WORDS).await;
+    admin.stop(true).await;
+    tracing::info!(code, "stopped");
+    Ok(code)
+}
+
+/// How to reach Telegram.
+pub(crate) fn telegram_params(settings: &Settings) -> Params {
+    let telegram = &settings.telegram;
+    let deadline = Duration::from_secs(u64::from(telegram.rpc_timeout_s));
+    Params {
+        api_id: telegram.api_id,
+        api_hash: Secret::new(telegram.api_hash.expose().clone()),
+        test_dc: telegram.test_dc.server().map(|(id, address)| TestDc { id, address }),
+        call_deadline: deadline,
+        deadline: Duration::from_secs(30),
+    }
+}
+
+fn account(settings: &Settings, store: &Arc<dyn Store>, session: SessionSpec) -> Result<Account, BootError> {
+    let keys = Arc::new(Keys::new(Arc::clone(store), session.name.clone()));
+    match net::telegram::connect(telegram_params(settings), keys) {
+        Ok((client, events)) => Ok(Account { session: session.name, client, events }),
+        Err(source) => Err(BootError::Account { session: session.name, source }),
+    }
+}
+
+fn house_settings(settings: &Settings) -> actors::Settings {
+    let (sip, telegram) = (&settings.sip, &settings.telegram);
+    actors::Settings {
+        sip: SipSettings {
+            addresses: sip.udp.clone(),
+            public_address: sip.public_address,
+            realm: sip.realm.to_string(),
+            verbose_rejects: sip.verbose_rejects,
+            user_agent: Some(sip.user_agent.to_string()).filter(|agent| !agent.is_empty()),
+            t1: Duration::from_millis(u64::from(sip.t1_ms)),
+        },
+        telegram: TelegramSettings {
+            library_versions: telegram.library_versions.iter().map(ToString::to_string).collect(),
+            p2p: telegram.p2p,
+        },
+    }
+}
+
+fn media_config(settings: &Settings) -> MediaConfig {
+    let (rtp, telegram) = (&settings.rtp, &settings.telegram);
+    let ipv6 = settings.sip.udp.iter().all(SocketAddr::is_ipv6);
+    let any = if ipv6 { IpAddr::from(Ipv6Addr::UNSPECIFIED) } else { IpAddr::from(Ipv4Addr::UNSPECIFIED) };
+    let loopback = telegram.allow_loopback.then_some(IpAddr::from(Ipv4Addr::LOCALHOST));
+    MediaConfig {
+        threads: usize::from(settings.media.threads),
+        rtp_range: rtp.range.first..=rtp.range.last,
+        rtp_address: rtp.address.unwrap_or(any),
+        public_address: settings.sip.public_address,
+        rtp_timeout: Duration::from_secs(u64::from(rtp.timeout_s)),
+        telegram_addresses: telegram.media_address.or(loopback).into_iter().collect(),
+        telegram_ports: telegram.media_range.as_ref().map(|range| range.first..=range.last),
+        frame_ms: telegram.frame_ms,
+    }
+}
