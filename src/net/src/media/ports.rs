@@ -1,19 +1,22 @@
 //! RTP ports (SEC-M7): pairs chosen at random, bound only while a call owns them, left alone for a minute afterwards.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use metrics::MediaCounters;
 use parking_lot::Mutex;
 use rand::Rng;
 
 use crate::udp;
 
 /// What the kernel holds of one leg while its thread is busy: a second of packets and more.
-const BUFFER_BYTES: usize = 256 << 10;
+pub(super) const BUFFER_BYTES: usize = 256 << 10;
 /// EF, the class of telephony media (RFC 4594 s.4.1).
 pub(super) const MEDIA_DSCP: u32 = 46;
 /// Ports of other programs met in one search before it gives up.
@@ -25,11 +28,13 @@ const MAX_TAKEN: usize = 64;
 pub struct NoRtpPorts;
 
 /// The RTP ports of this host.
-#[derive(Debug)]
 pub struct RtpPorts {
     bind: IpAddr,
     public: Option<IpAddr>,
     rest: Duration,
+    pairs: usize,
+    used: AtomicUsize,
+    counters: Option<MediaCounters>,
     pool: Mutex<Pool>,
 }
 
@@ -51,7 +56,7 @@ impl RtpPorts {
         rest: Duration,
     ) -> Self {
         let last = *range.end();
-        let free = range
+        let free: Vec<u16> = range
             .filter(|port| port % 2 == 0 && *port != 0 && *port < last)
             .collect();
         let pool = Pool {
@@ -62,8 +67,19 @@ impl RtpPorts {
             bind,
             public,
             rest,
+            pairs: pool.free.len(),
+            used: AtomicUsize::new(0),
+            counters: None,
             pool: Mutex::new(pool),
         }
+    }
+
+    /// Keeps the metrics up to date about the ports; those that rest count as free.
+    #[must_use]
+    pub fn shown_in(mut self, counters: MediaCounters) -> Self {
+        self.counters = Some(counters);
+        self.show();
+        self
     }
 
     /// Takes a pair of ports at random, bound, and tells the address to name to `peer`.
@@ -77,6 +93,8 @@ impl RtpPorts {
                 .ok_or(NoRtpPorts)?;
             match self.bind_pair(peer, port) {
                 Ok((rtp, rtcp)) => {
+                    self.used.fetch_add(1, Ordering::Relaxed);
+                    self.show();
                     return Ok(RtpReservation {
                         sockets: Some((rtp, rtcp)),
                         address: SocketAddr::new(ip, port),
@@ -104,6 +122,17 @@ impl RtpPorts {
         let mut pool = self.pool.lock();
         pool.wake(Instant::now(), self.rest);
         pool.free.len()
+    }
+
+    fn show(&self) {
+        if let Some(counters) = &self.counters {
+            let used = self.used.load(Ordering::Relaxed);
+            let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
+            counters.ports_used.set(gauge(used));
+            counters
+                .ports_free
+                .set(gauge(self.pairs.saturating_sub(used)));
+        }
     }
 
     fn address_towards(&self, peer: SocketAddr) -> IpAddr {
@@ -179,6 +208,15 @@ struct Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.ports.pool.lock().put_back(Instant::now(), self.port);
+        self.ports.used.fetch_sub(1, Ordering::Relaxed);
+        self.ports.show();
+    }
+}
+
+impl fmt::Debug for RtpPorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let used = self.used.load(Ordering::Relaxed);
+        write!(f, "RtpPorts({used} of {} pairs used)", self.pairs)
     }
 }
 

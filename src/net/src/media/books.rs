@@ -1,0 +1,120 @@
+//! What a leg adds to the numbers of the media plane.
+
+use std::time::Duration;
+
+use media::{LegStats, PlainStats};
+use metrics::{Discard, LegCounters};
+
+use super::message::LegReport;
+use super::port::{Carrier, Port};
+
+/// Concealed audio is counted in frames of this length.
+const FRAME: Duration = Duration::from_millis(20);
+
+/// The figures of a leg: what was counted here, and what is already in the metrics.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    bytes_in: u64,
+    bytes_out: u64,
+    written: Figures,
+}
+
+/// Running totals.
+#[derive(Debug, Clone, Copy, Default)]
+struct Figures {
+    received: u64,
+    sent: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    lost: u64,
+    late: u64,
+    duplicate: u64,
+    overflow: u64,
+    foreign: u64,
+    concealed: u64,
+}
+
+impl Books {
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.bytes_in += bytes as u64;
+    }
+
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.bytes_out += bytes as u64;
+    }
+}
+
+impl Port {
+    /// Adds what happened since the last time to the counters of its kind of leg.
+    pub(super) fn write_books(&mut self, counters: &LegCounters, stats: &LegStats) {
+        let (codec, before) = (self.audio.codec, self.books.written);
+        let mut now = self.figures(stats);
+        // A packet given up as lost that comes after all makes the total smaller for a while.
+        now.lost = now.lost.max(before.lost);
+        self.books.written = now;
+        let discarded = |why| counters.discarded(why);
+        for (counter, now, before) in [
+            (counters.received(codec), now.received, before.received),
+            (counters.sent(codec), now.sent, before.sent),
+            (&counters.bytes_in, now.bytes_in, before.bytes_in),
+            (&counters.bytes_out, now.bytes_out, before.bytes_out),
+            (&counters.lost, now.lost, before.lost),
+            (discarded(Discard::Late), now.late, before.late),
+            (
+                discarded(Discard::Duplicate),
+                now.duplicate,
+                before.duplicate,
+            ),
+            (discarded(Discard::Overflow), now.overflow, before.overflow),
+            (discarded(Discard::BadSource), now.foreign, before.foreign),
+            (&counters.concealed, now.concealed, before.concealed),
+        ] {
+            counter.inc_by(now.saturating_sub(before));
+        }
+        if now.received > before.received {
+            counters.jitter.observe(stats.jitter.as_secs_f64());
+            counters.depth.observe(stats.depth.as_secs_f64());
+        }
+    }
+
+    /// Returns the figures of the leg so far.
+    pub(super) fn report(&self, stats: &LegStats) -> LegReport {
+        let figures = self.figures(stats);
+        LegReport {
+            leg: self.leg,
+            kind: self.audio.kind,
+            received: figures.received,
+            sent: figures.sent,
+            bytes_in: figures.bytes_in,
+            bytes_out: figures.bytes_out,
+            lost: figures.lost,
+            discarded: figures.late + figures.duplicate + figures.overflow,
+            concealed: stats.concealed,
+            jitter: stats.jitter,
+            round_trip: self.plain_stats().and_then(|plain| plain.round_trip),
+        }
+    }
+
+    fn figures(&self, stats: &LegStats) -> Figures {
+        let plain = self.plain_stats();
+        Figures {
+            received: stats.received,
+            sent: plain.map_or(stats.sent, |plain| plain.sent),
+            bytes_in: self.books.bytes_in,
+            bytes_out: self.books.bytes_out,
+            lost: plain.map_or(stats.lost, |plain| plain.lost),
+            late: stats.late,
+            duplicate: stats.duplicate,
+            overflow: stats.discarded,
+            foreign: plain.map_or(0, |plain| plain.foreign),
+            concealed: u64::try_from(stats.concealed.as_nanos() / FRAME.as_nanos()).unwrap_or(0),
+        }
+    }
+
+    fn plain_stats(&self) -> Option<PlainStats> {
+        match &self.carrier {
+            Carrier::Plain(plain) => Some(plain.rtp.stats()),
+            Carrier::Rtc(_) => None,
+        }
+    }
+}

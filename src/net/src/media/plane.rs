@@ -1,0 +1,162 @@
+//! The threads of the media plane, and how a call gets its task.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use metrics::MediaCounters;
+use model::CallId;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{mpsc, oneshot};
+
+use super::config::{MediaConfig, StartError};
+use super::message::{MediaCommand, MediaEvent, Stuck};
+use super::ports::{NoRtpPorts, RtpPorts, RtpReservation};
+use super::task;
+
+/// Commands that wait for a task: a call gives a dozen in its life, and the signals of one connecting peer.
+const COMMANDS: usize = 32;
+/// Events that wait for a call; beyond it those that matter wait with the task.
+const EVENTS: usize = 64;
+/// How long a port is left alone after a call (SEC-M7).
+const PORT_REST: Duration = Duration::from_secs(60);
+
+/// The media of all calls; cheap to clone. The threads end with the last clone.
+#[derive(Clone)]
+pub struct MediaPlane {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Arc<MediaConfig>,
+    counters: MediaCounters,
+    ports: Arc<RtpPorts>,
+    threads: Vec<Thread>,
+}
+
+struct Thread {
+    runtime: Handle,
+    calls: Arc<AtomicUsize>,
+    /// Dropped to stop the thread.
+    _stop: oneshot::Sender<()>,
+}
+
+impl MediaPlane {
+    /// Starts the threads.
+    pub fn start(config: MediaConfig, counters: MediaCounters) -> Result<Self, StartError> {
+        let (first, last) = config.rtp_range.clone().into_inner();
+        let ports = RtpPorts::new(
+            config.rtp_address,
+            config.rtp_range.clone(),
+            config.public_address,
+            PORT_REST,
+        );
+        if ports.free() == 0 {
+            return Err(StartError::NoPorts(first, last));
+        }
+        let ports = Arc::new(ports.shown_in(counters.clone()));
+        let threads = (0..config.thread_count())
+            .map(Thread::start)
+            .collect::<Result<_, _>>()?;
+        let shared = Shared {
+            config: Arc::new(config),
+            counters,
+            ports,
+            threads,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Takes a pair of RTP ports for a leg whose peer is, or signals from, `peer`.
+    pub fn reserve_rtp(&self, peer: SocketAddr) -> Result<RtpReservation, NoRtpPorts> {
+        self.shared.ports.reserve(peer)
+    }
+
+    /// Starts the task of a call; it ends, and so do its events, when the handle is dropped.
+    pub fn open_call(&self, call: CallId) -> (MediaHandle, mpsc::Receiver<MediaEvent>) {
+        let (commands_in, commands) = mpsc::channel(COMMANDS);
+        let (events, events_out) = mpsc::channel(EVENTS);
+        let start = task::Start {
+            call,
+            config: Arc::clone(&self.shared.config),
+            counters: self.shared.counters.clone(),
+            commands,
+            events,
+        };
+        let idlest = self
+            .shared
+            .threads
+            .iter()
+            .min_by_key(|thread| thread.calls.load(Ordering::Relaxed));
+        if let Some(thread) = idlest {
+            let load = Load::new(&thread.calls);
+            thread.runtime.spawn(async move {
+                let _load = load;
+                task::run(start).await;
+            });
+        }
+        let handle = MediaHandle {
+            commands: commands_in,
+        };
+        (handle, events_out)
+    }
+
+    /// Returns how many calls have a task.
+    pub fn calls(&self) -> usize {
+        let threads = self.shared.threads.iter();
+        threads
+            .map(|thread| thread.calls.load(Ordering::Relaxed))
+            .sum()
+    }
+}
+
+/// Commands the media task of one call; dropped, it ends the task.
+#[derive(Debug)]
+pub struct MediaHandle {
+    commands: mpsc::Sender<MediaCommand>,
+}
+
+impl MediaHandle {
+    /// Gives a command, without waiting.
+    pub fn command(&self, command: MediaCommand) -> Result<(), Stuck> {
+        self.commands.try_send(command).map_err(|_| Stuck)
+    }
+}
+
+impl Thread {
+    fn start(number: usize) -> Result<Self, StartError> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        std::thread::Builder::new()
+            .name(format!("media-{number}"))
+            .spawn(move || {
+                // An error is what is waited for: the other end has been dropped.
+                let _ = runtime.block_on(stopped);
+            })?;
+        Ok(Self {
+            runtime: handle,
+            calls: Arc::default(),
+            _stop: stop,
+        })
+    }
+}
+
+/// One call on a thread.
+struct Load(Arc<AtomicUsize>);
+
+impl Load {
+    fn new(calls: &Arc<AtomicUsize>) -> Self {
+        calls.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(calls))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,190 @@
+//! The sockets of one call.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::task::{Context, Poll};
+
+use model::LegId;
+use rand::Rng;
+use tokio::io::unix::AsyncFd;
+
+use super::config::MediaConfig;
+use super::port::Door;
+use super::ports::{BUFFER_BYTES, MEDIA_DSCP, RtpReservation};
+use crate::udp;
+
+/// Longer than any packet a transport takes, so that a longer one shows.
+pub(super) const MAX_DATAGRAM: usize = 4096;
+/// Datagrams taken from one socket before the others have their turn.
+const BURST: usize = 16;
+/// Host candidates of one leg: a host with more addresses names the first.
+const MAX_CANDIDATES: usize = 8;
+/// Ports tried in a range before the address is left out.
+const MAX_TRIES: u16 = 64;
+
+/// The sockets of one call; those of a leg close, and its ports return, when it is removed.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    open: Vec<Open>,
+    leases: Vec<(LegId, RtpReservation)>,
+}
+
+#[derive(Debug)]
+struct Open {
+    leg: LegId,
+    door: Door,
+    socket: AsyncFd<UdpSocket>,
+}
+
+impl Sockets {
+    /// Opens the doors of a SIP leg. Belongs into the runtime of the call's thread.
+    pub(super) fn add_rtp(&mut self, leg: LegId, mut lease: RtpReservation) -> io::Result<()> {
+        self.remove(leg);
+        let (rtp, rtcp) = lease.take_sockets().ok_or(io::ErrorKind::NotConnected)?;
+        for (door, socket) in [(Door::Rtp, rtp), (Door::Rtcp, rtcp)] {
+            let socket = udp::watch(socket)?;
+            self.open.push(Open { leg, door, socket });
+        }
+        self.leases.push((leg, lease));
+        Ok(())
+    }
+
+    /// Opens a socket for each address that may be offered to a Telegram peer; returns where they are bound.
+    pub(super) fn add_candidates(&mut self, leg: LegId, config: &MediaConfig) -> Vec<SocketAddr> {
+        self.remove(leg);
+        let mut bound = Vec::new();
+        for ip in candidate_addresses(config) {
+            let opened = bind(ip, config.telegram_ports.as_ref()).and_then(|socket| {
+                let local = socket.local_addr()?;
+                Ok((local, udp::watch(socket)?))
+            });
+            match opened {
+                Ok((local, socket)) => {
+                    bound.push(local);
+                    let door = Door::Candidate(local);
+                    self.open.push(Open { leg, door, socket });
+                }
+                Err(error) => tracing::debug!(%ip, %error, "an address cannot be offered"),
+            }
+        }
+        bound
+    }
+
+    /// Closes the sockets of a leg.
+    pub(super) fn remove(&mut self, leg: LegId) {
+        self.open.retain(|open| open.leg != leg);
+        self.leases.retain(|(owner, _)| *owner != leg);
+    }
+
+    /// Sends a datagram now or not at all: late media is worth nothing.
+    pub(super) fn send(&self, leg: LegId, door: Door, target: SocketAddr, bytes: &[u8]) {
+        let socket = self
+            .open
+            .iter()
+            .find(|open| open.leg == leg && open.door.sends(door, target));
+        if let Some(open) = socket
+            && let Err(error) = open.socket.get_ref().send_to(bytes, target)
+        {
+            tracing::trace!(%leg, %target, %error, "a media datagram was not sent");
+        }
+    }
+
+    /// Hands on what has arrived; returns whether there is more. The task is woken by what comes later.
+    pub(super) fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        mut take: impl FnMut(LegId, Door, SocketAddr, &[u8]),
+    ) -> bool {
+        let mut more = false;
+        for open in &self.open {
+            more |= open.poll_receive(cx, buffer, &mut take);
+        }
+        more
+    }
+}
+
+impl Open {
+    fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        take: &mut impl FnMut(LegId, Door, SocketAddr, &[u8]),
+    ) -> bool {
+        let mut left = BURST;
+        while let Poll::Ready(Ok(mut ready)) = self.socket.poll_read_ready(cx) {
+            loop {
+                if left == 0 {
+                    return true;
+                }
+                match self.socket.get_ref().recv_from(buffer) {
+                    Ok((length, source)) => {
+                        left -= 1;
+                        take(
+                            self.leg,
+                            self.door,
+                            source,
+                            buffer.get(..length).unwrap_or_default(),
+                        );
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        ready.clear_ready();
+                        break;
+                    }
+                    // An interrupted call, or the echo of a datagram that could not be delivered.
+                    Err(_) => left -= 1,
+                }
+            }
+        }
+        false
+    }
+}
+
+impl Door {
+    /// Whether a datagram of this kind leaves by this door.
+    fn sends(self, kind: Door, target: SocketAddr) -> bool {
+        match (self, kind) {
+            (Door::Candidate(local), Door::Candidate(from)) => local == from,
+            (Door::Candidate(local), _) => local.is_ipv4() == target.is_ipv4(),
+            (own, kind) => own == kind,
+        }
+    }
+}
+
+/// The configured addresses, or those of every interface a peer could reach.
+fn candidate_addresses(config: &MediaConfig) -> Vec<IpAddr> {
+    let mut addresses = config.telegram_addresses.clone();
+    if addresses.is_empty() {
+        let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the addresses of this host cannot be listed");
+            Vec::new()
+        });
+        addresses = interfaces
+            .into_iter()
+            .filter(|interface| !interface.is_loopback() && !interface.is_link_local())
+            .map(|interface| interface.ip())
+            .collect();
+    }
+    addresses.truncate(MAX_CANDIDATES);
+    addresses
+}
+
+/// Binds a port of the range, beginning anywhere; without a range the system chooses.
+fn bind(ip: IpAddr, ports: Option<&RangeInclusive<u16>>) -> io::Result<UdpSocket> {
+    let open = |port| udp::open(SocketAddr::new(ip, port), BUFFER_BYTES, MEDIA_DSCP);
+    let Some(range) = ports.filter(|range| !range.is_empty()) else {
+        return open(0);
+    };
+    let (first, count) = (*range.start(), range.end() - range.start());
+    let begin = rand::rng().random_range(0..=count);
+    let mut failed = io::Error::from(io::ErrorKind::AddrInUse);
+    for step in 0..=count.min(MAX_TRIES) {
+        let offset = (u32::from(begin) + u32::from(step)) % (u32::from(count) + 1);
+        match open(first + u16::try_from(offset).unwrap_or(0)) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
