@@ -29,6 +29,12 @@ pub enum OpenError {
         /// What sled said.
         source: sled::Error,
     },
+    /// The files are damaged in a way that stops the database itself.
+    #[error("the store {path} is damaged: move it aside and restore a copy")]
+    Damaged {
+        /// The folder.
+        path: PathBuf,
+    },
     /// It was written by a newer program.
     #[error(
         "the store {path} has schema {found}, this program knows {known}: use the newer program"

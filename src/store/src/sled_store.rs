@@ -1,8 +1,11 @@
 //! The store on sled 0.34.
 
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use model::{CallId, CallRecord, RouteSpec, SessionName, SessionSpec, TrunkName, TrunkSpec};
 use serde::Serialize;
@@ -19,6 +22,9 @@ const SCHEMA: u8 = 1;
 const CACHE_BYTES: u64 = 16 << 20;
 /// How old a soft write can be when the process is killed.
 const FLUSH_EVERY_MS: u64 = 250;
+/// What a commit left to be cleared away, so that a crash in between cannot forget it: a key of `meta`, then the name.
+const CLEAR_BINDINGS: &str = "clear/bindings/";
+const CLEAR_TELEGRAM: &str = "clear/telegram/";
 
 /// A [`Store`] in a folder of its own.
 pub struct SledStore {
@@ -31,11 +37,24 @@ pub struct SledStore {
     open_calls: Tree,
     bindings: Tree,
     meta: Tree,
+    /// One commit at a time: the generation is read, compared and written.
+    committing: Mutex<()>,
+    /// sled counts by reading everything; call records are too many for that.
+    call_count: AtomicU64,
 }
 
 impl SledStore {
     /// Opens or creates the store in `folder`, readable by its owner alone.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        // sled panics on some kinds of damage. Nothing of it is kept when it does, so nothing half-made can be seen.
+        catch_unwind(AssertUnwindSafe(|| Self::open_sound(folder))).unwrap_or_else(|_| {
+            Err(OpenError::Damaged {
+                path: folder.to_owned(),
+            })
+        })
+    }
+
+    fn open_sound(folder: &Path) -> Result<Self, OpenError> {
         let path = folder.to_owned();
         if !folder.exists() {
             DirBuilder::new()
@@ -83,23 +102,48 @@ impl SledStore {
                     .map_err(|source| open_error(&path, source))?;
             }
         }
-        Ok(Self {
+        // A folder that was there before may be open to others; its secrets are in this file. Where the owner is somebody
+        // else, the system refuses, and its rights are theirs to choose.
+        let _ = fs::set_permissions(folder.join("db"), Permissions::from_mode(0o600));
+        let calls = tree("cdr")?;
+        let store = Self {
             trunks: tree("trunks")?,
             sessions: tree("sessions")?,
             routes: tree("routes")?,
-            calls: tree("cdr")?,
             open_calls: tree("open")?,
             bindings: tree("bindings")?,
+            committing: Mutex::default(),
+            call_count: AtomicU64::new(calls.len() as u64),
+            calls,
             meta,
-            path,
+            path: path.clone(),
             db,
-        })
+        };
+        store
+            .clear_leftovers()
+            .map_err(|source| open_error(&path, source))?;
+        Ok(store)
+    }
+
+    /// Clears away what belonged to trunks and sessions that a commit removed.
+    fn clear_leftovers(&self) -> Result<(), sled::Error> {
+        for entry in self.meta.scan_prefix("clear/") {
+            let (key, _) = entry?;
+            let text = String::from_utf8_lossy(&key);
+            if let Some(trunk) = text.strip_prefix(CLEAR_BINDINGS) {
+                self.bindings.remove(trunk)?;
+            } else if let Some(session) = text.strip_prefix(CLEAR_TELEGRAM) {
+                self.db.drop_tree(telegram_tree(session))?;
+            }
+            self.meta.remove(&key)?;
+        }
+        Ok(())
     }
 
     fn space(&self, space: Space<'_>) -> Result<Tree, StoreError> {
         Ok(match space {
             Space::Bindings => self.bindings.clone(),
-            Space::Telegram(session) => self.db.open_tree(telegram_tree(session))?,
+            Space::Telegram(session) => self.db.open_tree(telegram_tree(session.as_str()))?,
         })
     }
 
@@ -146,7 +190,7 @@ fn open_error(path: &Path, source: sled::Error) -> OpenError {
     }
 }
 
-fn telegram_tree(session: &SessionName) -> String {
+fn telegram_tree(session: &str) -> String {
     format!("tg/{session}")
 }
 
@@ -220,6 +264,10 @@ impl Store for SledStore {
     }
 
     fn commit(&self, expected: Option<u64>, changes: &[Change]) -> Result<u64, StoreError> {
+        let _alone = self
+            .committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let found = self.generation()?;
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             return Err(StoreError::Conflict { expected, found });
@@ -227,6 +275,7 @@ impl Store for SledStore {
         self.check(changes)?;
         let (mut trunks, mut sessions, mut routes) =
             (Batch::default(), Batch::default(), Batch::default());
+        let mut meta = Batch::default();
         for change in changes {
             match change {
                 Change::PutTrunk(spec) => {
@@ -237,7 +286,7 @@ impl Store for SledStore {
                 }
                 Change::RemoveTrunk(name) => {
                     trunks.remove(name.as_str());
-                    self.bindings.remove(name.as_str())?;
+                    meta.insert(format!("{CLEAR_BINDINGS}{name}").as_str(), &[]);
                 }
                 Change::PutSession(spec) => {
                     sessions.insert(
@@ -247,7 +296,7 @@ impl Store for SledStore {
                 }
                 Change::RemoveSession(name) => {
                     sessions.remove(name.as_str());
-                    self.db.drop_tree(telegram_tree(name))?;
+                    meta.insert(format!("{CLEAR_TELEGRAM}{name}").as_str(), &[]);
                 }
                 Change::PutRoute(spec) => {
                     let key = route_key(&spec.trunk, &spec.session);
@@ -259,7 +308,6 @@ impl Store for SledStore {
             }
         }
         let next = found + 1;
-        let mut meta = Batch::default();
         meta.insert("generation", &next.to_be_bytes());
         // One transaction over all trees: either the whole commit is there after a crash or nothing of it.
         let outcome: sled::transaction::TransactionResult<(), ()> =
@@ -278,6 +326,8 @@ impl Store for SledStore {
             Err(sled::transaction::TransactionError::Storage(error)) => return Err(error.into()),
         }
         self.sync()?;
+        // The commit stands; what cannot be cleared away now is cleared at the next start.
+        let _ = self.clear_leftovers();
         Ok(next)
     }
 
@@ -289,7 +339,9 @@ impl Store for SledStore {
 
     fn close_call(&self, record: &CallRecord) -> Result<(), StoreError> {
         let value = encode("cdr", &record.id.to_string(), record)?;
-        self.calls.insert(record.id.to_bytes(), value)?;
+        if self.calls.insert(record.id.to_bytes(), value)?.is_none() {
+            self.call_count.fetch_add(1, Ordering::Relaxed);
+        }
         self.open_calls.remove(record.id.to_bytes())?;
         self.db.flush()?;
         Ok(())
@@ -305,7 +357,19 @@ impl Store for SledStore {
     }
 
     fn unfinished_calls(&self) -> Result<Vec<CallRecord>, StoreError> {
-        all("open", &self.open_calls)
+        let mut records: Vec<CallRecord> = all("open", &self.open_calls)?;
+        let mut closed = Vec::new();
+        for record in &records {
+            // A crash between the two writes of `close_call` leaves both.
+            if self.calls.contains_key(record.id.to_bytes())? {
+                closed.push(record.id);
+            }
+        }
+        records.retain(|record| !closed.contains(&record.id));
+        for id in closed {
+            self.open_calls.remove(id.to_bytes())?;
+        }
+        Ok(records)
     }
 
     fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError> {
@@ -356,7 +420,7 @@ impl Store for SledStore {
             sessions: self.sessions.len() as u64,
             trunks: self.trunks.len() as u64,
             routes: self.routes.len() as u64,
-            calls: self.calls.len() as u64,
+            calls: self.call_count.load(Ordering::Relaxed),
         })
     }
 }
