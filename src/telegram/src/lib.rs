@@ -10,6 +10,7 @@ pub mod error;
 pub mod framing;
 pub mod messages;
 pub mod rpc;
+pub mod rtc;
 #[cfg(test)]
 mod testing;
 
@@ -18,3 +19,4 @@ pub use call::{
 };
 pub use crypt::{CallKey, Role};
 pub use rpc::{Reply, Rpc, RpcError, User};
+pub use rtc::{RtcLimits, RtcStats, RtcTransport};

@@ -1,0 +1,638 @@
+//! The media of one call: signalling messages on one side, ICE and DTLS-SRTP by str0m on the other (telegram-calls 7,
+//! 8 and 14.3). Implements [`media::Transport`].
+//!
+//! str0m is used through its direct API, without SDP; it must be polled to the end after every single input. No header
+//! extensions are offered or answered, so the peer neither probes nor expects feedback. What this does not do: decode,
+//! and relays.
+
+mod negotiation;
+mod path;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use media::{RtpIn, RtpOut, Transport, TransportEvent, TransportOutput};
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use str0m::channel::{ChannelConfig, ChannelId};
+use str0m::config::Fingerprint;
+use str0m::format::{Codec, FormatParams};
+use str0m::media::{Frequency, MediaKind, Mid, Pt};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{RtpPacket, RtpWrite, SeqNo, Ssrc};
+use str0m::{Candidate, IceCreds, Input, Output, Rtc, RtcConfig};
+
+use crate::call::{CLOSED_BY_PEER, MediaStart};
+use crate::crypt::Role;
+use crate::framing::{Dropped, Framing};
+use crate::messages::{self, Message, OPUS, Setup};
+use negotiation::{Negotiation, Step};
+use path::Path;
+
+/// The dynamic payload types (RFC 3551): Opus is received under any of them, whichever the peer chose.
+const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
+/// A STUN message begins with 0 to 3 (RFC 7983).
+const STUN: std::ops::RangeInclusive<u8> = 0..=3;
+/// ICE restarts a web client may ask for; each one makes the agent forget and check anew.
+const RESTARTS: u32 = 16;
+/// Numbers left free between two streams of the peer, so that neither can reach into the other.
+const STREAM_GAP: u64 = 1000;
+
+/// How patient a transport is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RtcLimits {
+    /// From the start until media can flow.
+    pub connect: Duration,
+    /// Without any datagram of the peer.
+    pub silence: Duration,
+}
+
+impl Default for RtcLimits {
+    /// Both 20 s, as in the official engine.
+    fn default() -> Self {
+        RtcLimits {
+            connect: Duration::from_secs(20),
+            silence: Duration::from_secs(20),
+        }
+    }
+}
+
+/// What a transport counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RtcStats {
+    /// Signalling packets and messages that were dropped.
+    pub signalling: Dropped,
+    /// Datagrams from strangers, or that were no STUN, DTLS or SRTP.
+    pub datagrams: u64,
+    /// RTP packets received.
+    pub received: u64,
+    /// RTP packets sent.
+    pub sent: u64,
+    /// RTP packets that came before we could send.
+    pub unsent: u64,
+}
+
+/// The media of one call.
+pub struct RtcTransport {
+    role: Role,
+    local: SocketAddr,
+    limits: RtcLimits,
+    rng: StdRng,
+    framing: Framing,
+    /// Boxed, because it is large and transports are moved.
+    rtc: Box<Rtc>,
+    mid: Mid,
+    ssrc: u32,
+    negotiation: Negotiation,
+    path: Path,
+    /// The peer's ICE user name, once its InitialSetup is here.
+    remote_ufrag: Option<String>,
+    restarts: u32,
+    receiver: Receiver,
+    sequence: u64,
+    channel: Option<ChannelId>,
+    muted: bool,
+    remote_muted: bool,
+    state: State,
+    /// When str0m wants to be called.
+    rtc_deadline: Instant,
+    outputs: VecDeque<TransportOutput>,
+    /// Why it is dead; told after all other outputs.
+    failure: Option<&'static str>,
+    stats: RtcStats,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Connecting { until: Instant },
+    Connected { last_datagram: Instant },
+    Failed,
+}
+
+/// The stream the peer sends.
+#[derive(Default)]
+struct Receiver {
+    stream: Option<(u32, u8)>,
+    /// What is added to the stream's numbers, so that a new stream continues the old one.
+    shift: Option<i128>,
+    largest: u64,
+}
+
+impl RtcTransport {
+    /// Begins; the caller speaks first. `local` is the address of the call's socket as the peer sees it, the only
+    /// candidate offered. `seed` is 32 bytes of the operating system.
+    pub fn new(
+        now: Instant,
+        start: &MediaStart,
+        local: SocketAddr,
+        limits: RtcLimits,
+        seed: [u8; 32],
+    ) -> RtcTransport {
+        let mut rng = StdRng::from_seed(seed);
+        let framing = Framing::new(&start.version, start.key.clone(), start.role);
+        let is_known = framing.is_some();
+        let ssrc = rng.next_u32() | 1;
+        let mid = Mid::from("0"); // never on the wire: there is no mid extension
+        let mut transport = RtcTransport {
+            role: start.role,
+            local,
+            limits,
+            framing: framing.unwrap_or_else(|| Framing::acked(start.key.clone(), start.role)),
+            rtc: Box::new(build_rtc(now, start.role, mid, ssrc)),
+            mid,
+            ssrc,
+            negotiation: Negotiation::new(start.role, ssrc),
+            path: Path::default(),
+            remote_ufrag: None,
+            restarts: 0,
+            receiver: Receiver::default(),
+            // str0m wants the first one below 65 536.
+            sequence: u64::from(rng.next_u32() & 0x7fff),
+            rng,
+            channel: None,
+            muted: false,
+            remote_muted: false,
+            state: State::Connecting {
+                until: now + limits.connect,
+            },
+            rtc_deadline: now,
+            outputs: VecDeque::new(),
+            failure: None,
+            stats: RtcStats::default(),
+        };
+        transport.begin(now, start.p2p_allowed, is_known);
+        transport
+    }
+
+    /// Takes signalling bytes of the peer.
+    pub fn signal(&mut self, now: Instant, data: &[u8]) {
+        if self.state == State::Failed {
+            return;
+        }
+        self.framing.receive(now, data);
+        self.read_messages(now);
+        self.poll(now);
+    }
+
+    /// Says whether our side is muted. Meanwhile the bridge should not send; a native peer shows the state.
+    pub fn set_muted(&mut self, now: Instant, muted: bool) {
+        if self.muted != muted && self.state != State::Failed {
+            self.muted = muted;
+            self.write_media_state();
+            self.poll(now);
+        }
+    }
+
+    /// Tells the peer that the media ends. Only the discard ends its call.
+    pub fn close(&mut self, now: Instant) {
+        if self.state != State::Failed {
+            if let Err(error) = self.rtc.close() {
+                tracing::debug!(%error, "closing the media");
+            }
+            self.poll(now);
+            self.state = State::Failed;
+        }
+    }
+
+    /// Returns what was counted so far.
+    pub fn stats(&self) -> RtcStats {
+        RtcStats {
+            signalling: self.framing.dropped(),
+            ..self.stats
+        }
+    }
+
+    // -- signalling ----------------------------------------------------------------------------------------------
+
+    fn begin(&mut self, now: Instant, p2p_allowed: bool, is_known: bool) {
+        if !is_known {
+            return self.fail("a library version that is not implemented");
+        }
+        if !p2p_allowed {
+            // A host candidate would give the address away, and a relayed peer never pairs with one (8.2).
+            return self.fail("direct connections are not allowed, and relays are not implemented");
+        }
+        match Candidate::host(self.local, Protocol::Udp) {
+            Ok(candidate) => {
+                self.rtc.add_local_candidate(candidate);
+            }
+            Err(error) => {
+                tracing::error!(%error, local = %self.local, "no local candidate");
+                return self.fail("the local address is no candidate");
+            }
+        }
+        if self.role == Role::Caller {
+            self.send_setup(now);
+            self.send_offer(now);
+            self.send_candidates(now);
+        }
+        self.poll(now);
+    }
+
+    fn read_messages(&mut self, now: Instant) {
+        while let Some(text) = self.framing.poll_message() {
+            let Some(message) = messages::parse(&text) else {
+                tracing::debug!(bytes = text.len(), "a signalling message does not read");
+                continue;
+            };
+            self.on_message(now, message);
+        }
+    }
+
+    fn on_message(&mut self, now: Instant, message: Message) {
+        match message {
+            Message::InitialSetup(setup) => match &self.remote_ufrag {
+                None => self.on_setup(now, setup),
+                Some(known) if *known != setup.ufrag => self.on_restart(setup),
+                Some(_) => {}
+            },
+            Message::Candidates(lines) => {
+                if self.remote_ufrag.is_none() {
+                    return self.path.keep(lines);
+                }
+                for line in lines {
+                    self.add_candidate(&line);
+                }
+            }
+            Message::Negotiate { exchange, audio } => {
+                let step = self.negotiation.on_message(exchange, audio, &mut self.rng);
+                match step {
+                    Step::Ignore | Step::Answered(true) => {}
+                    Step::Answered(false) => tracing::warn!("the peer refuses our audio"),
+                    Step::Answer { stream, messages } => {
+                        self.expect(stream);
+                        for message in messages {
+                            self.framing.send(now, &message);
+                        }
+                    }
+                }
+            }
+            Message::MediaState { muted } => self.on_media_state(muted),
+            Message::Unknown => {}
+        }
+    }
+
+    fn on_setup(&mut self, now: Instant, setup: Setup) {
+        let is_caller = self.role == Role::Caller;
+        let is_client = match setup.setup.as_str() {
+            "active" => false,
+            "passive" => true,
+            _ => is_caller,
+        };
+        self.remote_ufrag = Some(setup.ufrag.clone());
+        let mut api = self.rtc.direct_api();
+        api.set_remote_ice_credentials(IceCreds {
+            ufrag: setup.ufrag,
+            pass: setup.pwd,
+        });
+        api.set_remote_fingerprint(Fingerprint {
+            hash_func: setup.hash,
+            bytes: setup.fingerprint,
+        });
+        if let Err(error) = api.start_dtls(is_client) {
+            tracing::warn!(%error, "DTLS does not start");
+            return self.fail("DTLS does not start");
+        }
+        api.start_sctp(is_client);
+        if is_caller {
+            // In-band, stream 0. When the callee's unasked messages overtake the COOKIE ACK the channel never opens;
+            // the call goes on without it (14.3, item 3).
+            api.create_data_channel(ChannelConfig {
+                label: "data".into(),
+                ..Default::default()
+            });
+        } else {
+            self.send_setup(now);
+            self.send_candidates(now);
+        }
+        for line in self.path.early() {
+            self.add_candidate(&line);
+        }
+    }
+
+    /// A web client restarts ICE: new credentials and candidates, same DTLS, and no second InitialSetup of ours.
+    fn on_restart(&mut self, setup: Setup) {
+        if self.restarts == RESTARTS {
+            return;
+        }
+        self.restarts += 1;
+        self.remote_ufrag = Some(setup.ufrag.clone());
+        let forgotten = self.path.forget();
+        let mut api = self.rtc.direct_api();
+        api.set_remote_ice_credentials(IceCreds {
+            ufrag: setup.ufrag,
+            pass: setup.pwd,
+        });
+        for candidate in forgotten {
+            api.invalidate_candidate(&candidate);
+        }
+    }
+
+    fn add_candidate(&mut self, line: &str) {
+        if let Some(candidate) = self.path.take(line, self.local) {
+            self.rtc.add_remote_candidate(candidate);
+        }
+    }
+
+    /// The peer sends this stream from now on.
+    fn expect(&mut self, stream: Option<(u32, u8)>) {
+        let old = self.receiver.stream.map(|(ssrc, _)| ssrc);
+        let new = stream.map(|(ssrc, _)| ssrc);
+        if old != new {
+            let mut api = self.rtc.direct_api();
+            if let Some(old) = old {
+                api.remove_stream_rx(Ssrc::from(old));
+            }
+            if let Some(new) = new {
+                // Nobody negotiated NACK for audio.
+                api.expect_stream_rx(Ssrc::from(new), None, self.mid, None)
+                    .suppress_nack(true);
+            }
+            self.receiver.shift = None;
+        }
+        self.receiver.stream = stream;
+    }
+
+    fn on_media_state(&mut self, muted: bool) {
+        if self.remote_muted != muted {
+            self.remote_muted = muted;
+            self.event(TransportEvent::RemoteMuted(muted));
+        }
+    }
+
+    fn send_setup(&mut self, now: Instant) {
+        let setup = match self.role {
+            Role::Caller => "actpass",
+            Role::Callee => "passive",
+        };
+        let api = self.rtc.direct_api();
+        let creds = api.local_ice_credentials();
+        let print = &api.local_dtls_fingerprint().bytes;
+        let text = messages::initial_setup(&creds.ufrag, &creds.pass, print, setup);
+        self.framing.send(now, &text);
+    }
+
+    fn send_offer(&mut self, now: Instant) {
+        let text = self.negotiation.offer(&mut self.rng);
+        self.framing.send(now, &text);
+    }
+
+    fn send_candidates(&mut self, now: Instant) {
+        if let Ok(candidate) = Candidate::host(self.local, Protocol::Udp) {
+            let text = messages::candidates(&[candidate.to_sdp_string()]);
+            self.framing.send(now, &text);
+        }
+    }
+
+    // -- str0m ---------------------------------------------------------------------------------------------------
+
+    /// Polls str0m and the framing to the end; to be called after every input.
+    fn poll(&mut self, now: Instant) {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => {
+                    self.rtc_deadline = at;
+                    break;
+                }
+                Ok(Output::Transmit(transmit)) => {
+                    let contents: Vec<u8> = transmit.contents.into();
+                    self.outputs.push_back(TransportOutput::Transmit {
+                        target: transmit.destination,
+                        bytes: contents.into(),
+                    });
+                }
+                Ok(Output::Event(event)) => self.on_event(now, event),
+                Err(error) => {
+                    tracing::warn!(%error, "the media cannot go on");
+                    self.fail("the media cannot go on");
+                    break;
+                }
+            }
+        }
+        while let Some(packet) = self.framing.poll_packet() {
+            self.event(TransportEvent::Signal(packet.into()));
+        }
+    }
+
+    fn on_event(&mut self, now: Instant, event: str0m::Event) {
+        use str0m::Event;
+        match event {
+            Event::Connected => {
+                if matches!(self.state, State::Connecting { .. }) {
+                    self.state = State::Connected { last_datagram: now };
+                    self.event(TransportEvent::Connected);
+                }
+            }
+            Event::RtpPacket(packet) => self.on_rtp(&packet),
+            Event::ChannelOpen(id, _) => {
+                self.channel = Some(id);
+                // A web client takes us for muted until it hears otherwise.
+                self.write_media_state();
+            }
+            Event::ChannelData(data) => {
+                if let Some(Message::MediaState { muted }) = messages::parse(&data.data) {
+                    self.on_media_state(muted);
+                }
+            }
+            Event::ChannelClose(id) if self.channel == Some(id) => self.channel = None,
+            // close_notify, or the data channel's association is lost; either way the `Rtc` is dead.
+            Event::Closed => self.fail(CLOSED_BY_PEER),
+            // ICE states say too little: `Disconnected` may never come (14.3, item 9).
+            _ => {}
+        }
+    }
+
+    fn on_rtp(&mut self, packet: &RtpPacket) {
+        let Some((_, opus)) = self.receiver.stream else {
+            return;
+        };
+        if *packet.header.payload_type != opus {
+            return; // comfort noise or another codec we did not ask for
+        }
+        let Some(sequence) = self.receiver.number(*packet.seq_no) else {
+            return;
+        };
+        self.stats.received += 1;
+        self.outputs.push_back(TransportOutput::Rtp(RtpIn {
+            payload_type: OPUS,
+            sequence,
+            timestamp: packet.header.timestamp,
+            marker: packet.header.marker,
+            payload: Bytes::copy_from_slice(&packet.payload),
+        }));
+    }
+
+    fn write_media_state(&mut self) {
+        let text = messages::media_state(self.muted);
+        if let Some(mut channel) = self.channel.and_then(|id| self.rtc.channel(id)) {
+            // As text: official receivers ignore binary messages.
+            if let Err(error) = channel.write(false, text.as_bytes()) {
+                tracing::debug!(%error, "the state of our microphone is not told");
+            }
+        }
+    }
+
+    // -- the end -------------------------------------------------------------------------------------------------
+
+    fn event(&mut self, event: TransportEvent) {
+        self.outputs.push_back(TransportOutput::Event(event));
+    }
+
+    fn fail(&mut self, why: &'static str) {
+        if self.state != State::Failed {
+            self.state = State::Failed;
+            self.failure = Some(why);
+        }
+    }
+
+    /// When the patience ends.
+    fn give_up_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Connecting { until } => Some(until),
+            State::Connected { last_datagram } => Some(last_datagram + self.limits.silence),
+            State::Failed => None,
+        }
+    }
+}
+
+impl Transport for RtcTransport {
+    fn handle_datagram(&mut self, now: Instant, source: SocketAddr, data: &[u8]) {
+        if self.state == State::Failed {
+            return;
+        }
+        let is_stun = data.first().is_some_and(|first| STUN.contains(first));
+        // DTLS and SRTP are taken only from where a connectivity check has passed.
+        let is_proven = self.path.is_proven(source);
+        let may_come = is_proven || is_stun && self.path.has_room();
+        let receive = Receive::new(Protocol::Udp, source, self.local, data);
+        let (true, Ok(receive)) = (may_come, receive) else {
+            self.stats.datagrams += 1;
+            return;
+        };
+        let input = Input::Receive(now, receive);
+        if is_stun {
+            if !self.rtc.accepts(&input) {
+                self.stats.datagrams += 1;
+                return;
+            }
+            self.path.prove(source);
+        }
+        if let State::Connected { last_datagram } = &mut self.state {
+            *last_datagram = now;
+        }
+        if let Err(error) = self.rtc.handle_input(input) {
+            tracing::debug!(%error, "a datagram is refused");
+            self.stats.datagrams += 1;
+        }
+        self.poll(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.state == State::Failed {
+            return;
+        }
+        if self.give_up_at().is_some_and(|at| at <= now) {
+            return match self.state {
+                State::Connecting { .. } => self.fail("not connected in time"),
+                State::Connected { .. } | State::Failed => {
+                    self.fail("nothing came from the peer for too long");
+                }
+            };
+        }
+        if self.framing.timeout().is_some_and(|at| at <= now) {
+            self.framing.handle_timeout(now);
+            self.read_messages(now);
+        }
+        if self.rtc_deadline <= now
+            && let Err(error) = self.rtc.handle_input(Input::Timeout(now))
+        {
+            tracing::debug!(%error, "a timer of the media failed");
+        }
+        self.poll(now);
+    }
+
+    fn send(&mut self, now: Instant, packet: &RtpOut) {
+        // As soon as DTLS is up, without waiting for the answer: a lost answer then costs nothing, and what the peer
+        // does not expect yet it drops without harm (14.3, item 6).
+        let is_connected = matches!(self.state, State::Connected { .. });
+        let mut api = self.rtc.direct_api();
+        let stream = api.stream_tx(&Ssrc::from(self.ssrc));
+        let (true, Some(stream)) = (is_connected, stream) else {
+            self.stats.unsent += 1;
+            return;
+        };
+        let write = RtpWrite::new(
+            Pt::new_with_value(OPUS),
+            SeqNo::from(self.sequence),
+            packet.timestamp,
+            now,
+            &*packet.payload,
+        );
+        stream.write_rtp(write.marker(packet.marker || self.stats.sent == 0));
+        self.sequence += 1;
+        self.stats.sent += 1;
+        // One packet a round: str0m queues only one between two inputs.
+        if let Err(error) = self.rtc.handle_input(Input::Timeout(now)) {
+            tracing::debug!(%error, "a packet is not sent");
+        }
+        self.poll(now);
+    }
+
+    fn poll_output(&mut self) -> TransportOutput {
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        if let Some(why) = self.failure.take() {
+            return TransportOutput::Event(TransportEvent::Failed(why));
+        }
+        TransportOutput::Timeout(self.give_up_at().map(|give_up| {
+            let framing = self.framing.timeout().unwrap_or(give_up);
+            give_up.min(self.rtc_deadline).min(framing)
+        }))
+    }
+}
+
+impl Receiver {
+    /// Numbers a packet so that streams continue each other; `None` for one that is older than its stream's first.
+    fn number(&mut self, sequence: u64) -> Option<u64> {
+        let sequence = i128::from(sequence);
+        let next = self.largest + STREAM_GAP;
+        let shift = *self.shift.get_or_insert(i128::from(next) - sequence);
+        let number = u64::try_from(sequence + shift).ok()?;
+        self.largest = self.largest.max(number);
+        Some(number)
+    }
+}
+
+fn build_rtc(now: Instant, role: Role, mid: Mid, ssrc: u32) -> Rtc {
+    let mut config = RtcConfig::new()
+        .clear_codecs()
+        .clear_extension_map()
+        .set_rtp_mode(true)
+        .set_stats_interval(None);
+    let format = FormatParams {
+        min_p_time: Some(10),
+        use_inband_fec: Some(true),
+        ..Default::default()
+    };
+    for number in DYNAMIC {
+        config.codec_config().add_config(
+            Pt::new_with_value(number),
+            None,
+            Codec::Opus,
+            Frequency::FORTY_EIGHT_KHZ,
+            Some(2),
+            format,
+        );
+    }
+    let mut rtc = config.build(now);
+    let mut api = rtc.direct_api();
+    api.set_ice_controlling(role == Role::Caller);
+    api.declare_media(mid, MediaKind::Audio);
+    api.declare_stream_tx(Ssrc::from(ssrc), None, mid, None);
+    rtc
+}
