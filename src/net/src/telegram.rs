@@ -20,7 +20,7 @@ use model::Secret;
 use telegram::{Reply, Rpc, RpcError, User};
 
 pub use link::connect;
-pub use login::{LoginConnection, begin_login};
+pub use login::{LoginConnection, LoginError, SignedIn, begin_login};
 pub use method::method;
 pub use session::StorageError;
 
