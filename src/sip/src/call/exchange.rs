@@ -46,11 +46,16 @@ impl Call {
         self.over()
     }
 
-    /// Answers a request that still waits for the owner (RFC 3261 15.1.2).
+    /// Brings to an end what is still open: a request that waits for the owner gets 487 (RFC 3261 15.1.2), a re-INVITE of
+    /// ours is cancelled, as its final response may never come.
     fn abandon(&mut self, s: Exchange) {
-        if let Exchange::RemoteOffer { tx, request } = s {
-            let response = self.response(&request, 487, "");
-            self.respond(tx, response);
+        match s {
+            Exchange::RemoteOffer { tx, request } => {
+                let response = self.response(&request, 487, "");
+                self.respond(tx, response);
+            }
+            Exchange::LocalOffer { .. } => self.push(CallOutput::CancelInvite { reason: None }),
+            Exchange::Stable | Exchange::Unacknowledged(_) => {}
         }
     }
 
@@ -69,11 +74,6 @@ impl Call {
             // Only who has our 2xx can go on in its dialog: the ACK is lost or late.
             Exchange::Unacknowledged(u) => {
                 self.confirmed(&u);
-                self.take_offer(tx, request)
-            }
-            Exchange::Glare { .. } => {
-                self.timers.stop(Timer::Glare);
-                self.emit(CallEvent::OfferRefused { status: 491 });
                 self.take_offer(tx, request)
             }
             Exchange::Stable => self.take_offer(tx, request),
@@ -95,11 +95,6 @@ impl Call {
                 let response = self.later(&request);
                 self.respond(tx, response);
                 State::Established(s)
-            }
-            Exchange::Glare { .. } => {
-                self.timers.stop(Timer::Glare);
-                self.emit(CallEvent::OfferRefused { status: 491 });
-                self.take_offer(tx, request)
             }
             Exchange::Stable => self.take_offer(tx, request),
         }
@@ -136,10 +131,9 @@ impl Call {
                 self.respond(tx, response);
                 State::Established(Exchange::Stable)
             }
-            Exchange::Stable
-            | Exchange::LocalOffer { .. }
-            | Exchange::Glare { .. }
-            | Exchange::Unacknowledged(_) => State::Established(s),
+            Exchange::Stable | Exchange::LocalOffer { .. } | Exchange::Unacknowledged(_) => {
+                State::Established(s)
+            }
         }
     }
 
@@ -153,10 +147,9 @@ impl Call {
             Exchange::RemoteOffer { tx, request } => {
                 self.turn_away(Exchange::Stable, tx, &request, status)
             }
-            Exchange::Stable
-            | Exchange::LocalOffer { .. }
-            | Exchange::Glare { .. }
-            | Exchange::Unacknowledged(_) => State::Established(s),
+            Exchange::Stable | Exchange::LocalOffer { .. } | Exchange::Unacknowledged(_) => {
+                State::Established(s)
+            }
         }
     }
 
@@ -169,18 +162,17 @@ impl Call {
             Exchange::RemoteOffer { .. }
             | Exchange::Stable
             | Exchange::LocalOffer { .. }
-            | Exchange::Glare { .. }
             | Exchange::Unacknowledged(_) => State::Established(s),
         }
     }
 
     /// The owner wants to change the session.
-    pub(super) fn make_offer(&mut self, s: Exchange, sdp: Bytes) -> State {
+    pub(super) fn make_offer(&mut self, now: Instant, s: Exchange, sdp: Bytes) -> State {
         match s {
-            Exchange::Stable => self.reinvite(sdp),
+            Exchange::Stable if self.retry.is_none() => self.reinvite(now, sdp),
             // RFC 3261 14.1: not while another INVITE runs, RFC 3264 4: not while another offer is open.
-            Exchange::LocalOffer { .. }
-            | Exchange::Glare { .. }
+            Exchange::Stable
+            | Exchange::LocalOffer { .. }
             | Exchange::RemoteOffer { .. }
             | Exchange::Unacknowledged(_) => {
                 self.emit(CallEvent::OfferRefused { status: 491 });
@@ -189,7 +181,9 @@ impl Call {
         }
     }
 
-    fn reinvite(&mut self, sdp: Bytes) -> State {
+    fn reinvite(&mut self, now: Instant, sdp: Bytes) -> State {
+        self.timers
+            .set(Timer::Offer, now + self.local.times.t1 * 64);
         let cseq = self.send_invite(sdp.clone(), Vec::new(), None);
         State::Established(Exchange::LocalOffer { cseq, sdp })
     }
@@ -248,7 +242,6 @@ impl Call {
             }
             s @ (Exchange::LocalOffer { .. }
             | Exchange::Stable
-            | Exchange::Glare { .. }
             | Exchange::RemoteOffer { .. }
             | Exchange::Unacknowledged(_)) => {
                 let is_invite = self.success_again(now, response);
@@ -274,6 +267,9 @@ impl Call {
         sdp: Bytes,
         response: &Response,
     ) -> State {
+        if !response.is_provisional() {
+            self.timers.stop(Timer::Offer);
+        }
         match response.status {
             ..200 => State::Established(Exchange::LocalOffer { cseq, sdp }),
             200..300 => {
@@ -290,7 +286,8 @@ impl Call {
                 let steps = if self.is_uac { 210..=400 } else { 0..=200 };
                 let wait = Duration::from_millis(self.rng.random_range(steps) * 10);
                 self.timers.set(Timer::Glare, now + wait);
-                State::Established(Exchange::Glare { sdp })
+                self.retry = Some(sdp);
+                State::Established(Exchange::Stable)
             }
             status @ (408 | 481) => self.dialog_lost(Exchange::Stable, status, &response.reason),
             status => {
@@ -301,17 +298,15 @@ impl Call {
     }
 
     fn dialog_lost(&mut self, s: Exchange, status: u16, phrase: &str) -> State {
-        self.abandon(s);
         self.ended(Party::Local, EndCause::DialogLost, status, phrase, None);
-        self.bye(None)
+        self.leave(s, None)
     }
 
     /// RFC 3261 12.2.1.2: no response is like 408.
     pub(super) fn request_failed(&mut self, s: Exchange, why: Failure) -> State {
-        self.abandon(s);
         let (cause, status) = failure(why);
         self.ended(Party::Local, cause, status, reason_phrase(status), None);
-        self.bye(None)
+        self.leave(s, None)
     }
 
     pub(super) fn established_timeout(&mut self, now: Instant, mut s: Exchange) -> State {
@@ -326,7 +321,20 @@ impl Call {
                     self.ended(Party::Local, EndCause::NoAck, 408, "No ACK", None);
                     return self.bye(None);
                 }
-                (Exchange::Glare { sdp }, Timer::Glare) => return self.reinvite(sdp),
+                (Exchange::Stable, Timer::Glare) => match self.retry.take() {
+                    Some(sdp) => return self.reinvite(now, sdp),
+                    None => Exchange::Stable,
+                },
+                // The final response, 487 or not, comes as a response.
+                (s @ Exchange::LocalOffer { .. }, Timer::Offer) => {
+                    self.push(CallOutput::CancelInvite { reason: None });
+                    s
+                }
+                // The peer's own try came first: ours waits until it is through.
+                (s, Timer::Glare) => {
+                    self.timers.set(Timer::Glare, now + self.local.times.t1);
+                    s
+                }
                 (s, _) => s,
             };
         }
@@ -343,6 +351,11 @@ impl Call {
     pub(super) fn hang_up(&mut self, s: Exchange, reason: Option<String>) -> State {
         let phrase = "Normal Clearing";
         self.ended(Party::Local, EndCause::Bye, 200, phrase, None);
+        self.leave(s, reason)
+    }
+
+    /// Says goodbye as soon as it may be said.
+    fn leave(&mut self, s: Exchange, reason: Option<String>) -> State {
         match s {
             // RFC 3261 15: a callee does not send BYE before the ACK.
             Exchange::Unacknowledged(unacked) if unacked.is_first => {
@@ -350,7 +363,6 @@ impl Call {
             }
             Exchange::Stable
             | Exchange::LocalOffer { .. }
-            | Exchange::Glare { .. }
             | Exchange::RemoteOffer { .. }
             | Exchange::Unacknowledged(_) => {
                 self.abandon(s);

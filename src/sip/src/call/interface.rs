@@ -144,7 +144,7 @@ pub enum CallInput {
 /// What a call wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallOutput {
-    /// Send a request in a client transaction whose responses and failure come back here. The first INVITE is the first of all.
+    /// Send a request in a client transaction whose responses and failure come back here.
     Send {
         /// Where to.
         target: SocketAddr,
@@ -165,7 +165,7 @@ pub enum CallOutput {
         /// The ACK, without Via.
         request: Request,
     },
-    /// Cancel the first INVITE.
+    /// Cancel the last INVITE that was sent.
     CancelInvite {
         /// The value of a Reason header.
         reason: Option<String>,

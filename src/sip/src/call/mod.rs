@@ -55,6 +55,8 @@ pub struct Call {
     is_uac: bool,
     /// The ACKs we sent, for 2xx that come again.
     acks: VecDeque<uac::Acked>,
+    /// An offer of ours that met one of the peer's and waits for [`Timer::Glare`].
+    retry: Option<Bytes>,
     timers: Timers,
     outputs: VecDeque<CallOutput>,
     rng: SmallRng,

@@ -53,8 +53,6 @@ pub(super) enum Exchange {
     Stable,
     /// Our re-INVITE waits for its final response.
     LocalOffer { cseq: u32, sdp: Bytes },
-    /// Our re-INVITE met one of the peer's and waits to be tried again.
-    Glare { sdp: Bytes },
     /// The owner has to answer a re-INVITE or UPDATE.
     RemoteOffer { tx: ServerKey, request: Request },
     /// Our 2xx to an INVITE waits for its ACK.
@@ -181,7 +179,7 @@ impl Call {
             ) => State::Cancelling,
 
             (State::Established(s), In::HangUp { reason_header }) => self.hang_up(s, reason_header),
-            (State::Established(s), In::Offer { sdp }) => self.make_offer(s, sdp),
+            (State::Established(s), In::Offer { sdp }) => self.make_offer(now, s, sdp),
             (State::Established(s), In::AnswerOffer { sdp }) => self.answer_offer(now, s, sdp),
             (State::Established(s), In::RefuseOffer { status }) => self.refuse_offer(s, status),
             (State::Established(s), In::Info { content_type, body }) => {

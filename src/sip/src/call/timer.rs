@@ -9,6 +9,8 @@ pub(super) enum Timer {
     Refresh,
     /// The caller waits no longer: its Expires (RFC 3261 13.3.1).
     Expires,
+    /// We let no caller wait longer.
+    Patience,
     /// The called party rang long enough.
     Ring,
     /// No final response after a CANCEL (RFC 3261 9.1).
@@ -17,6 +19,8 @@ pub(super) enum Timer {
     Repeat,
     /// No ACK for a 2xx (RFC 3261 13.3.1.4).
     NoAck,
+    /// No final response to a re-INVITE: it is cancelled.
+    Offer,
     /// Try a re-INVITE again after 491 (RFC 3261 14.1).
     Glare,
     /// A 2xx may still come again or from another branch (RFC 6026, Timer M).
@@ -24,13 +28,15 @@ pub(super) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Timer; 8] = [
+    const ALL: [Timer; 10] = [
         Timer::Refresh,
         Timer::Expires,
+        Timer::Patience,
         Timer::Ring,
         Timer::Cancel,
         Timer::Repeat,
         Timer::NoAck,
+        Timer::Offer,
         Timer::Glare,
         Timer::Linger,
     ];

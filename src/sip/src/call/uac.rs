@@ -46,6 +46,7 @@ impl Call {
             state: State::Ended,
             is_uac: true,
             acks: VecDeque::new(),
+            retry: None,
             timers,
             outputs: VecDeque::new(),
             rng,
@@ -236,9 +237,11 @@ impl Call {
                 }
                 Timer::Refresh
                 | Timer::Expires
+                | Timer::Patience
                 | Timer::Cancel
                 | Timer::Repeat
                 | Timer::NoAck
+                | Timer::Offer
                 | Timer::Glare
                 | Timer::Linger => {}
             }

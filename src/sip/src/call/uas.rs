@@ -18,6 +18,9 @@ use crate::transaction::ServerKey;
 /// RFC 3261 13.3.1.1: a proxy in between forgets a silent INVITE after three minutes.
 const REFRESH: Duration = Duration::from_secs(60);
 
+/// How long a caller is kept waiting, whatever happens: its CANCEL may be lost for ever (SEC-D5).
+const PATIENCE: Duration = Duration::from_secs(180);
+
 impl Call {
     /// Takes an INVITE outside all dialogs.
     pub fn incoming(
@@ -40,6 +43,7 @@ impl Call {
         check_invite(&request).map_err(refusal)?;
         let dialog = Dialog::uas(&request, source, &tag).ok_or_else(|| refusal(Fault::new(400)))?;
         let mut timers = Timers::default();
+        timers.set(Timer::Patience, now + PATIENCE);
         if let Some(seconds) = request.headers.expires().filter(|seconds| *seconds > 0) {
             timers.set(Timer::Expires, now + Duration::from_secs(seconds.into()));
         }
@@ -53,6 +57,7 @@ impl Call {
             }),
             is_uac: false,
             acks: std::collections::VecDeque::new(),
+            retry: None,
             timers,
             outputs: std::collections::VecDeque::new(),
             rng,
@@ -74,8 +79,7 @@ impl Call {
     }
 
     pub(super) fn answer(&mut self, now: Instant, s: &Incoming, sdp: Bytes) -> State {
-        self.timers.stop(Timer::Refresh);
-        self.timers.stop(Timer::Expires);
+        self.timers.stop_all_but_linger();
         self.accept(now, s.tx, &s.invite, sdp, true)
     }
 
@@ -140,6 +144,7 @@ impl Call {
         while let Some(timer) = self.timers.due(now) {
             match timer {
                 Timer::Expires => return self.cancelled(&s, None),
+                Timer::Patience => return self.refuse(&s, 480, "No answer", Vec::new()),
                 Timer::Refresh => {
                     if let Some(response) = s.provisional.clone() {
                         self.respond(s.tx, response);
@@ -150,6 +155,7 @@ impl Call {
                 | Timer::Cancel
                 | Timer::Repeat
                 | Timer::NoAck
+                | Timer::Offer
                 | Timer::Glare
                 | Timer::Linger => {}
             }

@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
 
 use crate::message::{HeaderName, Method, NameAddr, Request};
 use crate::transaction::{ClientKey, Input, Output, Transactions, TransactionsConfig};
 
 /// One of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Side {
     Alice,
     Bob,
@@ -48,6 +50,8 @@ pub(crate) struct Pair {
     pub(crate) last: Option<(Side, Bytes)>,
     flying: VecDeque<(Side, Bytes)>,
     lose: usize,
+    /// How many datagrams of a hundred get lost, and the dice that say which.
+    weather: (u8, SmallRng),
 }
 
 impl Pair {
@@ -69,6 +73,7 @@ impl Pair {
             last: None,
             flying: VecDeque::new(),
             lose: 0,
+            weather: (0, SmallRng::seed_from_u64(0)),
         }
     }
 
@@ -98,6 +103,11 @@ impl Pair {
     /// Loses the next datagrams.
     pub(crate) fn lose(&mut self, count: usize) {
         self.lose += count;
+    }
+
+    /// Loses so many datagrams of a hundred from now on.
+    pub(crate) fn weather(&mut self, percent: u8, seed: u64) {
+        self.weather = (percent, SmallRng::seed_from_u64(seed));
     }
 
     /// Delivers everything in the air, and what is sent in reply.
@@ -156,9 +166,10 @@ impl Pair {
                         .to_owned();
                     self.wire.push((side, line));
                     self.last = Some((side, bytes.clone()));
+                    let (percent, dice) = &mut self.weather;
                     if self.lose > 0 {
                         self.lose -= 1;
-                    } else {
+                    } else if dice.random_range(0..100) >= *percent {
                         self.flying.push_back((side, bytes));
                     }
                 }

@@ -339,3 +339,12 @@ fn an_old_peer_without_a_tag_is_talked_to_without_one() {
         Some("<sip:a@192.0.2.1>")
     );
 }
+
+#[test]
+fn no_caller_waits_longer_than_three_minutes() {
+    let mut lone = Lone::called();
+    assert_eq!(
+        lone.advance(Duration::from_secs(180)),
+        ["480 INVITE", "Ended Local Refused 480"]
+    );
+}

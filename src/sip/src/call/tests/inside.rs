@@ -126,11 +126,16 @@ fn glare_is_tried_again_after_a_while() {
     let mut lone = Lone::talking();
     lone.give(offer());
     lone.reply(491, "", "");
-    assert_eq!(
-        lone.ask(Method::Invite, NEWS),
-        ["OfferRefused 491", "Offer"]
-    );
+    assert_eq!(lone.give(offer()), ["OfferRefused 491"]);
+    assert_eq!(lone.ask(Method::Invite, NEWS), ["Offer"]);
     assert_eq!(lone.advance(Duration::from_secs(5)), [""; 0]);
+    assert_eq!(
+        lone.give(CallInput::AnswerOffer { sdp: sdp() }),
+        ["200 INVITE"]
+    );
+    let number = lone.cseq;
+    lone.ack(number, "");
+    assert_eq!(lone.advance(T1), ["INVITE"]);
 }
 
 #[test]
@@ -308,4 +313,19 @@ fn a_request_that_nobody_answers_ends_the_call() {
     assert_eq!(lone.give(failed), [""; 0]);
     lone.advance(T1 * 64);
     assert!(lone.call.is_over());
+}
+
+#[test]
+fn a_reinvite_that_is_never_answered_is_cancelled() {
+    let mut lone = Lone::talking();
+    lone.give(offer());
+    lone.reply(180, "", "");
+    assert_eq!(lone.advance(T1 * 64), ["CANCEL"]);
+    assert_eq!(lone.reply(487, "", ""), ["OfferRefused 487"]);
+    lone.give(offer());
+    lone.reply(180, "", "");
+    assert_eq!(
+        lone.ask(Method::Bye, ""),
+        ["200 BYE", "CANCEL", "Ended Remote Bye 200"]
+    );
 }

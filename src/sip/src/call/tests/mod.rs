@@ -3,6 +3,8 @@
 mod callee;
 mod caller;
 mod inside;
+mod pair;
+mod table;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
