@@ -99,7 +99,10 @@ impl Port {
         let plain = self.plain_stats();
         Figures {
             received: stats.received,
-            sent: plain.map_or(stats.sent, |plain| plain.sent),
+            sent: match &self.carrier {
+                Carrier::Plain(plain) => plain.rtp.stats().sent,
+                Carrier::Rtc(rtc) => rtc.stats().sent,
+            },
             bytes_in: self.books.bytes_in,
             bytes_out: self.books.bytes_out,
             lost: plain.map_or(stats.lost, |plain| plain.lost),

@@ -77,7 +77,7 @@ impl Exchange {
     /// Brings in a leg whose sockets are open.
     pub(super) fn add(&mut self, way: &mut Way<'_>, port: Port) {
         let leg = port.leg;
-        self.remove(way, leg);
+        self.take_out(way, leg);
         if self.ports.len() + self.reports.len() >= MAX_LEGS {
             return way.fail(leg, "too many legs");
         }
@@ -134,6 +134,10 @@ impl Exchange {
     /// Ends a leg; its sockets are closed by the caller, afterwards.
     pub(super) fn remove(&mut self, way: &mut Way<'_>, leg: LegId) {
         self.wishes.retain(|(a, b)| *a != leg && *b != leg);
+        self.take_out(way, leg);
+    }
+
+    fn take_out(&mut self, way: &mut Way<'_>, leg: LegId) {
         let Some(index) = self.ports.iter().position(|port| port.leg == leg) else {
             return;
         };

@@ -14,7 +14,6 @@ use super::rtc::Rtc;
 const TELEGRAM_PAYLOAD_TYPE: u8 = 111;
 
 /// A leg.
-#[derive(Debug)]
 pub(super) struct Port {
     pub(super) leg: LegId,
     pub(super) carrier: Carrier,
@@ -29,7 +28,6 @@ pub(super) struct Port {
 }
 
 /// What carries a leg's packets.
-#[derive(Debug)]
 pub(super) enum Carrier {
     /// RTP/AVP to a SIP peer.
     Plain(Box<Plain>),
@@ -184,8 +182,9 @@ impl Port {
 
     /// Says good-bye to the peer, where its protocol has a word for it.
     pub(super) fn close(&mut self, now: Instant) {
-        if let Carrier::Plain(plain) = &mut self.carrier {
-            plain.rtp.close(now);
+        match &mut self.carrier {
+            Carrier::Plain(plain) => plain.rtp.close(now),
+            Carrier::Rtc(rtc) => rtc.close(now),
         }
     }
 

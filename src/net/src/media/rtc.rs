@@ -3,41 +3,64 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use media::{RtpOut, TransportOutput};
-use telegram::MediaStart;
+use media::{RtpOut, Transport, TransportOutput};
+use rand::RngCore;
+use telegram::{MediaStart, RtcLimits, RtcStats, RtcTransport};
+
+/// Host candidates a transport can use.
+pub(super) const MAX_CANDIDATES: usize = 1;
 
 /// The transport of a Telegram leg.
-#[derive(Debug)]
-pub(super) struct Rtc {}
+pub(super) struct Rtc {
+    transport: RtcTransport,
+}
 
-#[expect(clippy::unused_self, reason = "there is no transport yet")]
 impl Rtc {
+    /// Begins; `local` is what the peer is told about our sockets.
     pub(super) fn new(
-        _now: Instant,
-        _start: MediaStart,
-        _local: &[SocketAddr],
-        _seed: u64,
+        now: Instant,
+        start: &MediaStart,
+        local: &[SocketAddr],
     ) -> Result<Self, &'static str> {
-        Err("Telegram media is not available")
+        let local = *local.first().ok_or("no address to offer")?;
+        let mut seed = [0; 32];
+        rand::rng().fill_bytes(&mut seed);
+        let transport = RtcTransport::new(now, start, local, RtcLimits::default(), seed);
+        Ok(Self { transport })
     }
 
-    pub(super) fn signal(&mut self, _now: Instant, _bytes: &[u8]) {}
+    pub(super) fn signal(&mut self, now: Instant, bytes: &[u8]) {
+        self.transport.signal(now, bytes);
+    }
 
-    /// Takes one datagram of the socket bound to `local`.
+    /// Takes one datagram of the socket bound to `_local`; there is only one.
     pub(super) fn handle_datagram(
         &mut self,
-        _now: Instant,
+        now: Instant,
         _local: SocketAddr,
-        _source: SocketAddr,
-        _data: &[u8],
+        source: SocketAddr,
+        data: &[u8],
     ) {
+        self.transport.handle_datagram(now, source, data);
     }
 
-    pub(super) fn handle_timeout(&mut self, _now: Instant) {}
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.transport.handle_timeout(now);
+    }
 
-    pub(super) fn send(&mut self, _now: Instant, _packet: &RtpOut) {}
+    pub(super) fn send(&mut self, now: Instant, packet: &RtpOut) {
+        self.transport.send(now, packet);
+    }
 
     pub(super) fn poll_output(&mut self) -> TransportOutput {
-        TransportOutput::Timeout(None)
+        self.transport.poll_output()
+    }
+
+    pub(super) fn close(&mut self, now: Instant) {
+        self.transport.close(now);
+    }
+
+    pub(super) fn stats(&self) -> RtcStats {
+        self.transport.stats()
     }
 }

@@ -12,14 +12,13 @@ use tokio::io::unix::AsyncFd;
 use super::config::MediaConfig;
 use super::port::Door;
 use super::ports::{BUFFER_BYTES, MEDIA_DSCP, RtpReservation};
+use super::rtc::MAX_CANDIDATES;
 use crate::udp;
 
 /// Longer than any packet a transport takes, so that a longer one shows.
 pub(super) const MAX_DATAGRAM: usize = 4096;
 /// Datagrams taken from one socket before the others have their turn.
 const BURST: usize = 16;
-/// Host candidates of one leg: a host with more addresses names the first.
-const MAX_CANDIDATES: usize = 8;
 /// Ports tried in a range before the address is left out.
 const MAX_TRIES: u16 = 64;
 
@@ -50,25 +49,34 @@ impl Sockets {
         Ok(())
     }
 
-    /// Opens a socket for each address that may be offered to a Telegram peer; returns where they are bound.
-    pub(super) fn add_candidates(&mut self, leg: LegId, config: &MediaConfig) -> Vec<SocketAddr> {
+    /// Opens a socket for each address that may be offered to a Telegram peer; returns how the peer is told of them.
+    /// `towards` is a host of the outer world.
+    pub(super) fn add_candidates(
+        &mut self,
+        leg: LegId,
+        config: &MediaConfig,
+        towards: Option<IpAddr>,
+    ) -> Vec<SocketAddr> {
         self.remove(leg);
-        let mut bound = Vec::new();
-        for ip in candidate_addresses(config) {
+        let mut told = Vec::new();
+        for ip in candidate_addresses(config, towards) {
             let opened = bind(ip, config.telegram_ports.as_ref()).and_then(|socket| {
                 let local = socket.local_addr()?;
                 Ok((local, udp::watch(socket)?))
             });
             match opened {
                 Ok((local, socket)) => {
-                    bound.push(local);
+                    told.push(outside(local, config.public_address));
                     let door = Door::Candidate(local);
                     self.open.push(Open { leg, door, socket });
                 }
                 Err(error) => tracing::debug!(%ip, %error, "an address cannot be offered"),
             }
+            if told.len() == MAX_CANDIDATES {
+                break;
+            }
         }
-        bound
+        told
     }
 
     /// Closes the sockets of a leg.
@@ -152,22 +160,34 @@ impl Door {
     }
 }
 
-/// The configured addresses, or those of every interface a peer could reach.
-fn candidate_addresses(config: &MediaConfig) -> Vec<IpAddr> {
-    let mut addresses = config.telegram_addresses.clone();
-    if addresses.is_empty() {
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
-            tracing::warn!(%error, "the addresses of this host cannot be listed");
-            Vec::new()
-        });
-        addresses = interfaces
-            .into_iter()
-            .filter(|interface| !interface.is_loopback() && !interface.is_link_local())
-            .map(|interface| interface.ip())
-            .collect();
+/// The configured addresses, or those of every interface a peer could reach, the best first.
+fn candidate_addresses(config: &MediaConfig, towards: Option<IpAddr>) -> Vec<IpAddr> {
+    if !config.telegram_addresses.is_empty() {
+        return config.telegram_addresses.clone();
     }
-    addresses.truncate(MAX_CANDIDATES);
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the addresses of this host cannot be listed");
+        Vec::new()
+    });
+    let mut addresses: Vec<IpAddr> = interfaces
+        .into_iter()
+        .filter(|interface| !interface.is_loopback() && !interface.is_link_local())
+        .map(|interface| interface.ip())
+        .collect();
+    // The bridges of containers have addresses too; the one that leads outside is worth more than all of them.
+    let best = towards.map(|host| udp::source_address_for(SocketAddr::new(host, 9)));
+    addresses.sort_by_key(|ip| (Some(*ip) != best, ip.is_ipv6()));
     addresses
+}
+
+/// What a peer is told of a socket: the address the world sees, where a router translates it.
+fn outside(local: SocketAddr, public: Option<IpAddr>) -> SocketAddr {
+    match public {
+        Some(ip) if !local.ip().is_loopback() && ip.is_ipv4() == local.is_ipv4() => {
+            SocketAddr::new(ip, local.port())
+        }
+        _ => local,
+    }
 }
 
 /// Binds a port of the range, beginning anywhere; without a range the system chooses.

@@ -1,11 +1,13 @@
 //! The task of one call: waits for commands, datagrams and the time, and lets the exchange do the rest.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use grammers_tl_types as tl;
 use metrics::MediaCounters;
 use model::{CallId, LegId};
 use rand::Rng;
@@ -130,8 +132,9 @@ impl Task {
                 Err(error) => return self.fail(leg, "no socket", &error),
             },
             MediaCommand::AddTelegram { leg, start } => {
-                let local = self.sockets.add_candidates(leg, &self.config);
-                match Rtc::new(now, *start, &local, rand::rng().random()) {
+                let towards = relay_address(&start);
+                let local = self.sockets.add_candidates(leg, &self.config, towards);
+                match Rtc::new(now, &start, &local) {
                     Ok(rtc) => Port::telegram(leg, rtc, self.config.frame_ms),
                     Err(why) => return self.fail(leg, why, &"no transport"),
                 }
@@ -178,4 +181,15 @@ impl Task {
         self.sockets.remove(leg);
         self.events.tell(MediaEvent::Failed { leg, why });
     }
+}
+
+/// A relay of the call: a host to find the way out by.
+fn relay_address(start: &telegram::MediaStart) -> Option<IpAddr> {
+    start.connections.iter().find_map(|connection| {
+        let ip = match connection {
+            tl::enums::PhoneConnection::Connection(relay) => &relay.ip,
+            tl::enums::PhoneConnection::Webrtc(relay) => &relay.ip,
+        };
+        ip.parse().ok()
+    })
 }

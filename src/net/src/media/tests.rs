@@ -1,1 +1,418 @@
-//! The media plane on real sockets, on loopback.
+//! The media plane on real sockets, on loopback: phones and Telegram peers of our own, each with a tone of its own.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+use media::{
+    Bridge, BridgeConfig, BridgeOutput, LegAudio, PlainConfig, PlainRtp, Remote, RtpOut, Tone,
+    Transport, TransportEvent, TransportOutput, tone_share,
+};
+use metrics::Metrics;
+use model::{CallId, Codec, LegId, LegKind};
+use sip::sdp::{Agreed, Audio, Direction};
+use telegram::{CallKey, MediaStart, Role, RtcLimits, RtcTransport};
+use tokio::sync::mpsc::Receiver;
+
+use super::*;
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const A: LegId = LegId(0);
+const B: LegId = LegId(1);
+const CALL: fn() -> CallId = || CallId::new(1, 1);
+
+fn plane(rtp_range: RangeInclusive<u16>) -> (MediaPlane, Metrics) {
+    let metrics = Metrics::new("test");
+    let config = MediaConfig {
+        threads: 1,
+        rtp_range,
+        rtp_address: HERE,
+        telegram_addresses: vec![HERE],
+        ..MediaConfig::default()
+    };
+    let plane = MediaPlane::start(config, metrics.media()).unwrap();
+    (plane, metrics)
+}
+
+/// The far end of a leg: says a tone, keeps what it hears.
+struct Far {
+    leg: LegId,
+    socket: UdpSocket,
+    line: Line,
+    bridge: Bridge,
+    codec: Codec,
+    heard: Vec<Vec<u8>>,
+}
+
+enum Line {
+    Plain(Box<PlainRtp>),
+    Rtc(Box<RtcTransport>),
+}
+
+impl Far {
+    fn new(
+        leg: LegId,
+        line: impl FnOnce(LegAudio, SocketAddr) -> Line,
+        codec: Codec,
+        hertz: u16,
+    ) -> Self {
+        let now = Instant::now();
+        let socket = UdpSocket::bind((HERE, 0)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let audio = LegAudio {
+            codec,
+            payload_type: codec.static_payload_type().unwrap_or(111),
+            dtmf_payload_type: None,
+            dtmf_clock: codec.clock_rate(),
+            send_ptime: Duration::from_millis(20),
+            kind: LegKind::Sip,
+        };
+        let mut bridge = Bridge::new(now, BridgeConfig::default(), 7);
+        bridge.add_leg(now, leg, audio).unwrap();
+        bridge.tone(now, leg, Some(Tone::Sine(hertz))).unwrap();
+        let line = line(audio, socket.local_addr().unwrap());
+        let heard = Vec::new();
+        Self {
+            leg,
+            socket,
+            line,
+            bridge,
+            codec,
+            heard,
+        }
+    }
+
+    fn phone(leg: LegId, codec: Codec, hertz: u16, switch: SocketAddr) -> Self {
+        let line = |audio, _| {
+            let remote = Remote {
+                rtp: switch,
+                rtcp: None,
+                signalling: HERE,
+            };
+            let config = PlainConfig::default();
+            Line::Plain(Box::new(PlainRtp::new(
+                Instant::now(),
+                config,
+                audio,
+                Some(remote),
+                3,
+            )))
+        };
+        Self::new(leg, line, codec, hertz)
+    }
+
+    fn telegram(leg: LegId, hertz: u16) -> Self {
+        let line = |_, local| {
+            let start = start(Role::Callee);
+            let limits = RtcLimits::default();
+            Line::Rtc(Box::new(RtcTransport::new(
+                Instant::now(),
+                &start,
+                local,
+                limits,
+                [5; 32],
+            )))
+        };
+        Self::new(leg, line, Codec::Opus, hertz)
+    }
+
+    fn transport(&mut self) -> &mut dyn Transport {
+        match &mut self.line {
+            Line::Plain(plain) => plain.as_mut(),
+            Line::Rtc(rtc) => rtc.as_mut(),
+        }
+    }
+
+    fn agreed(&self, direction: Direction) -> Agreed {
+        Agreed {
+            audio: Audio {
+                codec: self.codec,
+                payload_type: self.codec.static_payload_type().unwrap_or(111),
+                fmtp_ptime: None,
+                dtmf_payload_type: None,
+                dtmf_clock: self.codec.clock_rate(),
+            },
+            remote: self.socket.local_addr().unwrap(),
+            remote_rtcp: None,
+            direction,
+            ptime: 20,
+        }
+    }
+
+    fn step(&mut self, handle: &MediaHandle) {
+        let (now, mut buffer) = (Instant::now(), [0; 2048]);
+        while let Ok((length, source)) = self.socket.recv_from(&mut buffer) {
+            self.transport()
+                .handle_datagram(now, source, &buffer[..length]);
+            self.drain(handle);
+        }
+        self.transport().handle_timeout(now);
+        self.drain(handle);
+        self.bridge.handle_timeout(now);
+        while let BridgeOutput::Rtp { packet, .. } = self.bridge.poll_output() {
+            self.say(now, &packet, handle);
+        }
+    }
+
+    fn say(&mut self, now: Instant, packet: &RtpOut, handle: &MediaHandle) {
+        self.transport().send(now, packet);
+        self.drain(handle);
+    }
+
+    fn drain(&mut self, handle: &MediaHandle) {
+        loop {
+            match self.transport().poll_output() {
+                TransportOutput::Transmit { target, bytes } => {
+                    self.socket.send_to(&bytes, target).unwrap();
+                }
+                TransportOutput::Rtp(packet) => self.heard.push(packet.payload.to_vec()),
+                TransportOutput::Event(TransportEvent::Signal(bytes)) => {
+                    let leg = self.leg;
+                    handle.command(MediaCommand::Signal { leg, bytes }).unwrap();
+                }
+                TransportOutput::TransmitRtcp { .. } | TransportOutput::Event(_) => {}
+                TransportOutput::Timeout(_) => return,
+            }
+        }
+    }
+
+    /// Share of what was heard after a tenth of a second that is this tone.
+    fn hears(&self, hertz: f32) -> f32 {
+        let mut opus = opus::Decoder::new(48_000, opus::Channels::Mono).unwrap();
+        let mut pcm = Vec::new();
+        for payload in &self.heard {
+            if self.codec == Codec::Alaw {
+                pcm.extend(payload.iter().map(|&byte| alaw(byte)));
+            } else {
+                let mut frame = [0; 5760];
+                let samples = opus.decode(payload, &mut frame, false).unwrap();
+                pcm.extend_from_slice(&frame[..samples]);
+            }
+        }
+        let rate = self.codec.clock_rate();
+        let rate = if self.codec == Codec::Alaw {
+            8000
+        } else {
+            rate
+        };
+        let begin = pcm.len().min(rate as usize / 2);
+        tone_share(&pcm[begin..], rate, hertz)
+    }
+}
+
+/// ITU-T G.711, A-law.
+fn alaw(byte: u8) -> i16 {
+    let byte = byte ^ 0x55;
+    let (exponent, mantissa) = (i16::from(byte >> 4 & 7), i16::from(byte & 15));
+    let size = match exponent {
+        0 => (mantissa << 4) + 8,
+        _ => ((mantissa << 4) + 0x108) << (exponent - 1),
+    };
+    if byte & 0x80 == 0 { -size } else { size }
+}
+
+fn start(role: Role) -> MediaStart {
+    MediaStart {
+        role,
+        version: "12.0.0".to_owned(),
+        key: CallKey::new(&[9; 256]),
+        p2p_allowed: true,
+        connections: Vec::new(),
+        custom_parameters: None,
+    }
+}
+
+/// Lets the world turn for a while; returns what the call heard.
+fn live(
+    far: &mut [Far],
+    handle: &MediaHandle,
+    events: &mut Receiver<MediaEvent>,
+    time: Duration,
+) -> Vec<MediaEvent> {
+    let (end, mut told) = (Instant::now() + time, Vec::new());
+    while Instant::now() < end {
+        for far in far.iter_mut() {
+            far.step(handle);
+        }
+        while let Ok(event) = events.try_recv() {
+            if let MediaEvent::Signal { leg, bytes } = &event {
+                for far in far.iter_mut().filter(|far| far.leg == *leg) {
+                    if let Line::Rtc(rtc) = &mut far.line {
+                        rtc.signal(Instant::now(), bytes);
+                    }
+                    far.drain(handle);
+                }
+            }
+            told.push(event);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    told
+}
+
+fn add_sip(plane: &MediaPlane, handle: &MediaHandle, leg: LegId, codec: Codec, hertz: u16) -> Far {
+    let rtp = plane.reserve_rtp(SocketAddr::new(HERE, 5060)).unwrap();
+    let far = Far::phone(leg, codec, hertz, rtp.address());
+    let media = Box::new(far.agreed(Direction::SendRecv));
+    handle
+        .command(MediaCommand::AddSip {
+            leg,
+            rtp,
+            media,
+            signalling: HERE,
+        })
+        .unwrap();
+    far
+}
+
+/// Waits for the end of a task.
+fn last(mut events: Receiver<MediaEvent>) -> Option<MediaEvent> {
+    let (end, mut last) = (Instant::now() + Duration::from_secs(5), None);
+    while Instant::now() < end {
+        match events.try_recv() {
+            Ok(event) => last = Some(event),
+            Err(tokio::sync::mpsc::error::TryRecvError::Disconnected) => return last,
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    panic!("the task does not end");
+}
+
+#[test]
+fn two_phones_hear_each_other_until_one_is_on_hold() {
+    let (plane, metrics) = plane(50_000..=50_099);
+    let (handle, mut events) = plane.open_call(CALL());
+    handle
+        .command(MediaCommand::Connect { a: A, b: B })
+        .unwrap();
+    let mut far = [
+        add_sip(&plane, &handle, A, Codec::Alaw, 400),
+        add_sip(&plane, &handle, B, Codec::Alaw, 1000),
+    ];
+    let told = live(&mut far, &handle, &mut events, Duration::from_millis(1500));
+    let heard = (far[0].hears(1000.0), far[1].hears(400.0));
+    assert!(heard.0 > 0.9 && heard.1 > 0.9, "{heard:?}");
+    for leg in [A, B] {
+        assert!(told.contains(&MediaEvent::Connected { leg }), "{told:?}");
+        assert!(told.contains(&MediaEvent::FirstPacket { leg }), "{told:?}");
+    }
+    let media = Box::new(far[1].agreed(Direction::RecvOnly));
+    handle
+        .command(MediaCommand::UpdateSip { leg: B, media })
+        .unwrap();
+    live(&mut far, &handle, &mut events, Duration::from_millis(100));
+    far[0].heard.clear();
+    far[1].heard.clear();
+    live(&mut far, &handle, &mut events, Duration::from_millis(300));
+    assert!(far[0].heard.len() > 10 && far[1].heard.is_empty());
+    drop(handle);
+    let Some(MediaEvent::Closed { legs }) = last(events) else {
+        panic!("no figures");
+    };
+    assert!(
+        legs.iter()
+            .all(|leg| leg.received > 70 && leg.bytes_out > 10_000),
+        "{legs:?}"
+    );
+    assert_eq!(plane.calls(), 0);
+    let counted = metrics.media();
+    let sip = counted.leg(LegKind::Sip);
+    assert!(sip.received(Codec::Alaw).get() > 140);
+    assert_eq!(counted.ports_used.get(), 0);
+    assert_eq!(counted.ports_free.get(), 50);
+}
+
+#[test]
+fn a_phone_and_a_telegram_user_hear_each_other() {
+    for (n, codec) in (0..).zip([Codec::Alaw, Codec::Opus]) {
+        let (plane, _) = plane(51_000 + n * 100..=51_099 + n * 100);
+        let (handle, mut events) = plane.open_call(CALL());
+        let phone = add_sip(&plane, &handle, A, codec, 400);
+        let start = Box::new(start(Role::Caller));
+        handle
+            .command(MediaCommand::AddTelegram { leg: B, start })
+            .unwrap();
+        handle
+            .command(MediaCommand::Connect { a: B, b: A })
+            .unwrap();
+        let mut far = [phone, Far::telegram(B, 1000)];
+        let told = live(&mut far, &handle, &mut events, Duration::from_millis(2500));
+        assert!(told.contains(&MediaEvent::Connected { leg: B }), "{told:?}");
+        let heard = (far[0].hears(1000.0), far[1].hears(400.0));
+        assert!(heard.0 > 0.9 && heard.1 > 0.9, "{codec:?} {heard:?}");
+        drop(handle);
+        let Some(MediaEvent::Closed { legs }) = last(events) else {
+            panic!("no figures");
+        };
+        assert!(
+            legs.iter().all(|leg| leg.received > 70 && leg.sent > 70),
+            "{legs:?}"
+        );
+    }
+}
+
+#[test]
+fn ports_run_out_and_come_back_with_the_end_of_a_call() {
+    let (plane, metrics) = plane(53_000..=53_003);
+    let (handle, events) = plane.open_call(CALL());
+    let _far =
+        [(A, 400), (B, 1000)].map(|(leg, hertz)| add_sip(&plane, &handle, leg, Codec::Alaw, hertz));
+    let peer = SocketAddr::new(HERE, 5060);
+    assert_eq!(plane.reserve_rtp(peer).unwrap_err(), NoRtpPorts);
+    assert_eq!(metrics.media().ports_used.get(), 2);
+    drop(handle);
+    last(events);
+    assert_eq!(metrics.media().ports_used.get(), 0);
+    for port in 53_000..=53_003 {
+        assert!(UdpSocket::bind((HERE, port)).is_ok(), "{port} is closed");
+    }
+    assert_eq!(
+        plane.reserve_rtp(peer).unwrap_err(),
+        NoRtpPorts,
+        "they rest"
+    );
+}
+
+#[test]
+fn a_silent_phone_is_told_of_and_one_on_hold_is_not() {
+    let metrics = Metrics::new("test");
+    let config = MediaConfig {
+        threads: 1,
+        rtp_range: 54_000..=54_099,
+        rtp_address: HERE,
+        rtp_timeout: Duration::from_millis(200),
+        ..MediaConfig::default()
+    };
+    let plane = MediaPlane::start(config, metrics.media()).unwrap();
+    let (handle, mut events) = plane.open_call(CALL());
+    let far =
+        [(A, 400), (B, 1000)].map(|(leg, hertz)| add_sip(&plane, &handle, leg, Codec::Alaw, hertz));
+    let media = Box::new(far[1].agreed(Direction::Inactive));
+    handle
+        .command(MediaCommand::UpdateSip { leg: B, media })
+        .unwrap();
+    let told = live(&mut [], &handle, &mut events, Duration::from_millis(400));
+    assert_eq!(told, [], "nobody talks yet");
+    handle
+        .command(MediaCommand::Connect { a: A, b: B })
+        .unwrap();
+    let told = live(&mut [], &handle, &mut events, Duration::from_millis(400));
+    let silent = MediaEvent::Silent {
+        leg: A,
+        for_: Duration::from_millis(200),
+    };
+    assert_eq!(told, [silent]);
+}
+
+#[test]
+fn a_range_without_a_pair_is_refused() {
+    let config = MediaConfig {
+        rtp_range: 55_001..=55_001,
+        ..MediaConfig::default()
+    };
+    let refused = MediaPlane::start(config, Metrics::new("test").media());
+    assert!(matches!(
+        refused.map(|_| ()),
+        Err(StartError::NoPorts(55_001, 55_001))
+    ));
+}
