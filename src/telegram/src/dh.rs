@@ -96,6 +96,11 @@ impl DhConfig {
         }
     }
 
+    /// Returns whether a received public value is one a peer may send.
+    pub(crate) fn accepts(&self, theirs: &[u8]) -> bool {
+        theirs.len() <= BYTES && self.in_range(&BigUint::from_bytes_be(theirs))
+    }
+
     fn in_range(&self, value: &BigUint) -> bool {
         let margin = BigUint::from(1u8) << MARGIN_BITS;
         *value >= margin && *value <= &self.p - &margin
@@ -121,10 +126,10 @@ impl Half {
 
     /// Returns the call key, given the peer's public value.
     pub fn agree(&self, config: &DhConfig, theirs: &[u8]) -> Result<CallKey, DhError> {
-        let value = BigUint::from_bytes_be(theirs);
-        if theirs.len() > BYTES || !config.in_range(&value) {
+        if !config.accepts(theirs) {
             return Err(DhError::OutOfRange);
         }
+        let value = BigUint::from_bytes_be(theirs);
         let power = BigUint::from_bytes_be(self.exponent.as_slice());
         let mut bytes = padded(&value.modpow(&power, &config.p));
         let key = CallKey::new(&bytes);

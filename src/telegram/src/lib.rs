@@ -8,6 +8,7 @@ pub mod crypt;
 pub mod dh;
 pub mod error;
 pub mod framing;
+pub mod login;
 pub mod messages;
 pub mod rpc;
 pub mod rtc;

@@ -545,3 +545,121 @@ fn send_message(user: &tl::types::InputUser, text: &str, random_id: i64) -> Vec<
     }
     .to_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use tl::Identifiable;
+
+    use super::*;
+    use crate::testing;
+
+    fn resolve() -> Rpc {
+        Rpc::ResolveUsername {
+            username: "name".to_owned(),
+        }
+    }
+
+    fn resolved(peer: tl::enums::Peer) -> Vec<u8> {
+        let resolved = tl::types::contacts::ResolvedPeer {
+            peer,
+            chats: vec![],
+            users: vec![testing::user(1), testing::user(7)],
+        };
+        tl::enums::contacts::ResolvedPeer::from(resolved).to_bytes()
+    }
+
+    #[test]
+    fn every_request_begins_with_its_constructor() {
+        use tl::functions as f;
+        let peer = tl::types::InputPhoneCall {
+            id: 1,
+            access_hash: 2,
+        };
+        let user = tl::types::InputUser {
+            user_id: 1,
+            access_hash: 2,
+        };
+        let rows = [
+            (
+                Rpc::GetDhConfig { version: 0 },
+                f::messages::GetDhConfig::CONSTRUCTOR_ID,
+            ),
+            (
+                Rpc::ReceivedCall { peer },
+                f::phone::ReceivedCall::CONSTRUCTOR_ID,
+            ),
+            (resolve(), f::contacts::ResolveUsername::CONSTRUCTOR_ID),
+            (
+                Rpc::ResolvePhone { phone: "1".into() },
+                f::contacts::ResolvePhone::CONSTRUCTOR_ID,
+            ),
+            (
+                Rpc::ImportContact { phone: "1".into() },
+                f::contacts::ImportContacts::CONSTRUCTOR_ID,
+            ),
+            (
+                Rpc::GetUser { user: user.clone() },
+                f::users::GetUsers::CONSTRUCTOR_ID,
+            ),
+            (Rpc::GetSelf, f::users::GetUsers::CONSTRUCTOR_ID),
+            (Rpc::GetConfig, f::help::GetConfig::CONSTRUCTOR_ID),
+            (Rpc::GetState, f::updates::GetState::CONSTRUCTOR_ID),
+            (
+                Rpc::SendMessage {
+                    user,
+                    text: "hi".into(),
+                    random_id: 1,
+                },
+                f::messages::SendMessage::CONSTRUCTOR_ID,
+            ),
+            (Rpc::GetPassword, f::account::GetPassword::CONSTRUCTOR_ID),
+            (Rpc::LogOut, f::auth::LogOut::CONSTRUCTOR_ID),
+        ];
+        for (rpc, constructor) in rows {
+            assert_eq!(rpc.encode()[..4], constructor.to_le_bytes(), "{rpc:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_a_user_a_group_or_nobody() {
+        let user = resolve().decode(&resolved(tl::types::PeerUser { user_id: 7 }.into()));
+        let Ok(Reply::User(user)) = user else {
+            panic!("{user:?}")
+        };
+        assert_eq!(
+            (user.id, user.access_hash, user.is_self),
+            (7, Some(99), true)
+        );
+        assert_eq!(user.input().map(|input| input.user_id), Some(7));
+        let group = resolve().decode(&resolved(tl::types::PeerChat { chat_id: 7 }.into()));
+        assert_eq!(group, Ok(Reply::NotAUser));
+        let nobody = resolve().decode(&resolved(tl::types::PeerUser { user_id: 8 }.into()));
+        assert_eq!(nobody, Ok(Reply::Nobody));
+        assert!(resolve().decode(&[1, 2, 3]).is_err());
+    }
+
+    #[test]
+    fn a_boolean_reads_from_the_wire() {
+        let peer = tl::types::InputPhoneCall {
+            id: 1,
+            access_hash: 2,
+        };
+        let rpc = Rpc::SendSignalingData { peer, data: vec![] };
+        assert_eq!(rpc.decode(&true.to_bytes()), Ok(Reply::Bool(true)));
+        assert_eq!(rpc.decode(&false.to_bytes()), Ok(Reply::Bool(false)));
+    }
+
+    #[test]
+    fn a_name_with_a_number_is_taken_apart() {
+        let error = |name: &str| RpcError::Rpc {
+            code: 420,
+            name: name.to_owned(),
+        };
+        let wait = error("FLOOD_WAIT_17");
+        assert_eq!(wait.name_and_number(), Some(("FLOOD_WAIT", Some(17))));
+        assert!(wait.is("FLOOD_WAIT"));
+        let plain = error("PEER_FLOOD");
+        assert_eq!(plain.name_and_number(), Some(("PEER_FLOOD", None)));
+        assert!(plain.is("PEER_FLOOD") && !RpcError::TimedOut.is("PEER_FLOOD"));
+    }
+}
