@@ -5,6 +5,7 @@
 //! extensions are offered or answered, so the peer neither probes nor expects feedback. What this does not do: decode,
 //! and relays.
 
+mod dialogue;
 mod negotiation;
 mod path;
 #[cfg(test)]
@@ -18,19 +19,18 @@ use bytes::Bytes;
 use media::{RtpIn, RtpOut, Transport, TransportEvent, TransportOutput};
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
-use str0m::channel::{ChannelConfig, ChannelId};
-use str0m::config::Fingerprint;
+use str0m::channel::ChannelId;
 use str0m::format::{Codec, FormatParams};
 use str0m::media::{Frequency, MediaKind, Mid, Pt};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite, SeqNo, Ssrc};
-use str0m::{Candidate, IceCreds, Input, Output, Rtc, RtcConfig};
+use str0m::{Input, Output, Rtc, RtcConfig};
 
 use crate::call::{CLOSED_BY_PEER, MediaStart};
 use crate::crypt::Role;
 use crate::framing::{Dropped, Framing};
-use crate::messages::{self, Message, OPUS, Setup};
-use negotiation::{Negotiation, Step};
+use crate::messages::{self, Message, OPUS};
+use negotiation::Negotiation;
 use path::Path;
 
 /// The dynamic payload types (RFC 3551): Opus is received under any of them, whichever the peer chose.
@@ -203,188 +203,6 @@ impl RtcTransport {
         RtcStats {
             signalling: self.framing.dropped(),
             ..self.stats
-        }
-    }
-
-    // -- signalling ----------------------------------------------------------------------------------------------
-
-    fn begin(&mut self, now: Instant, p2p_allowed: bool, is_known: bool) {
-        if !is_known {
-            return self.fail("a library version that is not implemented");
-        }
-        if !p2p_allowed {
-            // A host candidate would give the address away, and a relayed peer never pairs with one (8.2).
-            return self.fail("direct connections are not allowed, and relays are not implemented");
-        }
-        match Candidate::host(self.local, Protocol::Udp) {
-            Ok(candidate) => {
-                self.rtc.add_local_candidate(candidate);
-            }
-            Err(error) => {
-                tracing::error!(%error, local = %self.local, "no local candidate");
-                return self.fail("the local address is no candidate");
-            }
-        }
-        if self.role == Role::Caller {
-            self.send_setup(now);
-            self.send_offer(now);
-            self.send_candidates(now);
-        }
-        self.poll(now);
-    }
-
-    fn read_messages(&mut self, now: Instant) {
-        while let Some(text) = self.framing.poll_message() {
-            let Some(message) = messages::parse(&text) else {
-                tracing::debug!(bytes = text.len(), "a signalling message does not read");
-                continue;
-            };
-            self.on_message(now, message);
-        }
-    }
-
-    fn on_message(&mut self, now: Instant, message: Message) {
-        match message {
-            Message::InitialSetup(setup) => match &self.remote_ufrag {
-                None => self.on_setup(now, setup),
-                Some(known) if *known != setup.ufrag => self.on_restart(setup),
-                Some(_) => {}
-            },
-            Message::Candidates(lines) => {
-                if self.remote_ufrag.is_none() {
-                    return self.path.keep(lines);
-                }
-                for line in lines {
-                    self.add_candidate(&line);
-                }
-            }
-            Message::Negotiate { exchange, audio } => {
-                let step = self.negotiation.on_message(exchange, audio, &mut self.rng);
-                match step {
-                    Step::Ignore | Step::Answered(true) => {}
-                    Step::Answered(false) => tracing::warn!("the peer refuses our audio"),
-                    Step::Answer { stream, messages } => {
-                        self.expect(stream);
-                        for message in messages {
-                            self.framing.send(now, &message);
-                        }
-                    }
-                }
-            }
-            Message::MediaState { muted } => self.on_media_state(muted),
-            Message::Unknown => {}
-        }
-    }
-
-    fn on_setup(&mut self, now: Instant, setup: Setup) {
-        let is_caller = self.role == Role::Caller;
-        let is_client = match setup.setup.as_str() {
-            "active" => false,
-            "passive" => true,
-            _ => is_caller,
-        };
-        self.remote_ufrag = Some(setup.ufrag.clone());
-        let mut api = self.rtc.direct_api();
-        api.set_remote_ice_credentials(IceCreds {
-            ufrag: setup.ufrag,
-            pass: setup.pwd,
-        });
-        api.set_remote_fingerprint(Fingerprint {
-            hash_func: setup.hash,
-            bytes: setup.fingerprint,
-        });
-        if let Err(error) = api.start_dtls(is_client) {
-            tracing::warn!(%error, "DTLS does not start");
-            return self.fail("DTLS does not start");
-        }
-        api.start_sctp(is_client);
-        if is_caller {
-            // In-band, stream 0. When the callee's unasked messages overtake the COOKIE ACK the channel never opens;
-            // the call goes on without it (14.3, item 3).
-            api.create_data_channel(ChannelConfig {
-                label: "data".into(),
-                ..Default::default()
-            });
-        } else {
-            self.send_setup(now);
-            self.send_candidates(now);
-        }
-        for line in self.path.early() {
-            self.add_candidate(&line);
-        }
-    }
-
-    /// A web client restarts ICE: new credentials and candidates, same DTLS, and no second InitialSetup of ours.
-    fn on_restart(&mut self, setup: Setup) {
-        if self.restarts == RESTARTS {
-            return;
-        }
-        self.restarts += 1;
-        self.remote_ufrag = Some(setup.ufrag.clone());
-        let forgotten = self.path.forget();
-        let mut api = self.rtc.direct_api();
-        api.set_remote_ice_credentials(IceCreds {
-            ufrag: setup.ufrag,
-            pass: setup.pwd,
-        });
-        for candidate in forgotten {
-            api.invalidate_candidate(&candidate);
-        }
-    }
-
-    fn add_candidate(&mut self, line: &str) {
-        if let Some(candidate) = self.path.take(line, self.local) {
-            self.rtc.add_remote_candidate(candidate);
-        }
-    }
-
-    /// The peer sends this stream from now on.
-    fn expect(&mut self, stream: Option<(u32, u8)>) {
-        let old = self.receiver.stream.map(|(ssrc, _)| ssrc);
-        let new = stream.map(|(ssrc, _)| ssrc);
-        if old != new {
-            let mut api = self.rtc.direct_api();
-            if let Some(old) = old {
-                api.remove_stream_rx(Ssrc::from(old));
-            }
-            if let Some(new) = new {
-                // Nobody negotiated NACK for audio.
-                api.expect_stream_rx(Ssrc::from(new), None, self.mid, None)
-                    .suppress_nack(true);
-            }
-            self.receiver.shift = None;
-        }
-        self.receiver.stream = stream;
-    }
-
-    fn on_media_state(&mut self, muted: bool) {
-        if self.remote_muted != muted {
-            self.remote_muted = muted;
-            self.event(TransportEvent::RemoteMuted(muted));
-        }
-    }
-
-    fn send_setup(&mut self, now: Instant) {
-        let setup = match self.role {
-            Role::Caller => "actpass",
-            Role::Callee => "passive",
-        };
-        let api = self.rtc.direct_api();
-        let creds = api.local_ice_credentials();
-        let print = &api.local_dtls_fingerprint().bytes;
-        let text = messages::initial_setup(&creds.ufrag, &creds.pass, print, setup);
-        self.framing.send(now, &text);
-    }
-
-    fn send_offer(&mut self, now: Instant) {
-        let text = self.negotiation.offer(&mut self.rng);
-        self.framing.send(now, &text);
-    }
-
-    fn send_candidates(&mut self, now: Instant) {
-        if let Ok(candidate) = Candidate::host(self.local, Protocol::Udp) {
-            let text = messages::candidates(&[candidate.to_sdp_string()]);
-            self.framing.send(now, &text);
         }
     }
 

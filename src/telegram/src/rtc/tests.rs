@@ -6,6 +6,7 @@ use rand::rngs::SmallRng;
 
 use super::*;
 use crate::crypt::CallKey;
+use crate::messages::Setup;
 use crate::testing::start;
 
 const FRAME: Duration = Duration::from_millis(20);
