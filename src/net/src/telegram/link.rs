@@ -14,7 +14,9 @@ use grammers_session::updates::UpdatesLike;
 use telegram::{Reply, Rpc, RpcError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout_at;
 
+use super::method::{self, Patience};
 use super::session::Keys;
 use super::tap::{self, EVENTS, Outlet};
 use super::{BoxFuture, Event, Params, Storage, StorageError, Telegram};
@@ -28,6 +30,10 @@ const BACKOFF_FLOOR: Duration = Duration::from_millis(100);
 const BACKOFF_CEILING: Duration = Duration::from_secs(30);
 /// Between two tries of an update stream that failed.
 const STREAM_PAUSE: Duration = Duration::from_secs(1);
+/// Between two tries of a request that a broken connection swallowed.
+const REPEAT_PAUSE: Duration = Duration::from_millis(200);
+/// How long a connection may take to end by itself.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What a request needs of the present incarnation of the connection.
 #[derive(Clone)]
@@ -120,17 +126,25 @@ pub fn connect(
     let keys = Arc::new(Keys::load(storage, params.test_dc)?);
     let (events, receiver) = mpsc::channel(EVENTS);
     let (wire, current) = watch::channel(None);
+    let (closing, mut closed) = watch::channel(false);
     let link = Link {
         params: params.clone(),
         keys,
         outlet: Outlet::new(events),
         wire,
     };
-    let task = tokio::spawn(link.run());
+    // With the link go its connection, the events and the hope of whoever waits for another connection.
+    let task = tokio::spawn(async move {
+        tokio::select! {
+            () = link.run() => {}
+            _ = closed.wait_for(|closed| *closed) => {}
+        }
+    });
     Ok((
         Arc::new(Account {
             params,
             current,
+            closing,
             _task: Aborted(task),
         }),
         receiver,
@@ -150,41 +164,64 @@ impl Drop for Aborted {
 struct Account {
     params: Params,
     current: watch::Receiver<Option<Wire>>,
+    closing: watch::Sender<bool>,
     _task: Aborted,
 }
 
 impl Telegram for Account {
     fn invoke(&self, rpc: Rpc) -> BoxFuture<Result<Reply, RpcError>> {
-        let wire = self.current.borrow().clone();
-        let deadline = match &rpc {
-            Rpc::SendSignalingData { .. } => self.params.call_deadline,
-            _ => self.params.deadline,
+        let current = self.current.clone();
+        let deadline = match method::patience(&rpc) {
+            Patience::Call => self.params.call_deadline,
+            Patience::Usual => self.params.deadline,
         };
-        Box::pin(async move {
-            let Some(wire) = wire else {
-                return Err(RpcError::Connection);
-            };
-            let reply = tokio::time::timeout(deadline, wire.invoke(&rpc))
-                .await
-                .map_err(|_| RpcError::TimedOut)??;
-            if let Reply::Updates(updates) = &reply {
-                // The result of an own action is an update like any other.
-                let _ = wire
-                    .rest
-                    .try_send(UpdatesLike::Updates((**updates).clone()));
-            }
-            Ok(reply)
-        })
+        Box::pin(ask(current, rpc, tokio::time::Instant::now() + deadline))
     }
 
     fn close(&self) -> BoxFuture<()> {
-        let wire = self.current.borrow().clone();
+        self.closing.send_replace(true);
+        let mut current = self.current.clone();
         Box::pin(async move {
-            if let Some(wire) = wire {
-                wire.quit();
+            // The sender goes with the task of the connection.
+            let gone = async { while current.changed().await.is_ok() {} };
+            if tokio::time::timeout(LAST_WORDS, gone).await.is_err() {
+                tracing::warn!("the connection to Telegram did not end in time");
             }
         })
     }
+}
+
+/// Carries out one request: waits for a connection, and repeats what a broken one swallowed, if that does no harm.
+async fn ask(
+    mut current: watch::Receiver<Option<Wire>>,
+    rpc: Rpc,
+    deadline: tokio::time::Instant,
+) -> Result<Reply, RpcError> {
+    loop {
+        let wire = timeout_at(deadline, usable(&mut current))
+            .await
+            .map_err(|_| RpcError::Connection)??;
+        let result = timeout_at(deadline, wire.invoke(&rpc))
+            .await
+            .map_err(|_| RpcError::TimedOut)?;
+        match result {
+            Err(RpcError::Connection) if method::may_repeat(&rpc) => {
+                // A hang-up that is lost leaves the other side talking to nobody.
+                timeout_at(deadline, tokio::time::sleep(REPEAT_PAUSE))
+                    .await
+                    .map_err(|_| RpcError::Connection)?;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Waits for a connection; fails when there will be none any more.
+async fn usable(current: &mut watch::Receiver<Option<Wire>>) -> Result<Wire, RpcError> {
+    let wire = current.wait_for(Option::is_some).await;
+    wire.ok()
+        .and_then(|wire| wire.clone())
+        .ok_or(RpcError::Connection)
 }
 
 /// What ended one incarnation.
@@ -203,7 +240,7 @@ struct Link {
 }
 
 impl Link {
-    async fn run(self) {
+    async fn run(&self) {
         let mut wait = BACKOFF_FLOOR;
         loop {
             let begun = Instant::now();
@@ -262,7 +299,10 @@ impl Link {
     async fn ping(&self, wire: &Wire) -> Result<(), Broken> {
         match tokio::time::timeout(PING_WITHIN, wire.invoke(&Rpc::GetState)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(RpcError::Rpc { code: 401, name })) => {
+            Ok(Err(error)) if telegram::error::is_unauthorized(&error) => {
+                let RpcError::Rpc { name, .. } = error else {
+                    return Err(Broken::Dead);
+                };
                 self.outlet.tell(Event::Unauthorized { error: name });
                 Err(Broken::Unauthorized)
             }
@@ -296,5 +336,68 @@ async fn follow(client: Client, stream: mpsc::Receiver<UpdatesLike>, outlet: Out
         if let Err(error) = stream.sync_update_state().await {
             tracing::warn!(%error, "the update state could not be kept");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+
+    use model::Secret;
+
+    use super::super::{Entry, TestDc};
+    use super::*;
+
+    struct Forgetful;
+
+    impl Storage for Forgetful {
+        fn load(&self) -> Result<Vec<Entry>, StorageError> {
+            Ok(Vec::new())
+        }
+
+        fn save(&self, _: Vec<u8>, _: Vec<u8>, _: bool) -> BoxFuture<Result<(), StorageError>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    fn nowhere() -> (Arc<dyn Telegram>, mpsc::Receiver<Event>) {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        drop(taken);
+        let params = Params {
+            api_id: 1,
+            api_hash: Secret::default(),
+            test_dc: Some(TestDc {
+                id: 2,
+                address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),
+            }),
+            call_deadline: Duration::from_millis(300),
+            deadline: Duration::from_secs(60),
+        };
+        connect(params, Arc::new(Forgetful)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_waits_for_a_connection_as_long_as_a_caller_would() {
+        let (account, mut events) = nowhere();
+        let begun = Instant::now();
+        let rpc = Rpc::ResolveUsername {
+            username: "ann".into(),
+        };
+        assert_eq!(account.invoke(rpc).await, Err(RpcError::Connection));
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(300), "{took:?}");
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        assert_eq!(events.recv().await, Some(Event::Disconnected));
+    }
+
+    #[tokio::test]
+    async fn a_closed_account_reports_nothing_more_and_refuses_at_once() {
+        let (account, mut events) = nowhere();
+        account.close().await;
+        while events.recv().await.is_some() {}
+        let refused = account.invoke(Rpc::GetState);
+        let answer = tokio::time::timeout(Duration::from_secs(5), refused).await;
+        assert_eq!(answer, Ok(Err(RpcError::Connection)));
     }
 }

@@ -27,3 +27,65 @@ pub fn method(rpc: &Rpc) -> &'static str {
         Rpc::LogOut => "logOut",
     }
 }
+
+/// Who waits for a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Somebody on the phone.
+    Call,
+    /// A machine, or somebody who logs in.
+    Usual,
+}
+
+pub(super) fn patience(rpc: &Rpc) -> Patience {
+    match rpc {
+        Rpc::GetDhConfig { .. }
+        | Rpc::RequestCall { .. }
+        | Rpc::ReceivedCall { .. }
+        | Rpc::AcceptCall { .. }
+        | Rpc::ConfirmCall { .. }
+        | Rpc::DiscardCall { .. }
+        | Rpc::SendSignalingData { .. }
+        | Rpc::ResolveUsername { .. }
+        | Rpc::ResolvePhone { .. }
+        | Rpc::ImportContact { .. }
+        | Rpc::GetUser { .. } => Patience::Call,
+        Rpc::GetSelf
+        | Rpc::GetConfig
+        | Rpc::GetState
+        | Rpc::SendMessage { .. }
+        | Rpc::SendCode { .. }
+        | Rpc::ResendCode { .. }
+        | Rpc::SignIn { .. }
+        | Rpc::GetPassword
+        | Rpc::CheckPassword { .. }
+        | Rpc::LogOut => Patience::Usual,
+    }
+}
+
+/// Whether a request does no harm when it is carried out twice.
+pub(super) fn may_repeat(rpc: &Rpc) -> bool {
+    match rpc {
+        Rpc::GetDhConfig { .. }
+        | Rpc::ReceivedCall { .. }
+        | Rpc::DiscardCall { .. }
+        | Rpc::SendSignalingData { .. }
+        | Rpc::ResolveUsername { .. }
+        | Rpc::ResolvePhone { .. }
+        | Rpc::GetUser { .. }
+        | Rpc::GetSelf
+        | Rpc::GetConfig
+        | Rpc::GetState
+        | Rpc::GetPassword => true,
+        Rpc::RequestCall { .. }
+        | Rpc::AcceptCall { .. }
+        | Rpc::ConfirmCall { .. }
+        | Rpc::ImportContact { .. }
+        | Rpc::SendMessage { .. }
+        | Rpc::SendCode { .. }
+        | Rpc::ResendCode { .. }
+        | Rpc::SignIn { .. }
+        | Rpc::CheckPassword { .. }
+        | Rpc::LogOut => false,
+    }
+}
