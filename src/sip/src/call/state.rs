@@ -87,7 +87,7 @@ pub(super) enum Closing {
 }
 
 impl Call {
-    /// The table. What is not legal in a state stands last for it and changes nothing.
+    /// The table, long because it is whole: what is not legal in a state stands last for it and changes nothing.
     pub(super) fn on(&mut self, now: Instant, input: CallInput) {
         use CallInput as In;
         // Every arm says where the call goes from here.

@@ -54,12 +54,10 @@ pub fn accept_answer(
     let Some(media) = media.filter(|media| is_live_audio(media)) else {
         return Err(OfferError::Refused);
     };
+    let formats = Formats::of(media);
     // RFC 3264 section 7: the first format of the answer is the one to send.
-    let (codec, payload_type) = media
-        .payload_types()
-        .find_map(|pt| Some((codec_of(media, pt, codecs)?, pt)))
-        .ok_or(OfferError::NoCommonCodec)?;
-    agree(&theirs, media, codec, payload_type)
+    let format = formats.first(codecs).ok_or(OfferError::NoCommonCodec)?;
+    agree(&theirs, media, &formats, format)
 }
 
 /// The first of our codecs in the first audio line that has one.
@@ -71,29 +69,30 @@ fn choose(offer: &Sdp, codecs: &[Codec]) -> Result<(usize, Agreed), OfferError> 
         .enumerate()
         .filter(|(_, m)| is_live_audio(m))
     {
-        let common = codecs.iter().find_map(|&codec| {
-            let payload_type = media
-                .payload_types()
-                .find(|&pt| codec_of(media, pt, &[codec]).is_some())?;
-            Some((codec, payload_type))
-        });
-        let Some((codec, payload_type)) = common else {
-            problem = OfferError::NoCommonCodec;
-            continue;
-        };
-        return Ok((index, agree(offer, media, codec, payload_type)?));
+        let formats = Formats::of(media);
+        let mut codecs = codecs.iter();
+        let common = codecs.find_map(|&codec| Some((codec, formats.payload_type(codec)?)));
+        if let Some(format) = common {
+            return Ok((index, agree(offer, media, &formats, format)?));
+        }
+        problem = OfferError::NoCommonCodec;
     }
     Err(problem)
 }
 
-fn agree(sdp: &Sdp, media: &Media, codec: Codec, payload_type: u8) -> Result<Agreed, OfferError> {
+fn agree(
+    sdp: &Sdp,
+    media: &Media,
+    formats: &Formats,
+    (codec, payload_type): (Codec, u8),
+) -> Result<Agreed, OfferError> {
     let address = match sdp.connection_of(media) {
         Some(Connection::Address(address)) => address,
         Some(Connection::Host) => return Err(OfferError::HostName),
         Some(Connection::WrongFamily) => return Err(OfferError::AddressFamily),
         Some(Connection::Malformed) | None => return Err(OfferError::NoConnection),
     };
-    let event = telephone_event(media, codec.clock_rate());
+    let event = formats.telephone_event(codec.clock_rate());
     let asked = asked_ptime(media);
     let ours = direction_of(sdp, media).reversed();
     Ok(Agreed {
@@ -137,63 +136,89 @@ fn write_answer(offer: &Sdp, index: usize, agreed: &Agreed, local: &LocalMedia) 
     text
 }
 
-/// The codec behind a payload type, if it is one of `codecs`.
-fn codec_of(media: &Media, payload_type: u8, codecs: &[Codec]) -> Option<Codec> {
-    let codecs = codecs.iter().copied();
-    match rtpmap(media, payload_type) {
-        Some(map) => codecs.into_iter().find(|&codec| {
-            map.name.eq_ignore_ascii_case(codec.encoding_name())
-                && map.clock == codec.clock_rate()
-                && match codec {
-                    Codec::Alaw | Codec::Mulaw => map.channels == 1,
-                    // RFC 7587 wants `/2`; some devices leave it out.
-                    Codec::Opus => map.channels <= 2,
-                }
-        }),
-        None => codecs
-            .into_iter()
-            .find(|codec| codec.static_payload_type() == Some(payload_type)),
-    }
-}
-
-/// The telephone-event at the codec's clock, else at 8000 Hz: payload type and clock.
-fn telephone_event(media: &Media, clock: u32) -> Option<(u8, u32)> {
-    let at = |wanted: u32| {
-        media
-            .payload_types()
-            .find(|&pt| {
-                rtpmap(media, pt).is_some_and(|map| {
-                    map.name.eq_ignore_ascii_case("telephone-event") && map.clock == wanted
-                })
-            })
-            .map(|pt| (pt, wanted))
-    };
-    at(clock).or_else(|| at(8_000))
-}
-
 struct RtpMap<'a> {
     name: &'a str,
     clock: u32,
     channels: u8,
 }
 
-/// The first well-formed map of a payload type.
-fn rtpmap(media: &Media, payload_type: u8) -> Option<RtpMap<'_>> {
-    media.values("rtpmap").find_map(|value| {
-        let (number, encoding) = value.split_once(|c: char| c.is_ascii_whitespace())?;
-        if number.parse() != Ok(payload_type) {
-            return None;
+/// The formats of one media line, looked up once: a peer decides how many lines there are to look through.
+struct Formats<'a> {
+    /// In the order of the media line.
+    list: Vec<(u8, Option<RtpMap<'a>>)>,
+}
+
+impl<'a> Formats<'a> {
+    fn of(media: &'a Media) -> Self {
+        let mut maps: [Option<RtpMap<'a>>; 128] = [const { None }; 128];
+        // The first well-formed map of a payload type counts.
+        for (payload_type, map) in media.values("rtpmap").filter_map(rtpmap) {
+            if let Some(place) = maps.get_mut(usize::from(payload_type)) {
+                place.get_or_insert(map);
+            }
         }
-        let mut parts = encoding.trim().split('/');
-        let name = parts.next().filter(|name| !name.is_empty())?;
-        let clock = parts.next()?.parse().ok().filter(|&clock| clock > 0)?;
-        let channels = parts.next().map_or(Some(1), |text| text.parse().ok())?;
-        Some(RtpMap {
-            name,
-            clock,
-            channels,
+        let mut map_of = |pt: u8| maps.get_mut(usize::from(pt)).and_then(Option::take);
+        Self {
+            list: media.payload_types().map(|pt| (pt, map_of(pt))).collect(),
+        }
+    }
+
+    /// The first format that is this codec.
+    fn payload_type(&self, codec: Codec) -> Option<u8> {
+        let mut list = self.list.iter();
+        list.find(|(pt, map)| is_codec(*pt, map.as_ref(), codec))
+            .map(|(pt, _)| *pt)
+    }
+
+    /// The first format that is one of these codecs.
+    fn first(&self, codecs: &[Codec]) -> Option<(Codec, u8)> {
+        self.list.iter().find_map(|(pt, map)| {
+            let mut codecs = codecs.iter().copied();
+            let codec = codecs.find(|codec| is_codec(*pt, map.as_ref(), *codec))?;
+            Some((codec, *pt))
         })
-    })
+    }
+
+    /// The telephone-event at the codec's clock, else at 8000 Hz: payload type and clock.
+    fn telephone_event(&self, clock: u32) -> Option<(u8, u32)> {
+        let at = |wanted: u32| {
+            let is_event = |map: &RtpMap| {
+                map.name.eq_ignore_ascii_case("telephone-event") && map.clock == wanted
+            };
+            let mut list = self.list.iter();
+            list.find(|(_, map)| map.as_ref().is_some_and(is_event))
+                .map(|(pt, _)| (*pt, wanted))
+        };
+        at(clock).or_else(|| at(8_000))
+    }
+}
+
+fn is_codec(payload_type: u8, map: Option<&RtpMap>, codec: Codec) -> bool {
+    let Some(map) = map else {
+        return codec.static_payload_type() == Some(payload_type);
+    };
+    map.name.eq_ignore_ascii_case(codec.encoding_name())
+        && map.clock == codec.clock_rate()
+        && match codec {
+            Codec::Alaw | Codec::Mulaw => map.channels == 1,
+            // RFC 7587 wants `/2`; some devices leave it out.
+            Codec::Opus => map.channels <= 2,
+        }
+}
+
+/// Reads `<payload type> <name>/<clock>[/<channels>]`.
+fn rtpmap(value: &str) -> Option<(u8, RtpMap<'_>)> {
+    let (number, encoding) = value.split_once(|c: char| c.is_ascii_whitespace())?;
+    let mut parts = encoding.trim().split('/');
+    let name = parts.next().filter(|name| !name.is_empty())?;
+    let clock = parts.next()?.parse().ok().filter(|&clock| clock > 0)?;
+    let channels = parts.next().map_or(Some(1), |text| text.parse().ok())?;
+    let map = RtpMap {
+        name,
+        clock,
+        channels,
+    };
+    Some((number.parse().ok()?, map))
 }
 
 fn direction_of(sdp: &Sdp, media: &Media) -> Direction {

@@ -2,6 +2,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use model::Codec;
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
 
 use super::*;
 
@@ -396,4 +398,58 @@ fn odd_descriptions_get_the_verdict_they_deserve() {
         };
         assert_eq!(verdict, expected, "{name}");
     }
+}
+
+/// What 20000 descriptions are like that were damaged on their way: never a panic, and every answer can be read.
+#[test]
+fn damaged_descriptions_do_no_harm() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/sdp");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .collect();
+    files.sort();
+    let bodies: Vec<Vec<u8>> = files
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect();
+    let mut dice = SmallRng::seed_from_u64(3264);
+    for _ in 0..20_000 {
+        let mut body = bodies[dice.random_range(0..bodies.len())].clone();
+        body.truncate(2_000);
+        for _ in 0..dice.random_range(1..6) {
+            let at = dice.random_range(0..=body.len());
+            match dice.random_range(0..4) {
+                0 => body.insert(at, dice.random()),
+                1 => body.truncate(at),
+                2 => {
+                    let other = &bodies[dice.random_range(0..bodies.len())];
+                    let from = dice.random_range(0..=other.len());
+                    let piece = &other[from..other.len().min(from + 60)];
+                    body.splice(at..at, piece.iter().copied());
+                }
+                _ => {
+                    if let Some(octet) = body.get_mut(at) {
+                        *octet ^= 1 << dice.random_range(0..8);
+                    }
+                }
+            }
+        }
+        if let Ok((answer, agreed)) = answer(&body, &local(), &CODECS) {
+            let answered = parse(&answer).unwrap();
+            assert_eq!(answered.media.len(), parse(&body).unwrap().media.len());
+            assert!(agreed.audio.payload_type < 128 && (10..=60).contains(&agreed.ptime));
+        }
+    }
+}
+
+#[test]
+fn a_description_made_to_be_slow_is_not() {
+    let formats = (0..128).fold(String::new(), |all, n| format!("{all} {n}"));
+    let body = format!(
+        "m=audio 4000 RTP/AVP{formats}\r\n{}",
+        "a=rtpmap:1\r\n".repeat(999)
+    );
+    let looked = std::hint::black_box(answer(body.as_bytes(), &local(), &CODECS));
+    assert_eq!(looked, Err(OfferError::NoConnection));
 }
