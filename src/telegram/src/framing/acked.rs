@@ -9,9 +9,12 @@ use crate::crypt::{CallKey, ReplayWindow, Role};
 const SINGLE: u32 = 0x8000_0000;
 const NEEDS_ACK: u32 = 0x4000_0000;
 const COUNTER: u32 = 0x3fff_ffff;
+/// The first repetition comes after this, sooner than the official 5 s: a lost offer is silence until then. Each
+/// further one waits twice as long, up to those 5 s.
+const FIRST_RESEND: Duration = Duration::from_secs(1);
 const RESEND: Duration = Duration::from_secs(5);
 /// Messages younger than this are not repeated by the timer.
-const TOO_YOUNG: Duration = Duration::from_secs(3);
+const TOO_YOUNG: Duration = Duration::from_millis(800);
 const MAX_PACKET: usize = 16_384;
 const MAX_TEXT: usize = 1 << 20;
 /// Messages in one packet; real ones carry the dozen of a call set-up and as many acknowledgements.
@@ -101,6 +104,7 @@ pub struct Acked {
     delivered: HashSet<u32>,
     window: ReplayWindow,
     resend_at: Option<Instant>,
+    resend_after: Duration,
     packets: VecDeque<Vec<u8>>,
     inbox: VecDeque<Vec<u8>>,
     dropped: Dropped,
@@ -118,6 +122,7 @@ impl Acked {
             delivered: HashSet::new(),
             window: ReplayWindow::default(),
             resend_at: None,
+            resend_after: FIRST_RESEND,
             packets: VecDeque::new(),
             inbox: VecDeque::new(),
             dropped: Dropped::default(),
@@ -141,7 +146,8 @@ impl Acked {
             // Everything not yet acknowledged goes along: one lost packet costs nothing.
             self.emit_unacked(now, Duration::ZERO);
         }
-        self.resend_at = Some(now + RESEND);
+        self.resend_after = FIRST_RESEND;
+        self.resend_at = Some(now + FIRST_RESEND);
     }
 
     pub(super) fn receive(&mut self, packet: &[u8]) {
@@ -205,7 +211,8 @@ impl Acked {
         if self.resend_at.is_none_or(|at| at > now) {
             return;
         }
-        self.resend_at = (!self.unacked.is_empty()).then_some(now + RESEND);
+        self.resend_after = RESEND.min(self.resend_after * 2);
+        self.resend_at = (!self.unacked.is_empty()).then_some(now + self.resend_after);
         let old = |sent: &Instant| now.saturating_duration_since(*sent) >= TOO_YOUNG;
         if self.unacked.iter().any(|(_, sent)| old(sent)) {
             self.emit_unacked(now, TOO_YOUNG);

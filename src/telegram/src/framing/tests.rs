@@ -321,7 +321,7 @@ fn a_lost_message_goes_along_with_the_next_one() {
         callee.poll_packet().is_some(),
         "the acknowledgement is lost too"
     );
-    let later = now + Duration::from_secs(5);
+    let later = now + Duration::from_secs(1);
     assert_eq!(caller.timeout(), Some(later));
     caller.handle_timeout(later);
     callee.receive(&caller.poll_packet().unwrap());

@@ -2,6 +2,7 @@
 
 use rand::RngCore;
 
+use super::DYNAMIC;
 use crate::crypt::Role;
 use crate::messages::{self, Audio, OPUS};
 
@@ -69,8 +70,9 @@ impl Negotiation {
             (None, _) => {}
         }
         let stream = audio.and_then(|audio| {
+            let opus = audio.opus.filter(|number| DYNAMIC.contains(number))?;
             let usable = audio.ssrc != 0 && audio.ssrc != self.ssrc;
-            usable.then_some((audio.ssrc, audio.opus?))
+            usable.then_some((audio.ssrc, opus))
         });
         let answer = match stream {
             Some((ssrc, opus)) => messages::negotiate(exchange, ssrc, opus),
@@ -179,6 +181,10 @@ mod tests {
             Some(Audio {
                 ssrc: 11,
                 opus: None,
+            }),
+            Some(Audio {
+                ssrc: 11,
+                opus: Some(0),
             }),
             Some(Audio {
                 ssrc: 0,

@@ -541,3 +541,56 @@ fn packets_before_the_connection_are_counted_not_sent() {
     transport.send(now, &packet);
     assert_eq!((transport.stats().unsent, transport.stats().sent), (1, 0));
 }
+
+/// Any Telegram user can call, and then say what it likes.
+#[test]
+fn a_peer_that_sends_nonsense_does_no_harm() {
+    let fingerprint = [7; 32];
+    let line = "candidate:1 1 udp 2122194688 192.0.2.9 33747 typ host generation 0 ufrag ab";
+    let valid = [
+        messages::initial_setup("abcd", &"p".repeat(24), &fingerprint, "actpass"),
+        messages::negotiate(5, 77, OPUS),
+        messages::negotiate(6, 78, OPUS),
+        messages::candidates(&[line.to_owned()]),
+        messages::media_state(true),
+    ];
+    for seed in 0..60 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut now = start();
+        let index = usize::from(rng.random_bool(0.5));
+        let mut end = transport(now, index, "9.0.0", seed);
+        let key = media_start(Role::Caller, "9.0.0").key;
+        let role = if index == CALLER {
+            Role::Callee
+        } else {
+            Role::Caller
+        };
+        let mut peer = Framing::acked(key, role);
+        for _ in 0..40 {
+            let mut text = valid[rng.random_range(0..valid.len())].clone().into_bytes();
+            for _ in 0..rng.random_range(0..4) {
+                let at = rng.random_range(0..text.len());
+                match rng.random_range(0..3) {
+                    0 => text[at] = rng.random_range(b' '..b'~'),
+                    1 => drop(text.remove(at)),
+                    _ => text.insert(at, b"0123456789abc:\"-."[rng.random_range(0..17)]),
+                }
+            }
+            peer.send(now, &String::from_utf8_lossy(&text));
+            while let Some(packet) = peer.poll_packet() {
+                end.signal(now, &packet);
+            }
+            loop {
+                match end.poll_output() {
+                    TransportOutput::Timeout(_) => break,
+                    TransportOutput::Event(TransportEvent::Signal(data)) => {
+                        peer.receive(now, &data)
+                    }
+                    _ => {}
+                }
+            }
+            now += Duration::from_millis(rng.random_range(0..300));
+            end.handle_timeout(now);
+        }
+    }
+}
