@@ -4,11 +4,15 @@
 //! a network. Events may repeat (an update can also come with the difference after a reconnection): whoever reads them
 //! must tolerate hearing of things twice, and of its own actions.
 
+mod clock;
 mod link;
 mod login;
 mod method;
+mod people;
 mod session;
 mod tap;
+#[cfg(test)]
+mod testing;
 
 use std::net::SocketAddrV4;
 use std::pin::Pin;
@@ -63,7 +67,7 @@ pub enum Event {
 
 /// Where the keys and the state of one account are kept: small values under short keys.
 pub trait Storage: Send + Sync + 'static {
-    /// Returns everything; called once, before connecting.
+    /// Returns everything; called before connecting.
     fn load(&self) -> Result<Vec<Entry>, StorageError>;
     /// Keeps a value; a durable one is on disk when the future is done.
     fn save(

@@ -4,19 +4,21 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use grammers_client::Client;
 use grammers_mtsender::{
-    ConnectionParams, InvocationError, NoRetries, SenderPool, SenderPoolHandle,
-    UpdatesConfiguration,
+    ConnectionParams, InvocationError, NoRetries, SenderPool, SenderPoolFatHandle,
+    SenderPoolHandle, UpdatesConfiguration, UpdatesReceiver,
 };
 use grammers_session::Session;
+use grammers_session::types::{PeerId, PeerInfo};
 use grammers_session::updates::UpdatesLike;
 use telegram::{Reply, Rpc, RpcError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
+use super::clock;
 use super::method::{self, Patience};
+use super::people::People;
 use super::session::Keys;
 use super::tap::{self, EVENTS, Outlet};
 use super::{BoxFuture, Event, Params, Storage, StorageError, Telegram};
@@ -123,14 +125,17 @@ pub fn connect(
     params: Params,
     storage: Arc<dyn Storage>,
 ) -> Result<(Arc<dyn Telegram>, mpsc::Receiver<Event>), StorageError> {
-    let keys = Arc::new(Keys::load(storage, params.test_dc)?);
+    let keys = Arc::new(Keys::load(Arc::clone(&storage), params.test_dc)?);
+    let people = Arc::new(People::load(storage)?);
     let (events, receiver) = mpsc::channel(EVENTS);
+    let outlet = Outlet::new(events, Arc::clone(&people));
+    outlet.introduce();
     let (wire, current) = watch::channel(None);
     let (closing, mut closed) = watch::channel(false);
     let link = Link {
         params: params.clone(),
         keys,
-        outlet: Outlet::new(events),
+        outlet,
         wire,
     };
     // With the link go its connection, the events and the hope of whoever waits for another connection.
@@ -143,6 +148,7 @@ pub fn connect(
     Ok((
         Arc::new(Account {
             params,
+            people,
             current,
             closing,
             _task: Aborted(task),
@@ -163,6 +169,7 @@ impl Drop for Aborted {
 /// The real account.
 struct Account {
     params: Params,
+    people: Arc<People>,
     current: watch::Receiver<Option<Wire>>,
     closing: watch::Sender<bool>,
     _task: Aborted,
@@ -175,7 +182,14 @@ impl Telegram for Account {
             Patience::Call => self.params.call_deadline,
             Patience::Usual => self.params.deadline,
         };
-        Box::pin(ask(current, rpc, tokio::time::Instant::now() + deadline))
+        let people = Arc::clone(&self.people);
+        Box::pin(async move {
+            let reply = ask(current, rpc, tokio::time::Instant::now() + deadline).await?;
+            if let Reply::User(user) = &reply {
+                people.learn(user.clone());
+            }
+            Ok(reply)
+        })
     }
 
     fn close(&self) -> BoxFuture<()> {
@@ -263,7 +277,7 @@ impl Link {
     /// One connection from its first request until it is dead.
     async fn incarnation(&self) -> Broken {
         let (pool, wire, stream) = build(&self.keys, &self.params);
-        let client = Client::new(pool.handle.clone());
+        let handle = pool.handle.clone();
         let mut runner = Aborted(tokio::spawn(pool.runner.run()));
         let (broken_tx, mut broken) = mpsc::channel(1);
         let tap = tap::run(
@@ -274,11 +288,17 @@ impl Link {
         );
         let _tap = Aborted(tokio::spawn(tap));
         if let Err(verdict) = self.ping(&wire).await {
+            if let (Broken::Dead, Some(server)) = (&verdict, self.keys.keyed_server()) {
+                // The library floods a server that refuses its clock: it must not go on meanwhile.
+                runner.0.abort();
+                clock::compare(server.into()).await;
+            }
             return verdict;
         }
+        self.know_ourselves(&wire).await;
         self.wire.send_replace(Some(wire.clone()));
         self.outlet.tell(Event::Connected);
-        let _stream = Aborted(tokio::spawn(follow(client, stream, self.outlet.clone())));
+        let _stream = Aborted(tokio::spawn(follow(handle, stream, self.outlet.clone())));
         loop {
             let runner_ended = tokio::select! {
                 _ = &mut runner.0 => true,
@@ -292,6 +312,25 @@ impl Link {
             }
             if let Err(verdict) = self.ping(&wire).await {
                 return verdict;
+            }
+        }
+    }
+
+    /// The update stream of an account begins only where somebody is logged in; a key that came ready-made says not who.
+    async fn know_ourselves(&self, wire: &Wire) {
+        if let Ok(Some(_)) = self.keys.peer(PeerId::self_user()).await {
+            return;
+        }
+        let asked = tokio::time::timeout(PING_WITHIN, wire.invoke(&Rpc::GetSelf)).await;
+        if let Ok(Ok(Reply::User(user))) = asked {
+            let own = PeerInfo::User {
+                id: user.id,
+                auth: None,
+                bot: Some(user.is_bot),
+                is_self: Some(true),
+            };
+            if let Err(error) = self.keys.cache_peer(own).await {
+                tracing::error!(%error, "the account does not remember who it is");
             }
         }
     }
@@ -314,9 +353,11 @@ impl Link {
 }
 
 /// Follows the update stream: it fetches what was missed, and keeps the update state.
-async fn follow(client: Client, stream: mpsc::Receiver<UpdatesLike>, outlet: Outlet) {
+async fn follow(handle: SenderPoolFatHandle, stream: mpsc::Receiver<UpdatesLike>, outlet: Outlet) {
     let configuration = UpdatesConfiguration { catch_up: true };
-    let mut stream = match client.stream_updates(stream, configuration).await {
+    let session = Arc::clone(&handle.session);
+    let stream = UpdatesReceiver::create(handle.thin, session, stream, configuration).await;
+    let mut stream = match stream {
         Ok(stream) => stream,
         Err(error) => {
             tracing::error!(%error, "there is no update stream; missed calls are not fetched");
@@ -324,9 +365,14 @@ async fn follow(client: Client, stream: mpsc::Receiver<UpdatesLike>, outlet: Out
         }
     };
     loop {
-        match stream.next_raw().await {
-            // Calls that the tap has seen come again; the session knows them by their ids.
-            Ok((update, _, _)) => outlet.update(&update),
+        match stream.next().await {
+            // The tap has taken the calls out of what came by itself; these are of the difference.
+            Ok((updates, users, _)) => {
+                outlet.meet(&users);
+                for (update, _) in &updates {
+                    outlet.update(update);
+                }
+            }
             // An error is no end: the next call asks for the difference again.
             Err(error) => {
                 tracing::debug!(%error, "the update stream stumbled");
@@ -345,20 +391,9 @@ mod tests {
 
     use model::Secret;
 
-    use super::super::{Entry, TestDc};
+    use super::super::TestDc;
+    use super::super::testing::MemoryStorage;
     use super::*;
-
-    struct Forgetful;
-
-    impl Storage for Forgetful {
-        fn load(&self) -> Result<Vec<Entry>, StorageError> {
-            Ok(Vec::new())
-        }
-
-        fn save(&self, _: Vec<u8>, _: Vec<u8>, _: bool) -> BoxFuture<Result<(), StorageError>> {
-            Box::pin(std::future::ready(Ok(())))
-        }
-    }
 
     fn nowhere() -> (Arc<dyn Telegram>, mpsc::Receiver<Event>) {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -374,7 +409,7 @@ mod tests {
             call_deadline: Duration::from_millis(300),
             deadline: Duration::from_secs(60),
         };
-        connect(params, Arc::new(Forgetful)).unwrap()
+        connect(params, MemoryStorage::new()).unwrap()
     }
 
     #[tokio::test]

@@ -45,14 +45,17 @@ pub(super) struct Keys {
     storage: Arc<dyn Storage>,
 }
 
-fn read<T: serde::de::DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, StorageError> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(
+    key: &[u8],
+    value: &[u8],
+) -> Result<T, StorageError> {
     serde_json::from_slice(value).map_err(|source| StorageError::Value {
         key: String::from_utf8_lossy(key).into_owned(),
         source,
     })
 }
 
-fn write<T: serde::Serialize>(key: &str, value: &T) -> Result<Vec<u8>, StorageError> {
+pub(super) fn write<T: serde::Serialize>(key: &str, value: &T) -> Result<Vec<u8>, StorageError> {
     serde_json::to_vec(value).map_err(|source| StorageError::Value {
         key: key.to_owned(),
         source,
@@ -94,6 +97,13 @@ pub(super) async fn provision(
 }
 
 impl Keys {
+    /// Returns the server that is tried first, if we hold a key for it.
+    pub(super) fn keyed_server(&self) -> Option<std::net::SocketAddrV4> {
+        let state = self.state.read();
+        let home = state.dcs.get(&state.home)?;
+        home.auth_key.map(|_| home.ipv4)
+    }
+
     /// Loads everything; with a private server, no other address is known.
     pub(super) fn load(
         storage: Arc<dyn Storage>,
@@ -165,13 +175,14 @@ impl Session for Keys {
         let dc = dc_option.clone();
         Box::pin(async move {
             // Called on every connection: only a change is written, and a key is on disk before it is used.
-            let before = self.state.write().dcs.insert(dc.id, dc.clone());
-            if before.as_ref() == Some(&dc) {
+            if self.state.read().dcs.get(&dc.id) == Some(&dc) {
                 return Ok(());
             }
             let key = dc_key(dc.id);
             let value = write(&key, &dc)?;
-            self.save(key, value, true).await
+            self.save(key, value, true).await?;
+            self.state.write().dcs.insert(dc.id, dc);
+            Ok(())
         })
     }
 
