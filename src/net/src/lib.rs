@@ -3,7 +3,9 @@
 //! * [`udp`]: the SIP socket.
 //! * [`telegram`]: the connection of one Telegram account.
 //! * [`media`]: the threads that carry the calls.
+//! * [`fake`]: stand-ins for Telegram and for a phone, in this process.
 
+pub mod fake;
 pub mod media;
 pub mod telegram;
 pub mod udp;

@@ -1,0 +1,233 @@
+//! What a player heard, and how much of what was said is in it.
+
+use std::time::{Duration, Instant};
+
+use media::RtpIn;
+
+use super::speech::{Said, Speech};
+
+/// Samples a second of every recording.
+pub(super) const RATE: u32 = 8000;
+/// The longest recording.
+const LONGEST: u64 = 120 * RATE as u64;
+/// A jump of the timestamps that is no gap but another stream.
+const JUMP: u64 = 10 * RATE as u64;
+/// What is left out at the beginning, while the far end finds its pace.
+const SETTLING: usize = RATE as usize / 2;
+/// What is compared at a time.
+const WINDOW: usize = RATE as usize;
+/// The longest delay looked for.
+const FARTHEST: i64 = RATE as i64 * 6 / 10;
+/// How far a window may be from its neighbours, because the far end caught up or held back.
+const SLIP: i64 = RATE as i64 / 50;
+
+/// What a player heard: PCM, 8 kHz, placed by the timestamps of its packets.
+#[derive(Debug, Clone, Default)]
+pub struct Recording {
+    samples: Vec<i16>,
+    /// Position of the first sample of each packet, and when it came.
+    arrivals: Vec<(u64, Instant)>,
+    origin: Option<(u32, u64)>,
+    last_sequence: u64,
+    packets: u64,
+}
+
+impl Recording {
+    /// Adds a packet, already decoded; `clock` is that of its timestamps.
+    pub(super) fn push(&mut self, now: Instant, packet: &RtpIn, clock: u32, pcm: &[i16]) {
+        let (timestamp, first) = *self
+            .origin
+            .get_or_insert((packet.timestamp, packet.sequence));
+        self.packets += 1;
+        self.last_sequence = self.last_sequence.max(packet.sequence).max(first);
+        let ticks = packet.timestamp.wrapping_sub(timestamp);
+        let position = u64::from(ticks) * u64::from(RATE) / u64::from(clock);
+        let end = self.samples.len() as u64;
+        // Backwards wraps to far ahead; both are no part of this stream.
+        if position > end + JUMP || position + pcm.len() as u64 > LONGEST {
+            return;
+        }
+        let Ok(at) = usize::try_from(position) else {
+            return;
+        };
+        if self.samples.len() < at + pcm.len() {
+            self.samples.resize(at + pcm.len(), 0);
+        }
+        for (sample, heard) in self.samples.iter_mut().skip(at).zip(pcm) {
+            *sample = *heard;
+        }
+        self.arrivals.push((position, now));
+    }
+
+    /// Returns the samples, 8000 a second.
+    pub fn samples(&self) -> &[i16] {
+        &self.samples
+    }
+
+    /// Packets that came.
+    pub fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// Packets that are missing in between.
+    pub fn lost(&self) -> u64 {
+        let first = self.origin.map_or(0, |(_, sequence)| sequence);
+        let expected = self.last_sequence.saturating_sub(first) + 1;
+        if self.packets == 0 {
+            0
+        } else {
+            expected.saturating_sub(self.packets)
+        }
+    }
+
+    /// When the sample at this position came.
+    fn arrival(&self, position: usize) -> Option<Instant> {
+        let next = self
+            .arrivals
+            .partition_point(|(at, _)| *at <= position as u64);
+        let (at, when) = *self.arrivals.get(next.checked_sub(1)?)?;
+        Some(when + span(position as u64 - at))
+    }
+}
+
+/// How well something came through.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    /// Likeness of what was heard and what was said, second by second, on average: 1 is the same, 0 nothing of it.
+    pub similarity: f64,
+    /// Likeness of the worst second.
+    pub worst: f64,
+    /// From a sample leaving the speaker to its arriving at the listener, without the length of the packets; the median.
+    pub delay: Duration,
+    /// The same, the worst one in a hundred.
+    pub delay_p99: Duration,
+    /// Packets missing.
+    pub lost: u64,
+    /// Packets heard.
+    pub packets: u64,
+    /// Seconds compared.
+    pub seconds: usize,
+}
+
+/// Finds what was said in what was heard; nothing when less than a second of it can be compared.
+pub fn measure(said: &Said, heard: &Recording) -> Option<Measured> {
+    let since = said.since?;
+    let first = heard.samples.get(SETTLING..SETTLING + WINDOW)?;
+    // The number of the sample that would be heard without any delay.
+    let sent = heard.arrival(SETTLING)?.checked_duration_since(since)?;
+    let latest = samples_in(sent);
+    let mut lag = coarse(&said.speech, latest - FARTHEST, first) - SETTLING as i64;
+    let (mut likeness, mut lags) = (Vec::new(), Vec::new());
+    for (index, window) in heard.samples.chunks_exact(WINDOW).enumerate() {
+        let position = (index * WINDOW) as i64;
+        if index == 0 {
+            lags.push(lag);
+            continue;
+        }
+        let (at, alike) = fine(&said.speech, position + lag, window);
+        lag = at - position;
+        lags.push(lag);
+        likeness.push(alike);
+    }
+    let mut delays: Vec<Duration> = heard
+        .arrivals
+        .iter()
+        .skip_while(|(position, _)| *position < SETTLING as u64)
+        .filter_map(|(position, at)| {
+            let index = usize::try_from(*position).ok()? / WINDOW;
+            let lag = lags.get(index).or(lags.last())?;
+            let number = u64::try_from(i64::try_from(*position).ok()? + lag).ok()?;
+            Some(at.saturating_duration_since(since + span(number)))
+        })
+        .collect();
+    delays.sort_unstable();
+    let seconds = likeness.len();
+    Some(Measured {
+        similarity: likeness.iter().sum::<f64>() / seconds.max(1) as f64,
+        worst: likeness.iter().copied().fold(1.0, f64::min),
+        delay: *delays.get(delays.len() / 2)?,
+        delay_p99: *delays.get(delays.len() * 99 / 100)?,
+        lost: heard.lost(),
+        packets: heard.packets,
+        seconds,
+    })
+    .filter(|_| seconds > 0)
+}
+
+/// Where a second of what was heard begins in what was said, from `earliest` on; to two samples.
+fn coarse(speech: &Speech, earliest: i64, heard: &[i16]) -> i64 {
+    let length = heard.len() + usize::try_from(FARTHEST).unwrap_or(0);
+    let said = signal(speech, earliest as f64, length);
+    // Every fourth sample will do: there is nothing above 1 kHz in the signal.
+    let heard: Vec<f64> = heard
+        .iter()
+        .step_by(4)
+        .map(|sample| f64::from(*sample))
+        .collect();
+    let alike = |shift: usize| {
+        let said = said.iter().skip(shift).step_by(4);
+        correlate(said.copied().zip(heard.iter().copied()))
+    };
+    let shift = best((0..length - 4 * heard.len()).step_by(2), alike);
+    earliest + shift as i64
+}
+
+/// The best likeness near a place, to a quarter of a sample; returns where it was.
+fn fine(speech: &Speech, near: i64, heard: &[i16]) -> (i64, f64) {
+    let (from, slip) = (near - SLIP - 1, usize::try_from(SLIP).unwrap_or(0));
+    let length = heard.len() + 2 * slip + 2;
+    let heard: Vec<f64> = heard.iter().map(|sample| f64::from(*sample)).collect();
+    let at = |said: &[f64], shift: usize| {
+        correlate(said.iter().skip(shift).copied().zip(heard.iter().copied()))
+    };
+    let whole = signal(speech, from as f64, length);
+    let shift = best(0..2 * slip + 2, |shift| at(&whole, shift));
+    let alike = [-0.75, -0.5, -0.25, 0.25, 0.5, 0.75]
+        .iter()
+        .map(|part| {
+            at(
+                &signal(speech, (from + shift as i64) as f64 + part, heard.len()),
+                0,
+            )
+        })
+        .fold(at(&whole, shift), f64::max);
+    (from + shift as i64, alike)
+}
+
+/// What was said, so many samples from this one on.
+fn signal(speech: &Speech, from: f64, length: usize) -> Vec<f64> {
+    let numbers = (0..length).map(|n| (from + n as f64) / f64::from(RATE));
+    numbers.map(|time| speech.at(time)).collect()
+}
+
+/// Which of these places has the greatest likeness.
+fn best(places: impl Iterator<Item = usize>, alike: impl Fn(usize) -> f64) -> usize {
+    let likeness = places.map(|place| (place, alike(place)));
+    likeness
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map_or(0, |(place, _)| place)
+}
+
+/// The normalised correlation of two signals.
+fn correlate(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let (mut both, mut first, mut second) = (0.0, 0.0, 0.0);
+    for (a, b) in pairs {
+        both += a * b;
+        first += a * a;
+        second += b * b;
+    }
+    if first > 0.0 && second > 0.0 {
+        both / (first * second).sqrt()
+    } else {
+        0.0
+    }
+}
+
+/// The time of this many samples.
+fn span(samples: u64) -> Duration {
+    Duration::from_micros(samples * 1_000_000 / u64::from(RATE))
+}
+
+fn samples_in(time: Duration) -> i64 {
+    i64::try_from(time.as_micros() * u128::from(RATE) / 1_000_000).unwrap_or(i64::MAX)
+}

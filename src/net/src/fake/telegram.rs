@@ -1,0 +1,157 @@
+//! One Telegram account without Telegram.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use telegram::{Incoming, Outgoing, Reply, Rpc, RpcError};
+use tokio::sync::mpsc;
+
+use super::line::Line;
+use super::server::{ACCESS_HASH, ACCOUNT, Asker, Server};
+use super::user::{Device, Manner, Person};
+use crate::telegram::{BoxFuture, Event};
+
+/// What the account may leave unread.
+const EVENTS: usize = 1024;
+/// The way to Telegram and back.
+const ROUND_TRIP: Duration = Duration::from_millis(30);
+
+/// An account, the server behind it, and the people it can call. Needs a tokio runtime.
+#[derive(Clone)]
+pub struct Telegram {
+    world: Arc<World>,
+}
+
+/// What all parts of the stand-in share.
+pub(super) struct World {
+    pub(super) server: Mutex<Server>,
+    versions: Vec<String>,
+    frame: Duration,
+    lines: Mutex<HashMap<String, mpsc::UnboundedSender<Line>>>,
+    rings: Mutex<HashMap<String, Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Line>>>>>,
+}
+
+impl Telegram {
+    /// Makes an account that knows these people, and the stream of what it receives.
+    ///
+    /// The devices of the people speak the library `versions`, best first, and send packets of `frame`: 20, 40 or 60 ms.
+    pub fn new(
+        people: Vec<Person>,
+        versions: &[&str],
+        frame: Duration,
+    ) -> (Self, mpsc::Receiver<Event>) {
+        let (events, events_rx) = mpsc::channel(EVENTS);
+        let (mut lines, mut rings) = (HashMap::new(), HashMap::new());
+        for person in &people {
+            let (line, ring) = mpsc::unbounded_channel();
+            lines.insert(person.username.clone(), line);
+            rings.insert(
+                person.username.clone(),
+                Arc::new(tokio::sync::Mutex::new(ring)),
+            );
+        }
+        let server = Server::new(people, events);
+        server.tell(Event::Connected);
+        let world = Arc::new(World {
+            server: Mutex::new(server),
+            versions: versions
+                .iter()
+                .map(|version| (*version).to_owned())
+                .collect(),
+            frame,
+            lines: Mutex::new(lines),
+            rings: Mutex::new(rings),
+        });
+        (Self { world }, events_rx)
+    }
+
+    /// A user calls the account; nothing when nobody has this name.
+    pub fn call_account(&self, username: &str) -> Option<Line> {
+        let person = self.world.server.lock().person(username)?.clone();
+        let (mailbox, updates) = mpsc::unbounded_channel();
+        let account = grammers_tl_types::types::InputUser {
+            user_id: ACCOUNT,
+            access_hash: ACCESS_HASH,
+        };
+        let settings = self.world.call_settings();
+        let machine = Outgoing::new(std::time::Instant::now(), account, settings, rand::random());
+        let device = Device::new(Arc::clone(&self.world), person, mailbox);
+        Some(device.start(machine, updates))
+    }
+
+    /// Waits for the next call that reaches a user's device; nothing after that time.
+    pub async fn next_call(&self, username: &str, within: Duration) -> Option<Line> {
+        let rings = self.world.rings.lock().get(username).map(Arc::clone)?;
+        let mut rings = rings.lock().await;
+        tokio::time::timeout(within, rings.recv()).await.ok()?
+    }
+
+    /// Changes what a user does with calls from now on.
+    pub fn set_manner(&self, username: &str, manner: Manner) {
+        self.world.server.lock().set_manner(username, manner);
+    }
+
+    /// The calls that nobody has discarded.
+    pub fn open_calls(&self) -> usize {
+        self.world.server.lock().open_calls()
+    }
+
+    /// The texts the account has sent, with the user each went to.
+    pub fn texts(&self) -> Vec<(i64, String)> {
+        self.world.server.lock().texts.clone()
+    }
+}
+
+impl crate::telegram::Telegram for Telegram {
+    fn invoke(&self, rpc: Rpc) -> BoxFuture<Result<Reply, RpcError>> {
+        let world = Arc::clone(&self.world);
+        Box::pin(async move { world.ask(&Asker::Account, rpc).await })
+    }
+
+    fn close(&self) -> BoxFuture<()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl World {
+    /// Carries a request to the server, and its result back; updates do not wait for the result.
+    pub(super) async fn ask(self: &Arc<Self>, asker: &Asker, rpc: Rpc) -> Result<Reply, RpcError> {
+        tokio::time::sleep(ROUND_TRIP / 2).await;
+        let (result, offered) = {
+            let mut server = self.server.lock();
+            let result = server.ask(asker, rpc);
+            (result, std::mem::take(&mut server.offered))
+        };
+        for call in offered {
+            let machine = Incoming::new(
+                std::time::Instant::now(),
+                &call.requested,
+                self.call_settings(),
+                rand::random(),
+            );
+            let username = call.person.username.clone();
+            let device = Device::new(Arc::clone(self), call.person, call.mailbox);
+            let line = device.start(machine, call.updates);
+            if let Some(lines) = self.lines.lock().get(&username) {
+                let _ = lines.send(line);
+            }
+        }
+        tokio::time::sleep(ROUND_TRIP / 2).await;
+        result
+    }
+
+    pub(super) fn frame(&self) -> Duration {
+        self.frame
+    }
+
+    fn call_settings(&self) -> telegram::CallSettings {
+        telegram::CallSettings {
+            library_versions: self.versions.clone(),
+            timers: telegram::Timers::default(),
+            p2p: true,
+            dh: None,
+        }
+    }
+}
