@@ -48,6 +48,8 @@ pub(super) struct Exchange {
     inbox: VecDeque<(LegId, RtpIn)>,
     reports: Vec<LegReport>,
     books_at: Instant,
+    /// A leg has just become ready for its peer.
+    ready: bool,
 }
 
 impl Exchange {
@@ -62,6 +64,7 @@ impl Exchange {
             inbox: VecDeque::with_capacity(4),
             reports: Vec::new(),
             books_at: now + BOOKS_EVERY,
+            ready: false,
         }
     }
 
@@ -203,6 +206,7 @@ impl Exchange {
             self.books_at = way.now + BOOKS_EVERY;
             self.write_books();
         }
+        self.join_if_ready(way);
     }
 
     /// Polls a leg's transport after an input, and all that follows from it.
@@ -212,6 +216,7 @@ impl Exchange {
         }
         self.drain_bridge(way);
         self.carry(way);
+        self.join_if_ready(way);
     }
 
     /// Gives the bridge what the transports have received.
@@ -277,7 +282,7 @@ impl Exchange {
                 if let Some(port) = self.port(leg) {
                     port.connected = true;
                 }
-                self.join_ready(way);
+                self.ready = true;
                 MediaEvent::Connected { leg }
             }
             TransportEvent::Silent { for_ } => MediaEvent::Silent { leg, for_ },
@@ -291,36 +296,37 @@ impl Exchange {
         way.events.tell(event);
     }
 
-    fn join(&mut self, way: &mut Way<'_>) {
-        self.join_ready(way);
-        self.drain_bridge(way);
-        self.watch(way);
-        self.carry(way);
+    fn join_if_ready(&mut self, way: &mut Way<'_>) {
+        if std::mem::take(&mut self.ready) {
+            self.join(way);
+        }
     }
 
-    /// Fulfils the wishes that can be; the bridge is polled later.
-    fn join_ready(&mut self, way: &mut Way<'_>) {
+    /// Fulfils the wishes that can be.
+    fn join(&mut self, way: &mut Way<'_>) {
         let ready =
             |ports: &[Port], leg| ports.iter().any(|port| port.leg == leg && port.connected);
-        let ports = &self.ports;
-        let found = self
+        while let Some(index) = self
             .wishes
             .iter()
-            .position(|(a, b)| ready(ports, *a) && ready(ports, *b));
-        let Some(index) = found else { return };
-        let (a, b) = self.wishes.remove(index);
-        for port in &mut self.ports {
-            port.peer = match port.leg {
-                leg if leg == a => Some(b),
-                leg if leg == b => Some(a),
-                _ => port.peer.filter(|peer| *peer != a && *peer != b),
-            };
+            .position(|(a, b)| ready(&self.ports, *a) && ready(&self.ports, *b))
+        {
+            let (a, b) = self.wishes.remove(index);
+            for port in &mut self.ports {
+                port.peer = match port.leg {
+                    leg if leg == a => Some(b),
+                    leg if leg == b => Some(a),
+                    _ => port.peer.filter(|peer| *peer != a && *peer != b),
+                };
+            }
+            if let Err(error) = self.bridge.connect(way.now, a, b) {
+                tracing::error!(call = %self.call, %a, %b, %error, "two legs cannot be joined");
+                way.fail(a, "no codec");
+            }
+            self.drain_bridge(way);
         }
-        if let Err(error) = self.bridge.connect(way.now, a, b) {
-            tracing::error!(call = %self.call, %a, %b, %error, "two legs cannot be joined");
-            way.fail(a, "no codec");
-        }
-        self.join_ready(way);
+        self.watch(way);
+        self.carry(way);
     }
 
     /// Starts or stops the watch for silence of every leg.

@@ -34,6 +34,19 @@ fn plane(rtp_range: RangeInclusive<u16>) -> (MediaPlane, Metrics) {
     (plane, metrics)
 }
 
+/// Where silence is told after 200 ms.
+fn impatient_plane(rtp_range: RangeInclusive<u16>) -> MediaPlane {
+    let config = MediaConfig {
+        threads: 1,
+        rtp_range,
+        rtp_address: HERE,
+        telegram_addresses: vec![HERE],
+        rtp_timeout: Duration::from_millis(200),
+        ..MediaConfig::default()
+    };
+    MediaPlane::start(config, Metrics::new("test").media()).unwrap()
+}
+
 /// The far end of a leg: says a tone, keeps what it hears.
 struct Far {
     leg: LegId,
@@ -375,15 +388,7 @@ fn ports_run_out_and_come_back_with_the_end_of_a_call() {
 
 #[test]
 fn a_silent_phone_is_told_of_and_one_on_hold_is_not() {
-    let metrics = Metrics::new("test");
-    let config = MediaConfig {
-        threads: 1,
-        rtp_range: 54_000..=54_099,
-        rtp_address: HERE,
-        rtp_timeout: Duration::from_millis(200),
-        ..MediaConfig::default()
-    };
-    let plane = MediaPlane::start(config, metrics.media()).unwrap();
+    let plane = impatient_plane(54_000..=54_099);
     let (handle, mut events) = plane.open_call(CALL());
     let far =
         [(A, 400), (B, 1000)].map(|(leg, hertz)| add_sip(&plane, &handle, leg, Codec::Alaw, hertz));
@@ -402,6 +407,26 @@ fn a_silent_phone_is_told_of_and_one_on_hold_is_not() {
         for_: Duration::from_millis(200),
     };
     assert_eq!(told, [silent]);
+}
+
+#[test]
+fn a_phone_that_says_nothing_to_a_telegram_user_is_told_of() {
+    let plane = impatient_plane(54_200..=54_299);
+    let (handle, mut events) = plane.open_call(CALL());
+    let _phone = add_sip(&plane, &handle, A, Codec::Alaw, 400);
+    let start = Box::new(start(Role::Caller));
+    let leg = B;
+    handle
+        .command(MediaCommand::AddTelegram { leg, start })
+        .unwrap();
+    handle
+        .command(MediaCommand::Connect { a: B, b: A })
+        .unwrap();
+    let mut far = [Far::telegram(B, 1000)];
+    let told = live(&mut far, &handle, &mut events, Duration::from_millis(1500));
+    let of = |event| told.iter().position(|told| *told == event).unwrap();
+    let for_ = Duration::from_millis(200);
+    assert!(of(MediaEvent::Connected { leg: B }) < of(MediaEvent::Silent { leg: A, for_ }));
 }
 
 #[test]
