@@ -32,7 +32,11 @@ pub(crate) fn start(
     house: Arc<House>,
     metrics: metrics::Metrics,
 ) -> Result<(Server, ServerHandle), BindError> {
-    let shown = web::Data::new(Shown { node, house, metrics });
+    let shown = web::Data::new(Shown {
+        node,
+        house,
+        metrics,
+    });
     let server = HttpServer::new(move || {
         App::new()
             .app_data(shown.clone())
@@ -52,33 +56,54 @@ pub(crate) fn start(
     Ok((server, handle))
 }
 
-fn answer(shown: &Shown, request: &HttpRequest, status: StatusCode, body: &serde_json::Value) -> HttpResponse {
-    shown.metrics.http(request.path(), request.method().as_str(), status.as_u16());
+fn answer(
+    shown: &Shown,
+    request: &HttpRequest,
+    status: StatusCode,
+    body: &serde_json::Value,
+) -> HttpResponse {
+    shown
+        .metrics
+        .http(request.path(), request.method().as_str(), status.as_u16());
     HttpResponse::build(status).json(body)
 }
 
 async fn show_metrics(shown: web::Data<Shown>, request: HttpRequest) -> HttpResponse {
     shown.metrics.http(request.path(), "GET", 200);
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(shown.metrics.render())
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(shown.metrics.render())
 }
 
 /// Alive is whoever answers; the registry must answer too.
 async fn livez(shown: web::Data<Shown>, request: HttpRequest) -> HttpResponse {
     let report = shown.house.report().await;
-    let silent = report.missing.iter().any(|missing| missing == actors::SILENT);
-    let status = if silent { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let silent = report
+        .missing
+        .iter()
+        .any(|missing| missing == actors::SILENT);
+    let status = if silent {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
     answer(&shown, &request, status, &json!({ "alive": !silent }))
 }
 
 async fn readyz(shown: web::Data<Shown>, request: HttpRequest) -> HttpResponse {
     let report = shown.house.report().await;
     let ready = report.missing.is_empty();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let body = json!({ "ready": ready, "node": shown.node, "missing": report.missing, "calls": report.calls, "lines": report.lines });
     answer(&shown, &request, status, &body)
 }
 
 async fn nothing(shown: web::Data<Shown>, request: HttpRequest) -> HttpResponse {
-    let body = json!({ "error": "there is nothing here", "see": ["/metrics", "/livez", "/readyz"] });
+    let body =
+        json!({ "error": "there is nothing here", "see": ["/metrics", "/livez", "/readyz"] });
     answer(&shown, &request, StatusCode::NOT_FOUND, &body)
 }

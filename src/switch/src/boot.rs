@@ -28,7 +28,10 @@ enum BootError {
     #[error(transparent)]
     Admin(#[from] admin::BindError),
     #[error("session {session}: {source}")]
-    Account { session: model::SessionName, source: StorageError },
+    Account {
+        session: model::SessionName,
+        source: StorageError,
+    },
     #[error("signals cannot be heard: {0}")]
     Signal(std::io::Error),
 }
@@ -49,7 +52,11 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
     }))
 }
 
-async fn serve(settings: &Settings, store: Arc<dyn Store>, metrics: metrics::Metrics) -> Result<u8, BootError> {
+async fn serve(
+    settings: &Settings,
+    store: Arc<dyn Store>,
+    metrics: metrics::Metrics,
+) -> Result<u8, BootError> {
     let sessions = store.sessions().map_err(StartError::from)?;
     let mut accounts = Vec::new();
     for session in sessions.into_iter().filter(|session| session.enabled) {
@@ -63,8 +70,12 @@ async fn serve(settings: &Settings, store: Arc<dyn Store>, metrics: metrics::Met
         accounts,
     };
     let house = Arc::new(House::start(parts)?);
-    let (server, admin) =
-        admin::start(settings.admin.listen, settings.node.name.to_string(), Arc::clone(&house), metrics)?;
+    let (server, admin) = admin::start(
+        settings.admin.listen,
+        settings.node.name.to_string(),
+        Arc::clone(&house),
+        metrics,
+    )?;
     tokio::spawn(server);
     let mut terminate = signal(SignalKind::terminate()).map_err(BootError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(BootError::Signal)?;
@@ -76,7 +87,10 @@ async fn serve(settings: &Settings, store: Arc<dyn Store>, metrics: metrics::Met
     };
     if code == 0 {
         let patience = Duration::from_secs(u64::from(settings.shutdown.drain_s));
-        tracing::info!(?patience, "stopping: new calls are refused, calls may go on");
+        tracing::info!(
+            ?patience,
+            "stopping: new calls are refused, calls may go on"
+        );
         tokio::select! {
             () = house.drain() => {}
             () = tokio::time::sleep(patience) => tracing::warn!("calls that go on are ended"),
@@ -97,17 +111,31 @@ pub(crate) fn telegram_params(settings: &Settings) -> Params {
     Params {
         api_id: telegram.api_id,
         api_hash: Secret::new(telegram.api_hash.expose().clone()),
-        test_dc: telegram.test_dc.server().map(|(id, address)| TestDc { id, address }),
+        test_dc: telegram
+            .test_dc
+            .server()
+            .map(|(id, address)| TestDc { id, address }),
         call_deadline: deadline,
         deadline: Duration::from_secs(30),
     }
 }
 
-fn account(settings: &Settings, store: &Arc<dyn Store>, session: SessionSpec) -> Result<Account, BootError> {
+fn account(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    session: SessionSpec,
+) -> Result<Account, BootError> {
     let keys = Arc::new(Keys::new(Arc::clone(store), session.name.clone()));
     match net::telegram::connect(telegram_params(settings), keys) {
-        Ok((client, events)) => Ok(Account { session: session.name, client, events }),
-        Err(source) => Err(BootError::Account { session: session.name, source }),
+        Ok((client, events)) => Ok(Account {
+            session: session.name,
+            client,
+            events,
+        }),
+        Err(source) => Err(BootError::Account {
+            session: session.name,
+            source,
+        }),
     }
 }
 
@@ -123,7 +151,11 @@ fn house_settings(settings: &Settings) -> actors::Settings {
             t1: Duration::from_millis(u64::from(sip.t1_ms)),
         },
         telegram: TelegramSettings {
-            library_versions: telegram.library_versions.iter().map(ToString::to_string).collect(),
+            library_versions: telegram
+                .library_versions
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             p2p: telegram.p2p,
         },
     }
@@ -132,8 +164,14 @@ fn house_settings(settings: &Settings) -> actors::Settings {
 fn media_config(settings: &Settings) -> MediaConfig {
     let (rtp, telegram) = (&settings.rtp, &settings.telegram);
     let ipv6 = settings.sip.udp.iter().all(SocketAddr::is_ipv6);
-    let any = if ipv6 { IpAddr::from(Ipv6Addr::UNSPECIFIED) } else { IpAddr::from(Ipv4Addr::UNSPECIFIED) };
-    let loopback = telegram.allow_loopback.then_some(IpAddr::from(Ipv4Addr::LOCALHOST));
+    let any = if ipv6 {
+        IpAddr::from(Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::from(Ipv4Addr::UNSPECIFIED)
+    };
+    let loopback = telegram
+        .allow_loopback
+        .then_some(IpAddr::from(Ipv4Addr::LOCALHOST));
     MediaConfig {
         threads: usize::from(settings.media.threads),
         rtp_range: rtp.range.first..=rtp.range.last,
@@ -141,7 +179,10 @@ fn media_config(settings: &Settings) -> MediaConfig {
         public_address: settings.sip.public_address,
         rtp_timeout: Duration::from_secs(u64::from(rtp.timeout_s)),
         telegram_addresses: telegram.media_address.or(loopback).into_iter().collect(),
-        telegram_ports: telegram.media_range.as_ref().map(|range| range.first..=range.last),
+        telegram_ports: telegram
+            .media_range
+            .as_ref()
+            .map(|range| range.first..=range.last),
         frame_ms: telegram.frame_ms,
     }
 }

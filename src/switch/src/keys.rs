@@ -24,10 +24,17 @@ fn failed(error: store::StoreError) -> StorageError {
 
 impl Storage for Keys {
     fn load(&self) -> Result<Vec<Entry>, StorageError> {
-        self.store.scan(Space::Telegram(&self.session), b"").map_err(failed)
+        self.store
+            .scan(Space::Telegram(&self.session), b"")
+            .map_err(failed)
     }
 
-    fn save(&self, key: Vec<u8>, value: Vec<u8>, durable: bool) -> BoxFuture<Result<(), StorageError>> {
+    fn save(
+        &self,
+        key: Vec<u8>,
+        value: Vec<u8>,
+        durable: bool,
+    ) -> BoxFuture<Result<(), StorageError>> {
         let (store, session) = (Arc::clone(&self.store), self.session.clone());
         Box::pin(async move {
             let space = Space::Telegram(&session);

@@ -1,6 +1,23 @@
 //! Assembles the house and answers the operator.
+//!
+//! * `cli`: the commands, what they print, their exit codes.
+//! * `settings`: what the process needs to know, and what is wrong with it.
+//! * `records`: trunks, sessions and routes as one file.
+//! * `boot`: the order of starting and stopping; `admin`: probes and metrics; `logging`: the log.
+
+mod admin;
+mod boot;
+mod cli;
+mod credentials;
+mod failure;
+mod fault;
+mod keys;
+mod logging;
+mod print;
+mod records;
+mod settings;
 
 /// Runs the command line and returns the exit code of `docs/cli.md`.
 pub fn run() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    cli::run()
 }

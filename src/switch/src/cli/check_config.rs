@@ -1,0 +1,36 @@
+//! `strowger check-config`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Operator;
+use crate::failure::Failure;
+use crate::print;
+
+#[derive(Debug, Args)]
+pub(super) struct CheckConfig {
+    /// The settings to check; without, those that `run` would read
+    file: Option<PathBuf>,
+    /// Print the settings as they are after all layers, secrets as ***
+    #[arg(long)]
+    effective: bool,
+}
+
+impl CheckConfig {
+    pub(super) fn run(self, mut operator: Operator) -> Result<(), Failure> {
+        if self.file.is_some() {
+            operator.sources.file = self.file;
+        }
+        let loaded = operator.loaded()?;
+        if self.effective {
+            print::raw(&loaded.settings.effective());
+            return Ok(());
+        }
+        match loaded.file {
+            Some(file) => print::line(format_args!("{}: good", file.display())),
+            None => print::line("no file found: the defaults and the environment are good"),
+        }
+        Ok(())
+    }
+}

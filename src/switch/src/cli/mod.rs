@@ -1,0 +1,186 @@
+//! The command line: one file for each group of commands.
+//!
+//! Commands that read or change records open the store themselves, so they work while no switch is running; the store of a
+//! running switch is locked, and they say so. `docs/cli.md` describes every command and exit code.
+
+mod cdr;
+mod check_config;
+mod init;
+mod login;
+mod records;
+mod route;
+mod session;
+#[cfg(test)]
+mod tests;
+mod trunk;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+pub(crate) use login::LoginFailure;
+
+use clap::{Parser, Subcommand};
+use store::SledStore;
+
+use crate::boot;
+use crate::failure::Failure;
+use crate::print::{self, Output};
+use crate::settings::{self, Loaded, Settings, Sources};
+
+/// A self-hosted telephony switch between Telegram and SIP.
+#[derive(Debug, Parser)]
+#[command(name = "strowger", version, disable_help_subcommand = true)]
+struct Cli {
+    /// The settings; without, ./strowger.toml, then /etc/strowger/strowger.toml, then the defaults
+    #[arg(long, global = true, value_name = "FILE", env = "STROWGER_CONFIG")]
+    config: Option<PathBuf>,
+    /// The folder of the store, over the one in the settings
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value = "table")]
+    output: Output,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the switch in the foreground
+    #[command(after_help = "Example: strowger --config /etc/strowger/strowger.toml run")]
+    Run {
+        /// Only check the settings and that the store opens
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check the settings, and print every fault with its line
+    #[command(after_help = "Example: strowger check-config strowger.toml --effective")]
+    CheckConfig(check_config::CheckConfig),
+    /// Write a commented strowger.toml
+    #[command(after_help = "Example: strowger init /etc/strowger")]
+    Init(init::Init),
+    /// Trunks: the relations with PBXs
+    #[command(
+        subcommand,
+        after_help = "Example: strowger trunk add office --number 600"
+    )]
+    Trunk(trunk::Trunk),
+    /// Sessions: the Telegram accounts that are logged in here
+    #[command(
+        subcommand,
+        after_help = "Example: strowger session login gateway --phone +15550001"
+    )]
+    Session(session::Session),
+    /// Routes: which trunk and which session belong together
+    #[command(subcommand, after_help = "Example: strowger route add office gateway")]
+    Route(route::Route),
+    /// Bring trunks, sessions and routes to what a file says
+    #[command(after_help = "Example: strowger apply records.toml --dry-run")]
+    Apply(records::Apply),
+    /// Write all trunks, sessions and routes as one file, with the passwords of trunks
+    #[command(after_help = "Example: strowger export records.toml")]
+    Export(records::Export),
+    /// Call records
+    #[command(subcommand, after_help = "Example: strowger cdr list --count 20")]
+    Cdr(cdr::Cdr),
+}
+
+/// What every command is given.
+struct Operator {
+    sources: Sources,
+    output: Output,
+}
+
+impl Operator {
+    fn loaded(&self) -> Result<Loaded, Failure> {
+        settings::load(&self.sources).map_err(Failure::Faults)
+    }
+
+    fn settings(&self) -> Result<Settings, Failure> {
+        Ok(self.loaded()?.settings)
+    }
+
+    fn store(&self) -> Result<SledStore, Failure> {
+        Ok(SledStore::open(&self.settings()?.data.store())?)
+    }
+}
+
+/// Reads the command line, does what it says, and returns the exit code.
+pub(crate) fn run() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => execute(cli),
+        Err(error) => {
+            // Help and version are results, everything else is wrong usage.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn execute(cli: Cli) -> ExitCode {
+    let operator = Operator {
+        sources: Sources::of_process(cli.config, cli.data),
+        output: cli.output,
+    };
+    match cli.command {
+        None => {
+            print::raw(&welcome());
+            ExitCode::SUCCESS
+        }
+        Some(Command::Run { check: false }) => run_switch(&operator),
+        Some(other) => exit(command(operator, other)),
+    }
+}
+
+/// Every command but the switch itself.
+fn command(operator: Operator, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run { .. } => operator
+            .store()
+            .map(|_| print::line("settings and store are good")),
+        Command::CheckConfig(command) => command.run(operator),
+        Command::Init(command) => command.run(),
+        Command::Trunk(command) => command.run(&operator),
+        Command::Session(command) => command.run(&operator),
+        Command::Route(command) => command.run(&operator),
+        Command::Apply(command) => command.run(&operator),
+        Command::Export(command) => command.run(&operator),
+        Command::Cdr(command) => command.run(&operator),
+    }
+}
+
+fn run_switch(operator: &Operator) -> ExitCode {
+    match operator
+        .settings()
+        .and_then(|settings| boot::run(&settings))
+    {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => exit(Err(failure)),
+    }
+}
+
+fn exit(done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            print::note(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// What a newcomer sees.
+fn welcome() -> String {
+    format!(
+        "strowger {}, a telephony switch between Telegram and SIP\n\
+         \n\
+         strowger init          write a commented strowger.toml\n\
+         strowger trunk add     make a trunk and print what to enter in the PBX\n\
+         strowger session login log a Telegram account in\n\
+         strowger run           start the switch\n\
+         \n\
+         strowger --help lists all commands; docs/cli.md and docs/configuration.md describe them\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}

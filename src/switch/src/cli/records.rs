@@ -1,0 +1,96 @@
+//! `strowger apply` and `strowger export`.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use store::Store;
+
+use super::Operator;
+use crate::failure::Failure;
+use crate::print::{self, Output};
+use crate::records::{self, Current, Plan, Records};
+
+#[derive(Debug, Args)]
+pub(super) struct Apply {
+    /// The file with [[trunk]], [[session]] and [[route]]
+    file: PathBuf,
+    /// Only say what would change
+    #[arg(long)]
+    dry_run: bool,
+    /// Also remove the trunks and routes that the file does not have; sessions are never removed
+    #[arg(long)]
+    prune: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// Where to write it, readable by its owner alone; without, standard output
+    file: Option<PathBuf>,
+}
+
+impl Apply {
+    pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
+        let path = &self.file;
+        let text = std::fs::read_to_string(path).map_err(|source| Failure::File {
+            path: path.clone(),
+            source,
+        })?;
+        let wanted = Records::read(&path.display().to_string(), &text).map_err(Failure::Faults)?;
+        let store = operator.store()?;
+        let current = Current::read(&store)?;
+        let plan = Plan::new(&wanted, &current, self.prune).map_err(Failure::Faults)?;
+        let mut generation = current.generation;
+        if !self.dry_run && !plan.changes.is_empty() {
+            generation = store.commit(Some(current.generation), &plan.changes)?;
+        }
+        if operator.output == Output::Json {
+            print::json(
+                &json!({"changes": plan.said, "generation": generation, "applied": !self.dry_run}),
+            );
+            return Ok(());
+        }
+        for said in &plan.said {
+            print::line(said);
+        }
+        match (plan.changes.len(), self.dry_run) {
+            (0, _) => print::line("nothing to change"),
+            (count, true) => print::line(format_args!("{count} changes, none of them made")),
+            (count, false) => print::line(format_args!(
+                "{count} changes made, generation {generation}"
+            )),
+        }
+        Ok(())
+    }
+}
+
+impl Export {
+    pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
+        let current = Current::read(&operator.store()?)?;
+        let text = records::write(&current)?;
+        let Some(path) = self.file else {
+            print::raw(&text);
+            return Ok(());
+        };
+        // It holds passwords.
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(|source| Failure::File {
+                path: path.clone(),
+                source,
+            })?;
+        print::note(format_args!(
+            "{} written; it holds the passwords of trunks",
+            path.display()
+        ));
+        Ok(())
+    }
+}

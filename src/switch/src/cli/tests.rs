@@ -1,0 +1,228 @@
+use clap::{CommandFactory, Parser};
+use store::Store;
+
+use super::*;
+use crate::records::Current;
+
+/// A folder with settings and a store of its own.
+struct Desk {
+    dir: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("strowger.toml"), "").unwrap();
+        Self { dir }
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// Runs a command line and returns whether it went well, or the exit code.
+    fn run(&self, line: &[&str]) -> Result<(), u8> {
+        let config = self.dir.path().join("strowger.toml").display().to_string();
+        let data = self.dir.path().join("data").display().to_string();
+        let words = ["strowger", "--config", &config, "--data", &data];
+        let cli = Cli::try_parse_from(words.iter().chain(line)).map_err(|_| 2)?;
+        let operator = Operator {
+            sources: Sources {
+                file: cli.config,
+                data: cli.data,
+                ..Sources::default()
+            },
+            output: cli.output,
+        };
+        command(operator, cli.command.unwrap()).map_err(|failure| failure.code())
+    }
+
+    fn current(&self) -> Current {
+        Current::read(&SledStore::open(&self.dir.path().join("data/store")).unwrap()).unwrap()
+    }
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn without_arguments_eight_lines_show_where_to_begin() {
+    let text = welcome();
+    assert_eq!(text.lines().count(), 8);
+    for word in ["init", "session login", "run", "docs/"] {
+        assert!(text.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn a_trunk_is_added_shown_switched_off_and_removed_with_its_routes() {
+    let desk = Desk::new();
+    assert_eq!(
+        desk.run(&[
+            "trunk",
+            "add",
+            "office",
+            "--codecs",
+            "alaw,opus",
+            "--lines",
+            "2",
+            "--number",
+            "600"
+        ]),
+        Ok(())
+    );
+    assert_eq!(desk.run(&["trunk", "add", "office"]), Err(6));
+    assert_eq!(desk.run(&["trunk", "add", "a b"]), Err(2));
+    assert_eq!(desk.run(&["trunk", "show", "office"]), Ok(()));
+    assert_eq!(desk.run(&["trunk", "show", "nobody"]), Err(5));
+    assert_eq!(
+        desk.run(&["session", "add", "gateway", "--phone", "+15550001"]),
+        Ok(())
+    );
+    assert_eq!(desk.run(&["route", "add", "office", "gateway"]), Ok(()));
+    assert_eq!(desk.run(&["route", "add", "office", "nobody"]), Err(5));
+    assert_eq!(desk.run(&["trunk", "disable", "office"]), Ok(()));
+    let current = desk.current();
+    assert!(!current.trunks[0].enabled);
+    assert_eq!((current.trunks[0].lines, current.routes.len()), (2, 1));
+    assert_eq!(desk.run(&["trunk", "remove", "office"]), Ok(()));
+    let current = desk.current();
+    assert!(current.trunks.is_empty() && current.routes.is_empty());
+    assert_eq!(current.sessions.len(), 1);
+}
+
+#[test]
+fn a_peer_needs_an_address_that_no_other_has() {
+    let desk = Desk::new();
+    assert_eq!(desk.run(&["trunk", "add", "a", "--kind", "peer"]), Err(2));
+    assert_eq!(
+        desk.run(&[
+            "trunk",
+            "add",
+            "a",
+            "--kind",
+            "peer",
+            "--address",
+            "192.0.2.1:5060"
+        ]),
+        Ok(())
+    );
+    assert_eq!(
+        desk.run(&[
+            "trunk",
+            "add",
+            "b",
+            "--kind",
+            "peer",
+            "--address",
+            "192.0.2.1:5060"
+        ]),
+        Err(6)
+    );
+    assert_eq!(
+        desk.run(&[
+            "trunk",
+            "add",
+            "b",
+            "--kind",
+            "peer",
+            "--address",
+            "0.0.0.0:5060"
+        ]),
+        Err(3)
+    );
+}
+
+#[test]
+fn applying_changes_everything_or_nothing() {
+    let desk = Desk::new();
+    let good = "[[trunk]]\nname = \"office\"\n[[session]]\nname = \"gateway\"\n[[route]]\ntrunk = \"office\"\nsession = \"gateway\"\n";
+    let file = desk.file("records.toml", good);
+    assert_eq!(desk.run(&["apply", &file, "--dry-run"]), Ok(()));
+    assert_eq!(desk.current().generation, 0);
+    assert_eq!(desk.run(&["apply", &file]), Ok(()));
+    let before = desk.current();
+    assert_eq!(
+        (before.generation, before.trunks.len(), before.routes.len()),
+        (1, 1, 1)
+    );
+    let bad = desk.file(
+        "bad.toml",
+        "[[trunk]]\nname = \"second\"\n[[trunk]]\nname = \"third\"\ncodecs = []\n",
+    );
+    assert_eq!(desk.run(&["apply", &bad]), Err(3));
+    assert_eq!(desk.current().generation, 1);
+    assert_eq!(desk.run(&["apply", "/nowhere/records.toml"]), Err(1));
+}
+
+#[test]
+fn an_export_is_readable_by_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let desk = Desk::new();
+    desk.run(&["trunk", "add", "office"]).unwrap();
+    let file = desk.dir.path().join("out.toml");
+    assert_eq!(desk.run(&["export", file.to_str().unwrap()]), Ok(()));
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(std::fs::read_to_string(file).unwrap().contains("[[trunk]]"));
+}
+
+#[test]
+fn the_store_of_a_running_switch_is_left_alone() {
+    let desk = Desk::new();
+    let store = SledStore::open(&desk.dir.path().join("data/store")).unwrap();
+    assert_eq!(desk.run(&["trunk", "list"]), Err(4));
+    drop(store);
+    assert_eq!(desk.run(&["trunk", "list"]), Ok(()));
+}
+
+#[test]
+fn settings_with_faults_stop_every_command() {
+    let desk = Desk::new();
+    desk.file("strowger.toml", "[rtp]\nrnage = 5\n");
+    assert_eq!(desk.run(&["trunk", "list"]), Err(3));
+    assert_eq!(desk.run(&["check-config"]), Err(3));
+}
+
+#[test]
+fn init_writes_settings_that_are_good_and_does_not_overwrite() {
+    let desk = Desk::new();
+    let dir = desk.dir.path().join("new");
+    let dir = dir.to_str().unwrap();
+    assert_eq!(desk.run(&["init", dir]), Ok(()));
+    assert_eq!(desk.run(&["init", dir]), Err(6));
+    assert_eq!(
+        desk.run(&["check-config", &format!("{dir}/strowger.toml")]),
+        Ok(())
+    );
+}
+
+#[test]
+fn effective_settings_hide_the_secret() {
+    let mut settings = Settings::default();
+    settings.telegram.api_hash = model::Secret::new("0123456789abcdef0123456789abcdef".to_owned());
+    let text = settings.effective();
+    assert!(
+        text.contains("api_hash = \"***\"") && !text.contains("0123456789abcdef"),
+        "{text}"
+    );
+}
+
+#[test]
+fn call_records_are_listed_and_exported() {
+    let desk = Desk::new();
+    SledStore::open(&desk.dir.path().join("data/store"))
+        .unwrap()
+        .flush()
+        .unwrap();
+    for line in [
+        &["cdr", "list"][..],
+        &["cdr", "export", "--format", "json"],
+        &["cdr", "export", "--format", "csv"],
+    ] {
+        assert_eq!(desk.run(line), Ok(()), "{line:?}");
+    }
+}

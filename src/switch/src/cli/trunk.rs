@@ -1,0 +1,274 @@
+//! `strowger trunk`.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Subcommand};
+use model::{Codec, TrunkKind, TrunkName, TrunkSpec};
+use serde_json::json;
+use store::{Change, Store};
+
+use super::Operator;
+use crate::failure::Failure;
+use crate::print::{self, Output, Table};
+use crate::records::{Current, Kind, TrunkDraft};
+use crate::settings::Settings;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Trunk {
+    /// Make a trunk, and print what has to be entered in the PBX
+    Add(Box<Add>),
+    /// List all trunks
+    List,
+    /// Show one trunk with its login and password
+    Show {
+        /// Its name
+        name: TrunkName,
+    },
+    /// Let it take and place calls again
+    Enable {
+        /// Its name
+        name: TrunkName,
+    },
+    /// Let it neither take nor place calls, and keep it
+    Disable {
+        /// Its name
+        name: TrunkName,
+    },
+    /// Remove a trunk and its routes
+    Remove {
+        /// Its name
+        name: TrunkName,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// Its name: letters, digits, `-`, `_`, `.`
+    name: TrunkName,
+    /// How the PBX and the switch know each other
+    #[arg(long, value_enum, default_value = "inbound_register")]
+    kind: Kind,
+    /// Address and port of the PBX, for --kind peer
+    #[arg(long)]
+    address: Option<SocketAddr>,
+    /// Codecs in order of preference
+    #[arg(long, value_delimiter = ',')]
+    codecs: Option<Vec<Codec>>,
+    /// Simultaneous calls, 0 = unlimited
+    #[arg(long)]
+    lines: Option<u32>,
+    /// The number dialled in the PBX when a Telegram user simply calls
+    #[arg(long)]
+    number: Option<String>,
+    /// How many seconds the PBX may ring
+    #[arg(long)]
+    ring_seconds: Option<u32>,
+}
+
+impl Trunk {
+    pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
+        match self {
+            Trunk::Add(add) => add.run(operator),
+            Trunk::List => list(operator),
+            Trunk::Show { name } => {
+                let trunk = find(&Current::read(&operator.store()?)?, &name)?;
+                show(&trunk, &operator.settings()?, operator.output);
+                Ok(())
+            }
+            Trunk::Enable { name } => switch(operator, &name, true),
+            Trunk::Disable { name } => switch(operator, &name, false),
+            Trunk::Remove { name } => {
+                let store = operator.store()?;
+                let current = Current::read(&store)?;
+                find(&current, &name)?;
+                store.commit(Some(current.generation), &current.remove_trunk(&name))?;
+                print::line(format_args!("trunk {name} removed"));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Add {
+    fn run(self, operator: &Operator) -> Result<(), Failure> {
+        let settings = operator.settings()?;
+        let store = operator.store()?;
+        let current = Current::read(&store)?;
+        if current.trunk(&self.name).is_some() {
+            return Err(Failure::Exists {
+                kind: "trunk",
+                name: self.name.to_string(),
+            });
+        }
+        let draft = TrunkDraft {
+            kind: Some(self.kind),
+            address: self.address,
+            codecs: self.codecs,
+            lines: self.lines,
+            number: self.number,
+            ring_seconds: self.ring_seconds,
+            ..TrunkDraft::default()
+        };
+        let spec = draft
+            .spec(&self.name, None)
+            .map_err(|(_, what)| Failure::Usage(what))?;
+        spec.check()?;
+        if let Some(other) = current.trunks.iter().find(|other| other.kind == spec.kind) {
+            return Err(Failure::SameAddress(other.name.clone()));
+        }
+        store.commit(Some(current.generation), &[Change::PutTrunk(spec.clone())])?;
+        show(&spec, &settings, operator.output);
+        Ok(())
+    }
+}
+
+fn find(current: &Current, name: &TrunkName) -> Result<TrunkSpec, Failure> {
+    let missing = || Failure::NotFound {
+        kind: "trunk",
+        name: name.to_string(),
+    };
+    current.trunk(name).cloned().ok_or_else(missing)
+}
+
+fn switch(operator: &Operator, name: &TrunkName, enabled: bool) -> Result<(), Failure> {
+    let store = operator.store()?;
+    let current = Current::read(&store)?;
+    let spec = TrunkSpec {
+        enabled,
+        ..find(&current, name)?
+    };
+    store.commit(Some(current.generation), &[Change::PutTrunk(spec)])?;
+    print::line(format_args!(
+        "trunk {name} is {}",
+        if enabled { "on" } else { "off" }
+    ));
+    Ok(())
+}
+
+fn list(operator: &Operator) -> Result<(), Failure> {
+    let store = operator.store()?;
+    let current = Current::read(&store)?;
+    if operator.output == Output::Json {
+        print::json(&current.trunks.iter().map(public).collect::<Vec<_>>());
+        return Ok(());
+    }
+    let mut table = Table::new([
+        "name",
+        "kind",
+        "login or address",
+        "codecs",
+        "lines",
+        "number",
+        "sessions",
+        "on",
+    ]);
+    for trunk in &current.trunks {
+        let sessions = current
+            .routes
+            .iter()
+            .filter(|route| route.trunk == trunk.name);
+        let sessions: Vec<&str> = sessions.map(|route| route.session.as_str()).collect();
+        let (kind, who) = match &trunk.kind {
+            TrunkKind::InboundRegister { login, .. } => ("inbound_register", login.clone()),
+            TrunkKind::Peer { address } => ("peer", address.to_string()),
+        };
+        table.row([
+            trunk.name.to_string(),
+            kind.to_owned(),
+            who,
+            codecs(trunk),
+            lines(trunk.lines),
+            trunk.number.clone().unwrap_or_else(|| "-".to_owned()),
+            if sessions.is_empty() {
+                "-".to_owned()
+            } else {
+                sessions.join(",")
+            },
+            if trunk.enabled { "yes" } else { "no" }.to_owned(),
+        ]);
+    }
+    table.print("no trunks yet: make one with `strowger trunk add NAME`");
+    Ok(())
+}
+
+/// What an operator enters in the PBX; the one place where the password is shown.
+fn show(trunk: &TrunkSpec, settings: &Settings, output: Output) {
+    if output == Output::Json {
+        let mut value = public(trunk);
+        if let (TrunkKind::InboundRegister { password, .. }, Some(map)) =
+            (&trunk.kind, value.as_object_mut())
+        {
+            map.insert("password".to_owned(), password.expose().as_str().into());
+        }
+        print::json(&value);
+        return;
+    }
+    let line = |what: &str, value: &str| print::line(format_args!("{what:<10}{value}"));
+    line("trunk", trunk.name.as_str());
+    match &trunk.kind {
+        TrunkKind::InboundRegister { login, password } => {
+            line("kind", "inbound_register: the PBX registers here");
+            line("server", &server(settings));
+            line("login", login);
+            line("password", password.expose());
+            line("realm", settings.sip.realm.as_str());
+        }
+        TrunkKind::Peer { address } => {
+            line(
+                "kind",
+                "peer: no registration, the PBX is known by its address",
+            );
+            line("address", &address.to_string());
+            line("server", &server(settings));
+        }
+    }
+    line("codecs", &codecs(trunk));
+    line("lines", &lines(trunk.lines));
+    let none = match &trunk.kind {
+        TrunkKind::InboundRegister { .. } => "none: the PBX is called at what it registered",
+        TrunkKind::Peer { .. } => "none",
+    };
+    line("number", trunk.number.as_deref().unwrap_or(none));
+    if !trunk.enabled {
+        line("state", "off");
+    }
+}
+
+/// Where a PBX finds us.
+fn server(settings: &Settings) -> String {
+    let Some(listen) = settings.sip.udp.first() else {
+        return "-".to_owned();
+    };
+    match settings.sip.public_address {
+        Some(address) => SocketAddr::new(address, listen.port()).to_string(),
+        None if listen.ip().is_unspecified() => {
+            format!("the address of this host, port {}, UDP", listen.port())
+        }
+        None => listen.to_string(),
+    }
+}
+
+fn public(trunk: &TrunkSpec) -> serde_json::Value {
+    let (kind, login, address) = match &trunk.kind {
+        TrunkKind::InboundRegister { login, .. } => ("inbound_register", Some(login), None),
+        TrunkKind::Peer { address } => ("peer", None, Some(address)),
+    };
+    json!({
+        "name": trunk.name, "kind": kind, "login": login, "address": address, "codecs": trunk.codecs,
+        "lines": trunk.lines, "number": trunk.number, "ring_seconds": trunk.ring_seconds, "enabled": trunk.enabled,
+    })
+}
+
+fn codecs(trunk: &TrunkSpec) -> String {
+    let names: Vec<String> = trunk.codecs.iter().map(ToString::to_string).collect();
+    names.join(",")
+}
+
+/// 0 is how unlimited is written, and the last thing one reads it as.
+pub(super) fn lines(lines: u32) -> String {
+    if lines == 0 {
+        "unlimited".to_owned()
+    } else {
+        lines.to_string()
+    }
+}

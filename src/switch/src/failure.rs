@@ -1,0 +1,112 @@
+//! Why a command did not do what it should, and the exit code that says so.
+
+use std::path::PathBuf;
+
+use model::{SpecError, TrunkName};
+use store::{OpenError, StoreError};
+
+use crate::fault::Fault;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Settings or records that cannot be used.
+    #[error("{}", lines(.0))]
+    Faults(Vec<Fault>),
+    /// The store belongs to a running switch.
+    #[error(
+        "the store {0} is in use, so a switch is running on it: stop it (systemctl stop strowger), repeat the command, start it again"
+    )]
+    Locked(PathBuf),
+    /// The store does not open.
+    #[error(transparent)]
+    Open(OpenError),
+    /// The store does not do what it should.
+    #[error(transparent)]
+    Store(StoreError),
+    /// There is no such record.
+    #[error("there is no {kind} `{name}`: see `strowger {kind} list`")]
+    NotFound {
+        /// Trunk, session or route.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// There is one already.
+    #[error(
+        "there is a {kind} `{name}` already: remove it first, or change it with `strowger apply`"
+    )]
+    Exists {
+        /// Trunk, session or route.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A peer that could not be told from another one.
+    #[error("trunk `{0}` has this address already: a peer is known by its address alone")]
+    SameAddress(TrunkName),
+    /// The records have no form in TOML.
+    #[error("the records cannot be written: {0}")]
+    Write(#[from] toml::ser::Error),
+    /// A file that must not be overwritten.
+    #[error("{0} exists already and is not overwritten: move it aside, or give another folder")]
+    WouldOverwrite(PathBuf),
+    /// A record that cannot be used.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// An option that is missing or has no place here.
+    #[error("{0}")]
+    Usage(&'static str),
+    /// A login that did not come to its end.
+    #[error("session {0}: {1}")]
+    Login(model::SessionName, crate::cli::LoginFailure),
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Locked { path } => Failure::Locked(path),
+            other => Failure::Open(other),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Missing { kind, name } => Failure::NotFound { kind, name },
+            other => Failure::Store(other),
+        }
+    }
+}
+
+impl Failure {
+    /// The exit code (`docs/cli.md`).
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Failure::File { .. } | Failure::Write(_) | Failure::Login(..) => 1,
+            Failure::Usage(_) => 2,
+            Failure::Faults(_) | Failure::Spec(_) => 3,
+            Failure::Locked(_) => 4,
+            Failure::NotFound { .. } => 5,
+            Failure::Exists { .. }
+            | Failure::SameAddress(_)
+            | Failure::WouldOverwrite(_)
+            | Failure::Store(StoreError::Conflict { .. }) => 6,
+            Failure::Open(_) | Failure::Store(_) => 74,
+        }
+    }
+}
+
+fn lines(faults: &[Fault]) -> String {
+    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}

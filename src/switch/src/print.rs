@@ -1,0 +1,114 @@
+//! Everything the commands say goes through here: standard output for results, standard error for the rest.
+//!
+//! A pipe that closes early (`| head`) is no error, so results of writing are dropped.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Prints a line of the result.
+pub(crate) fn line(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// Prints the result as it is.
+pub(crate) fn raw(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Prints what is no result: a hint, a warning, a failure.
+pub(crate) fn note(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Asks for something on the same line.
+pub(crate) fn prompt(text: impl std::fmt::Display) {
+    let mut error = std::io::stderr().lock();
+    let _ = write!(error, "{text}").and_then(|()| error.flush());
+}
+
+/// Prints one value as JSON.
+pub(crate) fn json(value: &impl Serialize) {
+    match serde_json::to_string(value) {
+        Ok(text) => line(text),
+        Err(error) => note(error),
+    }
+}
+
+/// Rows under a head.
+pub(crate) struct Table<const N: usize> {
+    head: [&'static str; N],
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    /// A table without rows.
+    pub(crate) fn new(head: [&'static str; N]) -> Self {
+        Self {
+            head,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row.
+    pub(crate) fn row(&mut self, row: [String; N]) {
+        self.rows.push(row);
+    }
+
+    /// Prints it, or `none` when it has no rows.
+    pub(crate) fn print(&self, none: &str) {
+        if self.rows.is_empty() {
+            note(none);
+            return;
+        }
+        for row in self.lines() {
+            line(row);
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let head = self.head.map(str::to_uppercase);
+        let all = || std::iter::once(&head).chain(&self.rows);
+        let mut widths = [0; N];
+        for row in all() {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        all()
+            .map(|row| {
+                let cells: Vec<String> = row
+                    .iter()
+                    .zip(widths)
+                    .map(|(cell, width)| format!("{cell:width$}"))
+                    .collect();
+                cells.join("  ").trim_end().to_owned()
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let mut table = Table::new(["name", "kind"]);
+        table.row(["a-long-name".into(), "peer".into()]);
+        table.row(["b".into(), "é".into()]);
+        assert_eq!(
+            table.lines(),
+            ["NAME         KIND", "a-long-name  peer", "b            é"]
+        );
+    }
+}

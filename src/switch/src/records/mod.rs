@@ -1,0 +1,156 @@
+//! Trunks, sessions and routes as one file: what `apply` reads and `export` writes.
+//!
+//! One TOML with `[[trunk]]`, `[[session]]` and `[[route]]`. Reading is strict: a key nobody reads or a value of the wrong kind
+//! is a fault with its line. A trunk without login or password keeps those it has, and gets new ones when it has none.
+
+mod plan;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+
+use model::{Codec, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Place;
+
+pub(crate) use plan::{Current, Plan};
+
+/// What a file says.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    pub(crate) trunks: Vec<Placed<TrunkDraft>>,
+    pub(crate) sessions: Vec<Placed<SessionDraft>>,
+    pub(crate) routes: Vec<Placed<RouteDraft>>,
+}
+
+/// A record and where it begins.
+#[derive(Debug)]
+pub(crate) struct Placed<T> {
+    pub(crate) record: T,
+    pub(crate) place: Place,
+}
+
+/// A trunk as written: what is absent has its default, or is kept.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TrunkDraft {
+    pub(crate) name: Option<TrunkName>,
+    pub(crate) kind: Option<Kind>,
+    pub(crate) login: Option<String>,
+    pub(crate) password: Option<Secret<String>>,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) codecs: Option<Vec<Codec>>,
+    pub(crate) lines: Option<u32>,
+    pub(crate) number: Option<String>,
+    pub(crate) ring_seconds: Option<u32>,
+    pub(crate) enabled: Option<bool>,
+}
+
+/// The kinds of trunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// The PBX registers here with a login and a password.
+    InboundRegister,
+    /// IP to IP: the PBX is known by its address.
+    Peer,
+}
+
+/// A session as written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SessionDraft {
+    pub(crate) name: Option<SessionName>,
+    pub(crate) phone: Option<String>,
+    pub(crate) lines: Option<u32>,
+    pub(crate) enabled: Option<bool>,
+}
+
+/// A route as written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RouteDraft {
+    pub(crate) trunk: Option<TrunkName>,
+    pub(crate) session: Option<SessionName>,
+    pub(crate) priority: Option<u32>,
+}
+
+/// The order of a new route.
+pub(crate) const PRIORITY: u32 = 100;
+/// How long a PBX may ring.
+pub(crate) const RING_SECONDS: u32 = 60;
+
+impl From<&TrunkSpec> for TrunkDraft {
+    fn from(spec: &TrunkSpec) -> Self {
+        let mut draft = Self {
+            name: Some(spec.name.clone()),
+            codecs: Some(spec.codecs.clone()),
+            lines: Some(spec.lines),
+            number: spec.number.clone(),
+            ring_seconds: Some(spec.ring_seconds),
+            enabled: Some(spec.enabled),
+            ..Self::default()
+        };
+        match &spec.kind {
+            TrunkKind::InboundRegister { login, password } => {
+                draft.kind = Some(Kind::InboundRegister);
+                draft.login = Some(login.clone());
+                draft.password = Some(password.clone());
+            }
+            TrunkKind::Peer { address } => {
+                draft.kind = Some(Kind::Peer);
+                draft.address = Some(*address);
+            }
+        }
+        draft
+    }
+}
+
+impl From<&SessionSpec> for SessionDraft {
+    fn from(spec: &SessionSpec) -> Self {
+        Self {
+            name: Some(spec.name.clone()),
+            phone: Some(spec.phone.clone()),
+            lines: Some(spec.lines),
+            enabled: Some(spec.enabled),
+        }
+    }
+}
+
+impl From<&RouteSpec> for RouteDraft {
+    fn from(spec: &RouteSpec) -> Self {
+        Self {
+            trunk: Some(spec.trunk.clone()),
+            session: Some(spec.session.clone()),
+            priority: Some(spec.priority),
+        }
+    }
+}
+
+/// Everything of a store as the text of a file; holds the passwords of trunks, not the keys of sessions.
+pub(crate) fn write(current: &Current) -> Result<String, toml::ser::Error> {
+    #[derive(Serialize)]
+    struct File {
+        trunk: Vec<TrunkDraft>,
+        session: Vec<SessionDraft>,
+        route: Vec<RouteDraft>,
+    }
+    let file = File {
+        trunk: current.trunks.iter().map(TrunkDraft::from).collect(),
+        session: current.sessions.iter().map(SessionDraft::from).collect(),
+        route: current.routes.iter().map(RouteDraft::from).collect(),
+    };
+    let text = toml::to_string(&file)?;
+    // An empty list has no other form in TOML than a key of its own, which nobody wants to read.
+    let shown = text
+        .lines()
+        .filter(|line| !line.ends_with(" = []"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    Ok(format!(
+        "# Trunks, sessions and routes: read back with `strowger apply`. Holds passwords.\n\n{}",
+        shown.trim_start()
+    ))
+}

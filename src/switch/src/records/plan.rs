@@ -1,0 +1,348 @@
+//! Compares a file with the store: what has to change, or why it cannot.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use model::{Codec, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
+use store::{Change, Store, StoreError};
+
+use super::{Kind, PRIORITY, Placed, RING_SECONDS, Records, RouteDraft, SessionDraft, TrunkDraft};
+use crate::credentials;
+use crate::fault::{Fault, FaultKind, Place};
+
+/// What the store holds.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Current {
+    pub(crate) generation: u64,
+    pub(crate) trunks: Vec<TrunkSpec>,
+    pub(crate) sessions: Vec<SessionSpec>,
+    pub(crate) routes: Vec<RouteSpec>,
+}
+
+/// What has to change.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) changes: Vec<Change>,
+    /// One line for each change.
+    pub(crate) said: Vec<String>,
+    faults: Vec<Fault>,
+}
+
+impl Current {
+    /// Reads everything an owner edits.
+    pub(crate) fn read(store: &dyn Store) -> Result<Self, StoreError> {
+        Ok(Self {
+            generation: store.generation()?,
+            trunks: store.trunks()?,
+            sessions: store.sessions()?,
+            routes: store.routes()?,
+        })
+    }
+
+    /// The trunk of this name.
+    pub(crate) fn trunk(&self, name: &TrunkName) -> Option<&TrunkSpec> {
+        self.trunks.iter().find(|trunk| trunk.name == *name)
+    }
+
+    /// The session of this name.
+    pub(crate) fn session(&self, name: &SessionName) -> Option<&SessionSpec> {
+        self.sessions.iter().find(|session| session.name == *name)
+    }
+
+    /// Removing a trunk removes its routes with it.
+    pub(crate) fn remove_trunk(&self, name: &TrunkName) -> Vec<Change> {
+        let routes = self.routes.iter().filter(|route| route.trunk == *name);
+        let routes =
+            routes.map(|route| Change::RemoveRoute(route.trunk.clone(), route.session.clone()));
+        routes.chain([Change::RemoveTrunk(name.clone())]).collect()
+    }
+
+    /// Removing a session removes its routes with it.
+    pub(crate) fn remove_session(&self, name: &SessionName) -> Vec<Change> {
+        let routes = self.routes.iter().filter(|route| route.session == *name);
+        let routes =
+            routes.map(|route| Change::RemoveRoute(route.trunk.clone(), route.session.clone()));
+        routes
+            .chain([Change::RemoveSession(name.clone())])
+            .collect()
+    }
+}
+
+impl Plan {
+    /// Compares; with `prune`, trunks and routes that the file does not have are removed. Sessions never are: their keys
+    /// cannot be brought back.
+    pub(crate) fn new(
+        records: &Records,
+        current: &Current,
+        prune: bool,
+    ) -> Result<Self, Vec<Fault>> {
+        let mut plan = Self::default();
+        let mut wanted = current.clone();
+        plan.trunks(&records.trunks, current, &mut wanted);
+        plan.sessions(&records.sessions, current, &mut wanted);
+        plan.routes(&records.routes, current, &mut wanted);
+        plan.distinct(records, &wanted);
+        if prune {
+            plan.prune(records, current);
+        }
+        if plan.faults.is_empty() {
+            Ok(plan)
+        } else {
+            plan.faults.sort_by_key(|fault| fault.place.line());
+            Err(plan.faults)
+        }
+    }
+
+    fn fault(&mut self, place: &Place, key: &str, what: impl Into<String>) {
+        let kind = FaultKind::Value {
+            key: key.to_owned(),
+            what: what.into(),
+        };
+        self.faults.push(Fault {
+            place: place.clone(),
+            kind,
+        });
+    }
+
+    fn change(&mut self, sign: char, what: String, change: Change) {
+        self.said.push(format!("{sign} {what}"));
+        self.changes.push(change);
+    }
+
+    fn trunks(&mut self, drafts: &[Placed<TrunkDraft>], current: &Current, wanted: &mut Current) {
+        let mut seen = Vec::new();
+        for Placed { record, place } in drafts {
+            let Some(name) = &record.name else {
+                self.fault(place, "name", "every [[trunk]] needs a name");
+                continue;
+            };
+            if seen.contains(&name) {
+                self.fault(place, "name", format!("there are two trunks `{name}`"));
+                continue;
+            }
+            seen.push(name);
+            let before = current.trunk(name);
+            match record.spec(name, before) {
+                Ok(spec) => {
+                    if let Err(error) = spec.check() {
+                        self.fault(place, "trunk", error.to_string());
+                    }
+                    if before != Some(&spec) {
+                        let sign = if before.is_some() { '~' } else { '+' };
+                        self.change(
+                            sign,
+                            format!("trunk {name}"),
+                            Change::PutTrunk(spec.clone()),
+                        );
+                    }
+                    wanted.trunks.retain(|trunk| trunk.name != *name);
+                    wanted.trunks.push(spec);
+                }
+                Err((key, what)) => self.fault(place, key, format!("trunk {name}: {what}")),
+            }
+        }
+    }
+
+    fn sessions(
+        &mut self,
+        drafts: &[Placed<SessionDraft>],
+        current: &Current,
+        wanted: &mut Current,
+    ) {
+        let mut seen = Vec::new();
+        for Placed { record, place } in drafts {
+            let Some(name) = &record.name else {
+                self.fault(place, "name", "every [[session]] needs a name");
+                continue;
+            };
+            if seen.contains(&name) {
+                self.fault(place, "name", format!("there are two sessions `{name}`"));
+                continue;
+            }
+            seen.push(name);
+            let spec = SessionSpec {
+                name: name.clone(),
+                phone: record.phone.clone().unwrap_or_default(),
+                lines: record.lines.unwrap_or(0),
+                enabled: record.enabled.unwrap_or(true),
+            };
+            let before = current.session(name);
+            if before != Some(&spec) {
+                let sign = if before.is_some() { '~' } else { '+' };
+                self.change(
+                    sign,
+                    format!("session {name}"),
+                    Change::PutSession(spec.clone()),
+                );
+            }
+            wanted.sessions.retain(|session| session.name != *name);
+            wanted.sessions.push(spec);
+        }
+    }
+
+    fn routes(&mut self, drafts: &[Placed<RouteDraft>], current: &Current, wanted: &mut Current) {
+        let mut seen = Vec::new();
+        for Placed { record, place } in drafts {
+            let (Some(trunk), Some(session)) = (&record.trunk, &record.session) else {
+                self.fault(
+                    place,
+                    "route",
+                    "every [[route]] needs a trunk and a session",
+                );
+                continue;
+            };
+            if seen.contains(&(trunk, session)) {
+                self.fault(
+                    place,
+                    "route",
+                    format!("there are two routes from {trunk} to {session}"),
+                );
+                continue;
+            }
+            seen.push((trunk, session));
+            if wanted.trunk(trunk).is_none() {
+                self.fault(place, "trunk", format!("there is no trunk `{trunk}`"));
+            }
+            if wanted.session(session).is_none() {
+                self.fault(place, "session", format!("there is no session `{session}`"));
+            }
+            let spec = RouteSpec {
+                trunk: trunk.clone(),
+                session: session.clone(),
+                priority: record.priority.unwrap_or(PRIORITY),
+            };
+            let same = |route: &&RouteSpec| route.trunk == *trunk && route.session == *session;
+            let before = current.routes.iter().find(same);
+            if before != Some(&spec) {
+                let sign = if before.is_some() { '~' } else { '+' };
+                self.change(
+                    sign,
+                    format!("route {trunk} {session}"),
+                    Change::PutRoute(spec),
+                );
+            }
+        }
+    }
+
+    /// Two trunks that a request could not be told apart by.
+    fn distinct(&mut self, records: &Records, wanted: &Current) {
+        let mut logins: BTreeMap<&str, &TrunkName> = BTreeMap::new();
+        let mut addresses: BTreeMap<SocketAddr, &TrunkName> = BTreeMap::new();
+        for trunk in &wanted.trunks {
+            let (other, what) = match &trunk.kind {
+                TrunkKind::InboundRegister { login, .. } => {
+                    (logins.insert(login, &trunk.name), format!("login {login}"))
+                }
+                TrunkKind::Peer { address } => (
+                    addresses.insert(*address, &trunk.name),
+                    format!("address {address}"),
+                ),
+            };
+            if let Some(other) = other {
+                let written = records
+                    .trunks
+                    .iter()
+                    .find(|draft| draft.record.name.as_ref() == Some(&trunk.name));
+                let place = written.map_or(Place::Nowhere, |draft| draft.place.clone());
+                self.fault(
+                    &place,
+                    "trunk",
+                    format!("trunks {other} and {} have the same {what}", trunk.name),
+                );
+            }
+        }
+    }
+
+    fn prune(&mut self, records: &Records, current: &Current) {
+        let kept = |route: &RouteSpec| {
+            records.routes.iter().any(|draft| {
+                draft.record.trunk.as_ref() == Some(&route.trunk)
+                    && draft.record.session.as_ref() == Some(&route.session)
+            })
+        };
+        for route in current.routes.iter().filter(|route| !kept(route)) {
+            let change = Change::RemoveRoute(route.trunk.clone(), route.session.clone());
+            self.change(
+                '-',
+                format!("route {} {}", route.trunk, route.session),
+                change,
+            );
+        }
+        for trunk in &current.trunks {
+            if !records
+                .trunks
+                .iter()
+                .any(|draft| draft.record.name.as_ref() == Some(&trunk.name))
+            {
+                self.change(
+                    '-',
+                    format!("trunk {}", trunk.name),
+                    Change::RemoveTrunk(trunk.name.clone()),
+                );
+            }
+        }
+    }
+}
+
+impl TrunkDraft {
+    /// The whole trunk: what the file does not say is the default, credentials are those of before, or new.
+    pub(crate) fn spec(
+        &self,
+        name: &TrunkName,
+        before: Option<&TrunkSpec>,
+    ) -> Result<TrunkSpec, (&'static str, &'static str)> {
+        let kind = match self.kind.unwrap_or(Kind::InboundRegister) {
+            Kind::InboundRegister => {
+                if self.address.is_some() {
+                    return Err((
+                        "address",
+                        "a PBX that registers has no fixed address; write kind = \"peer\"",
+                    ));
+                }
+                self.credentials(before)
+            }
+            Kind::Peer => {
+                if self.login.is_some() || self.password.is_some() {
+                    return Err((
+                        "login",
+                        "a peer has neither login nor password: it is known by its address",
+                    ));
+                }
+                let Some(address) = self.address else {
+                    return Err(("address", "a peer needs one, such as \"192.0.2.10:5060\""));
+                };
+                TrunkKind::Peer { address }
+            }
+        };
+        Ok(TrunkSpec {
+            name: name.clone(),
+            kind,
+            codecs: self.codecs.clone().unwrap_or_else(|| Codec::ALL.to_vec()),
+            lines: self.lines.unwrap_or(0),
+            number: self.number.clone().filter(|number| !number.is_empty()),
+            ring_seconds: self.ring_seconds.unwrap_or(RING_SECONDS),
+            enabled: self.enabled.unwrap_or(true),
+        })
+    }
+
+    fn credentials(&self, before: Option<&TrunkSpec>) -> TrunkKind {
+        let (old_login, old_password) = match before.map(|trunk| &trunk.kind) {
+            Some(TrunkKind::InboundRegister { login, password }) => {
+                (Some(login.clone()), Some(password.clone()))
+            }
+            _ => (None, None),
+        };
+        TrunkKind::InboundRegister {
+            login: self
+                .login
+                .clone()
+                .or(old_login)
+                .unwrap_or_else(credentials::login),
+            password: self
+                .password
+                .clone()
+                .or(old_password)
+                .unwrap_or_else(|| Secret::new(credentials::password())),
+        }
+    }
+}

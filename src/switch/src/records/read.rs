@@ -1,0 +1,110 @@
+//! Reads the file, with every fault it has.
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Placed, Records};
+use crate::fault::{Fault, FaultKind, Source, alone, blame, meant};
+
+const TRUNK: [&str; 10] = [
+    "name",
+    "kind",
+    "login",
+    "password",
+    "address",
+    "codecs",
+    "lines",
+    "number",
+    "ring_seconds",
+    "enabled",
+];
+const SESSION: [&str; 4] = ["name", "phone", "lines", "enabled"];
+const ROUTE: [&str; 3] = ["trunk", "session", "priority"];
+
+impl Records {
+    /// Reads the text of a file, or returns every fault in it.
+    pub(crate) fn read(file: &str, text: &str) -> Result<Self, Vec<Fault>> {
+        let source = Source { file, text };
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let mut faults: Vec<Fault> = errors.iter().map(|error| source.syntax(error)).collect();
+        let mut records = Self::default();
+        for (key, value) in table.get_ref() {
+            match key.get_ref().as_ref() {
+                "trunk" => records.trunks = elements(&source, "trunk", value, &TRUNK, &mut faults),
+                "session" => {
+                    records.sessions = elements(&source, "session", value, &SESSION, &mut faults)
+                }
+                "route" => records.routes = elements(&source, "route", value, &ROUTE, &mut faults),
+                other => faults.push(Fault {
+                    place: source.place(key.span().start),
+                    kind: FaultKind::UnknownKey {
+                        key: other.to_owned(),
+                        section: String::new(),
+                        meant: meant(other, ["trunk", "session", "route"].into_iter()),
+                    },
+                }),
+            }
+        }
+        faults.sort_by_key(|fault| fault.place.line());
+        if faults.is_empty() {
+            Ok(records)
+        } else {
+            Err(faults)
+        }
+    }
+}
+
+fn elements<T: DeserializeOwned>(
+    source: &Source<'_>,
+    kind: &str,
+    value: &Spanned<DeValue<'_>>,
+    known: &[&str],
+    faults: &mut Vec<Fault>,
+) -> Vec<Placed<T>> {
+    let DeValue::Array(elements) = value.get_ref() else {
+        faults.push(source.value(
+            &value.span(),
+            kind.to_owned(),
+            format!("write [[{kind}]], once for each {kind}"),
+        ));
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for element in elements {
+        let DeValue::Table(table) = element.get_ref() else {
+            faults.push(source.value(
+                &element.span(),
+                kind.to_owned(),
+                format!("write [[{kind}]] and its keys below"),
+            ));
+            continue;
+        };
+        let before = faults.len();
+        for (key, value) in table {
+            let name = key.get_ref().to_string();
+            if known.contains(&name.as_str()) {
+                faults.extend(blame::<T>(source, &[name], value));
+            } else {
+                faults.push(Fault {
+                    place: source.place(key.span().start),
+                    kind: FaultKind::UnknownKey {
+                        meant: meant(&name, known.iter().copied()),
+                        key: name,
+                        section: format!("[{kind}]"),
+                    },
+                });
+            }
+        }
+        if faults.len() == before {
+            match alone(&[], element.clone()) {
+                Ok(record) => found.push(Placed {
+                    record,
+                    place: source.place(element.span().start),
+                }),
+                Err(what) => faults.push(source.value(&element.span(), kind.to_owned(), what)),
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,217 @@
+use model::TrunkKind;
+use store::Change;
+
+use super::*;
+
+const GOOD: &str = r#"
+[[trunk]]
+name = "office"
+kind = "inbound_register"
+login = "office7k2m9"
+password = "correct-horse-9"
+codecs = ["alaw"]
+number = "600"
+ring_seconds = 20
+
+[[trunk]]
+name = "other"
+kind = "peer"
+address = "127.0.0.1:5080"
+
+[[session]]
+name = "gateway"
+phone = "+15550001"
+
+[[route]]
+trunk = "office"
+session = "gateway"
+"#;
+
+fn faults(text: &str) -> Vec<String> {
+    let read = Records::read("records.toml", text);
+    let planned =
+        read.and_then(|records| Plan::new(&records, &Current::default(), false).map(|_| ()));
+    planned
+        .err()
+        .unwrap_or_default()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+fn plan(text: &str, current: &Current, prune: bool) -> Plan {
+    Plan::new(
+        &Records::read("records.toml", text).unwrap(),
+        current,
+        prune,
+    )
+    .unwrap()
+}
+
+/// What the store holds after these changes.
+fn after(changes: &[Change]) -> Current {
+    let mut current = Current::default();
+    for change in changes {
+        match change {
+            Change::PutTrunk(spec) => current.trunks.push(spec.clone()),
+            Change::PutSession(spec) => current.sessions.push(spec.clone()),
+            Change::PutRoute(spec) => current.routes.push(spec.clone()),
+            other => panic!("{other:?}"),
+        }
+    }
+    current
+}
+
+/// A broken file, and what is said about it.
+const BROKEN: &[(&str, &str)] = &[
+    (
+        "[[trnk]]\nname = \"a\"",
+        "records.toml:1:3: unknown key `trnk`; did you mean `trunk`?",
+    ),
+    (
+        "[trunk]\nname = \"a\"",
+        "records.toml:1:1: `trunk`: write [[trunk]], once for each trunk",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\ncodec = [\"alaw\"]",
+        "records.toml:3:1: unknown key `codec` in [[trunk]]; did you mean `codecs`?",
+    ),
+    (
+        "[[trunk]]\nname = \"a b\"",
+        "records.toml:2:8: `name`: a name has 1 to 64",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\ncodecs = [\"alaw\",\n\"g729\"]",
+        "records.toml:4:1: `codecs`: unknown variant `g729`",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\ncodecs = []",
+        "records.toml:1:1: `trunk`: trunk a: the codec list is empty",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nlines = -1",
+        "records.toml:3:9: `lines`: found integer `-1`, expected a whole number",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nnumber = 600",
+        "records.toml:3:10: `number`: found integer `600`, expected a text in quotes",
+    ),
+    (
+        "[[trunk]]\nkind = \"peer\"",
+        "records.toml:1:1: `name`: every [[trunk]] needs a name",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nkind = \"peer\"",
+        "records.toml:1:1: `address`: trunk a: a peer needs one",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\naddress = \"1.2.3.4:5060\"",
+        "records.toml:1:1: `address`: trunk a: a PBX that registers",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nkind = \"register\"",
+        "records.toml:3:8: `kind`: unknown variant `register`",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\n[[trunk]]\nname = \"a\"",
+        "records.toml:3:1: `name`: there are two trunks `a`",
+    ),
+    (
+        "[[session]]\nname = \"a\"\nphone = \"\"\nphone = \"\"",
+        "records.toml:4:1: duplicate key",
+    ),
+    (
+        "[[route]]\ntrunk = \"a\"",
+        "records.toml:1:1: `route`: every [[route]] needs a trunk and a session",
+    ),
+    (
+        "[[session]]\nname = \"s\"\n[[route]]\ntrunk = \"a\"\nsession = \"s\"",
+        "records.toml:3:1: `trunk`: there is no trunk `a`",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nkind = \"peer\"\naddress = \"1.2.3.4:5060\"\n[[trunk]]\nname = \"b\"\nkind = \"peer\"\naddress = \"1.2.3.4:5060\"",
+        "records.toml:5:1: `trunk`: trunks a and b have the same address 1.2.3.4:5060",
+    ),
+];
+
+#[test]
+fn every_broken_file_names_the_right_line() {
+    for (text, expected) in BROKEN {
+        let said = faults(text);
+        assert!(
+            said.iter().any(|fault| fault.starts_with(expected)),
+            "{text}\n  said     {said:#?}\n  expected {expected}"
+        );
+    }
+}
+
+#[test]
+fn a_password_is_not_in_the_fault_about_it() {
+    let said = faults("[[trunk]]\nname = \"a\"\npassword = 987654321\n").concat();
+    assert!(
+        said.contains("records.toml:3:12") && !said.contains("987654321"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_good_file_becomes_changes_and_the_same_file_again_none() {
+    let first = plan(GOOD, &Current::default(), false);
+    assert_eq!(
+        first.said,
+        [
+            "+ trunk office",
+            "+ trunk other",
+            "+ session gateway",
+            "+ route office gateway"
+        ]
+    );
+    let current = after(&first.changes);
+    assert!(plan(GOOD, &current, true).changes.is_empty());
+    assert_eq!(current.trunks[0].number.as_deref(), Some("600"));
+    assert_eq!(current.trunks[1].codecs, Codec::ALL);
+}
+
+#[test]
+fn what_is_exported_reads_back_as_the_same() {
+    let current = after(&plan(GOOD, &Current::default(), false).changes);
+    let text = write(&current).unwrap();
+    assert!(plan(&text, &current, true).changes.is_empty(), "{text}");
+    let again = after(&plan(&text, &Current::default(), false).changes);
+    assert_eq!(
+        (again.trunks, again.sessions, again.routes),
+        (current.trunks, current.sessions, current.routes)
+    );
+    assert!(
+        plan(
+            &write(&Current::default()).unwrap(),
+            &Current::default(),
+            true
+        )
+        .changes
+        .is_empty()
+    );
+}
+
+#[test]
+fn a_trunk_without_credentials_gets_new_ones_once_and_keeps_them() {
+    let text = "[[trunk]]\nname = \"a\"\n";
+    let current = after(&plan(text, &Current::default(), false).changes);
+    let TrunkKind::InboundRegister { login, password } = &current.trunks[0].kind else {
+        panic!()
+    };
+    assert_eq!(login.len(), 10);
+    assert!(password.expose().len() >= 20);
+    assert!(plan(text, &current, false).changes.is_empty());
+}
+
+#[test]
+fn pruning_removes_trunks_and_routes_but_never_a_session() {
+    let current = after(&plan(GOOD, &Current::default(), false).changes);
+    assert!(plan("", &current, false).changes.is_empty());
+    let pruned = plan("", &current, true);
+    assert_eq!(
+        pruned.said,
+        ["- route office gateway", "- trunk office", "- trunk other"]
+    );
+}

@@ -1,0 +1,128 @@
+//! Finds the file and lays the layers over each other.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use config::{Config, Environment, File, FileFormat};
+
+use super::Settings;
+use super::check::{Check, PREFIX};
+use crate::fault::{Fault, FaultKind, Place};
+
+/// Where settings come from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sources {
+    /// `--config`, or `STROWGER_CONFIG`.
+    pub(crate) file: Option<PathBuf>,
+    /// `--data`.
+    pub(crate) data: Option<PathBuf>,
+    /// The variables that are settings.
+    pub(crate) variables: BTreeMap<String, String>,
+}
+
+impl Sources {
+    /// What the command line says, over the environment of this process.
+    pub(crate) fn of_process(file: Option<PathBuf>, data: Option<PathBuf>) -> Self {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| {
+                // A value that is no text is shown as such, and its type will refuse it by name.
+                Some((
+                    name.into_string().ok()?,
+                    value.to_string_lossy().into_owned(),
+                ))
+            })
+            .filter(|(name, _)| name.to_ascii_uppercase().starts_with(PREFIX))
+            .collect();
+        Self {
+            file,
+            data,
+            variables,
+        }
+    }
+}
+
+/// The settings and the file they were read from.
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded {
+    pub(crate) settings: Settings,
+    /// Absent when there was none and the defaults hold.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Reads all layers, or returns every fault there is.
+pub(crate) fn load(sources: &Sources) -> Result<Loaded, Vec<Fault>> {
+    let file = sources.file.clone().or_else(find);
+    let text = file
+        .as_deref()
+        .map(read)
+        .transpose()
+        .map_err(|fault| vec![fault])?
+        .unwrap_or_default();
+    let mut check = Check::new();
+    if let Some(file) = &file {
+        check.file(&file.display().to_string(), &text);
+    }
+    check.variables(&sources.variables);
+    if !check.faults.is_empty() {
+        return Err(check.faults);
+    }
+    let settings = layered(&text, sources).map_err(|error| {
+        vec![Fault {
+            place: Place::Nowhere,
+            kind: FaultKind::Unreadable {
+                what: error.to_string(),
+            },
+        }]
+    })?;
+    check.together(&settings);
+    if check.faults.is_empty() {
+        Ok(Loaded { settings, file })
+    } else {
+        Err(check.faults)
+    }
+}
+
+fn layered(text: &str, sources: &Sources) -> Result<Settings, config::ConfigError> {
+    let data = sources
+        .data
+        .as_ref()
+        .map(|dir| dir.to_string_lossy().into_owned());
+    let variables = sources
+        .variables
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    Config::builder()
+        .add_source(Config::try_from(&Settings::default())?)
+        .add_source(File::from_str(text, FileFormat::Toml))
+        // Not `try_parsing`: it would turn a secret that looks like a number into that number.
+        .add_source(
+            Environment::with_prefix("STROWGER")
+                .prefix_separator("__")
+                .separator("__")
+                .source(Some(variables)),
+        )
+        .set_override_option("data.dir", data)?
+        .build()?
+        .try_deserialize()
+}
+
+fn read(file: &Path) -> Result<String, Fault> {
+    std::fs::read_to_string(file).map_err(|error| Fault {
+        place: Place::Nowhere,
+        kind: FaultKind::Unreadable {
+            what: format!(
+                "the settings {} cannot be read ({error}): give another file with --config, or write one with `strowger init`",
+                file.display()
+            ),
+        },
+    })
+}
+
+/// The first file that is there when none was named.
+fn find() -> Option<PathBuf> {
+    ["strowger.toml", "/etc/strowger/strowger.toml"]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|file| file.exists())
+}

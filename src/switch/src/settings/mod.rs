@@ -1,0 +1,298 @@
+//! What the process needs before it can do anything: addresses, folders, limits. Read once.
+//!
+//! Layers, later ones over earlier ones: the defaults here, the file, the environment (`STROWGER__SIP__UDP`). Every key has
+//! a default, an empty file is valid, and a key nobody reads is a fault. What owners edit (trunks, sessions, routes) are
+//! records in the store, not settings. `config/strowger.toml` documents each key; a test compares it with the defaults.
+
+mod check;
+mod load;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
+
+use model::{Secret, VerboseRejects};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use load::{Loaded, Sources, load};
+pub(crate) use values::{LibraryVersion, LogLevel, PortRange, Text};
+
+/// The commented default file.
+pub(crate) const DEFAULT_FILE: &str = include_str!("../../../../config/strowger.toml");
+
+/// All settings.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    pub(crate) node: Node,
+    pub(crate) data: Data,
+    pub(crate) log: Log,
+    pub(crate) admin: Admin,
+    pub(crate) sip: Sip,
+    pub(crate) rtp: Rtp,
+    pub(crate) media: Media,
+    pub(crate) telegram: Telegram,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// Who this is among several switches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Node {
+    /// Its name, in the log and in `/readyz`.
+    pub(crate) name: Text,
+}
+
+/// Where things are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Data {
+    /// The folder of the store; made at the first start.
+    pub(crate) dir: PathBuf,
+}
+
+/// How it logs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    pub(crate) level: LogLevel,
+    pub(crate) format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Probes and metrics.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Admin {
+    #[serde(with = "values::one")]
+    pub(crate) listen: SocketAddr,
+}
+
+/// The SIP side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Sip {
+    /// Addresses to listen on.
+    #[serde(with = "values::list")]
+    pub(crate) udp: Vec<SocketAddr>,
+    /// What Contact and SDP say; otherwise the address that the route to the peer uses.
+    #[serde(with = "values::optional")]
+    pub(crate) public_address: Option<IpAddr>,
+    pub(crate) realm: Text,
+    pub(crate) user_agent: Text,
+    /// T1 of RFC 3261 section 17.1.1.1, milliseconds.
+    #[serde(deserialize_with = "values::within::<_, _, 100, 4000>")]
+    pub(crate) t1_ms: u16,
+    pub(crate) verbose_rejects: VerboseRejects,
+}
+
+/// Audio of the SIP side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Rtp {
+    pub(crate) range: PortRange,
+    /// The address to bind; otherwise the address that the route to the peer uses.
+    #[serde(with = "values::optional")]
+    pub(crate) address: Option<IpAddr>,
+    /// Seconds of silence that end a call; 0 = never.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 3600>")]
+    pub(crate) timeout_s: u16,
+}
+
+/// The threads that move audio.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Media {
+    /// 0 = one less than there are processors.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 256>")]
+    pub(crate) threads: u16,
+}
+
+/// The Telegram side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Telegram {
+    /// From my.telegram.org; 0 = none.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 2147483647>")]
+    pub(crate) api_id: i32,
+    /// From my.telegram.org; empty = none.
+    pub(crate) api_hash: Secret<String>,
+    #[serde(with = "values::list")]
+    pub(crate) library_versions: Vec<LibraryVersion>,
+    /// Length of the frames sent, milliseconds.
+    #[serde(deserialize_with = "values::frame_ms")]
+    pub(crate) frame_ms: u8,
+    pub(crate) p2p: bool,
+    /// The address to bind; otherwise the one that the default route uses.
+    #[serde(with = "values::optional")]
+    pub(crate) media_address: Option<IpAddr>,
+    /// Ports of the media towards Telegram; otherwise any.
+    #[serde(with = "values::optional")]
+    pub(crate) media_range: Option<PortRange>,
+    #[serde(deserialize_with = "values::within::<_, _, 1, 300>")]
+    pub(crate) rpc_timeout_s: u16,
+    /// Whether loopback addresses may be candidates, for tests on one machine.
+    pub(crate) allow_loopback: bool,
+    pub(crate) test_dc: TestDc,
+}
+
+/// A private server of the Telegram protocol; its key comes with the login.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TestDc {
+    /// The number of the data centre; 0 = none.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 10000>")]
+    pub(crate) id: i32,
+    #[serde(with = "values::optional")]
+    pub(crate) address: Option<SocketAddrV4>,
+}
+
+/// The way out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Shutdown {
+    /// Seconds that calls may go on after SIGTERM.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 3600>")]
+    pub(crate) drain_s: u16,
+}
+
+impl Settings {
+    /// Every key with the value that holds, secrets hidden, as TOML.
+    pub(crate) fn effective(&self) -> String {
+        let mut shown = self.clone();
+        if !shown.telegram.api_hash.expose().is_empty() {
+            shown.telegram.api_hash = Secret::new("***".to_owned());
+        }
+        toml::to_string(&shown).unwrap_or_default()
+    }
+}
+
+impl Telegram {
+    /// The application, when both halves are there.
+    pub(crate) fn application(&self) -> Option<(i32, &Secret<String>)> {
+        (self.api_id != 0 && !self.api_hash.expose().is_empty())
+            .then_some((self.api_id, &self.api_hash))
+    }
+}
+
+impl TestDc {
+    /// Number and address, when there is such a server.
+    pub(crate) fn server(&self) -> Option<(i32, SocketAddrV4)> {
+        self.address
+            .filter(|_| self.id != 0)
+            .map(|address| (self.id, address))
+    }
+}
+
+impl Data {
+    /// The folder of the store.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.dir.join("store")
+    }
+}
+
+fn text(text: &str) -> Text {
+    let Ok(text) = text.parse() else {
+        unreachable!("a default is a valid text: a test reads them all")
+    };
+    text
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            name: text("strowger"),
+        }
+    }
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("/var/lib/strowger"),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        let Ok(level) = "info".parse() else {
+            unreachable!("`info` is a level")
+        };
+        Self {
+            level,
+            format: LogFormat::Text,
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+        }
+    }
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        Self {
+            udp: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060))],
+            public_address: None,
+            realm: text("strowger"),
+            user_agent: text("Strowger"),
+            t1_ms: 500,
+            verbose_rejects: VerboseRejects::All,
+        }
+    }
+}
+
+impl Default for Rtp {
+    fn default() -> Self {
+        Self {
+            range: PortRange {
+                first: 16384,
+                last: 32767,
+            },
+            address: None,
+            timeout_s: 10,
+        }
+    }
+}
+
+impl Default for Telegram {
+    fn default() -> Self {
+        let versions = ["13.0.0", "12.0.0", "9.0.0", "8.0.0"];
+        Self {
+            api_id: 0,
+            api_hash: Secret::default(),
+            library_versions: versions
+                .map(|version| LibraryVersion(version.to_owned()))
+                .into(),
+            frame_ms: 20,
+            p2p: true,
+            media_address: None,
+            media_range: None,
+            rpc_timeout_s: 10,
+            allow_loopback: false,
+            test_dc: TestDc::default(),
+        }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { drain_s: 60 }
+    }
+}
