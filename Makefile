@@ -6,6 +6,8 @@ SHELL := /bin/bash
 THREADS ?= 3
 # One end-to-end test or some: make e2e T=hangs_up
 T ?=
+# Options of the benchmark: make bench ARGS=--help
+ARGS ?=
 CORES := model sip media telegram routing
 
 help: ## list the targets
@@ -60,9 +62,8 @@ boundaries: ## what the rooms must not know: clocks and sockets in the cores, ac
 	for room in $(CORES); do wall $$room 'tokio|mio|socket2|hyper|async-std|smol|actix[a-z-]*|actors|net|store|metrics|switch'; done; \
 	wall store 'tokio|actix[a-z-]*|actors|net|switch'; wall net 'actix[a-z-]*|actors|store|routing|switch'; echo "boundaries hold"
 
-bench: setup-build ## cost of a call: CPU, memory, delay, loss, beside the floor of libopus alone
-	cargo build --release
-	cargo bench --bench calls
+bench: setup-tests ## cost of a call: CPU, memory, delay, loss, beside the floor of libopus alone; ARGS=--sweep for 5 to 120 calls
+	cargo bench --bench calls -- $(ARGS)
 
 dist: setup-build ## release binary with its checksum in target/dist
 	cargo build --release --locked

@@ -1,0 +1,123 @@
+//! The floor: what libopus alone needs for a call, on this machine, now.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use opus::{Application, Bitrate, Channels, Decoder, Encoder};
+
+use crate::proc;
+use crate::signal::{self, NARROW, WIDE, samples};
+
+/// Audio that one measurement takes through the codec, in rounds of the signal: a minute.
+const ROUNDS: u32 = 60_000 / signal::LOOP_MS;
+
+/// CPU-seconds for each minute of a call.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Floor {
+    pub(crate) encode: f64,
+    pub(crate) decode: f64,
+}
+
+impl Floor {
+    pub(crate) fn sum(self) -> f64 {
+        self.encode + self.decode
+    }
+
+    pub(crate) fn mean(self, other: Self) -> Self {
+        Self {
+            encode: f64::midpoint(self.encode, other.encode),
+            decode: f64::midpoint(self.decode, other.decode),
+        }
+    }
+}
+
+/// Encodes a minute as the switch does for a G.711 leg, and decodes at 8 kHz a minute of what the Telegram peer sends: one
+/// encoder and one decoder, all in the cache. CPU time of the thread; the better of three goes.
+pub(crate) fn measure(frame_ms: u32) -> Floor {
+    let speech = signal::make(NARROW);
+    let packets = wide_packets(frame_ms);
+    let best = |work: &mut dyn FnMut()| {
+        (0..3)
+            .map(|_| {
+                let before = proc::thread_cpu();
+                work();
+                proc::thread_cpu() - before
+            })
+            .fold(f64::INFINITY, f64::min)
+    };
+    let mut encoder = narrow_encoder();
+    let mut out = [0; 1275];
+    let encode = best(&mut || {
+        for _ in 0..ROUNDS {
+            for frame in speech.chunks_exact(samples(NARROW, 20)) {
+                encoder.encode(frame, &mut out).unwrap();
+            }
+        }
+    });
+    let mut decoder = Decoder::new(NARROW, Channels::Mono).unwrap();
+    let mut pcm = [0; 960];
+    let decode = best(&mut || {
+        for _ in 0..ROUNDS {
+            for packet in &packets {
+                decoder.decode(packet, &mut pcm, false).unwrap();
+            }
+        }
+    });
+    Floor { encode, decode }
+}
+
+/// The delay of the codec itself, ms: where the chirps come out of encoder and decoder when nothing is between them.
+pub(crate) fn codec_delay() -> f64 {
+    let speech = signal::make(NARROW);
+    let mut encoder = narrow_encoder();
+    let mut decoder = Decoder::new(NARROW, Channels::Mono).unwrap();
+    let mut heard = Vec::new();
+    let mut pcm = [0; 960];
+    for frame in speech.chunks_exact(samples(NARROW, 20)) {
+        let packet = encoder.encode_vec(frame, 1275).unwrap();
+        let count = decoder.decode(&packet, &mut pcm, false).unwrap();
+        heard.extend_from_slice(&pcm[..count]);
+    }
+    let period = samples(NARROW, signal::PERIOD_MS);
+    let mut late: Vec<usize> = signal::find(&heard).iter().map(|at| at % period).collect();
+    late.sort_unstable();
+    late[late.len() / 2] as f64 * 1000.0 / f64::from(NARROW)
+}
+
+/// One round of the signal as an official app would send it: Opus at 48 kHz, mono, 32 kbit/s.
+pub(crate) fn wide_packets(frame_ms: u32) -> Vec<Bytes> {
+    let mut encoder = Encoder::new(WIDE, Channels::Mono, Application::Voip).unwrap();
+    encoder.set_bitrate(Bitrate::Bits(32_000)).unwrap();
+    encoder.set_complexity(9).unwrap();
+    encoder.set_inband_fec(true).unwrap();
+    encoder.set_packet_loss_perc(5).unwrap();
+    signal::make(WIDE)
+        .chunks_exact(samples(WIDE, frame_ms))
+        .map(|frame| Bytes::from(encoder.encode_vec(frame, 1275).unwrap()))
+        .collect()
+}
+
+/// An encoder set as the switch sets its own (`src/media/src/codec.rs`).
+fn narrow_encoder() -> Encoder {
+    let mut encoder = Encoder::new(NARROW, Channels::Mono, Application::Voip).unwrap();
+    encoder.set_bitrate(Bitrate::Bits(16_000)).unwrap();
+    encoder.set_complexity(5).unwrap();
+    encoder.set_inband_fec(true).unwrap();
+    encoder.set_packet_loss_perc(10).unwrap();
+    encoder.set_dtx(false).unwrap();
+    encoder
+}
+
+/// Prints the floor and nothing else.
+pub(crate) fn show(frame_ms: u32) {
+    let began = Instant::now();
+    let floor = measure(frame_ms);
+    println!(
+        "libopus alone: {:.4} CPU-s per call-minute (encode {:.4}, decode {:.4} of {frame_ms} ms frames), codec delay {:.1} ms; measured in {:.1} s",
+        floor.sum(),
+        floor.encode,
+        floor.decode,
+        codec_delay(),
+        began.elapsed().as_secs_f64()
+    );
+}

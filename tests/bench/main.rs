@@ -1,0 +1,105 @@
+//! What a call costs: `make bench`.
+//!
+//! Holds calls between a PBX and Telegram through the real binary and reads what the kernel says about its process. The PBX
+//! (`pbx`) is a thread of this program, the Telegram users (`peer`) are this program in a process of its own, Telegram's
+//! servers are `tests/peers/telegram_sim`. Beside it stands the floor of the same machine: libopus alone (`floor`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    reason = "a measurement ends at the first thing that is wrong, and says so"
+)]
+
+#[path = "../e2e/deadline.rs"]
+#[allow(dead_code, reason = "shared with the end-to-end tests")]
+mod deadline;
+#[path = "../e2e/http.rs"]
+#[allow(
+    dead_code,
+    clippy::incompatible_msrv,
+    reason = "shared with the end-to-end tests"
+)]
+mod http;
+#[path = "../e2e/metrics.rs"]
+#[allow(dead_code, reason = "shared with the end-to-end tests")]
+mod metrics;
+#[path = "../e2e/ports.rs"]
+#[allow(dead_code, reason = "shared with the end-to-end tests")]
+mod ports;
+#[path = "../e2e/process.rs"]
+#[allow(dead_code, reason = "shared with the end-to-end tests")]
+mod process;
+#[path = "../e2e/telegram/server.rs"]
+#[allow(dead_code, reason = "shared with the end-to-end tests")]
+mod telegram_server;
+
+mod dialog;
+mod floor;
+mod house;
+mod options;
+mod pbx;
+mod peer;
+mod proc;
+mod report;
+mod run;
+mod signal;
+mod signalling;
+mod track;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use options::Options;
+
+/// Calls at once in a sweep.
+const SWEEP: [usize; 4] = [5, 20, 60, 120];
+
+fn main() -> ExitCode {
+    let words = std::env::args().skip(1);
+    if words.len() > 0 && std::env::args().nth(1).as_deref() == Some(peer::WORD) {
+        peer::play();
+        return ExitCode::SUCCESS;
+    }
+    let Some(options) = Options::read(words) else {
+        return ExitCode::SUCCESS;
+    };
+    if options.floor {
+        floor::show(options.tg_frame);
+        return ExitCode::SUCCESS;
+    }
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let base = target.join("bench");
+    std::fs::create_dir_all(&base).unwrap();
+    let mut outcomes = Vec::new();
+    let one = [options.calls];
+    for calls in if options.sweep { &SWEEP[..] } else { &one } {
+        let dir = tempfile::Builder::new()
+            .prefix("calls-")
+            .tempdir_in(&base)
+            .unwrap()
+            .keep();
+        let outcome = run::hold(&options, *calls, &dir);
+        outcome.print(&options);
+        outcomes.push(outcome);
+        if options.keep {
+            println!("  logs in {}", dir.display());
+        } else {
+            std::fs::remove_dir_all(&dir).ok();
+        }
+    }
+    report::explain();
+    if options.sweep {
+        report::compare(&outcomes);
+    }
+    report::write(&target.join("bench.json"), &outcomes, options.sweep);
+    let is_good = outcomes.iter().all(run::Outcome::is_good);
+    if options.strict && !is_good {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}

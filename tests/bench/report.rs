@@ -1,0 +1,242 @@
+//! What is printed, and `target/bench.json`.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::options::Options;
+use crate::run::Outcome;
+
+/// At most this many times what libopus alone costs.
+const RATIO: f64 = 1.4;
+const KB_PER_CALL: f64 = 500.0;
+const DELAY_MS: f64 = 25.0;
+
+impl Outcome {
+    pub(crate) fn cost(&self) -> f64 {
+        self.cpu / self.call_minutes
+    }
+
+    pub(crate) fn ratio(&self) -> f64 {
+        self.cost() / self.floor.sum()
+    }
+
+    pub(crate) fn kb_per_call(&self) -> f64 {
+        (self.held_kb - self.idle_kb) / self.calls as f64
+    }
+
+    /// Whether every bar is met.
+    pub(crate) fn is_good(&self) -> bool {
+        self.bars().iter().all(|(_, good)| *good)
+    }
+
+    fn bars(&self) -> Vec<(String, bool)> {
+        let (ratio, kb) = (self.ratio(), self.kb_per_call());
+        let delay = quantile(&self.to_telegram, 0.5);
+        let lost = self.loss.total();
+        vec![
+            (
+                format!("CPU {ratio:.2} x the floor, bar {RATIO}"),
+                ratio <= RATIO,
+            ),
+            (
+                format!("memory {kb:.0} kB a call, bar {KB_PER_CALL:.0}"),
+                kb <= KB_PER_CALL,
+            ),
+            (
+                format!("delay SIP to Telegram {delay:.1} ms median, bar {DELAY_MS:.0}"),
+                delay <= DELAY_MS,
+            ),
+            (format!("{lost} packets lost, bar 0"), lost == 0),
+        ]
+    }
+
+    /// Prints everything about a run.
+    pub(crate) fn print(&self, options: &Options) {
+        let per_minute = |seconds: f64| seconds / self.call_minutes;
+        println!(
+            "\n{} calls PBX alaw <-> Telegram Opus for {:.0} s ({:.1} call-minutes); Telegram sends {} ms frames, the switch {} ms",
+            self.calls,
+            self.call_minutes * 60.0 / self.calls as f64,
+            self.call_minutes,
+            options.tg_frame,
+            options.switch_frame
+        );
+        println!(
+            "  CPU of the switch      {:.4} CPU-s per call-minute ({:.2} CPU-s), {:.2} x the floor",
+            self.cost(),
+            self.cpu,
+            self.ratio()
+        );
+        println!(
+            "  libopus alone          {:.4} CPU-s per call-minute (encode {:.4}, decode {:.4})",
+            self.floor.sum(),
+            self.floor.encode,
+            self.floor.decode
+        );
+        println!(
+            "  memory                 {:.0} kB a call ({:.0} kB resident idle, {:.0} kB during)",
+            self.kb_per_call(),
+            self.idle_kb,
+            self.held_kb
+        );
+        println!(
+            "  delay SIP to Telegram  {} beyond the frame; the codec's own is {:.1} ms",
+            spread(&self.to_telegram),
+            self.codec_delay
+        );
+        println!("  delay Telegram to SIP  {}", spread(&self.to_sip));
+        println!("  answered after         {}", spread(&self.set_up_ms));
+        let loss = self.loss;
+        println!(
+            "  lost                   {} packets: {} of {} missing at Telegram, {} gaps at SIP, {} in the switch ({} repeated, {} of Telegram's {} not counted in, {} socket overruns)",
+            loss.total(),
+            loss.missing_at_telegram,
+            loss.sent_by_pbx,
+            loss.missing_at_sip,
+            loss.in_switch,
+            loss.repeated,
+            loss.at_sip,
+            loss.sent_by_telegram,
+            loss.overruns
+        );
+        println!(
+            "  of all sent, not received before the end: {} packets of the PBX",
+            loss.at_telegram
+        );
+        let chirps = self.chirps;
+        println!(
+            "  chirps heard           {} of {} by Telegram, {} of {} by the PBX",
+            chirps.heard_by_telegram,
+            chirps.said_by_pbx,
+            chirps.heard_by_pbx,
+            chirps.said_by_telegram
+        );
+        println!("  machine                {:.0} % busy", self.busy * 100.0);
+        for (name, work) in &self.threads {
+            if work.cpu > 0.005 * self.cpu {
+                println!(
+                    "    thread {name:<18} {:.4} CPU-s per call-minute, {:.0} waits a second",
+                    per_minute(work.cpu),
+                    work.waits * self.calls as f64 / (self.call_minutes * 60.0)
+                );
+            }
+        }
+        for (bar, good) in self.bars() {
+            println!("  {} {bar}", if good { "ok    " } else { "MISSED" });
+        }
+        for note in &self.notes {
+            println!("  note: {note}");
+        }
+    }
+
+    fn figures(&self, prefix: &str) -> Map<String, Value> {
+        let figures = json!({
+            "calls": self.calls,
+            "cpu_s_per_call_minute": rounded(self.cost(), 4),
+            "kb_per_call": rounded(self.kb_per_call(), 1),
+            "added_delay_ms.median": rounded(quantile(&self.to_telegram, 0.5), 2),
+            "added_delay_ms.p99": rounded(quantile(&self.to_telegram, 0.99), 2),
+            "to_sip_delay_ms.median": rounded(quantile(&self.to_sip, 0.5), 2),
+            "to_sip_delay_ms.p99": rounded(quantile(&self.to_sip, 0.99), 2),
+            "set_up_ms.median": rounded(quantile(&self.set_up_ms, 0.5), 1),
+            "lost_packets": self.loss.total(),
+        });
+        let Value::Object(figures) = figures else {
+            unreachable!("an object")
+        };
+        figures
+            .into_iter()
+            .map(|(name, value)| (format!("{prefix}.{name}"), value))
+            .collect()
+    }
+}
+
+/// How it is measured, once.
+pub(crate) fn explain() {
+    println!(
+        "\nCPU: user and system time of the switch's process while all calls are held, by minutes of calls.\n\
+         Floor: the same codec work by libopus in one thread, hot: the mean of before and after the run, thread CPU time.\n\
+         Memory: the most resident while the calls are held, less what was resident before the first, by calls.\n\
+         Delay: a chirp begins with the first sample of a packet. It is said when that packet leaves and heard when the packet\n\
+         of the other side arrives in which it begins, plus its place in that packet; what is longer in our frames than in the\n\
+         PBX's is taken off. So the codec's own delay is in it, the time to fill a frame is not. One figure for each chirp.\n\
+         Lost: gaps in the sequence numbers at either peer, and what the switch itself missed or threw away as late."
+    );
+}
+
+/// Writes the figures beside those that are there of other workloads.
+pub(crate) fn write(path: &Path, outcomes: &[Outcome], sweep: bool) {
+    let old = fs::read_to_string(path).ok();
+    let old = old.and_then(|text| serde_json::from_str(&text).ok());
+    let mut all: Map<String, Value> = old.unwrap_or_default();
+    for outcome in outcomes {
+        if sweep {
+            all.extend(outcome.figures(&format!("transcode.{}_calls", outcome.calls)));
+        }
+        if !sweep || outcome.calls == 20 {
+            all.extend(outcome.figures("transcode"));
+            let floor = rounded(outcome.floor.sum(), 4);
+            all.insert("floor.cpu_s_per_call_minute".into(), floor);
+            all.insert(
+                "floor.codec_delay_ms".into(),
+                rounded(outcome.codec_delay, 2),
+            );
+            all.insert("ratio".into(), rounded(outcome.ratio(), 3));
+        }
+    }
+    fs::write(path, serde_json::to_string_pretty(&all).unwrap() + "\n").unwrap();
+    println!("\nfigures in {}", path.display());
+}
+
+/// Prints whether the cost of a call depends on how many there are.
+pub(crate) fn compare(outcomes: &[Outcome]) {
+    println!("\ncalls  CPU-s/call-minute  x floor  kB/call  delay ms (p99)  lost");
+    for outcome in outcomes {
+        println!(
+            "{:>5}  {:>17.4}  {:>7.2}  {:>7.0}  {:>6.1} ({:>5.1})  {:>4}",
+            outcome.calls,
+            outcome.cost(),
+            outcome.ratio(),
+            outcome.kb_per_call(),
+            quantile(&outcome.to_telegram, 0.5),
+            quantile(&outcome.to_telegram, 0.99),
+            outcome.loss.total()
+        );
+    }
+    let costs = outcomes.iter().map(Outcome::cost);
+    let (least, most) = costs.fold((f64::MAX, 0.0_f64), |(least, most), cost| {
+        (least.min(cost), most.max(cost))
+    });
+    println!(
+        "the dearest call costs {:.0} % more than the cheapest: {}",
+        (most / least - 1.0) * 100.0,
+        if most / least < 1.25 {
+            "flat"
+        } else {
+            "not flat"
+        }
+    );
+}
+
+fn spread(sorted: &[f64]) -> String {
+    format!(
+        "{:.1} ms median, {:.1} p99, {:.1} most ({} samples)",
+        quantile(sorted, 0.5),
+        quantile(sorted, 0.99),
+        quantile(sorted, 1.0),
+        sorted.len()
+    )
+}
+
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1) as f64;
+    let found = sorted.get((last * q).round() as usize);
+    found.copied().unwrap_or(f64::NAN)
+}
+
+fn rounded(value: f64, digits: i32) -> Value {
+    let unit = 10_f64.powi(digits);
+    json!((value * unit).round() / unit)
+}
