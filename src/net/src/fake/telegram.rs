@@ -18,7 +18,7 @@ const EVENTS: usize = 1024;
 /// The way to Telegram and back.
 const ROUND_TRIP: Duration = Duration::from_millis(30);
 
-/// An account, the server behind it, and the people it can call. Needs a tokio runtime.
+/// An account, the server behind it, and the people it can call. Their devices live in the tokio runtime it was made in.
 #[derive(Clone)]
 pub struct Telegram {
     world: Arc<World>,
@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) server: Mutex<Server>,
     versions: Vec<String>,
     frame: Duration,
+    /// Where the devices live: not on the threads of whoever asks.
+    runtime: tokio::runtime::Handle,
     lines: Mutex<HashMap<String, mpsc::UnboundedSender<Line>>>,
     rings: Mutex<HashMap<String, Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Line>>>>>,
 }
@@ -61,6 +63,7 @@ impl Telegram {
                 .map(|version| (*version).to_owned())
                 .collect(),
             frame,
+            runtime: tokio::runtime::Handle::current(),
             lines: Mutex::new(lines),
             rings: Mutex::new(rings),
         });
@@ -144,6 +147,10 @@ impl World {
 
     pub(super) fn frame(&self) -> Duration {
         self.frame
+    }
+
+    pub(super) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.runtime
     }
 
     fn call_settings(&self) -> telegram::CallSettings {

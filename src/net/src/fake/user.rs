@@ -160,7 +160,8 @@ impl Device {
             end: None,
             finished: false,
         };
-        tokio::spawn(conversation.run(updates, answers_rx, orders));
+        let runtime = conversation.device.world.runtime().clone();
+        runtime.spawn(conversation.run(updates, answers_rx, orders));
         line
     }
 }

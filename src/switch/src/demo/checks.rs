@@ -1,0 +1,119 @@
+//! What the demo claims, and whether it is so.
+
+use std::time::Duration;
+
+use crate::print::{self, Table};
+
+/// All checks so far.
+#[derive(Default)]
+pub(super) struct Checks(Vec<Check>);
+
+struct Check {
+    what: &'static str,
+    expected: String,
+    measured: String,
+    holds: bool,
+}
+
+impl Checks {
+    /// Something that must be exactly so.
+    pub(super) fn same(&mut self, what: &'static str, expected: &str, measured: &str) {
+        self.push(
+            what,
+            expected.to_owned(),
+            measured.to_owned(),
+            expected == measured,
+        );
+    }
+
+    /// A figure that must reach a bar.
+    pub(super) fn at_least(&mut self, what: &'static str, bar: f64, measured: f64) {
+        self.push(
+            what,
+            format!("at least {bar:.2}"),
+            format!("{measured:.2}"),
+            measured >= bar,
+        );
+    }
+
+    /// A figure that must stay below a bar.
+    pub(super) fn below(&mut self, what: &'static str, bar: f64, measured: f64) {
+        self.push(
+            what,
+            format!("below {bar:.2}"),
+            format!("{measured:.2}"),
+            measured < bar,
+        );
+    }
+
+    /// A time that must not be exceeded.
+    pub(super) fn within(&mut self, what: &'static str, bar: Duration, measured: Duration) {
+        self.push(
+            what,
+            format!("at most {}", ms(bar)),
+            ms(measured),
+            measured <= bar,
+        );
+    }
+
+    /// Something that did not happen at all.
+    pub(super) fn missing(&mut self, what: &'static str, instead: &str) {
+        self.push(what, "to happen".to_owned(), instead.to_owned(), false);
+    }
+
+    fn push(&mut self, what: &'static str, expected: String, measured: String, holds: bool) {
+        self.0.push(Check {
+            what,
+            expected,
+            measured,
+            holds,
+        });
+    }
+
+    pub(super) fn all_hold(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|check| check.holds)
+    }
+
+    pub(super) fn print(&self) {
+        let mut table = Table::new(["check", "expected", "measured", "verdict"]);
+        for check in &self.0 {
+            let verdict = if check.holds { "ok" } else { "FAILED" };
+            table.row([
+                check.what.to_owned(),
+                check.expected.clone(),
+                check.measured.clone(),
+                verdict.to_owned(),
+            ]);
+        }
+        table.print("nothing was checked");
+        let (held, all) = (
+            self.0.iter().filter(|check| check.holds).count(),
+            self.0.len(),
+        );
+        print::line("");
+        print::line(format!("{held} of {all} checks hold"));
+    }
+}
+
+/// A time in milliseconds, as people read it.
+pub(super) fn ms(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_check_that_fails_fails_the_demo() {
+        let mut checks = Checks::default();
+        assert!(!checks.all_hold(), "nothing was shown");
+        checks.same("a", "486 x", "486 x");
+        checks.at_least("b", 0.8, 0.8);
+        checks.within("c", Duration::from_millis(5), Duration::from_millis(5));
+        checks.below("d", 0.5, 0.49);
+        assert!(checks.all_hold());
+        checks.at_least("e", 0.8, f64::NAN);
+        assert!(!checks.all_hold());
+    }
+}

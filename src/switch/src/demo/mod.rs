@@ -1,0 +1,56 @@
+//! `strowger demo`: the switch at work with a phone and Telegram users who live in this process.
+//!
+//! A house like any other, in a temporary folder, on loopback. Only the far ends are played (`net::fake`); each sends a
+//! signal like speech and keeps what it hears, so what is printed is measured. The cast has a thread of its own, so that
+//! it neither helps nor hinders the house.
+
+mod checks;
+mod scenes;
+mod stage;
+
+use std::process::ExitCode;
+
+use crate::print;
+use checks::Checks;
+use stage::{Stage, StageError};
+
+/// The first and the last line.
+const FRAME: &str = "The Telegram side is a simulator inside this process: no account, no network. \
+                     SIP, RTP, codecs, encryption, routing, limits, records are the real code.";
+
+/// Plays all scenes; the exit code says whether every check held.
+pub(crate) fn run() -> ExitCode {
+    print::line(FRAME);
+    print::line("");
+    let played = actix::System::new().block_on(play());
+    let good = match played {
+        Ok(checks) => {
+            print::line("");
+            checks.print();
+            checks.all_hold()
+        }
+        Err(error) => {
+            print::note(format!("the demo cannot begin: {error}"));
+            false
+        }
+    };
+    print::line("");
+    print::line(FRAME);
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+async fn play() -> Result<Checks, StageError> {
+    let stage = Stage::set().await?;
+    let mut checks = Checks::default();
+    scenes::registration(&stage, &mut checks).await;
+    scenes::phone_calls_user(&stage, &mut checks).await;
+    scenes::user_calls_phone(&stage, &mut checks).await;
+    scenes::refusals(&stage, &mut checks).await;
+    scenes::afterwards(&stage, &mut checks).await;
+    stage.strike().await;
+    Ok(checks)
+}

@@ -1,0 +1,284 @@
+//! The house of the demo and its cast.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actors::{Account, House, Parts, Settings, SipSettings, StartError, TelegramSettings};
+use model::{
+    Codec, NameError, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec,
+    VerboseRejects,
+};
+use net::fake::{Manner, Person, Phone, PhoneManner, PhoneSettings, Telegram};
+use net::media::MediaConfig;
+use store::{Change, OpenError, SledStore, Store, StoreError};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// The login of the phone, made up like the ones the switch makes.
+pub(super) const LOGIN: &str = "k7m2p9x4qa";
+/// Its password.
+pub(super) const PASSWORD: &str = "demo-Zt5-rW8-kQ2";
+/// How long people take before they answer or decline.
+pub(super) const DELIBERATION: Duration = Duration::from_millis(400);
+/// The wait Telegram orders in the last scene.
+pub(super) const FLOOD_SECONDS: u32 = 17;
+/// What Telegram's apps put into a packet.
+const FRAME: Duration = Duration::from_millis(60);
+/// RTP ports: below what the system hands out, a window of this size.
+const RTP_PORTS: u16 = 200;
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the house may take to be ready.
+const READY: Duration = Duration::from_secs(5);
+
+/// Why there is no demo.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StageError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("a player did not come")]
+    Cast,
+    #[error("the house does not get ready: {0}")]
+    NotReady(String),
+}
+
+/// A house, a phone, and Telegram.
+pub(super) struct Stage {
+    pub(super) house: House,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) phone: Phone,
+    pub(super) telegram: Telegram,
+    pub(super) sip: SocketAddr,
+    cast: Cast,
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    /// Builds everything. Must run inside an actix system.
+    pub(super) async fn set() -> Result<Self, StageError> {
+        let folder = tempfile::tempdir()?;
+        let store: Arc<dyn Store> = Arc::new(SledStore::open(folder.path())?);
+        let (trunk, session) = (
+            "office".parse::<TrunkName>()?,
+            "gateway".parse::<SessionName>()?,
+        );
+        store.commit(None, &records(&trunk, &session))?;
+        let cast = Cast::hire()?;
+        let versions = ["13.0.0", "12.0.0", "9.0.0", "8.0.0"];
+        let new = cast
+            .runtime
+            .spawn(async move { Telegram::new(people(), &versions, FRAME) });
+        let (telegram, events) = new.await.map_err(|_| StageError::Cast)?;
+        let sip = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let house = House::start(Parts {
+            settings: settings(sip, &versions),
+            media: media()?,
+            store: Arc::clone(&store),
+            metrics: metrics::Metrics::new(env!("CARGO_PKG_VERSION")),
+            accounts: vec![Account {
+                session,
+                client: Arc::new(telegram.clone()),
+                events,
+            }],
+        })?;
+        let phone = PhoneSettings {
+            house: sip,
+            login: LOGIN.to_owned(),
+            password: PASSWORD.to_owned(),
+            codecs: vec![Codec::Alaw],
+            manner: PhoneManner::Answer {
+                after: DELIBERATION,
+            },
+            voice: 3,
+        };
+        let phone = cast
+            .runtime
+            .spawn(Phone::start(phone))
+            .await
+            .map_err(|_| StageError::Cast)??;
+        let stage = Self {
+            house,
+            store,
+            phone,
+            telegram,
+            sip,
+            cast,
+            _folder: folder,
+        };
+        stage.ready().await?;
+        Ok(stage)
+    }
+
+    /// Waits for everything but the phone, which has not registered yet.
+    async fn ready(&self) -> Result<(), StageError> {
+        let wait = async {
+            while !self
+                .house
+                .report()
+                .await
+                .missing
+                .iter()
+                .all(|part| part.contains("office"))
+            {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        match tokio::time::timeout(READY, wait).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(StageError::NotReady(
+                self.house.report().await.missing.join(", "),
+            )),
+        }
+    }
+
+    /// Ends everything.
+    pub(super) async fn strike(self) {
+        self.house.stop(LAST_WORDS).await;
+        drop(self.phone);
+        self.cast.dismiss();
+    }
+}
+
+/// The thread on which the players live.
+struct Cast {
+    runtime: Handle,
+    end: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Cast {
+    fn hire() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        let (end, ended) = oneshot::channel::<()>();
+        let work = move || {
+            // Either the end is told, or nobody is left to tell it.
+            let _ = runtime.block_on(ended);
+        };
+        let thread = std::thread::Builder::new()
+            .name("cast".to_owned())
+            .spawn(work)?;
+        Ok(Self {
+            runtime: handle,
+            end,
+            thread,
+        })
+    }
+
+    fn dismiss(self) {
+        let _ = self.end.send(());
+        let _ = self.thread.join();
+    }
+}
+
+fn records(trunk: &TrunkName, session: &SessionName) -> [Change; 3] {
+    [
+        Change::PutTrunk(TrunkSpec {
+            name: trunk.clone(),
+            kind: TrunkKind::InboundRegister {
+                login: LOGIN.to_owned(),
+                password: Secret::new(PASSWORD.to_owned()),
+            },
+            codecs: Codec::ALL.to_vec(),
+            lines: 2,
+            number: Some("600".to_owned()),
+            ring_seconds: 30,
+            enabled: true,
+        }),
+        Change::PutSession(SessionSpec {
+            name: session.clone(),
+            phone: "15550000".to_owned(),
+            lines: 0,
+            enabled: true,
+        }),
+        Change::PutRoute(RouteSpec {
+            trunk: trunk.clone(),
+            session: session.clone(),
+            priority: 100,
+        }),
+    ]
+}
+
+fn people() -> Vec<Person> {
+    [
+        (
+            "alice",
+            Manner::Answer {
+                after: DELIBERATION,
+            },
+        ),
+        (
+            "robert",
+            Manner::Answer {
+                after: DELIBERATION,
+            },
+        ),
+        (
+            "david",
+            Manner::Decline {
+                after: DELIBERATION,
+            },
+        ),
+        ("ellen", Manner::Privacy),
+        (
+            "frank",
+            Manner::Flood {
+                seconds: FLOOD_SECONDS,
+            },
+        ),
+    ]
+    .into_iter()
+    .zip(1001..)
+    .map(|((username, manner), id)| Person {
+        id,
+        username: username.to_owned(),
+        phone: format!("1555{id}000"),
+        manner,
+    })
+    .collect()
+}
+
+fn settings(sip: SocketAddr, versions: &[&str]) -> Settings {
+    Settings {
+        sip: SipSettings {
+            addresses: vec![sip],
+            public_address: None,
+            realm: "strowger".to_owned(),
+            verbose_rejects: VerboseRejects::All,
+            user_agent: Some(format!("strowger/{}", env!("CARGO_PKG_VERSION"))),
+            t1: Duration::from_millis(500),
+        },
+        telegram: TelegramSettings {
+            library_versions: versions
+                .iter()
+                .map(|version| (*version).to_owned())
+                .collect(),
+            p2p: true,
+        },
+    }
+}
+
+/// Everything on loopback, RTP in a window around a port that is free now.
+fn media() -> io::Result<MediaConfig> {
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let free = UdpSocket::bind((loopback, 0))?.local_addr()?.port();
+    let first = free.min(u16::MAX - RTP_PORTS) & !1;
+    Ok(MediaConfig {
+        rtp_range: first..=first + RTP_PORTS - 1,
+        rtp_address: loopback,
+        telegram_addresses: vec![loopback],
+        ..MediaConfig::default()
+    })
+}
