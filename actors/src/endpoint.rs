@@ -299,7 +299,6 @@ impl Handler<SendRequest> for Endpoint {
         // Only the first INVITE can be cancelled; later ones change a session.
         if let Some(bound) = owner.and_then(|owner| self.legs.get_mut(&owner))
             && is_invite
-            && bound.sent_invite.is_none()
         {
             bound.sent_invite = Some(tx);
         }

@@ -559,7 +559,8 @@ impl Registry {
         unit.contacts.iter().map(target).collect()
     }
 
-    /// The Request-URI and To: the number on the PBX, or the registered contact as it is.
+    /// The Request-URI and To. A registered contact is called as it is: phones know no other name than their own; the number on
+    /// the PBX stands in To then.
     fn request_uri(&self, trunk: &TrunkSpec, contact: &Contact) -> (Uri, Uri) {
         match &trunk.kind {
             TrunkKind::Peer { address } => {
@@ -568,13 +569,8 @@ impl Registry {
             }
             TrunkKind::InboundRegister { login, .. } => {
                 let here = self.common.sip_address(contact.send_to);
-                match &trunk.number {
-                    Some(number) => (
-                        Uri::at(Some(number), contact.send_to),
-                        Uri::at(Some(number), here),
-                    ),
-                    None => (contact.uri.clone(), Uri::at(Some(login), here)),
-                }
+                let called = trunk.number.as_deref().unwrap_or(login);
+                (contact.uri.clone(), Uri::at(Some(called), here))
             }
         }
     }
@@ -767,7 +763,11 @@ impl Handler<Inspect> for Registry {
             }
         }
         for (name, unit) in &self.known.sessions {
-            if unit.state != SessionState::Running {
+            // A session that waits for its owner has started all the same; it has a state of its own in the metrics.
+            if !matches!(
+                unit.state,
+                SessionState::Running | SessionState::Unauthorized
+            ) {
                 missing.push(format!("session {name} is {}", unit.state.label()));
             }
         }

@@ -149,6 +149,8 @@ impl Session {
             Err(error) if telegram::error::is_unauthorized(&error) => {
                 session.set_state(routing::SessionState::Unauthorized, ctx);
             }
+            // Somebody has to log it in; asking on and on does not help.
+            Err(_) if session.state == routing::SessionState::Unauthorized => {}
             Err(error) => {
                 tracing::warn!(session = %session.spec.name, %error, "the account does not answer");
                 ctx.run_later(Duration::from_secs(2), Self::greet);

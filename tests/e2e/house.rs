@@ -122,7 +122,7 @@ impl HouseBuilder {
         let (sip, admin, rtp) = (ports::one(), ports::one(), ports::block(RTP_PORTS));
         let settings = [
             (
-                "data_dir".to_owned(),
+                "data.dir".to_owned(),
                 format!("\"{}\"", dir.join("data").display()),
             ),
             ("sip.udp".to_owned(), format!("\"127.0.0.1:{sip}\"")),
@@ -131,6 +131,7 @@ impl HouseBuilder {
                 "rtp.range".to_owned(),
                 format!("\"{rtp}-{}\"", rtp + RTP_PORTS - 1),
             ),
+            ("shutdown.drain_s".to_owned(), "2".to_owned()),
             ("telegram.api_id".to_owned(), "1".to_owned()),
             (
                 "telegram.api_hash".to_owned(),

@@ -164,7 +164,8 @@ fn a_call_is_counted_once_everywhere() {
                 "strowger_rtp_packets_total",
                 &[("leg", leg), ("direction", direction)],
             );
-            assert!(packets > 50.0, "{leg} {direction}: {packets} packets");
+            // Telegram's apps put 60 ms into a packet.
+            assert!(packets > 25.0, "{leg} {direction}: {packets} packets");
         }
     }
     assert_eq!(

@@ -272,6 +272,7 @@ fn a_stranger_gets_nowhere() {
         .telegram
         .user("bobby", "15550002", &Behaviour::accepts());
     let stranger = Sipp::new(house.dir(), "stranger")
+        .ip("127.0.0.2")
         .to(house.sip())
         .number("bobby")
         .limit(s(5));

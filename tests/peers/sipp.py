@@ -30,7 +30,7 @@ def build(a, d):
     if "[code]" in text:                       # sipp wants the status code literally in the scenario
         sc = d + "/scenario.xml"; P.write(sc, text.replace("[code]", keys["code"]).replace("[reason]", keys["reason"]))
     M.dtmf_pcap(media + "/dtmf.pcap", keys["digits"])
-    c = ["sipp"] + ([a.to] if a.to else []) + ["-sf", sc, "-i", "127.0.0.1", "-p", str(a.port), "-mi", "127.0.0.1",
+    c = ["sipp"] + ([a.to] if a.to else []) + ["-sf", sc, "-i", a.ip, "-p", str(a.port), "-mi", "127.0.0.1",
          "-mp", str(a.rtp), "-m", str(a.calls), "-d", str(a.d), "-s", a.number,
          "-t", a.transport, "-au", user, "-ap", pw, "-nostdin", "-trace_err", "-error_file", d + "/sipp_err.log",
          "-trace_stat", "-stf", d + "/sipp_stat.csv", "-fd", "1", "-trace_logs", "-log_file", d + "/sipp_log.log",
@@ -72,7 +72,7 @@ def main():
     p.add_argument("--from", dest="from_", default="1001"); p.add_argument("--auth"); p.add_argument("--port", type=int, default=5091)
     p.add_argument("--rtp", type=int, default=30000); p.add_argument("-d", type=int, default=1000)
     p.add_argument("--calls", type=int, default=1); p.add_argument("--rate", type=float, default=1)
-    p.add_argument("--limit", type=int, default=1000); p.add_argument("--timeout", type=int, default=60)
+    p.add_argument("--ip", default="127.0.0.1"); p.add_argument("--limit", type=int, default=1000); p.add_argument("--timeout", type=int, default=60)
     p.add_argument("--transport", default="u1"); p.add_argument("--key", action="append", default=[])
     p.add_argument("--echo", action="store_true")
     a = p.parse_intermixed_args(); d = os.path.abspath(a.dir); os.makedirs(d, exist_ok=True)

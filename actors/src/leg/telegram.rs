@@ -214,11 +214,15 @@ impl TelegramLeg {
                 return;
             }
             Some(Core::Incoming(_)) if !self.answered => Input::Refuse(refusal(cause)),
+            // The person's app says that the connection was lost, as it was.
+            Some(_) if cause.reason() == Reason::RtpTimeout => {
+                Input::MediaFailed("no audio from the PBX")
+            }
             Some(_) => Input::HangUp,
         };
         // The cause of the whole call is the other leg's; this one only adds how it ended itself.
-        self.input(Instant::now(), input, ctx);
         self.end(cause);
+        self.input(Instant::now(), input, ctx);
         self.leave_when_done(ctx);
     }
 }

@@ -118,6 +118,11 @@ impl Sipp {
         self
     }
 
+    /// The address it sends from.
+    pub(crate) fn ip(self, address: &str) -> Self {
+        self.arg("--ip", address)
+    }
+
     /// Gives up after this long.
     pub(crate) fn limit(self, limit: Duration) -> Self {
         self.arg("--timeout", &limit.as_secs().to_string())

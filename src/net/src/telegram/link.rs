@@ -26,6 +26,8 @@ use super::{BoxFuture, Event, Params, Storage, StorageError, Telegram};
 /// A sign of life is asked for this often, and awaited this long: a dead link is known within 20 s.
 const PING_EVERY: Duration = Duration::from_secs(15);
 const PING_WITHIN: Duration = Duration::from_secs(5);
+/// What a session says that was made and never logged in.
+const NOT_LOGGED_IN: &str = "NOT_LOGGED_IN";
 /// How often an account that is logged out is looked at again.
 const UNAUTHORIZED_PAUSE: Duration = Duration::from_secs(60);
 const BACKOFF_FLOOR: Duration = Duration::from_millis(100);
@@ -255,6 +257,12 @@ struct Link {
 
 impl Link {
     async fn run(&self) {
+        if self.keys.keyed_server().is_none() {
+            // Without a key there is nobody to connect as, and asking for one would only make an anonymous device.
+            let error = NOT_LOGGED_IN.to_owned();
+            self.outlet.tell(Event::Unauthorized { error });
+            return std::future::pending().await;
+        }
         let mut wait = BACKOFF_FLOOR;
         loop {
             let begun = Instant::now();
@@ -300,18 +308,21 @@ impl Link {
         self.outlet.tell(Event::Connected);
         let _stream = Aborted(tokio::spawn(follow(handle, stream, self.outlet.clone())));
         loop {
-            let runner_ended = tokio::select! {
-                _ = &mut runner.0 => true,
+            let closed = tokio::select! {
+                _ = &mut runner.0 => {
+                    tracing::error!("the connection to Telegram ended by itself");
+                    return Broken::Dead;
+                }
                 // A connection that closed is replaced by the next request: ask at once, and believe the answer.
-                _ = broken.recv() => false,
+                _ = broken.recv() => true,
                 () = tokio::time::sleep(PING_EVERY) => false,
             };
-            if runner_ended {
-                tracing::error!("the connection to Telegram ended by itself");
-                return Broken::Dead;
-            }
             if let Err(verdict) = self.ping(&wire).await {
                 return verdict;
+            }
+            if closed {
+                self.outlet.tell(Event::Disconnected);
+                self.outlet.tell(Event::Connected);
             }
         }
     }
