@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use model::{
@@ -396,4 +397,66 @@ fn a_page_with_100_trunks_stays_small() {
     println!("{series} series, {} kB, {took:?}", text.len() / 1024);
     assert!(text.len() < 2 << 20, "{} bytes", text.len());
     assert!(series < 14_000, "{series} series");
+}
+
+/// `docs/metrics.md` lists what there is; `UPDATE_DOCS=1 cargo test -p metrics` writes it.
+#[test]
+fn the_page_of_metrics_lists_every_family() {
+    let mut page = String::from(
+        "# Metrics\n\nEvery family at `/metrics`, made from `src/metrics`. Labels have closed lists of values or hold the name of a configured\n\
+         trunk or session (at most 200 of each, the rest is `other`); no number of a person stands in any of them.\n\n\
+         | family | type | labels | meaning |\n| --- | --- | --- | --- |\n",
+    );
+    for family in Metrics::new("0.0.0").families() {
+        let labels: Vec<String> = family
+            .labels
+            .iter()
+            .map(|label| match &label.values {
+                LabelValues::Closed(values) => format!("`{}`: {}", label.name, values.join(", ")),
+                LabelValues::Trunk | LabelValues::Session | LabelValues::Build => {
+                    format!("`{}`", label.name)
+                }
+            })
+            .collect();
+        let kind = format!("{:?}", family.kind).to_lowercase();
+        writeln!(
+            page,
+            "| `{}` | {kind} | {} | {} |",
+            family.name,
+            labels.join("; "),
+            family.help
+        )
+        .unwrap();
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(path).unwrap_or_default(),
+        page,
+        "run UPDATE_DOCS=1 cargo test -p metrics"
+    );
+}
+
+/// Rules and dashboards may name only what exists.
+#[test]
+fn the_alert_rules_name_only_families_that_exist() {
+    let rules = include_str!("../../../dashboards/strowger.rules.yml");
+    let metrics = Metrics::new("0.0.0");
+    let mut named = 0;
+    for word in rules.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
+        if word.starts_with("strowger_") {
+            let base = word
+                .trim_end_matches("_bucket")
+                .trim_end_matches("_sum")
+                .trim_end_matches("_count");
+            assert!(
+                metrics.families().iter().any(|family| family.name == base),
+                "{word}"
+            );
+            named += 1;
+        }
+    }
+    assert!(named > 5);
 }

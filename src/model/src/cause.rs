@@ -271,6 +271,8 @@ fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     #[test]
@@ -285,6 +287,41 @@ mod tests {
                 row.name
             );
         }
+    }
+
+    /// `docs/errors.md` is this table in words; `UPDATE_DOCS=1 cargo test -p model` writes it.
+    #[test]
+    fn the_page_of_errors_says_what_the_table_says() {
+        let mut page = String::from(
+            "# What a refusal means\n\nOne heading for each exact phrase, as it stands in the status line, in the `Reason` header and \
+             in call records. `{}` stands for\nwhat only the case itself knows. This page is made from the table in `src/model/src/cause.rs`.\n",
+        );
+        for row in Reason::TABLE {
+            let code = if row.code == 0 {
+                "the PBX's code".to_owned()
+            } else {
+                row.code.to_string()
+            };
+            let side = row.side.label();
+            write!(
+                page,
+                "\n## {code} {}\n\n`{}`, caused by: {side}, counted as: {}.\n\nWhat to do: {}.\n",
+                row.phrase,
+                row.name,
+                row.outcome.label(),
+                row.hint
+            )
+            .unwrap();
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap_or_default(),
+            page,
+            "run UPDATE_DOCS=1 cargo test -p model"
+        );
     }
 
     #[test]

@@ -68,10 +68,6 @@ impl fmt::Debug for LegId {
     }
 }
 
-/// One line taken from a trunk or a session: what a lease returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LineId(pub u64);
-
 /// Why a name or an identifier is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {

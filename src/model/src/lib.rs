@@ -12,7 +12,7 @@ mod spec;
 
 pub use cause::{Cause, Reason, Row, Side};
 pub use codec::{Codec, UnknownCodec};
-pub use id::{CallId, LegId, LineId, NameError, SessionName, TrunkName};
+pub use id::{CallId, LegId, NameError, SessionName, TrunkName};
 pub use number::{NumberError, Peer, PhoneNumber};
 pub use record::{CallRecord, Direction, LegEnd, LegKind, Outcome};
 pub use secret::Secret;
