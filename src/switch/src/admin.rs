@@ -107,3 +107,95 @@ async fn nothing(shown: web::Data<Shown>, request: HttpRequest) -> HttpResponse 
         json!({ "error": "there is nothing here", "see": ["/metrics", "/livez", "/readyz"] });
     answer(&shown, &request, StatusCode::NOT_FOUND, &body)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use actors::Parts;
+    use net::media::MediaConfig;
+    use store::SledStore;
+
+    use super::*;
+    use crate::boot;
+    use crate::settings::Settings;
+
+    /// Status and body of a page.
+    async fn get(address: SocketAddr, path: &'static str) -> (u16, String) {
+        let fetch = move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            write!(
+                stream,
+                "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            )
+            .unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        };
+        let text = tokio::task::spawn_blocking(fetch).await.unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
+    }
+
+    #[test]
+    fn the_pages_say_how_the_house_is_and_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.sip.udp = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        let metrics = metrics::Metrics::new("0");
+        actix::System::new().block_on(async {
+            let house = House::start(Parts {
+                settings: boot::house_settings(&settings),
+                media: MediaConfig {
+                    threads: 1,
+                    ..MediaConfig::default()
+                },
+                store: Arc::new(SledStore::open(folder.path()).unwrap()),
+                metrics: metrics.clone(),
+                accounts: Vec::new(),
+            });
+            let house = Arc::new(house.unwrap());
+            let address = TcpListener::bind(("127.0.0.1", 0))
+                .unwrap()
+                .local_addr()
+                .unwrap();
+            let (server, handle) =
+                start(address, "here".to_owned(), Arc::clone(&house), metrics).unwrap();
+            tokio::spawn(server);
+
+            let (status, body) = get(address, "/readyz").await;
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(
+                (status, &body["ready"], &body["node"]),
+                (200, &json!(true), &json!("here"))
+            );
+            assert_eq!(get(address, "/livez").await.0, 200);
+            assert_eq!(get(address, "/healthz").await.0, 200);
+            let (status, body) = get(address, "/nothing").await;
+            assert_eq!(status, 404);
+            assert!(
+                serde_json::from_str::<serde_json::Value>(&body).is_ok(),
+                "{body}"
+            );
+            let (status, text) = get(address, "/metrics").await;
+            assert_eq!(status, 200);
+            for line in [
+                "strowger_ready 1",
+                "strowger_http_requests_total{code=\"404\",method=\"GET\",route=\"other\"} 1",
+            ] {
+                assert!(text.contains(line), "{line} is not in {text}");
+            }
+
+            house.drain().await;
+            let (status, body) = get(address, "/readyz").await;
+            assert_eq!(status, 503);
+            assert!(body.contains("the switch is stopping"), "{body}");
+            assert_eq!(get(address, "/livez").await.0, 200);
+            handle.stop(false).await;
+            house.stop(std::time::Duration::from_secs(1)).await;
+        });
+    }
+}

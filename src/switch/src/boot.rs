@@ -22,18 +22,36 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Why the switch does not run.
 #[derive(Debug, thiserror::Error)]
-enum BootError {
-    #[error(transparent)]
+pub(crate) enum BootError {
+    /// A socket, the store or a thread of the house.
+    #[error("the switch does not start: {0}")]
     Start(#[from] StartError),
-    #[error(transparent)]
+    /// The admin listener.
+    #[error("the switch does not start: {0}")]
     Admin(#[from] admin::BindError),
-    #[error("session {session}: {source}")]
+    /// The keys of an account.
+    #[error("the switch does not start: session {session}: {source}")]
     Account {
+        /// The session.
         session: model::SessionName,
+        /// What is wrong with its keys.
         source: StorageError,
     },
+    /// Without signals it could only be killed.
     #[error("signals cannot be heard: {0}")]
     Signal(std::io::Error),
+}
+
+impl BootError {
+    /// The exit code (`docs/cli.md`).
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            BootError::Start(StartError::Store(_)) | BootError::Account { .. } => {
+                actors::EXIT_STORE_LOST
+            }
+            BootError::Start(_) | BootError::Admin(_) | BootError::Signal(_) => 1,
+        }
+    }
 }
 
 /// Runs the switch until a signal ends it; returns the exit code.
@@ -41,15 +59,11 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
     let metrics = metrics::Metrics::new(env!("CARGO_PKG_VERSION"));
     logging::start(&settings.log, &metrics);
     let store: Arc<dyn Store> = Arc::new(SledStore::open(&settings.data.store())?);
+    if settings.telegram.application().is_none() {
+        tracing::warn!("telegram.api_id and telegram.api_hash are not set: no session can run");
+    }
     let code = actix::System::new().block_on(serve(settings, store, metrics));
-    Ok(code.unwrap_or_else(|error| {
-        tracing::error!(%error, "the switch does not start");
-        crate::print::note(&error);
-        match error {
-            BootError::Start(StartError::Store(_)) => actors::EXIT_STORE_LOST,
-            _ => 1,
-        }
-    }))
+    code.map_err(Failure::Boot)
 }
 
 async fn serve(
@@ -139,7 +153,8 @@ fn account(
     }
 }
 
-fn house_settings(settings: &Settings) -> actors::Settings {
+/// What the actors need to know.
+pub(crate) fn house_settings(settings: &Settings) -> actors::Settings {
     let (sip, telegram) = (&settings.sip, &settings.telegram);
     actors::Settings {
         sip: SipSettings {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use model::{SpecError, TrunkName};
 use store::{OpenError, StoreError};
 
+use crate::boot::BootError;
 use crate::fault::Fault;
 
 /// Why a command failed.
@@ -57,6 +58,9 @@ pub(crate) enum Failure {
     /// An option that is missing or has no place here.
     #[error("{0}")]
     Usage(&'static str),
+    /// The switch does not start.
+    #[error(transparent)]
+    Boot(BootError),
     /// A login that did not come to its end.
     #[error("session {0}: {1}")]
     Login(model::SessionName, crate::cli::LoginFailure),
@@ -93,6 +97,7 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Failure::File { .. } | Failure::Write(_) | Failure::Login(..) => 1,
+            Failure::Boot(error) => error.code(),
             Failure::Usage(_) => 2,
             Failure::Faults(_) | Failure::Spec(_) => 3,
             Failure::Locked(_) => 4,

@@ -175,8 +175,8 @@ fn welcome() -> String {
     format!(
         "strowger {}, a telephony switch between Telegram and SIP\n\
          \n\
-         strowger init          write a commented strowger.toml\n\
-         strowger trunk add     make a trunk and print what to enter in the PBX\n\
+         strowger demo          see calls between a phone and simulated Telegram users, measured\n\
+         strowger init          write a commented strowger.toml, and say what comes next\n\
          strowger session login log a Telegram account in\n\
          strowger run           start the switch\n\
          \n\

@@ -53,7 +53,7 @@ fn the_command_line_is_consistent() {
 fn without_arguments_eight_lines_show_where_to_begin() {
     let text = welcome();
     assert_eq!(text.lines().count(), 8);
-    for word in ["init", "session login", "run", "docs/"] {
+    for word in ["demo", "init", "run", "docs/"] {
         assert!(text.contains(word), "{word}");
     }
 }
