@@ -3,6 +3,9 @@
 //! Any number of legs; leg 0 is the caller's. Facts come up from legs and media, orders go down. When it dies, its legs end
 //! their own sides (crash group) and the registry closes its record.
 
+#[cfg(test)]
+pub(crate) mod crash;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -376,7 +376,7 @@ impl Handler<Down> for Root {
 
 /// A running house.
 pub struct House {
-    common: Common,
+    pub(crate) common: Common,
     store: Arc<dyn Store>,
     fatal: watch::Receiver<Option<u8>>,
     _root: Addr<Root>,

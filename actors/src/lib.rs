@@ -15,6 +15,8 @@ mod refusal;
 mod registry;
 mod session;
 mod supervise;
+#[cfg(test)]
+mod tests;
 mod trunk;
 
 pub use house::{

@@ -3,6 +3,9 @@
 //! Owns the routing table, the lines in use, what is known of trunks and sessions, and who the living calls are. Its death ends no call:
 //! trunks, sessions and calls announce themselves to the next incarnation, which starts only what is missing.
 
+#[cfg(test)]
+pub(crate) mod crash;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;

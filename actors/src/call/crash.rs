@@ -1,0 +1,26 @@
+//! Lets a test kill a leg.
+
+use actix::{Handler, Message};
+use model::LegKind;
+
+use super::{Call, LegAddr};
+use crate::tests::crash::Crash;
+
+/// Test -> Call: let a leg die.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct CrashLeg(pub(crate) LegKind);
+
+impl Handler<CrashLeg> for Call {
+    type Result = ();
+
+    fn handle(&mut self, CrashLeg(kind): CrashLeg, _: &mut Self::Context) {
+        for slot in self.legs.values() {
+            match (&slot.address, kind) {
+                (LegAddr::Sip(leg), LegKind::Sip) => leg.do_send(Crash),
+                (LegAddr::Telegram(leg), LegKind::Telegram) => leg.do_send(Crash),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Every kind of actor dies once while two calls are up: only what depends on it may end, and nothing stays behind.
+
+use std::time::Duration;
+
+use actix::{Actor, Addr, Context, Handler, Message};
+use model::{CallRecord, LegKind, Outcome};
+use net::fake::{Line, Phase, measure};
+
+use super::scene::{PATIENCE, Scene, play, reaches, session};
+use crate::call::Call;
+use crate::call::crash::CrashLeg;
+use crate::endpoint::Endpoint;
+use crate::keeper::Keeper;
+use crate::leg::sip::SipLeg;
+use crate::leg::telegram::TelegramLeg;
+use crate::registry::Registry;
+use crate::registry::crash::{Children, Supervised};
+use crate::session::Session;
+use crate::trunk::Trunk;
+
+/// Test -> any actor: die.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Crash;
+
+macro_rules! mortal {
+    ($($actor:ty)*) => {$(
+        impl Handler<Crash> for $actor {
+            type Result = ();
+
+            fn handle(&mut self, _: Crash, _: &mut Self::Context) {
+                panic!("{} dies on purpose", stringify!($actor));
+            }
+        }
+    )*};
+}
+
+mortal!(Registry Endpoint Keeper Trunk Session Call SipLeg TelegramLeg);
+
+/// Two calls, one each way: the phone and alice, bobby and the phone.
+struct Calls {
+    scene: Scene,
+    phone_a: Line,
+    alice: Line,
+    bobby: Line,
+    phone_b: Line,
+}
+
+impl Calls {
+    async fn up() -> Self {
+        let scene = Scene::new().await;
+        let (phone_a, alice) = scene.phone_calls("alice").await;
+        let (bobby, phone_b) = scene.user_calls("bobby").await;
+        scene.settles_at(2).await;
+        Self {
+            scene,
+            phone_a,
+            alice,
+            bobby,
+            phone_b,
+        }
+    }
+
+    async fn children(&self) -> Children {
+        let registry = self.scene.house.common.registry.open().expect("it lives");
+        registry.send(Supervised).await.unwrap()
+    }
+
+    /// Both calls are up, and stay so.
+    async fn assert_both_live(&self) {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        for line in [&self.phone_a, &self.alice, &self.bobby, &self.phone_b] {
+            assert_eq!(
+                line.status().phase,
+                Phase::Talking,
+                "{:?}",
+                line.status().end
+            );
+        }
+        self.scene.settles_at(2).await;
+    }
+
+    /// Hangs up on both, from either side, and returns the records.
+    async fn hang_up_both(&self) -> Vec<CallRecord> {
+        self.phone_a.hang_up();
+        self.bobby.hang_up();
+        for (speaker, listener) in [
+            (&self.phone_a, &self.alice),
+            (&self.alice, &self.phone_a),
+            (&self.bobby, &self.phone_b),
+            (&self.phone_b, &self.bobby),
+        ] {
+            assert_heard_to_the_end(speaker, listener).await;
+        }
+        self.scene.settles_at(0).await;
+        assert_eq!(self.scene.telegram.open_calls(), 0);
+        self.scene.records(2).await
+    }
+
+    /// After a permanent actor's death everything works as before, for the calls that were up and for new ones.
+    async fn assert_nothing_happened(self) {
+        self.assert_both_live().await;
+        let records = self.hang_up_both().await;
+        for record in records {
+            assert_eq!(record.outcome, Some(Outcome::Answered), "{record:?}");
+            assert!(record.legs.iter().all(|leg| leg.code == 200), "{record:?}");
+        }
+        let (phone, alice) = self.scene.phone_calls("alice").await;
+        alice.hang_up();
+        reaches(&phone, Phase::Over).await;
+        let (bobby, phone) = self.scene.user_calls("bobby").await;
+        phone.hang_up();
+        reaches(&bobby, Phase::Over).await;
+        self.scene.settles_at(0).await;
+        self.scene.records(4).await;
+    }
+
+    /// The first call has ended for both, the second goes on and ends as it should.
+    async fn assert_only_the_first_ended(self) {
+        for line in [&self.phone_a, &self.alice] {
+            reaches(line, Phase::Over).await;
+        }
+        self.scene.settles_at(1).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for line in [&self.bobby, &self.phone_b] {
+            assert_eq!(
+                line.status().phase,
+                Phase::Talking,
+                "{:?}",
+                line.status().end
+            );
+        }
+        self.bobby.hang_up();
+        reaches(&self.phone_b, Phase::Over).await;
+        self.scene.settles_at(0).await;
+        assert_eq!(self.scene.telegram.open_calls(), 0);
+        let records = self.scene.records(2).await;
+        assert!(
+            records[0].outcome.is_some() && records[0].ended_after_ms.is_some(),
+            "{records:?}"
+        );
+        assert_eq!(records[1].outcome, Some(Outcome::Answered));
+        // Its line and its peer are free again.
+        let (phone, alice) = self.scene.phone_calls("alice").await;
+        phone.hang_up();
+        reaches(&alice, Phase::Over).await;
+        self.scene.settles_at(0).await;
+    }
+}
+
+/// Kills an actor, and makes sure that it is dead.
+async fn kill<A>(actor: &Addr<A>)
+where
+    A: Actor<Context = Context<A>> + Handler<Crash>,
+{
+    assert!(actor.send(Crash).await.is_err(), "nobody answers who dies");
+    // The keeper dies on a thread of its own.
+    for _ in 0..100 {
+        if !actor.connected() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it lives");
+}
+
+/// The last second of what was said was heard as well: the death did not cut the voice.
+async fn assert_heard_to_the_end(speaker: &Line, listener: &Line) {
+    let speaker = speaker.reaches(Phase::Over, PATIENCE).await.unwrap();
+    let listener = listener.reaches(Phase::Over, PATIENCE).await.unwrap();
+    let (said, heard) = (speaker.audio.unwrap(), listener.audio.unwrap());
+    let measured = measure(&said.said, &heard.heard).expect("something should be heard");
+    assert!(measured.similarity > 0.75, "{measured:?}");
+}
+
+#[test]
+fn the_death_of_the_registry_ends_no_call() {
+    play(async {
+        let calls = Calls::up().await;
+        kill(&calls.scene.house.common.registry.open().unwrap()).await;
+        calls.assert_nothing_happened().await;
+    });
+}
+
+#[test]
+fn the_death_of_the_endpoint_ends_no_call() {
+    play(async {
+        let calls = Calls::up().await;
+        kill(&calls.scene.house.common.endpoint.open().unwrap()).await;
+        calls.assert_nothing_happened().await;
+    });
+}
+
+#[test]
+fn the_death_of_the_keeper_ends_no_call() {
+    play(async {
+        let calls = Calls::up().await;
+        kill(&calls.scene.house.common.keeper.open().unwrap()).await;
+        calls.assert_nothing_happened().await;
+    });
+}
+
+#[test]
+fn the_death_of_a_trunk_ends_no_call() {
+    play(async {
+        let calls = Calls::up().await;
+        kill(&calls.children().await.trunks[0]).await;
+        calls.assert_nothing_happened().await;
+    });
+}
+
+#[test]
+fn the_death_of_a_session_ends_no_call() {
+    play(async {
+        let calls = Calls::up().await;
+        let link = &calls.scene.house.common.sessions[&session()];
+        kill(&link.door.door().open().unwrap()).await;
+        calls.assert_nothing_happened().await;
+    });
+}
+
+#[test]
+fn the_death_of_a_call_ends_both_its_legs_and_no_other_call() {
+    play(async {
+        let calls = Calls::up().await;
+        kill(&calls.children().await.calls[0]).await;
+        calls.assert_only_the_first_ended().await;
+    });
+}
+
+#[test]
+fn the_death_of_a_sip_leg_ends_its_call_only() {
+    play(async {
+        let calls = Calls::up().await;
+        calls.children().await.calls[0].do_send(CrashLeg(LegKind::Sip));
+        calls.assert_only_the_first_ended().await;
+    });
+}
+
+#[test]
+fn the_death_of_a_telegram_leg_ends_its_call_only() {
+    play(async {
+        let calls = Calls::up().await;
+        calls.children().await.calls[0].do_send(CrashLeg(LegKind::Telegram));
+        calls.assert_only_the_first_ended().await;
+    });
+}

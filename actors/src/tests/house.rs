@@ -1,0 +1,124 @@
+//! Calls through the whole house: both directions, both hang-ups, refusals.
+
+use std::time::Duration;
+
+use model::{Direction, Outcome, Side};
+use net::fake::{Phase, Status, measure};
+
+use super::scene::{Scene, play, reaches};
+
+/// Long enough for a comparison of three seconds.
+const TALK: Duration = Duration::from_millis(4500);
+
+fn assert_heard(speaker: &Status, listener: &Status) {
+    let (said, heard) = (
+        speaker.audio.as_ref().unwrap(),
+        listener.audio.as_ref().unwrap(),
+    );
+    let measured = measure(&said.said, &heard.heard).expect("something should be heard");
+    assert!(measured.similarity > 0.8, "{measured:?}");
+    assert!(measured.delay < Duration::from_millis(250), "{measured:?}");
+}
+
+#[test]
+fn a_phone_calls_a_user_and_both_hear_each_other() {
+    play(async {
+        let scene = Scene::new().await;
+        let (phone, user) = scene.phone_calls("alice").await;
+        scene.settles_at(1).await;
+        tokio::time::sleep(TALK).await;
+        phone.hang_up();
+        let (phone, user) = (
+            reaches(&phone, Phase::Over).await,
+            reaches(&user, Phase::Over).await,
+        );
+        assert!(phone.ringing.unwrap() < phone.talking.unwrap());
+        assert_heard(&user, &phone);
+        assert_heard(&phone, &user);
+        scene.settles_at(0).await;
+        let record = scene.records(1).await.remove(0);
+        assert_eq!(
+            (record.direction, record.outcome),
+            (Direction::SipToTg, Some(Outcome::Answered))
+        );
+        assert_eq!((record.ended_by, record.legs.len()), (Some(Side::Sip), 2));
+        assert_eq!(scene.telegram.open_calls(), 0);
+    });
+}
+
+#[test]
+fn a_user_calls_the_phone_and_both_hear_each_other() {
+    play(async {
+        let scene = Scene::with_versions(&["9.0.0"]).await;
+        let (user, phone) = scene.user_calls("bobby").await;
+        scene.settles_at(1).await;
+        tokio::time::sleep(TALK).await;
+        user.hang_up();
+        let (phone, user) = (
+            reaches(&phone, Phase::Over).await,
+            reaches(&user, Phase::Over).await,
+        );
+        assert_heard(&user, &phone);
+        assert_heard(&phone, &user);
+        scene.settles_at(0).await;
+        let record = scene.records(1).await.remove(0);
+        assert_eq!(
+            (record.direction, record.outcome),
+            (Direction::TgToSip, Some(Outcome::Answered))
+        );
+        assert_eq!(
+            (record.ended_by, record.legs.len()),
+            (Some(Side::Telegram), 2)
+        );
+    });
+}
+
+#[test]
+fn every_refusal_of_telegram_has_its_code_and_phrase() {
+    play(async {
+        let scene = Scene::new().await;
+        let cases = [
+            ("david", 486, "User declined the call", Outcome::Declined),
+            ("ellen", 403, "USER_PRIVACY_RESTRICTED", Outcome::Rejected),
+            ("nobody1", 404, "USERNAME_NOT_OCCUPIED", Outcome::Rejected),
+            (
+                "frank",
+                503,
+                "Too Many Requests: retry after 17",
+                Outcome::Failed,
+            ),
+        ];
+        for (name, code, phrase, _) in cases {
+            let call = scene.phone.dial(name);
+            let end = reaches(&call, Phase::Over).await.end.unwrap();
+            assert_eq!((end.code, end.phrase.as_str()), (code, phrase), "{name}");
+        }
+        scene.settles_at(0).await;
+        for (record, (name, _, _, outcome)) in scene.records(4).await.iter().zip(cases) {
+            assert_eq!(record.outcome, Some(outcome), "{name}");
+        }
+    });
+}
+
+#[test]
+fn a_caller_who_gives_up_stops_the_ringing() {
+    play(async {
+        let scene = Scene::new().await;
+        let call = scene.phone.dial("carol");
+        let rings = scene
+            .telegram
+            .next_call("carol", Duration::from_secs(5))
+            .await
+            .unwrap();
+        reaches(&call, Phase::Ringing).await;
+        call.hang_up();
+        assert_eq!(reaches(&call, Phase::Over).await.end.unwrap().code, 487);
+        reaches(&rings, Phase::Over).await;
+        scene.settles_at(0).await;
+        assert_eq!(
+            scene.records(1).await.remove(0).outcome,
+            Some(Outcome::Cancelled)
+        );
+        assert_eq!(scene.telegram.open_calls(), 0);
+    });
+}

@@ -1,0 +1,5 @@
+//! The whole house with a phone and Telegram users in this process.
+
+pub(crate) mod crash;
+mod house;
+mod scene;

@@ -1,0 +1,255 @@
+//! What every test begins with: a house on loopback with one trunk and one session, a registered phone, and people.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use model::{
+    CallRecord, Codec, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName,
+    TrunkSpec, VerboseRejects,
+};
+use net::fake::{Line, Manner, Person, Phase, Phone, PhoneManner, PhoneSettings, Status, Telegram};
+use net::media::MediaConfig;
+use store::{Change, SledStore, Store};
+
+use crate::{Account, House, Parts, Settings, SipSettings, TelegramSettings};
+
+pub(crate) const LOGIN: &str = "office1234";
+pub(crate) const PASSWORD: &str = "a long password";
+/// More than any step needs on a loaded machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where each test takes its RTP ports from.
+static RTP: AtomicU16 = AtomicU16::new(20_000);
+
+pub(crate) struct Scene {
+    pub(crate) house: House,
+    pub(crate) phone: Phone,
+    pub(crate) telegram: Telegram,
+    pub(crate) store: Arc<dyn Store>,
+    _folder: tempfile::TempDir,
+}
+
+/// Runs a test inside the actix system it needs.
+pub(crate) fn play(test: impl Future<Output = ()>) {
+    actix::System::new().block_on(test);
+}
+
+impl Scene {
+    pub(crate) async fn new() -> Self {
+        Self::with_versions(&["13.0.0", "12.0.0", "9.0.0", "8.0.0"]).await
+    }
+
+    pub(crate) async fn with_versions(versions: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(SledStore::open(folder.path()).unwrap());
+        store.commit(None, &records()).unwrap();
+        let (telegram, events) = Telegram::new(people(), versions, Duration::from_millis(60));
+        let address = free_address();
+        let rtp = RTP.fetch_add(100, Ordering::Relaxed);
+        let house = House::start(Parts {
+            settings: settings(address),
+            media: MediaConfig {
+                rtp_range: rtp..=rtp + 99,
+                rtp_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                telegram_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+                ..MediaConfig::default()
+            },
+            store: Arc::clone(&store),
+            metrics: metrics::Metrics::new("0.0.0"),
+            accounts: vec![Account {
+                session: session(),
+                client: Arc::new(telegram.clone()),
+                events,
+            }],
+        })
+        .unwrap();
+        let phone = Phone::start(PhoneSettings {
+            house: address,
+            login: LOGIN.to_owned(),
+            password: PASSWORD.to_owned(),
+            codecs: vec![Codec::Alaw],
+            manner: PhoneManner::Answer {
+                after: Duration::from_millis(100),
+            },
+            voice: 3,
+        })
+        .await
+        .unwrap();
+        let scene = Self {
+            house,
+            phone,
+            telegram,
+            store,
+            _folder: folder,
+        };
+        scene.ready().await;
+        scene
+    }
+
+    /// Waits until the house can carry calls, registers the phone, and waits until the registration is known.
+    async fn ready(&self) {
+        for _ in 0..100 {
+            let status = self.phone.register(PASSWORD, 3600).await.status;
+            if status == 200 && self.house.report().await.missing.is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("not ready: {:?}", self.house.report().await);
+    }
+
+    /// The phone calls a user who answers; returns both ends, talking.
+    pub(crate) async fn phone_calls(&self, username: &str) -> (Line, Line) {
+        let from = self.phone.dial(username);
+        let to = self
+            .telegram
+            .next_call(username, PATIENCE)
+            .await
+            .expect("it should ring");
+        reaches(&from, Phase::Talking).await;
+        reaches(&to, Phase::Talking).await;
+        (from, to)
+    }
+
+    /// A user calls the phone, which answers; returns both ends, talking.
+    pub(crate) async fn user_calls(&self, username: &str) -> (Line, Line) {
+        let from = self.telegram.call_account(username).unwrap();
+        let to = self
+            .phone
+            .next_call(PATIENCE)
+            .await
+            .expect("it should ring");
+        reaches(&from, Phase::Talking).await;
+        reaches(&to, Phase::Talking).await;
+        (from, to)
+    }
+
+    /// Waits until so many calls are in progress, with as many lines in use.
+    pub(crate) async fn settles_at(&self, calls: usize) {
+        let mut report = self.house.report().await;
+        for _ in 0..200 {
+            if report.calls == calls && report.lines == calls && report.missing.is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            report = self.house.report().await;
+        }
+        panic!("expected {calls} calls: {report:?}");
+    }
+
+    /// Waits until every record is closed; returns them, oldest first.
+    pub(crate) async fn records(&self, count: usize) -> Vec<CallRecord> {
+        for _ in 0..200 {
+            let mut records = self.store.recent_calls(100).unwrap();
+            let closed = records
+                .iter()
+                .filter(|record| record.outcome.is_some())
+                .count();
+            if closed == count && self.store.unfinished_calls().unwrap().is_empty() {
+                records.sort_by_key(|record| record.started_ms);
+                return records;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let (all, open) = (self.store.recent_calls(100), self.store.unfinished_calls());
+        panic!("expected {count} closed records: {all:#?}, open: {open:#?}");
+    }
+}
+
+pub(crate) async fn reaches(line: &Line, phase: Phase) -> Status {
+    match line.reaches(phase, PATIENCE).await {
+        Ok(status) => {
+            let end = status.end.as_ref();
+            assert!(
+                status.phase == phase,
+                "wanted {phase:?}, ended with {end:?}"
+            );
+            status
+        }
+        Err(status) => panic!("stayed at {:?}", status.phase),
+    }
+}
+
+pub(crate) fn trunk() -> TrunkName {
+    "office".parse().unwrap()
+}
+
+pub(crate) fn session() -> SessionName {
+    "gateway".parse().unwrap()
+}
+
+fn records() -> [Change; 3] {
+    [
+        Change::PutTrunk(TrunkSpec {
+            name: trunk(),
+            kind: TrunkKind::InboundRegister {
+                login: LOGIN.to_owned(),
+                password: Secret::new(PASSWORD.to_owned()),
+            },
+            codecs: Codec::ALL.to_vec(),
+            lines: 0,
+            number: Some("600".to_owned()),
+            ring_seconds: 30,
+            enabled: true,
+        }),
+        Change::PutSession(SessionSpec {
+            name: session(),
+            phone: "15550000".to_owned(),
+            lines: 0,
+            enabled: true,
+        }),
+        Change::PutRoute(RouteSpec {
+            trunk: trunk(),
+            session: session(),
+            priority: 100,
+        }),
+    ]
+}
+
+fn people() -> Vec<Person> {
+    let after = Duration::from_millis(100);
+    [
+        ("alice", Manner::Answer { after }),
+        ("bobby", Manner::Answer { after }),
+        ("carol", Manner::Ring),
+        ("david", Manner::Decline { after }),
+        ("ellen", Manner::Privacy),
+        ("frank", Manner::Flood { seconds: 17 }),
+        ("grace", Manner::Ignore),
+    ]
+    .into_iter()
+    .zip(1001..)
+    .map(|((username, manner), id)| Person {
+        id,
+        username: username.to_owned(),
+        phone: format!("1555{id}000"),
+        manner,
+    })
+    .collect()
+}
+
+fn settings(address: SocketAddr) -> Settings {
+    Settings {
+        sip: SipSettings {
+            addresses: vec![address],
+            public_address: None,
+            realm: "strowger".to_owned(),
+            verbose_rejects: VerboseRejects::All,
+            user_agent: None,
+            t1: Duration::from_millis(500),
+        },
+        telegram: TelegramSettings {
+            library_versions: ["13.0.0", "12.0.0", "9.0.0", "8.0.0"]
+                .map(str::to_owned)
+                .to_vec(),
+            p2p: true,
+        },
+    }
+}
+
+fn free_address() -> SocketAddr {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.local_addr().unwrap()
+}
