@@ -3,12 +3,15 @@
 //! * `cli`: the commands, what they print, their exit codes.
 //! * `settings`: what the process needs to know, and what is wrong with it.
 //! * `records`: trunks, sessions and routes as one file.
+//! * `demo`: a house with played far ends.
 //! * `boot`: the order of starting and stopping; `admin`: probes and metrics; `logging`: the log.
 
 mod admin;
 mod boot;
 mod cli;
 mod credentials;
+mod demo;
+mod demo;
 mod failure;
 mod fault;
 mod keys;

@@ -22,10 +22,10 @@ pub(crate) use login::LoginFailure;
 use clap::{Parser, Subcommand};
 use store::SledStore;
 
-use crate::boot;
 use crate::failure::Failure;
 use crate::print::{self, Output};
 use crate::settings::{self, Loaded, Settings, Sources};
+use crate::{boot, demo};
 
 /// A self-hosted telephony switch between Telegram and SIP.
 #[derive(Debug, Parser)]
@@ -53,6 +53,11 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Let a phone and simulated Telegram users call each other on loopback, and measure it
+    #[command(after_help = "Needs no settings, no account and no network. Example: strowger demo")]
+    Demo,
+    /// Let a test phone and simulated Telegram users call each other through the real switch, on loopback, and measure it
+    Demo,
     /// Check the settings, and print every fault with its line
     #[command(after_help = "Example: strowger check-config strowger.toml --effective")]
     CheckConfig(check_config::CheckConfig),
@@ -123,22 +128,25 @@ fn execute(cli: Cli) -> ExitCode {
         sources: Sources::of_process(cli.config, cli.data),
         output: cli.output,
     };
-    match cli.command {
-        None => {
-            print::raw(&welcome());
-            ExitCode::SUCCESS
-        }
-        Some(Command::Run { check: false }) => run_switch(&operator),
-        Some(other) => exit(command(operator, other)),
-    }
+    let Some(command) = cli.command else {
+        print::raw(&welcome());
+        return ExitCode::SUCCESS;
+    };
+    perform(operator, command).unwrap_or_else(|failure| {
+        print::note(&failure);
+        ExitCode::from(failure.code())
+    })
 }
 
-/// Every command but the switch itself.
-fn command(operator: Operator, command: Command) -> Result<(), Failure> {
+fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Run { .. } => operator
+        Command::Run { check: true } => operator
             .store()
             .map(|_| print::line("settings and store are good")),
+        Command::Run { check: false } => {
+            return boot::run(&operator.settings()?).map(ExitCode::from);
+        }
+        Command::Demo => return Ok(demo::run()),
         Command::CheckConfig(command) => command.run(operator),
         Command::Init(command) => command.run(),
         Command::Trunk(command) => command.run(&operator),
@@ -148,26 +156,7 @@ fn command(operator: Operator, command: Command) -> Result<(), Failure> {
         Command::Export(command) => command.run(&operator),
         Command::Cdr(command) => command.run(&operator),
     }
-}
-
-fn run_switch(operator: &Operator) -> ExitCode {
-    match operator
-        .settings()
-        .and_then(|settings| boot::run(&settings))
-    {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => exit(Err(failure)),
-    }
-}
-
-fn exit(done: Result<(), Failure>) -> ExitCode {
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            print::note(&failure);
-            ExitCode::from(failure.code())
-        }
-    }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 /// What a newcomer sees.

@@ -36,7 +36,9 @@ impl Desk {
             },
             output: cli.output,
         };
-        command(operator, cli.command.unwrap()).map_err(|failure| failure.code())
+        perform(operator, cli.command.unwrap())
+            .map(|_| ())
+            .map_err(|failure| failure.code())
     }
 
     fn current(&self) -> Current {
