@@ -11,7 +11,6 @@ mod boot;
 mod cli;
 mod credentials;
 mod demo;
-mod demo;
 mod failure;
 mod fault;
 mod keys;

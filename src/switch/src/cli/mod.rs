@@ -22,10 +22,11 @@ pub(crate) use login::LoginFailure;
 use clap::{Parser, Subcommand};
 use store::SledStore;
 
+use crate::boot;
+use crate::demo;
 use crate::failure::Failure;
 use crate::print::{self, Output};
 use crate::settings::{self, Loaded, Settings, Sources};
-use crate::{boot, demo};
 
 /// A self-hosted telephony switch between Telegram and SIP.
 #[derive(Debug, Parser)]
@@ -55,8 +56,6 @@ enum Command {
     },
     /// Let a phone and simulated Telegram users call each other on loopback, and measure it
     #[command(after_help = "Needs no settings, no account and no network. Example: strowger demo")]
-    Demo,
-    /// Let a test phone and simulated Telegram users call each other through the real switch, on loopback, and measure it
     Demo,
     /// Check the settings, and print every fault with its line
     #[command(after_help = "Example: strowger check-config strowger.toml --effective")]
