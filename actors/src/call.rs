@@ -6,7 +6,7 @@
 #[cfg(test)]
 pub(crate) mod crash;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -129,6 +129,9 @@ pub(crate) struct Call {
     reserved: Option<RtpReservation>,
     record: CallRecord,
     started: Instant,
+    answered_at: Option<Instant>,
+    /// Legs that audio has come from.
+    heard: BTreeSet<LegId>,
     /// The first cause of the end, and who was behind it.
     ended: Option<(Cause, Side)>,
     next_target: usize,
@@ -165,6 +168,8 @@ impl Call {
             reserved: None,
             record,
             started: Instant::now(),
+            answered_at: None,
+            heard: BTreeSet::new(),
             ended: None,
             next_target: 0,
             _watch: spec.watch,
@@ -483,12 +488,25 @@ impl Call {
     fn bridged(&mut self) {
         if self.record.answered_after_ms.is_none() {
             self.record.answered_after_ms = Some(self.elapsed_ms());
+            self.answered_at = Some(Instant::now());
             self.common
                 .metrics
                 .answer_delay(self.record.direction, self.started.elapsed());
         }
         self.set_state(CallState::Bridged);
         tracing::info!(call = %self.id, trunk = %self.held.trunk, session = %self.held.session, "call bridged");
+    }
+
+    /// Audio came from a leg for the first time; from both, the call is what it should be.
+    fn first_audio(&mut self, leg: LegId) {
+        let both = !self.heard.contains(&leg) && self.heard.len() == 1;
+        self.heard.insert(leg);
+        if both {
+            let waited = self.answered_at.map_or(Duration::ZERO, |at| at.elapsed());
+            self.common
+                .metrics
+                .media_setup(self.record.direction, waited);
+        }
     }
 
     /// What a SIP leg agreed on reaches its media task: the first time with the reserved ports.
@@ -642,11 +660,8 @@ impl Handler<FromMedia> for Call {
                 tracing::warn!(call = %self.id, %leg, "no RTP from the PBX");
                 self.begin_end(Cause::new(Reason::RtpTimeout), Side::Sip, ctx);
             }
-            Some(
-                MediaEvent::FirstPacket { .. }
-                | MediaEvent::Muted { .. }
-                | MediaEvent::Closed { .. },
-            ) => {}
+            Some(MediaEvent::FirstPacket { leg }) => self.first_audio(leg),
+            Some(MediaEvent::Muted { .. } | MediaEvent::Closed { .. }) => {}
             // The task ended by itself, for it panicked: without media there is no call.
             None if self.ended.is_none() => {
                 self.begin_end(Cause::new(Reason::InternalError), Side::Here, ctx)

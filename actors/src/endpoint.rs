@@ -99,8 +99,14 @@ impl Endpoint {
                 Output::Malformed { why, source } => {
                     tracing::debug!(%source, why, "malformed message");
                     self.common.metrics.sip_parse_error();
+                    self.common.metrics.sip_malformed();
                 }
                 Output::Timeout(at) => {
+                    let (clients, servers) = (
+                        self.transactions.client_count(),
+                        self.transactions.server_count(),
+                    );
+                    self.common.metrics.sip_transactions(clients, servers);
                     self.arm(now, at, ctx);
                     return;
                 }

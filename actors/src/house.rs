@@ -414,6 +414,7 @@ impl House {
         for session in &sessions {
             metrics.add_session(&session.name);
         }
+        metrics.config_applied(unix_seconds() as f64);
         let table = Arc::new(Table::new(trunks, sessions, store.routes()?));
         let sockets = settings
             .sip

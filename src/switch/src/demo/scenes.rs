@@ -20,7 +20,7 @@ const STRANGE: f64 = 0.6;
 /// The delay that nobody notices; 10 to 25 ms is usual here.
 const DELAY: Duration = Duration::from_millis(100);
 /// From the order to ringing, and from the answer to audio; both usually near 150 ms, of which the stand-in takes 30 a request.
-const SET_UP: Duration = Duration::from_millis(1000);
+const SET_UP: Duration = Duration::from_secs(1);
 
 /// Scene 1.
 pub(super) async fn registration(stage: &Stage, checks: &mut Checks) {
@@ -60,7 +60,8 @@ pub(super) async fn phone_calls_user(stage: &Stage, checks: &mut Checks) {
     let Some(alice) = stage.telegram.next_call("alice", PATIENCE).await else {
         return checks.missing("2 tg:alice is rung", &ending(&phone.status()));
     };
-    let Some((phone, alice)) = talk(&phone, &alice, &phone).await else {
+    let meanwhile = second_call(stage, checks);
+    let Some((phone, alice)) = talk(&phone, &alice, &phone, meanwhile).await else {
         return checks.missing("2 both talk", &ending(&phone.status()));
     };
     let ringing = phone
@@ -94,7 +95,8 @@ pub(super) async fn user_calls_phone(stage: &Stage, checks: &mut Checks) {
     let Some(phone) = stage.phone.next_call(PATIENCE).await else {
         return checks.missing("3 the phone rings", &ending(&robert.status()));
     };
-    let Some((phone, robert)) = talk(&phone, &robert, &robert).await else {
+    let meanwhile = std::future::ready(());
+    let Some((phone, robert)) = talk(&phone, &robert, &robert, meanwhile).await else {
         return checks.missing("3 both talk", &ending(&robert.status()));
     };
     let rang = phone
@@ -180,8 +182,23 @@ pub(super) async fn afterwards(stage: &Stage, checks: &mut Checks) {
     print_records(&records);
 }
 
+/// A call too many, while the trunk's one line is in use.
+async fn second_call(stage: &Stage, checks: &mut Checks) {
+    let call = stage.phone.dial("robert");
+    let got = ending(&reaches(&call, Phase::Over).await);
+    print::line(format!(
+        "   a second call, while the trunk's one line is in use: {got}"
+    ));
+    checks.same("2 line limit", "402 Lines limit is exceeded", &got);
+}
+
 /// Lets both talk, then one hang up; returns what both went through, or nothing when they never talked.
-async fn talk(phone: &Line, user: &Line, who_hangs_up: &Line) -> Option<(Status, Status)> {
+async fn talk(
+    phone: &Line,
+    user: &Line,
+    who_hangs_up: &Line,
+    meanwhile: impl Future<Output = ()>,
+) -> Option<(Status, Status)> {
     for line in [phone, user] {
         let status = reaches(line, Phase::Talking).await;
         if status.phase != Phase::Talking {
@@ -189,7 +206,7 @@ async fn talk(phone: &Line, user: &Line, who_hangs_up: &Line) -> Option<(Status,
             return None;
         }
     }
-    tokio::time::sleep(TALK).await;
+    tokio::join!(tokio::time::sleep(TALK), meanwhile);
     who_hangs_up.hang_up();
     Some((
         reaches(phone, Phase::Over).await,

@@ -192,7 +192,7 @@ fn records(trunk: &TrunkName, session: &SessionName) -> [Change; 3] {
                 password: Secret::new(PASSWORD.to_owned()),
             },
             codecs: Codec::ALL.to_vec(),
-            lines: 2,
+            lines: 1,
             number: Some("600".to_owned()),
             ring_seconds: 30,
             enabled: true,
