@@ -13,6 +13,7 @@ mod config;
 mod exchange;
 mod message;
 mod outlet;
+mod pace;
 mod plane;
 mod port;
 mod ports;

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::config::{MediaConfig, StartError};
 use super::message::{MediaCommand, MediaEvent, Stuck};
+use super::pace::Pace;
 use super::ports::{NoRtpPorts, RtpPorts, RtpReservation};
 use super::task;
 
@@ -128,7 +129,12 @@ impl MediaHandle {
 
 impl Thread {
     fn start(number: usize) -> Result<Self, StartError> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let calls = Arc::default();
+        let pace = Pace::new(Arc::clone(&calls));
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(move || pace.wait())
+            .build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         std::thread::Builder::new()
@@ -139,7 +145,7 @@ impl Thread {
             })?;
         Ok(Self {
             runtime: handle,
-            calls: Arc::default(),
+            calls,
             _stop: stop,
         })
     }
@@ -158,5 +164,47 @@ impl Load {
 impl Drop for Load {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_go_to_the_thread_with_the_fewest() {
+        let config = MediaConfig {
+            threads: 3,
+            ..MediaConfig::default()
+        };
+        let plane = MediaPlane::start(config, metrics::Metrics::new("test").media()).unwrap();
+        let calls: Vec<_> = (0..9)
+            .map(|n| plane.open_call(CallId::new(n, n.into())))
+            .collect();
+        let loads = || {
+            let threads = plane.shared.threads.iter();
+            threads.map(|thread| thread.calls.load(Ordering::Relaxed))
+        };
+        assert!(loads().all(|load| load == 3));
+        for (handle, mut events) in calls {
+            drop(handle);
+            while events.blocking_recv().is_some() {}
+        }
+    }
+
+    #[test]
+    fn a_task_that_does_not_listen_any_more_is_told_of() {
+        let plane = MediaPlane::start(
+            MediaConfig::default(),
+            metrics::Metrics::new("test").media(),
+        )
+        .unwrap();
+        let (handle, mut events) = plane.open_call(CallId::new(1, 1));
+        drop(plane);
+        while events.blocking_recv().is_some() {}
+        let command = MediaCommand::Remove {
+            leg: model::LegId(0),
+        };
+        assert_eq!(handle.command(command), Err(Stuck));
     }
 }

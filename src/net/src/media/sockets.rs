@@ -208,3 +208,44 @@ fn bind(ip: IpAddr, ports: Option<&RangeInclusive<u16>>) -> io::Result<UdpSocket
     }
     Err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn every_port_of_a_range_is_found_before_it_is_full() {
+        let range = 56_000..=56_004;
+        let sockets: Vec<UdpSocket> = (0..5).map(|_| bind(HERE, Some(&range)).unwrap()).collect();
+        let ports = sockets.iter().map(|s| s.local_addr().unwrap().port());
+        assert!(ports.clone().all(|port| range.contains(&port)));
+        assert!(bind(HERE, Some(&range)).is_err());
+        assert!(bind(HERE, None).is_ok());
+    }
+
+    #[test]
+    fn the_world_is_told_the_public_address_but_this_host_is_not() {
+        let public: IpAddr = "192.0.2.1".parse().unwrap();
+        let inside: SocketAddr = "10.0.0.2:5000".parse().unwrap();
+        let told = outside(inside, Some(public));
+        assert_eq!(told, SocketAddr::new(public, 5000));
+        for (local, public) in [(inside, None), (SocketAddr::new(HERE, 5000), Some(public))] {
+            assert_eq!(outside(local, public), local);
+        }
+    }
+
+    #[test]
+    fn the_way_out_is_offered_first_and_loopback_never() {
+        let found = candidate_addresses(&MediaConfig::default(), "192.0.2.1".parse().ok());
+        assert!(found.iter().all(|ip| !ip.is_loopback()), "{found:?}");
+        let configured = MediaConfig {
+            telegram_addresses: vec![HERE],
+            ..MediaConfig::default()
+        };
+        assert_eq!(candidate_addresses(&configured, None), [HERE]);
+    }
+}
