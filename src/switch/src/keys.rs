@@ -37,12 +37,12 @@ impl Storage for Keys {
     ) -> BoxFuture<Result<(), StorageError>> {
         let (store, session) = (Arc::clone(&self.store), self.session.clone());
         Box::pin(async move {
-            let space = Space::Telegram(&session);
             if !durable {
-                return store.put_soft(space, &key, &value).map_err(failed);
+                return store
+                    .put_soft(Space::Telegram(&session), &key, &value)
+                    .map_err(failed);
             }
             // A durable write waits for the disk, and the connection's task must not.
-            let (store, session) = (Arc::clone(&store), session.clone());
             let write = move || store.put_durable(Space::Telegram(&session), &key, &value);
             match tokio::task::spawn_blocking(write).await {
                 Ok(written) => written.map_err(failed),
