@@ -1,0 +1,180 @@
+//! The calls of Telegram users: where they go, and what the PBX is shown.
+
+use std::time::Duration;
+
+use actix::{Context, Handler};
+use model::{CallId, Cause, Direction, Peer, Reason, TrunkKind, TrunkName, TrunkSpec};
+use routing::TelegramOffer;
+use sip::{NameAddr, Uri};
+
+use super::Registry;
+use crate::call::{Held, Plan, SipTarget};
+use crate::message::{CallOffered, Caller, Contact, DeclineCall};
+
+impl Registry {
+    /// An attempt that never became a call is counted all the same.
+    pub(super) fn refused_attempt(&self, direction: Direction, trunk: &TrunkName, cause: &Cause) {
+        let record = model::CallRecord {
+            id: crate::house::call_id(),
+            direction,
+            trunk: trunk.to_string(),
+            session: String::new(),
+            from: String::new(),
+            to: String::new(),
+            started_ms: 0,
+            ringing_after_ms: None,
+            answered_after_ms: None,
+            ended_after_ms: None,
+            ended_by: None,
+            outcome: Some(cause.outcome()),
+            legs: Vec::new(),
+        };
+        self.common.metrics.call_over(&record, cause, cause.side());
+    }
+
+    fn route_offer(&mut self, offered: CallOffered, ctx: &mut Context<Self>) -> Result<(), Cause> {
+        let CallOffered {
+            session,
+            caller,
+            requested,
+            settings,
+        } = offered;
+        let offer = TelegramOffer {
+            session: &session,
+            user_id: caller.user_id,
+        };
+        let to = routing::decide_telegram(&self.table, &self.known, &offer)?;
+        let Some(first) = to.trunks.first().cloned() else {
+            return Err(Cause::new(Reason::SipAccountUnavailable));
+        };
+        self.common
+            .metrics
+            .call_attempt(Direction::TgToSip, &first.name);
+        let id = crate::house::call_id();
+        let session_lines = self
+            .table
+            .session(&session)
+            .map_or(0, |session| session.lines);
+        let lines = self
+            .lines
+            .take(id, (&first.name, first.lines), (&session, session_lines));
+        lines.map_err(|full| {
+            let cause = self.no_line(&first.name, full);
+            self.refused_attempt(Direction::TgToSip, &first.name, &cause);
+            cause
+        })?;
+        let targets: Vec<SipTarget> = to
+            .trunks
+            .iter()
+            .flat_map(|trunk| self.targets(trunk, &caller, id))
+            .collect();
+        let number = targets
+            .first()
+            .map(|target| target.target.uri.to_string())
+            .unwrap_or_default();
+        let from = routing::caller_id(&identity(&caller));
+        let held = Held {
+            direction: Direction::TgToSip,
+            trunk: first.name,
+            session,
+            peer: Some(Peer::UserId(caller.user_id)),
+        };
+        let plan = Plan::ToSip {
+            requested,
+            settings,
+            targets,
+        };
+        self.start_call(id, held, plan, from, number, ctx);
+        Ok(())
+    }
+
+    /// The ways to reach a trunk for this caller.
+    fn targets(&self, trunk: &TrunkSpec, caller: &Caller, call: CallId) -> Vec<SipTarget> {
+        let Some(unit) = self.known.trunks.get(&trunk.name) else {
+            return Vec::new();
+        };
+        let target = |contact: &Contact| {
+            let here = self.common.sip_address(contact.send_to);
+            let user = routing::caller_id(&identity(caller));
+            let name = routing::caller_name(&identity(caller)).unwrap_or_default();
+            let (uri, to) = self.request_uri(trunk, contact);
+            SipTarget {
+                trunk: trunk.clone(),
+                target: sip::call::Target {
+                    uri,
+                    send_to: contact.send_to,
+                    from: NameAddr::new(Uri::at(Some(&user), here)).with_display(&name),
+                    to: NameAddr::new(to),
+                    headers: headers(caller, call),
+                    ring_timeout: Duration::from_secs(u64::from(trunk.ring_seconds)),
+                },
+            }
+        };
+        unit.contacts.iter().map(target).collect()
+    }
+
+    /// The Request-URI and To. A registered contact is called as it is: phones know no other name than their own; the number on
+    /// the PBX stands in To then.
+    fn request_uri(&self, trunk: &TrunkSpec, contact: &Contact) -> (Uri, Uri) {
+        match &trunk.kind {
+            TrunkKind::Peer { address } => {
+                let uri = Uri::at(Some(trunk.number.as_deref().unwrap_or("s")), *address);
+                (uri.clone(), uri)
+            }
+            TrunkKind::InboundRegister { login, .. } => {
+                let here = self.common.sip_address(contact.send_to);
+                let called = trunk.number.as_deref().unwrap_or(login);
+                (contact.uri.clone(), Uri::at(Some(called), here))
+            }
+        }
+    }
+}
+
+fn identity(caller: &Caller) -> routing::CallerIdentity<'_> {
+    routing::CallerIdentity {
+        phone: caller.phone.as_deref(),
+        username: caller.username.as_deref(),
+        user_id: caller.user_id,
+        name: &caller.name,
+    }
+}
+
+/// What a dialplan may want to know of the caller.
+fn headers(caller: &Caller, call: CallId) -> Vec<(String, String)> {
+    let known = [
+        ("X-TG-ID", Some(caller.user_id.to_string())),
+        ("X-TG-Username", caller.username.clone()),
+        ("X-TG-Phone", caller.phone.clone()),
+        ("X-GW-Context", Some(call.to_string())),
+    ];
+    known
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+}
+
+impl Handler<CallOffered> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, offered: CallOffered, ctx: &mut Self::Context) {
+        let session = offered.session.clone();
+        let peer = grammers_tl_types::types::InputPhoneCall {
+            id: offered.requested.id,
+            access_hash: offered.requested.access_hash,
+        };
+        let refused = if self.draining {
+            Err(Cause::new(Reason::WorkerNotReady))
+        } else {
+            self.route_offer(offered, ctx)
+        };
+        if let Err(cause) = refused
+            && let Some(session) = self
+                .known
+                .sessions
+                .get(&session)
+                .and_then(|unit| unit.address.as_ref())
+        {
+            session.do_send(DeclineCall { peer, cause });
+        }
+    }
+}
