@@ -1,8 +1,8 @@
 //! What every test begins with: a house on loopback with one trunk and one session, a registered phone, and people.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::{
@@ -31,8 +31,12 @@ pub(crate) struct Scene {
     _folder: tempfile::TempDir,
 }
 
+/// One scene at a time: each carries calls in real time, and is measured by what is heard.
+static STAGE: Mutex<()> = Mutex::new(());
+
 /// Runs a test inside the actix system it needs.
 pub(crate) fn play(test: impl Future<Output = ()>) {
+    let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
     actix::System::new().block_on(test);
 }
 
