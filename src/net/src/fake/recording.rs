@@ -14,12 +14,16 @@ const LONGEST: u64 = 120 * RATE as u64;
 const JUMP: u64 = 10 * RATE as u64;
 /// What is left out at the beginning, while the far end finds its pace.
 const SETTLING: usize = RATE as usize / 2;
-/// What is compared at a time.
+/// What is searched for what was said.
 const WINDOW: usize = RATE as usize;
+/// What is compared at a time.
+const PART: usize = RATE as usize / 2;
+/// How many places are looked at closely after a rough look at all.
+const CLOSE_LOOKS: usize = 12;
 /// The longest delay looked for.
 const FARTHEST: i64 = RATE as i64 * 6 / 10;
-/// How far a window may be from its neighbours, because the far end caught up or held back.
-const SLIP: i64 = RATE as i64 / 50;
+/// How far a part may be from its neighbours, because the far end caught up or held back.
+const SLIP: i64 = RATE as i64 * 8 / 100;
 
 /// What a player heard: PCM, 8 kHz, placed by the timestamps of its packets.
 #[derive(Debug, Clone, Default)]
@@ -93,9 +97,9 @@ impl Recording {
 /// How well something came through.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measured {
-    /// Likeness of what was heard and what was said, second by second, on average: 1 is the same, 0 nothing of it.
+    /// Likeness of what was heard and what was said, half second by half second, on average: 1 is the same, 0 nothing of it.
     pub similarity: f64,
-    /// Likeness of the worst second.
+    /// Likeness of the worst half second.
     pub worst: f64,
     /// From a sample leaving the speaker to its arriving at the listener, without the length of the packets; the median.
     pub delay: Duration,
@@ -105,8 +109,8 @@ pub struct Measured {
     pub lost: u64,
     /// Packets heard.
     pub packets: u64,
-    /// Seconds compared.
-    pub seconds: usize,
+    /// How much was compared.
+    pub compared: Duration,
 }
 
 /// Finds what was said in what was heard; nothing when less than a second of it can be compared.
@@ -118,47 +122,45 @@ pub fn measure(said: &Said, heard: &Recording) -> Option<Measured> {
     let latest = samples_in(sent);
     let mut lag = coarse(&said.speech, latest - FARTHEST, first) - SETTLING as i64;
     let (mut likeness, mut lags) = (Vec::new(), Vec::new());
-    for (index, window) in heard.samples.chunks_exact(WINDOW).enumerate() {
-        let position = (index * WINDOW) as i64;
-        if index == 0 {
-            lags.push(lag);
-            continue;
+    for (index, part) in heard.samples.chunks_exact(PART).enumerate() {
+        let position = (index * PART) as i64;
+        // The first part is the time to settle.
+        if index > 0 {
+            let (at, alike) = fine(&said.speech, position + lag, part);
+            lag = at - position;
+            likeness.push(alike);
         }
-        let (at, alike) = fine(&said.speech, position + lag, window);
-        lag = at - position;
         lags.push(lag);
-        likeness.push(alike);
     }
     let mut delays: Vec<Duration> = heard
         .arrivals
         .iter()
         .skip_while(|(position, _)| *position < SETTLING as u64)
         .filter_map(|(position, at)| {
-            let index = usize::try_from(*position).ok()? / WINDOW;
+            let index = usize::try_from(*position).ok()? / PART;
             let lag = lags.get(index).or(lags.last())?;
             let number = u64::try_from(i64::try_from(*position).ok()? + lag).ok()?;
             Some(at.saturating_duration_since(since + span(number)))
         })
         .collect();
     delays.sort_unstable();
-    let seconds = likeness.len();
     Some(Measured {
-        similarity: likeness.iter().sum::<f64>() / seconds.max(1) as f64,
+        similarity: likeness.iter().sum::<f64>() / likeness.len().max(1) as f64,
         worst: likeness.iter().copied().fold(1.0, f64::min),
         delay: *delays.get(delays.len() / 2)?,
         delay_p99: *delays.get(delays.len() * 99 / 100)?,
         lost: heard.lost(),
         packets: heard.packets,
-        seconds,
+        compared: Duration::from_millis(500) * u32::try_from(likeness.len()).unwrap_or(0),
     })
-    .filter(|_| seconds > 0)
+    .filter(|measured| !measured.compared.is_zero())
 }
 
-/// Where a second of what was heard begins in what was said, from `earliest` on; to two samples.
+/// Where a second of what was heard begins in what was said, from `earliest` on.
 fn coarse(speech: &Speech, earliest: i64, heard: &[i16]) -> i64 {
     let length = heard.len() + usize::try_from(FARTHEST).unwrap_or(0);
     let said = signal(speech, earliest as f64, length);
-    // Every fourth sample will do: there is nothing above 1 kHz in the signal.
+    // Every fourth sample will do to find the way back to a pitch period or two.
     let heard: Vec<f64> = heard
         .iter()
         .step_by(4)
@@ -168,7 +170,8 @@ fn coarse(speech: &Speech, earliest: i64, heard: &[i16]) -> i64 {
         let said = said.iter().skip(shift).step_by(4);
         correlate(said.copied().zip(heard.iter().copied()))
     };
-    let shift = best((0..length - 4 * heard.len()).step_by(2), alike);
+    let near = best((2..length - 4 * heard.len()).step_by(2), alike);
+    let shift = best(near - 2..near + 3, alike);
     earliest + shift as i64
 }
 
@@ -177,20 +180,27 @@ fn fine(speech: &Speech, near: i64, heard: &[i16]) -> (i64, f64) {
     let (from, slip) = (near - SLIP - 1, usize::try_from(SLIP).unwrap_or(0));
     let length = heard.len() + 2 * slip + 2;
     let heard: Vec<f64> = heard.iter().map(|sample| f64::from(*sample)).collect();
-    let at = |said: &[f64], shift: usize| {
-        correlate(said.iter().skip(shift).copied().zip(heard.iter().copied()))
+    let at = |said: &[f64], shift: usize, step: usize| {
+        let said = said.iter().skip(shift).step_by(step);
+        correlate(said.copied().zip(heard.iter().step_by(step).copied()))
     };
     let whole = signal(speech, from as f64, length);
-    let shift = best(0..2 * slip + 2, |shift| at(&whole, shift));
+    let places = (2..2 * slip).step_by(2);
+    let mut rough: Vec<_> = places.map(|shift| (at(&whole, shift, 4), shift)).collect();
+    rough.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+    // A pitch period further on it looks nearly the same: the best ones are looked at closely.
+    let places = rough
+        .iter()
+        .take(CLOSE_LOOKS)
+        .flat_map(|(_, shift)| shift - 1..=shift + 1);
+    let shift = best(places, |shift| at(&whole, shift, 1));
     let alike = [-0.75, -0.5, -0.25, 0.25, 0.5, 0.75]
         .iter()
         .map(|part| {
-            at(
-                &signal(speech, (from + shift as i64) as f64 + part, heard.len()),
-                0,
-            )
+            let from = (from + shift as i64) as f64 + part;
+            at(&signal(speech, from, heard.len()), 0, 1)
         })
-        .fold(at(&whole, shift), f64::max);
+        .fold(at(&whole, shift, 1), f64::max);
     (from + shift as i64, alike)
 }
 

@@ -265,7 +265,7 @@ fn hears(
 
 fn print_way(way: &str, [from, to]: [&str; 2], measured: &Measured) {
     print::line(format!(
-        "   {way}, {from} to {to}: similarity {:.2} (worst second {:.2}), delay {} (1 in 100: {}), {} of {} packets lost",
+        "   {way}, {from} to {to}: similarity {:.2} (worst half second {:.2}), delay {} (1 in 100: {}), {} of {} packets lost",
         measured.similarity,
         measured.worst,
         ms(measured.delay),
