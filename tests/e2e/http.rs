@@ -16,7 +16,7 @@ impl Http {
     pub(crate) fn new(base: impl Into<String>) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_mins(1)))
+            .timeout_global(Some(Duration::from_secs(60)))
             .build();
         Self {
             base: base.into(),
