@@ -64,7 +64,7 @@ pub enum Input {
     },
     /// The time of the last [`Output::Timeout`] has come.
     Timeout,
-    /// Send a request in a new client transaction; see [`Transactions::request`] for the key.
+    /// Send a request in a new client transaction; see [`super::Transactions::request`] for the key.
     Request {
         /// Where to send it.
         target: SocketAddr,
