@@ -333,8 +333,15 @@ impl SipLeg {
 
     /// Ends the dialog from our side: with the cause's code before the answer, with its reason after.
     fn hang_up(&mut self, now: Instant, cause: &Cause, ctx: &mut Context<Self>) {
-        let waiting = matches!(self.way, Way::Incoming { .. }) && !self.answered;
-        let input = if waiting {
+        let input = self.last_word(cause);
+        // What the dialog says of its own end is only an echo of this.
+        self.end(cause, ctx);
+        self.input(now, input, ctx);
+    }
+
+    /// What ends the dialog: a caller who waits is refused, everybody else is hung up on.
+    fn last_word(&self, cause: &Cause) -> CallInput {
+        if matches!(self.way, Way::Incoming { .. }) && !self.answered {
             CallInput::Refuse {
                 status: cause.code(),
                 reason: cause.phrase().into_owned(),
@@ -347,10 +354,7 @@ impl SipLeg {
             CallInput::HangUp {
                 reason_header: Some(refusal::reason(cause)),
             }
-        };
-        // What the dialog says of its own end is only an echo of this.
-        self.end(cause, ctx);
-        self.input(now, input, ctx);
+        }
     }
 
     /// Tells the call once; the leg stays until the dialog has said its last word.
@@ -453,16 +457,11 @@ impl Actor for SipLeg {
 impl Drop for SipLeg {
     /// The last duty of a leg that dies: the peer must not be left in a call with nobody.
     fn drop(&mut self) {
+        let input = self.last_word(&Cause::new(Reason::InternalError));
         if !self.over
             && let Some(core) = &mut self.core
         {
-            let reason = refusal::reason(&Cause::new(Reason::InternalError));
-            core.handle_input(
-                Instant::now(),
-                CallInput::HangUp {
-                    reason_header: Some(reason),
-                },
-            );
+            core.handle_input(Instant::now(), input);
             loop {
                 match core.poll_output() {
                     CallOutput::Timeout(_) => break,

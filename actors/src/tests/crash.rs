@@ -245,3 +245,36 @@ fn the_death_of_a_telegram_leg_ends_its_call_only() {
         calls.assert_only_the_first_ended().await;
     });
 }
+
+#[test]
+fn whoever_dies_while_it_rings_the_ringing_stops() {
+    for victim in [None, Some(LegKind::Sip), Some(LegKind::Telegram)] {
+        play(async {
+            let scene = Scene::new().await;
+            let phone = scene.phone.dial("carol");
+            let carol = scene.telegram.next_call("carol", PATIENCE).await.unwrap();
+            reaches(&phone, Phase::Ringing).await;
+            let registry = scene.house.common.registry.open().unwrap();
+            let call = registry.send(Supervised).await.unwrap().calls.remove(0);
+            match victim {
+                None => kill(&call).await,
+                Some(leg) => call.do_send(CrashLeg(leg)),
+            }
+            let end = reaches(&phone, Phase::Over).await.end.unwrap();
+            assert_eq!(
+                (end.code, end.phrase.as_str()),
+                (500, "Internal Server Error"),
+                "{victim:?}"
+            );
+            reaches(&carol, Phase::Over).await;
+            scene.settles_at(0).await;
+            assert_eq!(scene.telegram.open_calls(), 0, "{victim:?}");
+            let record = scene.records(1).await.remove(0);
+            assert_eq!(
+                record.outcome,
+                Some(Outcome::Failed),
+                "{victim:?} {record:?}"
+            );
+        });
+    }
+}

@@ -122,3 +122,49 @@ fn a_caller_who_gives_up_stops_the_ringing() {
         assert_eq!(scene.telegram.open_calls(), 0);
     });
 }
+
+#[test]
+fn a_call_outlives_the_connection_to_telegram() {
+    play(async {
+        let scene = Scene::new().await;
+        let (phone_a, alice) = scene.phone_calls("alice").await;
+        let (bobby, phone_b) = scene.user_calls("bobby").await;
+        scene.telegram.disconnect();
+        let lone = scene.phone.dial("carol");
+        let end = reaches(&lone, Phase::Over).await.end.unwrap();
+        assert_eq!(
+            (end.code, end.phrase.as_str()),
+            (503, "Session is not running")
+        );
+        // One end of each call hangs up; only the phone's can be told of it now.
+        phone_a.hang_up();
+        bobby.hang_up();
+        reaches(&phone_a, Phase::Over).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(alice.status().phase, Phase::Talking);
+        scene.telegram.reconnect();
+        reaches(&alice, Phase::Over).await;
+        reaches(&phone_b, Phase::Over).await;
+        scene.settles_at(0).await;
+        assert_eq!(scene.telegram.open_calls(), 0);
+        for record in scene.records(2).await {
+            assert_eq!(record.outcome, Some(Outcome::Answered), "{record:?}");
+        }
+    });
+}
+
+#[test]
+fn both_framings_of_signalling_carry_a_call() {
+    for version in ["8.0.0", "9.0.0", "12.0.0", "13.0.0"] {
+        play(async {
+            let scene = Scene::with_versions(&[version]).await;
+            let (phone, alice) = scene.phone_calls("alice").await;
+            alice.hang_up();
+            reaches(&phone, Phase::Over).await;
+            let (bobby, phone) = scene.user_calls("bobby").await;
+            phone.hang_up();
+            reaches(&bobby, Phase::Over).await;
+            scene.settles_at(0).await;
+        });
+    }
+}

@@ -74,6 +74,8 @@ struct Call {
 pub(super) struct Server {
     people: Vec<Person>,
     events: mpsc::Sender<Event>,
+    /// What the account missed while its connection was down; absent while it is up.
+    missed: Option<Vec<Event>>,
     calls: HashMap<i64, Call>,
     last_call: i64,
     /// Devices that should ring; taken by whoever can start tasks.
@@ -87,6 +89,7 @@ impl Server {
         Self {
             people,
             events,
+            missed: None,
             calls: HashMap::new(),
             last_call: 4000,
             offered: Vec::new(),
@@ -115,9 +118,26 @@ impl Server {
         self.calls.values().filter(|call| !call.over).count()
     }
 
+    /// Breaks the account's connection.
+    pub(super) fn disconnect(&mut self) {
+        self.tell(Event::Disconnected);
+        self.missed.get_or_insert_default();
+    }
+
+    /// Mends it; what was missed comes as the difference.
+    pub(super) fn reconnect(&mut self) {
+        let missed = self.missed.take();
+        self.tell(Event::Connected);
+        for event in missed.into_iter().flatten() {
+            self.tell(event);
+        }
+    }
+
     /// Tells the account something; what it has no room for is lost.
-    pub(super) fn tell(&self, event: Event) {
-        if self.events.try_send(event).is_err() {
+    pub(super) fn tell(&mut self, event: Event) {
+        if let Some(missed) = &mut self.missed {
+            missed.push(event);
+        } else if self.events.try_send(event).is_err() {
             tracing::warn!("the account of the stand-in does not read its events");
         }
     }
@@ -343,10 +363,10 @@ impl Server {
         call.ok_or_else(|| error(400, "CALL_PEER_INVALID"))
     }
 
-    fn tell_other(&self, asker: &Asker, id: i64, update: Update) {
-        let mailbox = self.calls.get(&id).and_then(|call| call.mailbox.as_ref());
+    fn tell_other(&mut self, asker: &Asker, id: i64, update: Update) {
         match (asker, update) {
             (Asker::Account, update) => {
+                let mailbox = self.calls.get(&id).and_then(|call| call.mailbox.as_ref());
                 // A device that has hung up reads no more.
                 let _ = mailbox.map(|mailbox| mailbox.send(update));
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use telegram::{Incoming, Outgoing, Reply, Rpc, RpcError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::line::Line;
 use super::server::{ACCESS_HASH, ACCOUNT, Asker, Server};
@@ -15,6 +15,8 @@ use crate::telegram::{BoxFuture, Event};
 
 /// What the account may leave unread.
 const EVENTS: usize = 1024;
+/// How long a request waits for a connection.
+const DEADLINE: Duration = Duration::from_secs(10);
 /// The way to Telegram and back.
 const ROUND_TRIP: Duration = Duration::from_millis(30);
 
@@ -27,6 +29,7 @@ pub struct Telegram {
 /// What all parts of the stand-in share.
 pub(super) struct World {
     pub(super) server: Mutex<Server>,
+    connected: watch::Sender<bool>,
     versions: Vec<String>,
     frame: Duration,
     /// Where the devices live: not on the threads of whoever asks.
@@ -54,10 +57,11 @@ impl Telegram {
                 Arc::new(tokio::sync::Mutex::new(ring)),
             );
         }
-        let server = Server::new(people, events);
+        let mut server = Server::new(people, events);
         server.tell(Event::Connected);
         let world = Arc::new(World {
             server: Mutex::new(server),
+            connected: watch::Sender::new(true),
             versions: versions
                 .iter()
                 .map(|version| (*version).to_owned())
@@ -101,6 +105,18 @@ impl Telegram {
         self.world.server.lock().open_calls()
     }
 
+    /// Breaks the account's connection: requests wait, and nothing is received.
+    pub fn disconnect(&self) {
+        self.world.connected.send_replace(false);
+        self.world.server.lock().disconnect();
+    }
+
+    /// Mends the account's connection; what it has missed follows.
+    pub fn reconnect(&self) {
+        self.world.server.lock().reconnect();
+        self.world.connected.send_replace(true);
+    }
+
     /// The texts the account has sent, with the user each went to.
     pub fn texts(&self) -> Vec<(i64, String)> {
         self.world.server.lock().texts.clone()
@@ -110,7 +126,14 @@ impl Telegram {
 impl crate::telegram::Telegram for Telegram {
     fn invoke(&self, rpc: Rpc) -> BoxFuture<Result<Reply, RpcError>> {
         let world = Arc::clone(&self.world);
-        Box::pin(async move { world.ask(&Asker::Account, rpc).await })
+        Box::pin(async move {
+            let mut connected = world.connected.subscribe();
+            let up = tokio::time::timeout(DEADLINE, connected.wait_for(|up| *up));
+            if !matches!(up.await, Ok(Ok(_))) {
+                return Err(RpcError::TimedOut);
+            }
+            world.ask(&Asker::Account, rpc).await
+        })
     }
 
     fn close(&self) -> BoxFuture<()> {
