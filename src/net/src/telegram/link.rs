@@ -12,7 +12,7 @@ use grammers_session::Session;
 use grammers_session::types::{PeerId, PeerInfo};
 use grammers_session::updates::UpdatesLike;
 use telegram::{Reply, Rpc, RpcError};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
@@ -32,6 +32,8 @@ const NOT_LOGGED_IN: &str = "NOT_LOGGED_IN";
 const UNAUTHORIZED_PAUSE: Duration = Duration::from_secs(60);
 const BACKOFF_FLOOR: Duration = Duration::from_millis(100);
 const BACKOFF_CEILING: Duration = Duration::from_secs(30);
+/// A connection that held this long was a success.
+const SETTLED: Duration = Duration::from_secs(5);
 /// Between two tries of an update stream that failed.
 const STREAM_PAUSE: Duration = Duration::from_secs(1);
 /// Between two tries of a request that a broken connection swallowed.
@@ -133,12 +135,14 @@ pub fn connect(
     let outlet = Outlet::new(events, Arc::clone(&people));
     outlet.introduce();
     let (wire, current) = watch::channel(None);
+    let doubt = Arc::new(Notify::new());
     let (closing, mut closed) = watch::channel(false);
     let link = Link {
         params: params.clone(),
         keys,
         outlet,
         wire,
+        doubt: Arc::clone(&doubt),
     };
     // With the link go its connection, the events and the hope of whoever waits for another connection.
     let task = tokio::spawn(async move {
@@ -152,6 +156,7 @@ pub fn connect(
             params,
             people,
             current,
+            doubt,
             closing,
             _task: Aborted(task),
         }),
@@ -173,6 +178,8 @@ struct Account {
     params: Params,
     people: Arc<People>,
     current: watch::Receiver<Option<Wire>>,
+    /// Rung when a refusal says that the account may be logged out.
+    doubt: Arc<Notify>,
     closing: watch::Sender<bool>,
     _task: Aborted,
 }
@@ -184,13 +191,15 @@ impl Telegram for Account {
             Patience::Call => self.params.call_deadline,
             Patience::Usual => self.params.deadline,
         };
-        let people = Arc::clone(&self.people);
+        let (people, doubt) = (Arc::clone(&self.people), Arc::clone(&self.doubt));
         Box::pin(async move {
-            let reply = ask(current, rpc, tokio::time::Instant::now() + deadline).await?;
-            if let Reply::User(user) = &reply {
-                people.learn(user.clone());
+            let result = ask(current, rpc, tokio::time::Instant::now() + deadline).await;
+            match &result {
+                Ok(Reply::User(user)) => drop(people.learn(user.clone())),
+                Err(error) if telegram::error::is_unauthorized(error) => doubt.notify_one(),
+                _ => {}
             }
-            Ok(reply)
+            result
         })
     }
 
@@ -253,6 +262,7 @@ struct Link {
     keys: Arc<Keys>,
     outlet: Outlet,
     wire: watch::Sender<Option<Wire>>,
+    doubt: Arc<Notify>,
 }
 
 impl Link {
@@ -267,13 +277,15 @@ impl Link {
         loop {
             let begun = Instant::now();
             let broken = self.incarnation().await;
-            self.wire.send_replace(None);
+            let was_up = self.wire.send_replace(None).is_some();
             match broken {
                 Broken::Unauthorized => tokio::time::sleep(UNAUTHORIZED_PAUSE).await,
                 Broken::Dead => {
-                    self.outlet.tell(Event::Disconnected);
-                    if begun.elapsed() > BACKOFF_CEILING {
-                        wait = BACKOFF_FLOOR;
+                    if was_up {
+                        self.outlet.tell(Event::Disconnected);
+                        if begun.elapsed() > SETTLED {
+                            wait = BACKOFF_FLOOR;
+                        }
                     }
                     tokio::time::sleep(wait.mul_f64(rand::random_range(0.8..1.2))).await;
                     wait = (wait * 2).min(BACKOFF_CEILING);
@@ -315,6 +327,7 @@ impl Link {
                 }
                 // A connection that closed is replaced by the next request: ask at once, and believe the answer.
                 _ = broken.recv() => true,
+                () = self.doubt.notified() => false,
                 () = tokio::time::sleep(PING_EVERY) => false,
             };
             if let Err(verdict) = self.ping(&wire).await {
@@ -406,7 +419,8 @@ mod tests {
     use super::super::testing::MemoryStorage;
     use super::*;
 
-    fn nowhere() -> (Arc<dyn Telegram>, mpsc::Receiver<Event>) {
+    /// An account whose server does not listen; with a key, as after a login, or without.
+    async fn nowhere(logged_in: bool) -> (Arc<dyn Telegram>, mpsc::Receiver<Event>) {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         drop(taken);
@@ -420,12 +434,25 @@ mod tests {
             call_deadline: Duration::from_millis(300),
             deadline: Duration::from_secs(60),
         };
-        connect(params, MemoryStorage::new()).unwrap()
+        let storage: Arc<dyn Storage> = MemoryStorage::new();
+        if let Some(dc) = params.test_dc.filter(|_| logged_in) {
+            super::super::provision(&storage, dc, [7; 256])
+                .await
+                .unwrap();
+        }
+        connect(params, storage).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_account_that_was_never_logged_in_does_not_connect_and_says_so() {
+        let (_account, mut events) = nowhere(false).await;
+        let error = NOT_LOGGED_IN.to_owned();
+        assert_eq!(events.recv().await, Some(Event::Unauthorized { error }));
     }
 
     #[tokio::test]
     async fn a_request_waits_for_a_connection_as_long_as_a_caller_would() {
-        let (account, mut events) = nowhere();
+        let (account, mut events) = nowhere(true).await;
         let begun = Instant::now();
         let rpc = Rpc::ResolveUsername {
             username: "ann".into(),
@@ -439,7 +466,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_account_reports_nothing_more_and_refuses_at_once() {
-        let (account, mut events) = nowhere();
+        let (account, mut events) = nowhere(true).await;
         account.close().await;
         while events.recv().await.is_some() {}
         let refused = account.invoke(Rpc::GetState);
