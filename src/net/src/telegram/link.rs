@@ -273,7 +273,7 @@ impl Link {
             self.outlet.tell(Event::Unauthorized { error });
             return std::future::pending().await;
         }
-        let mut wait = BACKOFF_FLOOR;
+        let (mut wait, mut told) = (BACKOFF_FLOOR, false);
         loop {
             let begun = Instant::now();
             let broken = self.incarnation().await;
@@ -281,11 +281,13 @@ impl Link {
             match broken {
                 Broken::Unauthorized => tokio::time::sleep(UNAUTHORIZED_PAUSE).await,
                 Broken::Dead => {
-                    if was_up {
+                    // Once for each time that there is none, however many attempts it takes.
+                    if was_up || !told {
                         self.outlet.tell(Event::Disconnected);
-                        if begun.elapsed() > SETTLED {
-                            wait = BACKOFF_FLOOR;
-                        }
+                        told = true;
+                    }
+                    if was_up && begun.elapsed() > SETTLED {
+                        wait = BACKOFF_FLOOR;
                     }
                     tokio::time::sleep(wait.mul_f64(rand::random_range(0.8..1.2))).await;
                     wait = (wait * 2).min(BACKOFF_CEILING);
@@ -462,6 +464,11 @@ mod tests {
         assert!(took >= Duration::from_millis(300), "{took:?}");
         assert!(took < Duration::from_secs(10), "{took:?}");
         assert_eq!(events.recv().await, Some(Event::Disconnected));
+        let again = tokio::time::timeout(Duration::from_millis(500), events.recv()).await;
+        assert!(
+            again.is_err(),
+            "what is known is not told with every attempt"
+        );
     }
 
     #[tokio::test]
