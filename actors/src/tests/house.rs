@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{Direction, Outcome, Side};
-use net::fake::{Phase, Status, measure};
+use net::fake::{Phase, Simulation, Status, measure};
 
 use super::scene::{Scene, play, reaches};
 
@@ -18,6 +18,14 @@ fn assert_heard(speaker: &Status, listener: &Status) {
     let measured = measure(&said.said, &heard.heard).expect("something should be heard");
     assert!(measured.similarity > 0.8, "{measured:?}");
     assert!(measured.delay < Duration::from_millis(250), "{measured:?}");
+}
+
+/// Devices that speak one library version only.
+fn speaking(version: &str) -> Simulation {
+    Simulation {
+        versions: vec![version.to_owned()],
+        ..Simulation::default()
+    }
 }
 
 #[test]
@@ -49,7 +57,7 @@ fn a_phone_calls_a_user_and_both_hear_each_other() {
 #[test]
 fn a_user_calls_the_phone_and_both_hear_each_other() {
     play(async {
-        let scene = Scene::with_versions(&["9.0.0"]).await;
+        let scene = Scene::of(speaking("9.0.0")).await;
         let (user, phone) = scene.user_calls("bobby").await;
         scene.settles_at(1).await;
         tokio::time::sleep(TALK).await;
@@ -157,7 +165,7 @@ fn a_call_outlives_the_connection_to_telegram() {
 fn both_framings_of_signalling_carry_a_call() {
     for version in ["8.0.0", "9.0.0", "12.0.0", "13.0.0"] {
         play(async {
-            let scene = Scene::with_versions(&[version]).await;
+            let scene = Scene::of(speaking(version)).await;
             let (phone, alice) = scene.phone_calls("alice").await;
             alice.hang_up();
             reaches(&phone, Phase::Over).await;
@@ -167,4 +175,38 @@ fn both_framings_of_signalling_carry_a_call() {
             scene.settles_at(0).await;
         });
     }
+}
+
+#[test]
+fn nobody_is_rung_for_longer_than_telegram_says() {
+    let second = Duration::from_secs(1);
+    let timers = telegram::Timers {
+        receive: second,
+        ring: 2 * second,
+        connect: 10 * second,
+    };
+    let cases = [
+        ("grace", "Temporarily Unavailable", second, false),
+        ("carol", "No answer", 2 * second, true),
+    ];
+    play(async {
+        let scene = Scene::of(Simulation {
+            timers,
+            ..Simulation::default()
+        })
+        .await;
+        for (name, phrase, after, rings) in cases {
+            let call = scene.phone.dial(name);
+            let status = reaches(&call, Phase::Over).await;
+            let end = status.end.unwrap();
+            assert_eq!((end.code, end.phrase.as_str()), (480, phrase), "{name}");
+            assert_eq!(status.ringing.is_some(), rings, "{name}");
+            assert!(status.started.elapsed() >= after, "{name}");
+        }
+        scene.settles_at(0).await;
+        assert_eq!(scene.telegram.open_calls(), 0);
+        for record in scene.records(2).await {
+            assert_eq!(record.outcome, Some(Outcome::NoAnswer), "{record:?}");
+        }
+    });
 }

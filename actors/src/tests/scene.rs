@@ -9,7 +9,9 @@ use model::{
     CallRecord, Codec, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName,
     TrunkSpec, VerboseRejects,
 };
-use net::fake::{Line, Manner, Person, Phase, Phone, PhoneManner, PhoneSettings, Status, Telegram};
+use net::fake::{
+    Line, Manner, Person, Phase, Phone, PhoneManner, PhoneSettings, Simulation, Status, Telegram,
+};
 use net::media::MediaConfig;
 use store::{Change, SledStore, Store};
 
@@ -42,14 +44,19 @@ pub(crate) fn play(test: impl Future<Output = ()>) {
 
 impl Scene {
     pub(crate) async fn new() -> Self {
-        Self::with_versions(&["13.0.0", "12.0.0", "9.0.0", "8.0.0"]).await
+        Self::of(Simulation::default()).await
     }
 
-    pub(crate) async fn with_versions(versions: &[&str]) -> Self {
+    /// Whatever is played, it is played by the same people.
+    pub(crate) async fn of(simulation: Simulation) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(SledStore::open(folder.path()).unwrap());
         store.commit(None, &records()).unwrap();
-        let (telegram, events) = Telegram::new(people(), versions, Duration::from_millis(60));
+        let people = people();
+        let (telegram, events) = Telegram::new(Simulation {
+            people,
+            ..simulation
+        });
         let address = free_address();
         let rtp = RTP.fetch_add(100, Ordering::Relaxed);
         let house = House::start(Parts {

@@ -10,6 +10,7 @@
 //! * `line`: one call of a player, as seen from outside.
 
 mod coder;
+mod config;
 mod digest;
 mod g711;
 mod line;
@@ -28,5 +29,5 @@ pub use phone::{Phone, PhoneManner, PhoneSettings, Registered};
 pub use recording::{Measured, Recording, measure};
 pub use speech::{Said, Speech};
 pub use talk::Audio;
-pub use telegram::Telegram;
+pub use telegram::{Simulation, Telegram};
 pub use user::{Manner, Person};

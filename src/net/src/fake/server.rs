@@ -6,11 +6,12 @@ use std::collections::HashMap;
 
 use grammers_tl_types as tl;
 use sha2::{Digest, Sha256};
-use telegram::{Reply, Rpc, RpcError, User};
+use telegram::{Reply, Rpc, RpcError, Timers, User};
 use tl::enums::PhoneCall;
 use tl::enums::PhoneCallDiscardReason as Discard;
 use tokio::sync::mpsc;
 
+use super::config::config;
 use super::user::{Manner, Person};
 use crate::telegram::Event;
 
@@ -73,6 +74,7 @@ struct Call {
 /// The server.
 pub(super) struct Server {
     people: Vec<Person>,
+    timers: Timers,
     events: mpsc::Sender<Event>,
     /// What the account missed while its connection was down; absent while it is up.
     missed: Option<Vec<Event>>,
@@ -85,9 +87,10 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(people: Vec<Person>, events: mpsc::Sender<Event>) -> Self {
+    pub(super) fn new(people: Vec<Person>, timers: Timers, events: mpsc::Sender<Event>) -> Self {
         Self {
             people,
+            timers,
             events,
             missed: None,
             calls: HashMap::new(),
@@ -205,8 +208,7 @@ impl Server {
                 Ok(nothing_new())
             }
             Rpc::LogOut => Ok(Reply::Done),
-            // Whoever asks goes on with the timers it was made with.
-            Rpc::GetConfig => Err(error(500, "NOT_PLAYED")),
+            Rpc::GetConfig => Ok(Reply::Config(Box::new(config(&self.timers)))),
             Rpc::SendCode { .. }
             | Rpc::ResendCode { .. }
             | Rpc::SignIn { .. }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use telegram::{Incoming, Outgoing, Reply, Rpc, RpcError};
+use telegram::{Incoming, Outgoing, Reply, Rpc, RpcError, Timers};
 use tokio::sync::{mpsc, watch};
 
 use super::line::Line;
@@ -26,12 +26,40 @@ pub struct Telegram {
     world: Arc<World>,
 }
 
+/// What is played.
+#[derive(Debug, Clone)]
+pub struct Simulation {
+    /// The people the account can call.
+    pub people: Vec<Person>,
+    /// The library versions their devices speak, best first.
+    pub versions: Vec<String>,
+    /// The audio in one of their packets: 20, 40 or 60 ms.
+    pub frame: Duration,
+    /// How long the server tells everybody to wait for what.
+    pub timers: Timers,
+}
+
+impl Default for Simulation {
+    fn default() -> Self {
+        Self {
+            people: Vec::new(),
+            versions: ["13.0.0", "12.0.0", "9.0.0", "8.0.0"]
+                .map(str::to_owned)
+                .to_vec(),
+            // What the apps send.
+            frame: Duration::from_millis(60),
+            timers: Timers::default(),
+        }
+    }
+}
+
 /// What all parts of the stand-in share.
 pub(super) struct World {
     pub(super) server: Mutex<Server>,
     connected: watch::Sender<bool>,
     versions: Vec<String>,
     frame: Duration,
+    timers: Timers,
     /// Where the devices live: not on the threads of whoever asks.
     runtime: tokio::runtime::Handle,
     lines: Mutex<HashMap<String, mpsc::UnboundedSender<Line>>>,
@@ -39,14 +67,14 @@ pub(super) struct World {
 }
 
 impl Telegram {
-    /// Makes an account that knows these people, and the stream of what it receives.
-    ///
-    /// The devices of the people speak the library `versions`, best first, and send packets of `frame`: 20, 40 or 60 ms.
-    pub fn new(
-        people: Vec<Person>,
-        versions: &[&str],
-        frame: Duration,
-    ) -> (Self, mpsc::Receiver<Event>) {
+    /// Makes an account, and the stream of what it receives.
+    pub fn new(simulation: Simulation) -> (Self, mpsc::Receiver<Event>) {
+        let Simulation {
+            people,
+            versions,
+            frame,
+            timers,
+        } = simulation;
         let (events, events_rx) = mpsc::channel(EVENTS);
         let (mut lines, mut rings) = (HashMap::new(), HashMap::new());
         for person in &people {
@@ -57,15 +85,13 @@ impl Telegram {
                 Arc::new(tokio::sync::Mutex::new(ring)),
             );
         }
-        let mut server = Server::new(people, events);
+        let mut server = Server::new(people, timers, events);
         server.tell(Event::Connected);
         let world = Arc::new(World {
             server: Mutex::new(server),
             connected: watch::Sender::new(true),
-            versions: versions
-                .iter()
-                .map(|version| (*version).to_owned())
-                .collect(),
+            versions,
+            timers,
             frame,
             runtime: tokio::runtime::Handle::current(),
             lines: Mutex::new(lines),
@@ -179,7 +205,7 @@ impl World {
     fn call_settings(&self) -> telegram::CallSettings {
         telegram::CallSettings {
             library_versions: self.versions.clone(),
-            timers: telegram::Timers::default(),
+            timers: self.timers,
             p2p: true,
             dh: None,
         }

@@ -54,3 +54,15 @@ async fn play() -> Result<Checks, StageError> {
     stage.strike().await;
     Ok(checks)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_of_the_demo_holds() {
+        let checks = actix::System::new().block_on(play()).unwrap();
+        checks.print();
+        assert!(checks.all_hold());
+    }
+}

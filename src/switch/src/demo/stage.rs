@@ -11,7 +11,7 @@ use model::{
     Codec, NameError, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec,
     VerboseRejects,
 };
-use net::fake::{Manner, Person, Phone, PhoneManner, PhoneSettings, Telegram};
+use net::fake::{Manner, Person, Phone, PhoneManner, PhoneSettings, Simulation, Telegram};
 use net::media::MediaConfig;
 use store::{Change, OpenError, SledStore, Store, StoreError};
 use tokio::runtime::Handle;
@@ -25,8 +25,6 @@ pub(super) const PASSWORD: &str = "demo-Zt5-rW8-kQ2";
 pub(super) const DELIBERATION: Duration = Duration::from_millis(400);
 /// The wait Telegram orders in the last scene.
 pub(super) const FLOOD_SECONDS: u32 = 17;
-/// What Telegram's apps put into a packet.
-const FRAME: Duration = Duration::from_millis(60);
 /// RTP ports: below what the system hands out, a window of this size.
 const RTP_PORTS: u16 = 200;
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -74,14 +72,16 @@ impl Stage {
         );
         store.commit(None, &records(&trunk, &session))?;
         let cast = Cast::hire()?;
-        let versions = ["13.0.0", "12.0.0", "9.0.0", "8.0.0"];
-        let new = cast
-            .runtime
-            .spawn(async move { Telegram::new(people(), &versions, FRAME) });
+        let simulation = Simulation {
+            people: people(),
+            ..Simulation::default()
+        };
+        let versions = simulation.versions.clone();
+        let new = cast.runtime.spawn(async move { Telegram::new(simulation) });
         let (telegram, events) = new.await.map_err(|_| StageError::Cast)?;
         let sip = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let house = House::start(Parts {
-            settings: settings(sip, &versions),
+            settings: settings(sip, versions),
             media: media()?,
             store: Arc::clone(&store),
             metrics: metrics::Metrics::new(env!("CARGO_PKG_VERSION")),
@@ -250,7 +250,7 @@ fn people() -> Vec<Person> {
     .collect()
 }
 
-fn settings(sip: SocketAddr, versions: &[&str]) -> Settings {
+fn settings(sip: SocketAddr, library_versions: Vec<String>) -> Settings {
     Settings {
         sip: SipSettings {
             addresses: vec![sip],
@@ -261,10 +261,7 @@ fn settings(sip: SocketAddr, versions: &[&str]) -> Settings {
             t1: Duration::from_millis(500),
         },
         telegram: TelegramSettings {
-            library_versions: versions
-                .iter()
-                .map(|version| (*version).to_owned())
-                .collect(),
+            library_versions,
             p2p: true,
         },
     }
