@@ -1,6 +1,7 @@
 //! The floor: what libopus alone needs for a call, on this machine, now.
 
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use opus::{Application, Bitrate, Channels, Decoder, Encoder};
@@ -64,6 +65,40 @@ pub(crate) fn measure(frame_ms: u32) -> Floor {
         }
     });
     Floor { encode, decode }
+}
+
+/// The same work as so many calls need it, every 20 ms a frame of each, while the machine does what it does: the caches are
+/// as cold as those of the switch. CPU time of the thread, CPU-seconds for each minute of a call.
+pub(crate) fn in_step(calls: usize, frame_ms: u32, time: Duration) -> f64 {
+    let speech = signal::make(NARROW);
+    let frames: Vec<&[i16]> = speech.chunks_exact(samples(NARROW, 20)).collect();
+    let packets = wide_packets(frame_ms);
+    let mut codecs: Vec<(Encoder, Decoder)> = (0..calls)
+        .map(|_| {
+            let decoder = Decoder::new(NARROW, Channels::Mono).unwrap();
+            (narrow_encoder(), decoder)
+        })
+        .collect();
+    let (mut out, mut pcm) = ([0; 1275], [0; 960]);
+    let (began, cpu) = (Instant::now(), proc::thread_cpu());
+    let mut step = 0;
+    while began.elapsed() < time {
+        // Every call is at another place of the signal.
+        for (n, (encoder, decoder)) in codecs.iter_mut().enumerate() {
+            let at = step + n * 7;
+            encoder.encode(frames[at % frames.len()], &mut out).unwrap();
+            let in_packet = frame_ms as usize / 20;
+            if at.is_multiple_of(in_packet) {
+                let packet = &packets[at / in_packet % packets.len()];
+                decoder.decode(packet, &mut pcm, false).unwrap();
+            }
+        }
+        step += 1;
+        let next = began + Duration::from_millis(20) * step as u32;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    let call_minutes = step as f64 * 0.02 / 60.0 * calls as f64;
+    (proc::thread_cpu() - cpu) / call_minutes
 }
 
 /// The delay of the codec itself, ms: where the chirps come out of encoder and decoder when nothing is between them.

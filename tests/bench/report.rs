@@ -76,6 +76,11 @@ impl Outcome {
             self.floor.decode
         );
         println!(
+            "  the same in step       {:.4} CPU-s per call-minute: the switch costs {:.2} x that",
+            self.floor_in_step,
+            self.cost() / self.floor_in_step
+        );
+        println!(
             "  memory                 {:.0} kB a call ({:.0} kB resident idle, {:.0} kB during)",
             self.kb_per_call(),
             self.idle_kb,
@@ -158,6 +163,8 @@ pub(crate) fn explain() {
     println!(
         "\nCPU: user and system time of the switch's process while all calls are held, by minutes of calls.\n\
          Floor: the same codec work by libopus in one thread, hot: the mean of before and after the run, thread CPU time.\n\
+         In step: as many encoders and decoders as there are calls, a frame of each every 20 ms, while the calls are held, so\n\
+         the caches are as cold as those of the switch.\n\
          Memory: the most resident while the calls are held, less what was resident before the first, by calls.\n\
          Delay: a chirp begins with the first sample of a packet. It is said when that packet leaves and heard when the packet\n\
          of the other side arrives in which it begins, plus its place in that packet; what is longer in our frames than in the\n\
@@ -179,6 +186,8 @@ pub(crate) fn write(path: &Path, outcomes: &[Outcome], sweep: bool) {
             all.extend(outcome.figures("transcode"));
             let floor = rounded(outcome.floor.sum(), 4);
             all.insert("floor.cpu_s_per_call_minute".into(), floor);
+            let in_step = rounded(outcome.floor_in_step, 4);
+            all.insert("floor.in_step_cpu_s_per_call_minute".into(), in_step);
             all.insert(
                 "floor.codec_delay_ms".into(),
                 rounded(outcome.codec_delay, 2),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use crate::options::Options;
 use crate::pbx::{Pbx, Plan};
 use crate::peer::Orders;
 use crate::proc::{self, Work};
+use crate::signal;
 use crate::track::CallReport;
 
 /// From one call to the next.
@@ -21,6 +23,8 @@ const PACE: Duration = Duration::from_millis(100);
 const LISTENED: usize = 20;
 /// After the last call is up, until measuring begins: jitter buffers have settled, keys are forgotten.
 const SETTLE: Duration = Duration::from_secs(3);
+/// How long the floor is measured beside the calls.
+const IN_STEP: Duration = Duration::from_secs(3);
 /// What is on its way arrives within this.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -34,6 +38,8 @@ pub(crate) struct Outcome {
     pub(crate) idle_kb: f64,
     pub(crate) held_kb: f64,
     pub(crate) floor: Floor,
+    /// The floor at the pace of the calls, while they were held.
+    pub(crate) floor_in_step: f64,
     pub(crate) codec_delay: f64,
     /// One-way delays, ms, sorted.
     pub(crate) to_telegram: Vec<f64>,
@@ -111,6 +117,7 @@ pub(crate) fn hold(options: &Options, calls: usize, dir: &Path) -> Outcome {
     let (busy, total) = proc::machine();
     let threads = proc::threads(house.pid());
     let (began, cpu) = (Instant::now(), proc::cpu(house.pid()));
+    let since = proc::wall();
     let mut held_kb: f64 = 0.0;
     while began.elapsed() < Duration::from_secs(options.seconds) {
         thread::sleep(Duration::from_millis(500));
@@ -119,14 +126,18 @@ pub(crate) fn hold(options: &Options, calls: usize, dir: &Path) -> Outcome {
     let (cpu, held) = (proc::cpu(house.pid()) - cpu, began.elapsed().as_secs_f64());
     let threads = worked(&threads, &proc::threads(house.pid()));
     let (busy, total) = (proc::machine().0 - busy, proc::machine().1 - total);
+    let window = since..proc::wall();
+    let floor_in_step = floor::in_step(calls, options.tg_frame, IN_STEP);
 
     pbx.hush();
     thread::sleep(DRAIN);
-    let metrics = house.metrics().expect("/metrics answers");
     let faults = pbx.faults();
     let set_up_ms = pbx.set_up_ms();
     let telegram = peer.report();
     let sip = pbx.hang_up();
+    // The last figures of a call are written when it closes.
+    thread::sleep(DRAIN);
+    let metrics = house.metrics().expect("/metrics answers");
     house.assert_running();
     let overruns = proc::udp_overruns() - overruns;
     let mut notes = faults;
@@ -136,11 +147,11 @@ pub(crate) fn hold(options: &Options, calls: usize, dir: &Path) -> Outcome {
     let after = floor::measure(options.tg_frame);
 
     let frames = f64::from(options.switch_frame) / 20.0;
-    let (mut to_telegram, up) = delays(&sip, &telegram);
+    let (mut to_telegram, up) = delays(&sip, &telegram, &window);
     for delay in &mut to_telegram {
         *delay -= 20.0 * (frames - 1.0);
     }
-    let (to_sip, down) = delays(&telegram, &sip);
+    let (to_sip, down) = delays(&telegram, &sip, &window);
     Outcome {
         calls,
         call_minutes: held * calls as f64 / 60.0,
@@ -148,6 +159,7 @@ pub(crate) fn hold(options: &Options, calls: usize, dir: &Path) -> Outcome {
         idle_kb,
         held_kb,
         floor: before.mean(after),
+        floor_in_step,
         codec_delay: floor::codec_delay(),
         to_telegram,
         to_sip,
@@ -202,9 +214,13 @@ fn worked(
         .collect()
 }
 
-/// For each chirp that was said: from the moment its packet left until it was there, ms, sorted; and how many were said and
+/// For each chirp that was said in the window: from the moment its packet left until it was there, ms, sorted; and how many were said and
 /// heard.
-fn delays(speakers: &[CallReport], listeners: &[CallReport]) -> (Vec<f64>, (usize, usize)) {
+fn delays(
+    speakers: &[CallReport],
+    listeners: &[CallReport],
+    window: &Range<u64>,
+) -> (Vec<f64>, (usize, usize)) {
     let mut found = Vec::new();
     let (mut said, mut heard) = (0, 0);
     for listener in listeners {
@@ -214,15 +230,14 @@ fn delays(speakers: &[CallReport], listeners: &[CallReport]) -> (Vec<f64>, (usiz
         let Some(speaker) = speakers.iter().find(|end| end.call == listener.call) else {
             continue;
         };
-        said += speaker.said.len();
-        heard += chirps.len();
-        for chirp in chirps {
-            // A millisecond of grace: the clock is read just before the packet leaves.
-            let at = speaker
-                .said
-                .partition_point(|said| *said <= chirp + 1_000_000);
-            if let Some(said) = at.checked_sub(1).map(|at| speaker.said[at]) {
-                found.push((*chirp as f64 - said as f64) / 1e6);
+        for left in speaker.said.iter().filter(|left| window.contains(left)) {
+            said += 1;
+            // The next chirp of the speaker is a whole period later.
+            let next = chirps.partition_point(|chirp| chirp < left);
+            let late = chirps.get(next).map(|chirp| (chirp - left) as f64 / 1e6);
+            if let Some(late) = late.filter(|late| *late < f64::from(signal::PERIOD_MS) * 0.8) {
+                heard += 1;
+                found.push(late);
             }
         }
     }

@@ -86,12 +86,14 @@ fn chirp(rate: u32) -> Vec<f64> {
         .collect()
 }
 
-/// A voice: harmonics of a gliding pitch under three formants, in syllables, with a little breath.
+/// A voice: syllables of a vowel and a hiss, 3.7 a second. A vowel is harmonics of a gliding, trembling pitch under three
+/// formants that move from one vowel to the next; a hiss is noise of high frequency.
 struct Voice {
     rate: f64,
     time: f64,
     phase: f64,
     noise: u32,
+    last_noise: f64,
 }
 
 impl Voice {
@@ -101,32 +103,47 @@ impl Voice {
             time: 0.0,
             phase: 0.0,
             noise: 1,
+            last_noise: 0.0,
         }
     }
 
     fn next(&mut self) -> f64 {
-        let glide = (TAU * 0.7 * self.time).sin();
-        let pitch = 135.0 + 25.0 * glide;
-        let syllable = (TAU * 1.9 * self.time).sin().abs().powf(0.6);
+        let wave = |hz: f64| (TAU * hz * self.time).sin();
+        let (glide, vowel, tremble) = (wave(0.7), wave(2.3), wave(31.0));
+        let pitch = 130.0 + 30.0 * glide + 3.0 * tremble;
+        let place = (self.time * 3.7).fract();
+        let (voiced, hissed) = match place {
+            at if at < 0.68 => ((at / 0.68 * TAU / 2.0).sin().sqrt(), 0.02),
+            at if at < 0.9 => (0.0, 0.35),
+            _ => (0.0, 0.0),
+        };
         self.time += 1.0 / self.rate;
         self.phase = (self.phase + pitch / self.rate).fract();
+        let breath = self.breath();
+        let formant = |hz: f64, at: f64, width: f64| (-((hz - at) / width).powi(2)).exp();
+        let harmonics = (1..=24)
+            .map(f64::from)
+            .map(|harmonic| {
+                let hz = harmonic * pitch;
+                let level = formant(hz, 500.0 + 220.0 * vowel, 130.0)
+                    + 0.5 * formant(hz, 1500.0 - 500.0 * vowel, 180.0)
+                    + 0.25 * formant(hz, 2600.0, 250.0);
+                level * (TAU * self.phase * harmonic).sin()
+            })
+            .sum::<f64>();
+        voiced * harmonics * 0.6 + hissed * breath
+    }
+
+    /// Noise that rises with frequency, as wide as a telephone at either rate.
+    fn breath(&mut self) -> f64 {
         self.noise = self
             .noise
             .wrapping_mul(1_664_525)
             .wrapping_add(1_013_904_223);
-        let breath = f64::from(self.noise >> 16) / 32_768.0 - 1.0;
-        let formant = |hz: f64, at: f64, width: f64| (-((hz - at) / width).powi(2)).exp();
-        let voiced = (1..=24)
-            .map(f64::from)
-            .map(|harmonic| {
-                let hz = harmonic * pitch;
-                let level = formant(hz, 550.0 + 150.0 * glide, 200.0)
-                    + 0.5 * formant(hz, 1500.0 - 300.0 * glide, 250.0)
-                    + 0.25 * formant(hz, 2600.0, 300.0);
-                level * (TAU * self.phase * harmonic).sin()
-            })
-            .sum::<f64>();
-        syllable * (voiced * 0.5 + breath * 0.05)
+        let noise = f64::from(self.noise >> 16) / 32_768.0 - 1.0;
+        let risen = noise - self.last_noise;
+        self.last_noise = noise;
+        risen
     }
 }
 
