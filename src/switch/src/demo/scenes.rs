@@ -13,13 +13,13 @@ use crate::print::{self, Table};
 const TALK: Duration = Duration::from_millis(4200);
 /// More than any step takes, except on a machine that stands still.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What must be recognised of a voice that went through A-law and Opus; 0.90 to 0.95 is usual.
+/// What must be recognised of a voice that went through A-law and Opus; 0.89 to 0.95 is usual.
 const SIMILARITY: f64 = 0.8;
 /// What a stranger's voice resembles at most.
 const STRANGE: f64 = 0.6;
-/// The delay that nobody notices; 10 to 25 ms is usual here.
+/// The delay that nobody notices; 8 to 25 ms is usual here.
 const DELAY: Duration = Duration::from_millis(100);
-/// From the order to ringing, and from the answer to audio; both usually near 150 ms, of which the stand-in takes 30 a request.
+/// From the order to ringing, and from the answer to audio; usually 50 to 250 ms, of which the stand-in takes 30 a request.
 const SET_UP: Duration = Duration::from_secs(1);
 
 /// Scene 1.
