@@ -25,11 +25,17 @@ pub(crate) fn cpu(pid: u32) -> f64 {
 
 /// Resident memory of a process, kB.
 pub(crate) fn resident_kb(pid: u32) -> f64 {
+    status_kb(pid, "VmRSS:")
+}
+
+/// The part of it that is the program's own, not pages of its file, kB.
+pub(crate) fn anonymous_kb(pid: u32) -> f64 {
+    status_kb(pid, "RssAnon:")
+}
+
+fn status_kb(pid: u32, field: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 

@@ -81,10 +81,11 @@ impl Outcome {
             self.cost() / self.floor_in_step
         );
         println!(
-            "  memory                 {:.0} kB a call ({:.0} kB resident idle, {:.0} kB during)",
+            "  memory                 {:.0} kB a call ({:.0} kB resident idle, {:.0} kB during; {:.0} kB a call without the pages of the program's file)",
             self.kb_per_call(),
             self.idle_kb,
-            self.held_kb
+            self.held_kb,
+            self.added_anonymous_kb / self.calls as f64
         );
         println!(
             "  delay SIP to Telegram  {} beyond the frame; the codec's own is {:.1} ms",

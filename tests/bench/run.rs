@@ -37,6 +37,8 @@ pub(crate) struct Outcome {
     pub(crate) cpu: f64,
     pub(crate) idle_kb: f64,
     pub(crate) held_kb: f64,
+    /// What was added that is no page of the program's file, kB.
+    pub(crate) added_anonymous_kb: f64,
     pub(crate) floor: Floor,
     /// The floor at the pace of the calls, while they were held.
     pub(crate) floor_in_step: f64,
@@ -103,6 +105,7 @@ pub(crate) fn hold(options: &Options, calls: usize, dir: &Path) -> Outcome {
     let mut peer = Peer::start(dir, &orders);
     thread::sleep(Duration::from_secs(1));
     let idle_kb = proc::resident_kb(house.pid());
+    let idle_anonymous_kb = proc::anonymous_kb(house.pid());
     let pbx = Pbx::start(Plan {
         local: house.pbx,
         switch: house.sip,
@@ -124,6 +127,7 @@ pub(crate) fn hold(options: &Options, calls: usize, dir: &Path) -> Outcome {
         held_kb = held_kb.max(proc::resident_kb(house.pid()));
     }
     let (cpu, held) = (proc::cpu(house.pid()) - cpu, began.elapsed().as_secs_f64());
+    let added_anonymous_kb = proc::anonymous_kb(house.pid()) - idle_anonymous_kb;
     let threads = worked(&threads, &proc::threads(house.pid()));
     let (busy, total) = (proc::machine().0 - busy, proc::machine().1 - total);
     let window = since..proc::wall();
@@ -158,6 +162,7 @@ pub(crate) fn hold(options: &Options, calls: usize, dir: &Path) -> Outcome {
         cpu,
         idle_kb,
         held_kb,
+        added_anonymous_kb,
         floor: before.mean(after),
         floor_in_step,
         codec_delay: floor::codec_delay(),
