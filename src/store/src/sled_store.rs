@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use model::{CallId, CallRecord, RouteSpec, SessionName, SessionSpec, TrunkName, TrunkSpec};
 use serde::Serialize;
@@ -22,6 +24,9 @@ const SCHEMA: u8 = 1;
 const CACHE_BYTES: u64 = 16 << 20;
 /// How old a soft write can be when the process is killed.
 const FLUSH_EVERY_MS: u64 = 250;
+/// How long a lock is waited for, and how often it is tried.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 /// What a commit left to be cleared away, so that a crash in between cannot forget it: a key of `meta`, then the name.
 const CLEAR_BINDINGS: &str = "clear/bindings/";
 const CLEAR_TELEGRAM: &str = "clear/telegram/";
@@ -44,8 +49,22 @@ pub struct SledStore {
 }
 
 impl SledStore {
-    /// Opens or creates the store in `folder`, readable by its owner alone.
+    /// Opens or creates the store in `folder`, readable by its owner alone. Waits up to a second for a lock that somebody is
+    /// letting go of.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        // sled's own threads finish their writes, and with them hold the lock, for a moment after the store was dropped.
+        let began = Instant::now();
+        loop {
+            match Self::open_now(folder) {
+                Err(OpenError::Locked { .. }) if began.elapsed() < LOCK_PATIENCE => {
+                    thread::sleep(LOCK_RETRY);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn open_now(folder: &Path) -> Result<Self, OpenError> {
         // sled panics on some kinds of damage. Nothing of it is kept when it does, so nothing half-made can be seen.
         catch_unwind(AssertUnwindSafe(|| Self::open_sound(folder))).unwrap_or_else(|_| {
             Err(OpenError::Damaged {

@@ -121,6 +121,18 @@ fn a_second_process_is_told_that_the_store_is_in_use() {
 }
 
 #[test]
+fn a_store_that_is_just_being_closed_is_waited_for() {
+    let dir = folder();
+    let first = SledStore::open(dir.path()).unwrap();
+    let closing = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        drop(first);
+    });
+    SledStore::open(dir.path()).unwrap();
+    closing.join().unwrap();
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_named() {
     let dir = folder();
     let file = dir.path().join("file");
