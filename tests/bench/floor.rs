@@ -9,6 +9,8 @@ use opus::{Application, Bitrate, Channels, Decoder, Encoder};
 use crate::proc;
 use crate::signal::{self, NARROW, WIDE, samples};
 
+/// Frames of 20 ms in a second.
+const STEPS: usize = 50;
 /// Audio that one measurement takes through the codec, in rounds of the signal: a minute.
 const ROUNDS: u32 = 60_000 / signal::LOOP_MS;
 
@@ -67,9 +69,10 @@ pub(crate) fn measure(frame_ms: u32) -> Floor {
     Floor { encode, decode }
 }
 
-/// The same work as so many calls need it, every 20 ms a frame of each, while the machine does what it does: the caches are
-/// as cold as those of the switch. CPU time of the thread, CPU-seconds for each minute of a call.
-pub(crate) fn in_step(calls: usize, frame_ms: u32, time: Duration) -> f64 {
+/// The same work at the pace of so many calls: every 20 ms one frame of each, one after the other, then sleep until the next.
+/// No transcoder in real time can spend less. CPU time of the thread, CPU-seconds for each minute of a call, one figure a
+/// second.
+pub(crate) fn in_step(calls: usize, frame_ms: u32, seconds: usize) -> Vec<f64> {
     let speech = signal::make(NARROW);
     let frames: Vec<&[i16]> = speech.chunks_exact(samples(NARROW, 20)).collect();
     let packets = wide_packets(frame_ms);
@@ -80,9 +83,9 @@ pub(crate) fn in_step(calls: usize, frame_ms: u32, time: Duration) -> f64 {
         })
         .collect();
     let (mut out, mut pcm) = ([0; 1275], [0; 960]);
-    let (began, cpu) = (Instant::now(), proc::thread_cpu());
-    let mut step = 0;
-    while began.elapsed() < time {
+    let (began, mut cpu) = (Instant::now(), proc::thread_cpu());
+    let mut figures = Vec::new();
+    for step in 0..seconds * STEPS {
         // Every call is at another place of the signal.
         for (n, (encoder, decoder)) in codecs.iter_mut().enumerate() {
             let at = step + n * 7;
@@ -93,12 +96,15 @@ pub(crate) fn in_step(calls: usize, frame_ms: u32, time: Duration) -> f64 {
                 decoder.decode(packet, &mut pcm, false).unwrap();
             }
         }
-        step += 1;
-        let next = began + Duration::from_millis(20) * step as u32;
+        let next = began + Duration::from_millis(20) * (step + 1) as u32;
         thread::sleep(next.saturating_duration_since(Instant::now()));
+        if (step + 1).is_multiple_of(STEPS) {
+            let now = proc::thread_cpu();
+            figures.push((now - cpu) * 60.0 / calls as f64);
+            cpu = now;
+        }
     }
-    let call_minutes = step as f64 * 0.02 / 60.0 * calls as f64;
-    (proc::thread_cpu() - cpu) / call_minutes
+    figures
 }
 
 /// The delay of the codec itself, ms: where the chirps come out of encoder and decoder when nothing is between them.

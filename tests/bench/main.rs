@@ -38,6 +38,7 @@ mod process;
 #[allow(dead_code, reason = "shared with the end-to-end tests")]
 mod telegram_server;
 
+mod beat;
 mod dialog;
 mod floor;
 mod house;

@@ -78,13 +78,7 @@ impl Pbx {
         let inner = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("pbx".into())
-            .spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .unwrap();
-                runtime.block_on(run(plan, watched, inner))
-            })
+            .spawn(move || crate::beat::runtime().block_on(run(plan, watched, inner)))
             .unwrap();
         Self {
             thread,

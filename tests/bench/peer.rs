@@ -20,6 +20,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
+use crate::beat;
 use crate::floor::wide_packets;
 use crate::proc::wall;
 use crate::signal::{self, NARROW, WIDE, samples};
@@ -69,11 +70,7 @@ pub(crate) fn play() {
         io::stdin().lock().read_line(&mut line).ok();
         std::process::exit(0);
     });
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(all(orders, stopped));
+    beat::runtime().block_on(all(orders, stopped));
 }
 
 fn say(what: &Said) {

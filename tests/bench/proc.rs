@@ -23,6 +23,11 @@ pub(crate) fn cpu(pid: u32) -> f64 {
     (ticks(fields[11]) + ticks(fields[12])) / TICKS
 }
 
+/// CPU time of the threads of a process, seconds; exact to the nanosecond, but without threads that have ended.
+pub(crate) fn threads_cpu(pid: u32) -> f64 {
+    threads(pid).values().map(|work| work.cpu).sum()
+}
+
 /// Resident memory of a process, kB.
 pub(crate) fn resident_kb(pid: u32) -> f64 {
     status_kb(pid, "VmRSS:")

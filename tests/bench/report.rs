@@ -14,12 +14,12 @@ const KB_PER_CALL: f64 = 500.0;
 const DELAY_MS: f64 = 25.0;
 
 impl Outcome {
-    pub(crate) fn cost(&self) -> f64 {
-        self.cpu / self.call_minutes
+    pub(crate) fn ratio(&self) -> f64 {
+        self.cost / self.floor_in_step
     }
 
-    pub(crate) fn ratio(&self) -> f64 {
-        self.cost() / self.floor.sum()
+    pub(crate) fn hot_ratio(&self) -> f64 {
+        self.cost / self.floor.sum()
     }
 
     pub(crate) fn kb_per_call(&self) -> f64 {
@@ -64,21 +64,20 @@ impl Outcome {
             options.switch_frame
         );
         println!(
-            "  CPU of the switch      {:.4} CPU-s per call-minute ({:.2} CPU-s), {:.2} x the floor",
-            self.cost(),
-            self.cpu,
+            "  CPU of the switch      {:.4} CPU-s per call-minute (median second; {:.2} CPU-s in all)",
+            self.cost, self.cpu
+        );
+        println!(
+            "  libopus alone          {:.4} CPU-s per call-minute at the pace of the calls: the switch costs {:.2} x that",
+            self.floor_in_step,
             self.ratio()
         );
         println!(
-            "  libopus alone          {:.4} CPU-s per call-minute (encode {:.4}, decode {:.4})",
+            "  libopus in a loop      {:.4} CPU-s per call-minute (encode {:.4}, decode {:.4}), never asleep: {:.2} x that",
             self.floor.sum(),
             self.floor.encode,
-            self.floor.decode
-        );
-        println!(
-            "  the same in step       {:.4} CPU-s per call-minute: the switch costs {:.2} x that",
-            self.floor_in_step,
-            self.cost() / self.floor_in_step
+            self.floor.decode,
+            self.hot_ratio()
         );
         println!(
             "  memory                 {:.0} kB a call ({:.0} kB resident idle, {:.0} kB during; {:.0} kB a call without the pages of the program's file)",
@@ -140,7 +139,7 @@ impl Outcome {
     fn figures(&self, prefix: &str) -> Map<String, Value> {
         let figures = json!({
             "calls": self.calls,
-            "cpu_s_per_call_minute": rounded(self.cost(), 4),
+            "cpu_s_per_call_minute": rounded(self.cost, 4),
             "kb_per_call": rounded(self.kb_per_call(), 1),
             "added_delay_ms.median": rounded(quantile(&self.to_telegram, 0.5), 2),
             "added_delay_ms.p99": rounded(quantile(&self.to_telegram, 0.99), 2),
@@ -162,10 +161,13 @@ impl Outcome {
 /// How it is measured, once.
 pub(crate) fn explain() {
     println!(
-        "\nCPU: user and system time of the switch's process while all calls are held, by minutes of calls.\n\
-         Floor: the same codec work by libopus in one thread, hot: the mean of before and after the run, thread CPU time.\n\
-         In step: as many encoders and decoders as there are calls, a frame of each every 20 ms, while the calls are held, so\n\
-         the caches are as cold as those of the switch.\n\
+        "\nCPU: of the switch's process, user and system time, while all calls are held, by minutes of calls; the median of its\n\
+         seconds, since other tenants of the machine take some of them.\n\
+         Floor: the same codec work by libopus in one thread at the pace of the calls, before and after the run: a frame of each\n\
+         call every 20 ms, then asleep, as a program in real time must be; the median second again. In a loop: without sleeping,\n\
+         the best of three, all in the cache; what each waking up costs a virtual machine is not in it.\n\
+         The peers look at their sockets every 2 ms instead of being woken by each datagram, which the kernel would do in the\n\
+         time of the switch.\n\
          Memory: the most resident while the calls are held, less what was resident before the first, by calls.\n\
          Delay: a chirp begins with the first sample of a packet. It is said when that packet leaves and heard when the packet\n\
          of the other side arrives in which it begins, plus its place in that packet; what is longer in our frames than in the\n\
@@ -185,15 +187,16 @@ pub(crate) fn write(path: &Path, outcomes: &[Outcome], sweep: bool) {
         }
         if !sweep || outcome.calls == 20 {
             all.extend(outcome.figures("transcode"));
-            let floor = rounded(outcome.floor.sum(), 4);
+            let floor = rounded(outcome.floor_in_step, 4);
             all.insert("floor.cpu_s_per_call_minute".into(), floor);
-            let in_step = rounded(outcome.floor_in_step, 4);
-            all.insert("floor.in_step_cpu_s_per_call_minute".into(), in_step);
+            let loop_ = rounded(outcome.floor.sum(), 4);
+            all.insert("floor.loop_cpu_s_per_call_minute".into(), loop_);
             all.insert(
                 "floor.codec_delay_ms".into(),
                 rounded(outcome.codec_delay, 2),
             );
             all.insert("ratio".into(), rounded(outcome.ratio(), 3));
+            all.insert("loop_ratio".into(), rounded(outcome.hot_ratio(), 3));
         }
     }
     fs::write(path, serde_json::to_string_pretty(&all).unwrap() + "\n").unwrap();
@@ -207,7 +210,7 @@ pub(crate) fn compare(outcomes: &[Outcome]) {
         println!(
             "{:>5}  {:>17.4}  {:>7.2}  {:>7.0}  {:>6.1} ({:>5.1})  {:>4}",
             outcome.calls,
-            outcome.cost(),
+            outcome.cost,
             outcome.ratio(),
             outcome.kb_per_call(),
             quantile(&outcome.to_telegram, 0.5),
@@ -215,7 +218,7 @@ pub(crate) fn compare(outcomes: &[Outcome]) {
             outcome.loss.total()
         );
     }
-    let costs = outcomes.iter().map(Outcome::cost);
+    let costs = outcomes.iter().map(|outcome| outcome.cost);
     let (least, most) = costs.fold((f64::MAX, 0.0_f64), |(least, most), cost| {
         (least.min(cost), most.max(cost))
     });

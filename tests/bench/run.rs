@@ -23,8 +23,8 @@ const PACE: Duration = Duration::from_millis(100);
 const LISTENED: usize = 20;
 /// After the last call is up, until measuring begins: jitter buffers have settled, keys are forgotten.
 const SETTLE: Duration = Duration::from_secs(3);
-/// How long the floor is measured beside the calls.
-const IN_STEP: Duration = Duration::from_secs(3);
+/// Seconds for which the floor is measured at the pace of the calls, before and again after them.
+const IN_STEP: usize = 5;
 /// What is on its way arrives within this.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -35,12 +35,14 @@ pub(crate) struct Outcome {
     pub(crate) call_minutes: f64,
     /// CPU-seconds of the switch while the calls were held.
     pub(crate) cpu: f64,
+    /// CPU-seconds of the switch for each minute of a call: the median of the seconds in which the calls were held.
+    pub(crate) cost: f64,
     pub(crate) idle_kb: f64,
     pub(crate) held_kb: f64,
     /// What was added that is no page of the program's file, kB.
     pub(crate) added_anonymous_kb: f64,
     pub(crate) floor: Floor,
-    /// The floor at the pace of the calls, while they were held.
+    /// The same at the pace of the calls: the median of some seconds before and after them.
     pub(crate) floor_in_step: f64,
     pub(crate) codec_delay: f64,
     /// One-way delays, ms, sorted.
@@ -91,6 +93,7 @@ pub(crate) struct Chirps {
 pub(crate) fn hold(options: &Options, calls: usize, dir: &Path) -> Outcome {
     fs::create_dir_all(dir).unwrap();
     let before = floor::measure(options.tg_frame);
+    let mut in_step = floor::in_step(calls, options.tg_frame, IN_STEP);
     let mut house = House::start(dir, calls, options.switch_frame);
     let names: Vec<String> = (0..calls).map(|n| format!("bench{n:03}")).collect();
     let users = house.users(&names);
@@ -122,16 +125,21 @@ pub(crate) fn hold(options: &Options, calls: usize, dir: &Path) -> Outcome {
     let (began, cpu) = (Instant::now(), proc::cpu(house.pid()));
     let since = proc::wall();
     let mut held_kb: f64 = 0.0;
+    let mut costs = Vec::new();
+    let mut last = (Instant::now(), proc::threads_cpu(house.pid()));
     while began.elapsed() < Duration::from_secs(options.seconds) {
-        thread::sleep(Duration::from_millis(500));
+        thread::sleep(Duration::from_secs(1));
         held_kb = held_kb.max(proc::resident_kb(house.pid()));
+        let now = (Instant::now(), proc::threads_cpu(house.pid()));
+        let minutes = (now.0 - last.0).as_secs_f64() * calls as f64 / 60.0;
+        costs.push((now.1 - last.1) / minutes);
+        last = now;
     }
     let (cpu, held) = (proc::cpu(house.pid()) - cpu, began.elapsed().as_secs_f64());
     let added_anonymous_kb = proc::anonymous_kb(house.pid()) - idle_anonymous_kb;
     let threads = worked(&threads, &proc::threads(house.pid()));
     let (busy, total) = (proc::machine().0 - busy, proc::machine().1 - total);
     let window = since..proc::wall();
-    let floor_in_step = floor::in_step(calls, options.tg_frame, IN_STEP);
 
     pbx.hush();
     thread::sleep(DRAIN);
@@ -148,6 +156,7 @@ pub(crate) fn hold(options: &Options, calls: usize, dir: &Path) -> Outcome {
     let log = house.stop();
     notes.extend(log.lines().take(5).map(|line| format!("switch: {line}")));
     drop(peer);
+    in_step.extend(floor::in_step(calls, options.tg_frame, IN_STEP));
     let after = floor::measure(options.tg_frame);
 
     let frames = f64::from(options.switch_frame) / 20.0;
@@ -160,11 +169,12 @@ pub(crate) fn hold(options: &Options, calls: usize, dir: &Path) -> Outcome {
         calls,
         call_minutes: held * calls as f64 / 60.0,
         cpu,
+        cost: median(costs),
         idle_kb,
         held_kb,
         added_anonymous_kb,
         floor: before.mean(after),
-        floor_in_step,
+        floor_in_step: median(in_step),
         codec_delay: floor::codec_delay(),
         to_telegram,
         to_sip,
@@ -276,6 +286,12 @@ fn loss(sip: &[CallReport], telegram: &[CallReport], metrics: &Metrics, frames: 
         in_switch: (metrics.sum("strowger_rtp_packets_lost_total") + late) as u64,
         overruns: 0,
     }
+}
+
+/// One second in which a neighbour of the machine took the processor does not move it.
+fn median(values: Vec<f64>) -> f64 {
+    let values = sorted(values);
+    values[values.len() / 2]
 }
 
 fn sorted(mut values: Vec<f64>) -> Vec<f64> {

@@ -17,6 +17,7 @@ mod pace;
 mod plane;
 mod port;
 mod ports;
+mod rehearsal;
 mod rtc;
 mod sockets;
 mod task;

@@ -1,7 +1,7 @@
 //! Lets a busy media thread wake up by a beat, not for each packet.
 //!
 //! Falling asleep and waking up costs as much as passing on a packet. With many calls on a thread, each of its
-//! wake-ups therefore waits for the next beat and finds the packets of several calls, which costs each packet 1 ms on
+//! wake-ups therefore waits for the next beat and finds the packets of several calls, which costs each packet 2.5 ms on
 //! average. With few calls there would be nothing to find, and nobody waits.
 
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The time between two beats; small against the 10 ms a packet is expected early, and the jitter of any network.
-const BEAT: Duration = Duration::from_millis(2);
-/// Calls of a thread from which on it keeps the beat: 150 wake-ups a second each.
-const BUSY_CALLS: usize = 8;
+const BEAT: Duration = Duration::from_millis(5);
+/// Calls of a thread from which on it keeps the beat: each has 150 packets and ticks a second, the beat 200.
+const BUSY_CALLS: usize = 4;
 
 /// The beat of one thread.
 #[derive(Debug)]
@@ -50,7 +50,13 @@ mod tests {
     #[test]
     fn a_beat_is_waited_for_and_never_a_whole_one_more() {
         let us = Duration::from_micros;
-        for (elapsed, left) in [(0, 2000), (1, 1999), (1999, 1), (2000, 2000), (7_300, 700)] {
+        for (elapsed, left) in [
+            (0, 5000),
+            (1, 4999),
+            (4999, 1),
+            (5000, 5000),
+            (17_300, 2700),
+        ] {
             assert_eq!(rest(us(elapsed)), us(left), "{elapsed}");
         }
     }

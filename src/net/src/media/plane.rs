@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::MediaCounters;
 use model::CallId;
@@ -14,6 +14,7 @@ use super::config::{MediaConfig, StartError};
 use super::message::{MediaCommand, MediaEvent, Stuck};
 use super::pace::Pace;
 use super::ports::{NoRtpPorts, RtpPorts, RtpReservation};
+use super::rehearsal;
 use super::task;
 
 /// Commands that wait for a task: a call gives a dozen in its life, and the signals of one connecting peer.
@@ -59,7 +60,14 @@ impl MediaPlane {
         let ports = Arc::new(ports.shown_in(counters.clone()));
         let threads = (0..config.thread_count())
             .map(Thread::start)
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Some(thread) = threads.first() {
+            thread.runtime.spawn(async {
+                let began = Instant::now();
+                let heard = rehearsal::run();
+                tracing::debug!(heard, took = ?began.elapsed(), "media rehearsed");
+            });
+        }
         let shared = Shared {
             config: Arc::new(config),
             counters,
