@@ -1,7 +1,7 @@
 //! Turns datagrams into requests, responses, dialogs, registrations and offers, and back.
 //!
 //! * [`call`] - a dialog and the INVITE usage in it, caller and callee (RFC 3261 12 to 15).
-//! * [`digest`] - challenges and credentials, server side (RFC 7616, RFC 8760).
+//! * [`digest`] - challenges and credentials, both sides (RFC 7616, RFC 8760).
 //! * [`message`] - requests, responses, URIs, addresses, headers (RFC 3261 7, 19, 20).
 //! * [`parse()`] - one datagram to one message, with limits and refusals (RFC 3261 7, 8.2, 18.3).
 //! * [`registration`] - the bindings of a trunk that registers with us (RFC 3261 10.3).

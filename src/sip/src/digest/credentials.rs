@@ -92,13 +92,13 @@ impl Credentials {
 }
 
 /// The `name=value` list behind `Digest`.
-struct Parameters {
+pub(super) struct Parameters {
     list: Vec<(String, String)>,
 }
 
 impl Parameters {
     /// `None` for other schemes.
-    fn parse(value: &str) -> Option<Result<Self, Malformed>> {
+    pub(super) fn parse(value: &str) -> Option<Result<Self, Malformed>> {
         let value = scan::trim(value);
         let (scheme, rest) = value.split_once([' ', '\t']).unwrap_or((value, ""));
         scheme
@@ -134,7 +134,7 @@ impl Parameters {
         }
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.list
             .iter()
             .find(|(have, _)| have == name)

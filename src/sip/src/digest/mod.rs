@@ -1,8 +1,9 @@
-//! Digest authentication, server side (RFC 3261 22, RFC 7616, RFC 8760).
+//! Digest authentication (RFC 3261 22, RFC 7616, RFC 8760); [`Answerer`] is the client's side of it.
 //!
 //! One [`Digest`] for the process: it challenges without remembering anything about the challenged, and remembers the last
 //! `nc` of those who answered right. Deliberately absent: `auth-int`, `-sess`, AKA, requests without `qop` (RFC 2069).
 
+mod client;
 mod credentials;
 mod nonce;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::net::IpAddr;
 
 use sha2::{Digest as _, Sha256};
 
+pub use self::client::{Answerer, NoAnswer, Rounds};
 use self::credentials::Credentials;
 use self::nonce::Nonces;
 use crate::message::{Request, SipUri, Uri, scan};

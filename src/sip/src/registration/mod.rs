@@ -1,4 +1,4 @@
-//! Registration, the registrar's side (RFC 3261 10.3).
+//! Registration: here the registrar's side (RFC 3261 10.3), in [`Outbound`] the client's.
 //!
 //! ```text
 //!            REGISTER with a contact
@@ -12,6 +12,7 @@
 //! the REGISTER came from, whatever its Contact says (SEC-A8).
 
 mod binding;
+mod outbound;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,9 @@ use thiserror::Error;
 
 pub use self::binding::Binding;
 use self::binding::{Wish, same_address};
+pub use self::outbound::{
+    Outbound, OutboundConfig, OutboundError, OutboundEvent, OutboundInput, OutboundOutput,
+};
 use crate::message::{HeaderName, Request, Response, Uri, respond};
 
 /// The shortest lifetime granted.

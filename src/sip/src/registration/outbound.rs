@@ -1,0 +1,432 @@
+//! Registration, the client's side: one account of ours at a registrar (RFC 3261 10.2).
+//!
+//! ```text
+//!          start               2xx                    80 % of the time granted
+//!   Idle ---------> Registering -----> Registered ---------------------------> Registering
+//!    ^                |    ^               |
+//!    |        refused |    | the time      | stop
+//!    |                v    | has come      v
+//!    |              Backoff ------>   Unregistering
+//!    +-----------------------------------------+ answered, or not
+//! ```
+//!
+//! A challenge, and 423 with a longer time, are answered at once inside `Registering`. Deliberately absent: Path and GRUU.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use model::Secret;
+use rand::rngs::SmallRng;
+use rand::{Rng as _, RngCore as _, SeedableRng as _};
+
+use super::binding::same_address;
+use crate::call::DialogId;
+use crate::digest::{Answerer, NoAnswer, Rounds};
+use crate::message::{
+    CSeq, HeaderName, Method, NameAddr, Request, Response, Uri, delta_seconds, reason_phrase,
+};
+use crate::transaction::Failure;
+
+/// What we ask for, until the registrar wants more.
+const EXPIRES: Duration = Duration::from_secs(600);
+/// The most a registrar may make us ask for.
+const MAX_EXPIRES: Duration = Duration::from_secs(86_400);
+/// The least a grant is taken for: a registrar that grants less would be asked without end.
+const MIN_GRANT: Duration = Duration::from_secs(10);
+/// Waits between failed tries, the last one for all that follow; varied by a tenth either way.
+const BACKOFF: [u64; 5] = [30, 60, 120, 240, 300];
+/// The longest Retry-After that is obeyed.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
+
+/// The account.
+#[derive(Debug, Clone)]
+pub struct OutboundConfig {
+    /// The registrar: `sip:` and its domain.
+    pub registrar: Uri,
+    /// Where packets go.
+    pub send_to: SocketAddr,
+    /// The address of record.
+    pub aor: Uri,
+    /// Where we want to be called.
+    pub contact: Uri,
+    /// The user name of the credentials.
+    pub username: String,
+    /// Its password.
+    pub password: Secret<String>,
+    /// The value of User-Agent.
+    pub agent: Option<String>,
+}
+
+/// What a registration is told.
+#[derive(Debug)]
+pub enum OutboundInput {
+    /// Register, and stay registered.
+    Start,
+    /// Unregister.
+    Stop,
+    /// A response to the REGISTER under way.
+    Response(Response),
+    /// The REGISTER under way ended without a response.
+    Failed(Failure),
+    /// The time of [`OutboundOutput::Timeout`] has come.
+    Timeout,
+}
+
+/// What a registration wants.
+#[derive(Debug, PartialEq, Eq)]
+pub enum OutboundOutput {
+    /// Send a REGISTER in a client transaction.
+    Send {
+        /// Where to.
+        target: SocketAddr,
+        /// The request, without Via.
+        request: Request,
+    },
+    /// Something the owner should know.
+    Event(OutboundEvent),
+    /// Nothing more to do before this time, or before the next input.
+    Timeout(Option<Instant>),
+}
+
+/// What the owner of a registration should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutboundEvent {
+    /// Registered, for so long unless refreshed.
+    Registered {
+        /// The time granted.
+        expires: Duration,
+    },
+    /// Not registered; the next try comes by itself.
+    Failed {
+        /// Why.
+        why: OutboundError,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// Unregistered, or as good as.
+    Unregistered,
+}
+
+/// Why a registration failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OutboundError {
+    /// The registrar refused.
+    #[error("{code} {phrase}")]
+    Refused {
+        /// The status code.
+        code: u16,
+        /// Its phrase.
+        phrase: String,
+    },
+    /// The challenge was not answered, or the answer not accepted.
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
+    /// No response came.
+    #[error("no response from the registrar")]
+    TimedOut,
+    /// The network does not reach the registrar.
+    #[error("the registrar cannot be reached")]
+    Unreachable,
+}
+
+/// One account of ours at a registrar.
+#[derive(Debug)]
+pub struct Outbound {
+    config: OutboundConfig,
+    answerer: Answerer,
+    state: State,
+    call_id: String,
+    tag: String,
+    cseq: u32,
+    /// What we ask for.
+    expires: Duration,
+    /// Failed tries in a row.
+    failures: usize,
+    outputs: VecDeque<OutboundOutput>,
+    rng: SmallRng,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Registering { rounds: Rounds, was_brief: bool },
+    Registered { refresh_at: Instant },
+    Backoff { until: Instant },
+    Unregistering { rounds: Rounds },
+}
+
+impl Outbound {
+    /// An account that is not registered yet; the seed must be unpredictable to strangers.
+    pub fn new(config: OutboundConfig, seed: u64) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut word = || format!("{:016x}", rng.next_u64());
+        let (call_id, tag) = (word() + &word(), word());
+        let answerer = Answerer::new(&config.username, config.password.clone(), None);
+        Self {
+            answerer,
+            config,
+            state: State::Idle,
+            call_id,
+            tag,
+            cseq: 0,
+            expires: EXPIRES,
+            failures: 0,
+            outputs: VecDeque::new(),
+            rng,
+        }
+    }
+
+    /// What responses to its requests are matched by.
+    pub fn id(&self) -> DialogId {
+        DialogId {
+            call_id: self.call_id.clone(),
+            local_tag: self.tag.clone(),
+        }
+    }
+
+    /// Whether the registrar has us.
+    pub fn is_registered(&self) -> bool {
+        matches!(self.state, State::Registered { .. })
+    }
+
+    /// Takes one input.
+    pub fn handle_input(&mut self, now: Instant, input: OutboundInput) {
+        let state = std::mem::replace(&mut self.state, State::Idle);
+        self.state = match (state, input) {
+            (
+                State::Idle | State::Backoff { .. } | State::Registered { .. },
+                OutboundInput::Start,
+            ) => self.register(),
+            (State::Backoff { until }, OutboundInput::Timeout) if until <= now => self.register(),
+            (State::Registered { refresh_at }, OutboundInput::Timeout) if refresh_at <= now => {
+                self.register()
+            }
+            (State::Registering { .. } | State::Registered { .. }, OutboundInput::Stop) => {
+                self.send(Duration::ZERO);
+                State::Unregistering {
+                    rounds: Rounds::default(),
+                }
+            }
+            (State::Backoff { .. }, OutboundInput::Stop) => self.gone(),
+            (State::Registering { rounds, was_brief }, OutboundInput::Response(response))
+                if self.is_ours(&response) =>
+            {
+                self.registering_response(now, rounds, was_brief, &response)
+            }
+            (State::Registering { .. }, OutboundInput::Failed(why)) => {
+                let why = match why {
+                    Failure::TimedOut => OutboundError::TimedOut,
+                    Failure::Transport | Failure::Overload => OutboundError::Unreachable,
+                };
+                self.failed(now, why, None)
+            }
+            (State::Unregistering { rounds }, OutboundInput::Response(response))
+                if self.is_ours(&response) =>
+            {
+                self.unregistering_response(rounds, &response)
+            }
+            (State::Unregistering { .. }, OutboundInput::Failed(_)) => self.gone(),
+            // Too early, too late, or not for us.
+            (
+                state @ (State::Idle
+                | State::Registering { .. }
+                | State::Registered { .. }
+                | State::Backoff { .. }
+                | State::Unregistering { .. }),
+                _,
+            ) => state,
+        };
+    }
+
+    /// Returns the next output; [`OutboundOutput::Timeout`] when there is none left.
+    pub fn poll_output(&mut self) -> OutboundOutput {
+        self.outputs.pop_front().unwrap_or_else(|| {
+            OutboundOutput::Timeout(match self.state {
+                State::Registered { refresh_at } => Some(refresh_at),
+                State::Backoff { until } => Some(until),
+                State::Idle | State::Registering { .. } | State::Unregistering { .. } => None,
+            })
+        })
+    }
+
+    fn register(&mut self) -> State {
+        self.send(self.expires);
+        State::Registering {
+            rounds: Rounds::default(),
+            was_brief: false,
+        }
+    }
+
+    fn registering_response(
+        &mut self,
+        now: Instant,
+        mut rounds: Rounds,
+        was_brief: bool,
+        response: &Response,
+    ) -> State {
+        match response.status {
+            ..200 => State::Registering { rounds, was_brief },
+            200..300 => {
+                self.answerer.accepted();
+                self.failures = 0;
+                let expires = self.granted(response);
+                self.event(OutboundEvent::Registered { expires });
+                State::Registered {
+                    refresh_at: now + expires * 4 / 5,
+                }
+            }
+            401 | 407 => match self.answer(&mut rounds, response, self.expires) {
+                Ok(()) => State::Registering { rounds, was_brief },
+                Err(why) => self.failed(now, why.into(), None),
+            },
+            423 if !was_brief => match min_expires(response) {
+                Some(expires) if expires > self.expires && expires <= MAX_EXPIRES => {
+                    self.expires = expires;
+                    self.send(expires);
+                    State::Registering {
+                        rounds: Rounds::default(),
+                        was_brief: true,
+                    }
+                }
+                Some(_) | None => self.refused(now, response),
+            },
+            _ => self.refused(now, response),
+        }
+    }
+
+    fn unregistering_response(&mut self, mut rounds: Rounds, response: &Response) -> State {
+        match response.status {
+            ..200 => State::Unregistering { rounds },
+            401 | 407 if self.answer(&mut rounds, response, Duration::ZERO).is_ok() => {
+                State::Unregistering { rounds }
+            }
+            _ => self.gone(),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        rounds: &mut Rounds,
+        response: &Response,
+        expires: Duration,
+    ) -> Result<(), NoAnswer> {
+        let cnonce = format!("{:016x}", self.rng.next_u64());
+        let registrar = self.config.registrar.clone();
+        let credentials =
+            self.answerer
+                .answer(rounds, response, &Method::Register, &registrar, &cnonce)?;
+        self.send_with(expires, Some(credentials));
+        Ok(())
+    }
+
+    fn refused(&mut self, now: Instant, response: &Response) -> State {
+        let phrase = match response.reason.trim() {
+            "" => reason_phrase(response.status),
+            phrase => phrase,
+        };
+        let why = OutboundError::Refused {
+            code: response.status,
+            phrase: phrase.to_owned(),
+        };
+        let retry_after = response
+            .headers
+            .get(&HeaderName::RetryAfter)
+            .and_then(|value| delta_seconds(value.split(['(', ';', ' ']).next()?))
+            .map(|seconds| Duration::from_secs(seconds.into()).min(MAX_RETRY_AFTER));
+        self.failed(now, why, retry_after)
+    }
+
+    fn failed(&mut self, now: Instant, why: OutboundError, at_least: Option<Duration>) -> State {
+        let step = BACKOFF.get(self.failures).or(BACKOFF.last());
+        self.failures = self.failures.saturating_add(1);
+        let wait = Duration::from_secs(step.copied().unwrap_or(300));
+        // Many switches must not come back all at once when a registrar does.
+        let wait = wait.mul_f64(self.rng.random_range(0.9..1.1));
+        let retry_in = wait.max(at_least.unwrap_or_default());
+        self.event(OutboundEvent::Failed { why, retry_in });
+        State::Backoff {
+            until: now + retry_in,
+        }
+    }
+
+    fn gone(&mut self) -> State {
+        self.event(OutboundEvent::Unregistered);
+        State::Idle
+    }
+
+    fn event(&mut self, event: OutboundEvent) {
+        self.outputs.push_back(OutboundOutput::Event(event));
+    }
+
+    /// Whether the response is to our last REGISTER.
+    fn is_ours(&self, response: &Response) -> bool {
+        response
+            .headers
+            .cseq()
+            .is_some_and(|cseq| cseq.number == self.cseq && cseq.method == Method::Register)
+    }
+
+    /// The time of our contact, else of the response, else what we asked for (RFC 3261 10.2.4).
+    fn granted(&self, response: &Response) -> Duration {
+        let headers = &response.headers;
+        let ours = headers
+            .contacts()
+            .into_iter()
+            .find(|contact| same_address(&contact.uri, &self.config.contact));
+        let seconds = ours
+            .and_then(|contact| delta_seconds(contact.params.get("expires")?))
+            .or_else(|| headers.expires());
+        let granted = seconds.map_or(self.expires, |seconds| Duration::from_secs(seconds.into()));
+        granted.clamp(MIN_GRANT, MAX_EXPIRES)
+    }
+
+    /// Sends a REGISTER, with credentials by the last challenge if there was one.
+    fn send(&mut self, expires: Duration) {
+        let cnonce = format!("{:016x}", self.rng.next_u64());
+        let registrar = self.config.registrar.clone();
+        let credentials = self
+            .answerer
+            .credentials(&Method::Register, &registrar, &cnonce);
+        self.send_with(expires, credentials);
+    }
+
+    fn send_with(&mut self, expires: Duration, credentials: Option<(HeaderName, String)>) {
+        self.cseq += 1;
+        let config = &self.config;
+        let mut request = Request::new(Method::Register, config.registrar.clone());
+        let headers = &mut request.headers;
+        let aor = NameAddr::new(config.aor.clone());
+        headers.push(HeaderName::MaxForwards, 70);
+        headers.push(HeaderName::From, aor.clone().with_tag(&self.tag));
+        headers.push(HeaderName::To, aor);
+        headers.push(HeaderName::CallId, &self.call_id);
+        headers.push(
+            HeaderName::CSeq,
+            CSeq {
+                number: self.cseq,
+                method: Method::Register,
+            },
+        );
+        headers.push(HeaderName::Contact, format!("<{}>", config.contact));
+        headers.push(HeaderName::Expires, expires.as_secs());
+        if let Some((name, value)) = credentials {
+            headers.push(name, value);
+        }
+        if let Some(agent) = &config.agent {
+            headers.push(HeaderName::UserAgent, agent);
+        }
+        self.outputs.push_back(OutboundOutput::Send {
+            target: config.send_to,
+            request,
+        });
+    }
+}
+
+fn min_expires(response: &Response) -> Option<Duration> {
+    let seconds = delta_seconds(response.headers.get(&HeaderName::MinExpires)?.trim())?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
+#[cfg(test)]
+mod tests;
