@@ -13,6 +13,7 @@ use super::timer::Timer;
 use super::uac::{failure, is_to_invite};
 use super::uas::put_sdp;
 use super::{Call, CallEvent, CallOutput, EndCause, Party};
+use crate::digest::Rounds;
 use crate::message::{HeaderName, Method, Request, Response, reason_phrase};
 use crate::transaction::{Failure, ServerKey};
 
@@ -414,15 +415,36 @@ impl Call {
         }
         let cseq = response.headers.cseq();
         match s {
-            Closing::ByeSent { cseq: bye } => {
+            Closing::ByeSent {
+                cseq: bye,
+                mut rounds,
+            } => {
                 let is_to_bye = cseq.is_some_and(|c| c.method == Method::Bye && c.number == bye);
-                if is_to_bye && !response.is_provisional() {
-                    return self.over();
+                if !is_to_bye || response.is_provisional() {
+                    return State::Closing(s);
                 }
-                State::Closing(s)
+                self.bye_again(&mut rounds, response)
+                    .unwrap_or_else(|| self.over())
             }
             Closing::AwaitAck { .. } => State::Closing(s),
         }
+    }
+
+    /// Answers the challenge to a BYE with a new one, if it is one that can be answered.
+    fn bye_again(&mut self, rounds: &mut Rounds, response: &Response) -> Option<State> {
+        if !matches!(response.status, 401 | 407) {
+            return None;
+        }
+        let (target, mut request) = self.dialog.request(&self.local, Method::Bye);
+        let uri = request.uri.clone();
+        let (name, value) = self.answer_challenge(rounds, response, &Method::Bye, &uri)?;
+        request.headers.push(name, value);
+        let cseq = self.dialog.local_cseq();
+        self.push(CallOutput::Send { target, request });
+        Some(State::Closing(Closing::ByeSent {
+            cseq,
+            rounds: *rounds,
+        }))
     }
 
     pub(super) fn closing_timeout(&mut self, now: Instant, mut s: Closing) -> State {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use model::Secret;
 
 use crate::message::{NameAddr, Request, Response, Uri};
 use crate::transaction::{Failure, ServerKey, Times};
@@ -48,6 +49,17 @@ pub struct Target {
     pub headers: Vec<(String, String)>,
     /// How long it may ring.
     pub ring_timeout: Duration,
+    /// The account at whoever is called, for a 401 or 407.
+    pub account: Option<Account>,
+}
+
+/// What a challenge of the called side is answered with.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub password: Secret<String>,
 }
 
 /// An INVITE that makes no call, with its answer.

@@ -14,7 +14,8 @@
 //! next input. A new [`Call`] has outputs already. [`CallEvent::Ended`] comes once, as soon as the outcome is known; the call still
 //! answers its peer after that, until [`Call::is_over`].
 //!
-//! Deliberately absent: session timers, reliable provisional responses, REFER, authentication of our own requests.
+//! A challenge of the called side is answered when the target has an account; later requests of the dialog carry credentials by the
+//! same challenge. Deliberately absent: session timers, reliable provisional responses, REFER.
 
 mod check;
 mod dialog;
@@ -37,11 +38,12 @@ use rand::{Rng as _, RngCore as _};
 use self::dialog::Dialog;
 pub use self::dialog::DialogId;
 pub use self::interface::{
-    CallEvent, CallInput, CallOutput, EndCause, Local, Party, Refusal, Target,
+    Account, CallEvent, CallInput, CallOutput, EndCause, Local, Party, Refusal, Target,
 };
 use self::state::{Closing, State};
 use self::timer::{Timer, Timers};
-use crate::message::{HeaderName, Method, Request, Response, respond};
+use crate::digest::{Answerer, Rounds};
+use crate::message::{HeaderName, Method, Request, Response, Uri, respond};
 use crate::parse::ALLOW;
 use crate::transaction::ServerKey;
 
@@ -53,6 +55,12 @@ pub struct Call {
     state: State,
     /// Whether the first INVITE was ours: decides about glare (RFC 3261 14.1).
     is_uac: bool,
+    /// The number of the INVITE that made the call: the first one, unless it was challenged.
+    first_cseq: u32,
+    /// Who answers challenges, when we call with an account.
+    answerer: Option<Answerer>,
+    /// The credentials of the INVITE, which its ACK repeats (RFC 3261 22.1).
+    credentials: Option<(HeaderName, String)>,
     /// The ACKs we sent, for 2xx that come again.
     acks: VecDeque<uac::Acked>,
     /// An offer of ours that met one of the peer's and waits for [`Timer::Glare`].
@@ -106,8 +114,55 @@ impl Call {
             .unwrap_or_else(|| CallOutput::Timeout(self.timers.next()))
     }
 
-    fn push(&mut self, output: CallOutput) {
+    fn push(&mut self, mut output: CallOutput) {
+        match &mut output {
+            CallOutput::Send { request, .. } | CallOutput::Dismiss { request, .. } => {
+                self.authorize(request);
+            }
+            CallOutput::SendAck { request, .. } => {
+                if let Some((name, value)) = self.credentials.clone() {
+                    request.headers.set(name, value);
+                }
+            }
+            CallOutput::CancelInvite { .. }
+            | CallOutput::Respond { .. }
+            | CallOutput::Event(_)
+            | CallOutput::Timeout(_) => {}
+        }
         self.outputs.push_back(output);
+    }
+
+    /// Adds credentials by the last challenge, unless the request has some or nobody ever challenged.
+    fn authorize(&mut self, request: &mut Request) {
+        let has_some = [HeaderName::Authorization, HeaderName::ProxyAuthorization]
+            .iter()
+            .any(|name| request.headers.has(name));
+        if has_some {
+            return;
+        }
+        let cnonce = random_tag(&mut self.rng);
+        if let Some((name, value)) = self
+            .answerer
+            .as_mut()
+            .and_then(|answerer| answerer.credentials(&request.method, &request.uri, &cnonce))
+        {
+            request.headers.push(name, value);
+        }
+    }
+
+    /// Answers the challenge to a request of ours; the credentials go into the repeated request.
+    fn answer_challenge(
+        &mut self,
+        rounds: &mut Rounds,
+        response: &Response,
+        method: &Method,
+        uri: &Uri,
+    ) -> Option<(HeaderName, String)> {
+        let cnonce = random_tag(&mut self.rng);
+        self.answerer
+            .as_mut()?
+            .answer(rounds, response, method, uri, &cnonce)
+            .ok()
     }
 
     fn emit(&mut self, event: CallEvent) {
@@ -154,7 +209,10 @@ impl Call {
         }
         let cseq = self.dialog.local_cseq();
         self.push(CallOutput::Send { target, request });
-        State::Closing(Closing::ByeSent { cseq })
+        State::Closing(Closing::ByeSent {
+            cseq,
+            rounds: Rounds::default(),
+        })
     }
 
     /// Says how it ended.

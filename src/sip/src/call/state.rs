@@ -1,11 +1,13 @@
 //! The states of a call and the table of what happens in them.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::{Call, CallEvent, CallInput};
-use crate::message::{Request, Response};
+use crate::digest::Rounds;
+use crate::message::{Request, Response, Uri};
 use crate::transaction::ServerKey;
 
 /// Where a call stands.
@@ -44,6 +46,19 @@ pub(super) struct Calling {
     pub(super) is_ringing: bool,
     /// The last SDP of a provisional response.
     pub(super) early: Option<Bytes>,
+    /// Challenges answered.
+    pub(super) rounds: Rounds,
+    /// What it was sent with, to be sent again with credentials.
+    pub(super) sent: Sent,
+}
+
+/// The first INVITE as it was sent.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) offer: Bytes,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) target: SocketAddr,
+    pub(super) uri: Uri,
 }
 
 /// Offer and answer inside the dialog (RFC 3264, RFC 3261 14, RFC 3311).
@@ -83,7 +98,7 @@ pub(super) enum Closing {
         reason: Option<String>,
     },
     /// The BYE waits for its response.
-    ByeSent { cseq: u32 },
+    ByeSent { cseq: u32, rounds: Rounds },
 }
 
 impl Call {

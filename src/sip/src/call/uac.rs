@@ -10,9 +10,10 @@ use rand::rngs::SmallRng;
 
 use super::check;
 use super::dialog::Dialog;
-use super::state::{Calling, Exchange, State};
+use super::state::{Calling, Exchange, Sent, State};
 use super::timer::{Timer, Timers};
 use super::{Call, CallEvent, CallOutput, EndCause, Local, Party, Target, random_tag};
+use crate::digest::{Answerer, Rounds};
 use crate::message::{HeaderName, Method, Request, Response, reason_phrase};
 use crate::parse::ALLOW;
 use crate::transaction::Failure;
@@ -45,18 +46,30 @@ impl Call {
             dialog,
             state: State::Ended,
             is_uac: true,
+            first_cseq: FIRST,
+            answerer: target
+                .account
+                .map(|account| Answerer::new(&account.username, account.password, None)),
+            credentials: None,
             acks: VecDeque::new(),
             retry: None,
             timers,
             outputs: VecDeque::new(),
             rng,
         };
-        let cseq = call.send_invite(offer, target.headers, Some(target.send_to));
+        let cseq = call.send_invite(offer.clone(), target.headers.clone(), Some(target.send_to));
         call.state = State::Calling(Calling {
             cseq,
             is_heard: false,
             is_ringing: false,
             early: None,
+            rounds: Rounds::default(),
+            sent: Sent {
+                offer,
+                headers: target.headers,
+                target: target.send_to,
+                uri: target.uri,
+            },
         });
         call
     }
@@ -102,6 +115,7 @@ impl Call {
                 State::Calling(s)
             }
             200..300 => self.answered(now, s, response),
+            401 | 407 if self.invite_again(&mut s, response) => State::Calling(s),
             status => {
                 let reason = check::reason(&response.headers);
                 self.ended(
@@ -114,6 +128,21 @@ impl Call {
                 self.over()
             }
         }
+    }
+
+    /// Answers the challenge to the INVITE with a new one; false when it cannot or must not be answered.
+    fn invite_again(&mut self, s: &mut Calling, response: &Response) -> bool {
+        let uri = s.sent.uri.clone();
+        let credentials = self.answer_challenge(&mut s.rounds, response, &Method::Invite, &uri);
+        let Some((name, value)) = credentials else {
+            return false;
+        };
+        self.credentials = Some((name.clone(), value.clone()));
+        let mut headers = s.sent.headers.clone();
+        headers.push((name.as_str().to_owned(), value));
+        s.cseq = self.send_invite(s.sent.offer.clone(), headers, Some(s.sent.target));
+        self.first_cseq = s.cseq;
+        true
     }
 
     /// An early dialog; of several, the last one to be heard counts until a 2xx decides.
@@ -200,7 +229,7 @@ impl Call {
             self.push(CallOutput::SendAck { target, request });
             return true;
         }
-        let is_forkable = self.is_uac && cseq.number == FIRST;
+        let is_forkable = self.is_uac && cseq.number == self.first_cseq;
         if !is_forkable && tag.as_deref() == self.dialog.remote_tag() {
             // A re-INVITE of ours that was answered after the goodbye.
             self.acknowledge(now, cseq.number);

@@ -79,6 +79,7 @@ impl Conversation {
             to: NameAddr::new(to),
             headers: Vec::new(),
             ring_timeout: RING,
+            account: None,
         };
         let offer = sdp::offer(&local, &settings.codecs);
         let own = own_end(settings, address);

@@ -256,3 +256,85 @@ fn a_cancel_and_a_bye_say_why() {
             .contains("elsewhere")
     );
 }
+
+fn account() -> Option<Account> {
+    Some(Account {
+        username: "1001".to_owned(),
+        password: model::Secret::new("a long password".to_owned()),
+    })
+}
+
+/// A refusal with a challenge of our own server side.
+fn challenged(lone: &Lone, status: u16, digest: &mut crate::digest::Digest) -> CallInput {
+    let challenge = digest.challenge(1_000, peer().ip(), false).remove(0);
+    let name = if status == 407 {
+        HeaderName::ProxyAuthenticate
+    } else {
+        HeaderName::WwwAuthenticate
+    };
+    let mut response = lone.reply_of(status, "c1", "");
+    response.headers.push(name, challenge);
+    CallInput::Response { response }
+}
+
+#[test]
+fn a_challenged_invite_comes_again_with_credentials_and_so_does_all_that_follows() {
+    let mut digest = crate::digest::Digest::new("pbx", [1; 32]);
+    let mut check = |request: &Request| {
+        let verdict = digest.check(1_000, peer().ip(), request, "a long password");
+        assert_eq!(verdict, crate::digest::Verdict::Ok, "{request:?}");
+    };
+    let mut other = crate::digest::Digest::new("pbx", [1; 32]);
+    let mut lone = Lone::calling_with(account());
+    let refusal = challenged(&lone, 401, &mut other);
+    assert_eq!(lone.give(refusal), ["INVITE"]);
+    let first = lone.sent[0].1.clone();
+    let invite = lone.sent[1].1.clone();
+    check(&invite);
+    assert_eq!(invite.headers.get(&HeaderName::CSeq), Some("2 INVITE"));
+    assert_eq!(invite.headers.call_id(), first.headers.call_id());
+    assert_eq!(
+        invite.headers.get(&HeaderName::From),
+        first.headers.get(&HeaderName::From)
+    );
+    assert_eq!((&invite.body, &invite.uri), (&first.body, &first.uri));
+    assert_eq!(invite.headers.get(&HeaderName::from("x-tg-id")), Some("42"));
+
+    assert_eq!(lone.reply(200, "b1", SDP), ["ACK", "Answered", "Confirmed"]);
+    let ack = lone.sent.last().unwrap().1.clone();
+    assert_eq!(
+        ack.headers.get(&HeaderName::Authorization),
+        invite.headers.get(&HeaderName::Authorization)
+    );
+    assert_eq!(lone.hang_up(), ["Ended Local Bye 200", "BYE"]);
+    check(&lone.sent.last().unwrap().1);
+}
+
+#[test]
+fn a_challenged_bye_comes_again_once() {
+    let mut digest = crate::digest::Digest::new("pbx", [1; 32]);
+    let mut lone = Lone::calling_with(account());
+    lone.reply(200, "b1", SDP);
+    lone.hang_up();
+    let refusal = challenged(&lone, 407, &mut digest);
+    assert_eq!(lone.give(refusal), ["BYE"]);
+    let bye = &lone.sent.last().unwrap().1;
+    assert!(bye.headers.has(&HeaderName::ProxyAuthorization));
+    let refusal = challenged(&lone, 407, &mut digest);
+    assert_eq!(lone.give(refusal), [""; 0]);
+    assert_eq!(lone.sent.len(), 4);
+}
+
+#[test]
+fn a_challenge_ends_the_call_without_an_account_and_after_a_wrong_password() {
+    let mut digest = crate::digest::Digest::new("pbx", [1; 32]);
+    let mut lone = Lone::calling();
+    let refusal = challenged(&lone, 401, &mut digest);
+    assert_eq!(lone.give(refusal), ["Ended Remote Refused 401"]);
+
+    let mut lone = Lone::calling_with(account());
+    let refusal = challenged(&lone, 407, &mut digest);
+    assert_eq!(lone.give(refusal), ["INVITE"]);
+    let refusal = challenged(&lone, 407, &mut digest);
+    assert_eq!(lone.give(refusal), ["Ended Remote Refused 407"]);
+}

@@ -127,6 +127,11 @@ impl Lone {
 
     /// Calling the peer; the INVITE is in `sent`.
     pub(super) fn calling() -> Self {
+        Self::calling_with(None)
+    }
+
+    /// The same with an account there.
+    pub(super) fn calling_with(account: Option<Account>) -> Self {
         let now = start();
         let mut keys = Keys::new();
         let tx = keys.next(now);
@@ -137,6 +142,7 @@ impl Lone {
             to: "<sip:600@198.51.100.7>".parse().unwrap(),
             headers: vec![("X-TG-Id".into(), "42".into())],
             ring_timeout: Duration::from_secs(60),
+            account,
         };
         let call = Call::outgoing(now, local(), target, sdp(), 1);
         let mut lone = Self::around(call, now, keys, tx);

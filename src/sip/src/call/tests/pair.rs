@@ -32,6 +32,7 @@ impl Phones {
             to: "<sip:bob@192.0.2.2>".parse().unwrap(),
             headers: Vec::new(),
             ring_timeout: Duration::from_secs(60),
+            account: None,
         };
         let alice = Call::outgoing(pair.now, end_of(Side::Alice), target, sdp(), seed);
         let mut phones = Self {
