@@ -36,6 +36,8 @@ const MAX_EXPIRES: Duration = Duration::from_secs(86_400);
 const MIN_GRANT: Duration = Duration::from_secs(10);
 /// Waits between failed tries, the last one for all that follow; varied by a tenth either way.
 const BACKOFF: [u64; 5] = [30, 60, 120, 240, 300];
+/// Longer than any transaction: whoever carries our requests may have lost one.
+const PATIENCE: Duration = Duration::from_secs(40);
 /// The longest Retry-After that is obeyed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 
@@ -150,10 +152,21 @@ pub struct Outbound {
 #[derive(Debug)]
 enum State {
     Idle,
-    Registering { rounds: Rounds, was_brief: bool },
-    Registered { refresh_at: Instant },
-    Backoff { until: Instant },
-    Unregistering { rounds: Rounds },
+    Registering {
+        rounds: Rounds,
+        was_brief: bool,
+        until: Instant,
+    },
+    Registered {
+        refresh_at: Instant,
+    },
+    Backoff {
+        until: Instant,
+    },
+    Unregistering {
+        rounds: Rounds,
+        until: Instant,
+    },
 }
 
 impl Outbound {
@@ -190,6 +203,11 @@ impl Outbound {
         matches!(self.state, State::Registered { .. })
     }
 
+    /// Sends to another address from the next request on: the registrar has moved.
+    pub fn move_to(&mut self, send_to: SocketAddr) {
+        self.config.send_to = send_to;
+    }
+
     /// Takes one input.
     pub fn handle_input(&mut self, now: Instant, input: OutboundInput) {
         let state = std::mem::replace(&mut self.state, State::Idle);
@@ -197,21 +215,27 @@ impl Outbound {
             (
                 State::Idle | State::Backoff { .. } | State::Registered { .. },
                 OutboundInput::Start,
-            ) => self.register(),
-            (State::Backoff { until }, OutboundInput::Timeout) if until <= now => self.register(),
+            ) => self.register(now),
+            (State::Backoff { until }, OutboundInput::Timeout) if until <= now => {
+                self.register(now)
+            }
             (State::Registered { refresh_at }, OutboundInput::Timeout) if refresh_at <= now => {
-                self.register()
+                self.register(now)
             }
             (State::Registering { .. } | State::Registered { .. }, OutboundInput::Stop) => {
                 self.send(Duration::ZERO);
                 State::Unregistering {
                     rounds: Rounds::default(),
+                    until: now + PATIENCE,
                 }
             }
             (State::Backoff { .. }, OutboundInput::Stop) => self.gone(),
-            (State::Registering { rounds, was_brief }, OutboundInput::Response(response))
-                if self.is_ours(&response) =>
-            {
+            (
+                State::Registering {
+                    rounds, was_brief, ..
+                },
+                OutboundInput::Response(response),
+            ) if self.is_ours(&response) => {
                 self.registering_response(now, rounds, was_brief, &response)
             }
             (State::Registering { .. }, OutboundInput::Failed(why)) => {
@@ -221,12 +245,18 @@ impl Outbound {
                 };
                 self.failed(now, why, None)
             }
-            (State::Unregistering { rounds }, OutboundInput::Response(response))
+            (State::Registering { until, .. }, OutboundInput::Timeout) if until <= now => {
+                self.failed(now, OutboundError::TimedOut, None)
+            }
+            (State::Unregistering { rounds, until }, OutboundInput::Response(response))
                 if self.is_ours(&response) =>
             {
-                self.unregistering_response(rounds, &response)
+                self.unregistering_response(rounds, until, &response)
             }
             (State::Unregistering { .. }, OutboundInput::Failed(_)) => self.gone(),
+            (State::Unregistering { until, .. }, OutboundInput::Timeout) if until <= now => {
+                self.gone()
+            }
             // Too early, too late, or not for us.
             (
                 state @ (State::Idle
@@ -244,17 +274,24 @@ impl Outbound {
         self.outputs.pop_front().unwrap_or_else(|| {
             OutboundOutput::Timeout(match self.state {
                 State::Registered { refresh_at } => Some(refresh_at),
-                State::Backoff { until } => Some(until),
-                State::Idle | State::Registering { .. } | State::Unregistering { .. } => None,
+                State::Backoff { until }
+                | State::Registering { until, .. }
+                | State::Unregistering { until, .. } => Some(until),
+                State::Idle => None,
             })
         })
     }
 
-    fn register(&mut self) -> State {
+    fn register(&mut self, now: Instant) -> State {
         self.send(self.expires);
+        Self::registering(now, Rounds::default(), false)
+    }
+
+    fn registering(now: Instant, rounds: Rounds, was_brief: bool) -> State {
         State::Registering {
-            rounds: Rounds::default(),
-            was_brief: false,
+            rounds,
+            was_brief,
+            until: now + PATIENCE,
         }
     }
 
@@ -266,7 +303,7 @@ impl Outbound {
         response: &Response,
     ) -> State {
         match response.status {
-            ..200 => State::Registering { rounds, was_brief },
+            ..200 => Self::registering(now, rounds, was_brief),
             200..300 => {
                 self.answerer.accepted();
                 self.failures = 0;
@@ -277,17 +314,14 @@ impl Outbound {
                 }
             }
             401 | 407 => match self.answer(&mut rounds, response, self.expires) {
-                Ok(()) => State::Registering { rounds, was_brief },
+                Ok(()) => Self::registering(now, rounds, was_brief),
                 Err(why) => self.failed(now, why.into(), None),
             },
             423 if !was_brief => match min_expires(response) {
                 Some(expires) if expires > self.expires && expires <= MAX_EXPIRES => {
                     self.expires = expires;
                     self.send(expires);
-                    State::Registering {
-                        rounds: Rounds::default(),
-                        was_brief: true,
-                    }
+                    Self::registering(now, Rounds::default(), true)
                 }
                 Some(_) | None => self.refused(now, response),
             },
@@ -295,11 +329,16 @@ impl Outbound {
         }
     }
 
-    fn unregistering_response(&mut self, mut rounds: Rounds, response: &Response) -> State {
+    fn unregistering_response(
+        &mut self,
+        mut rounds: Rounds,
+        until: Instant,
+        response: &Response,
+    ) -> State {
         match response.status {
-            ..200 => State::Unregistering { rounds },
+            ..200 => State::Unregistering { rounds, until },
             401 | 407 if self.answer(&mut rounds, response, Duration::ZERO).is_ok() => {
-                State::Unregistering { rounds }
+                State::Unregistering { rounds, until }
             }
             _ => self.gone(),
         }

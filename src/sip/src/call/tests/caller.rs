@@ -257,11 +257,11 @@ fn a_cancel_and_a_bye_say_why() {
     );
 }
 
-fn account() -> Option<Account> {
-    Some(Account {
+fn account() -> Account {
+    Account {
         username: "1001".to_owned(),
         password: model::Secret::new("a long password".to_owned()),
-    })
+    }
 }
 
 /// A refusal with a challenge of our own server side.
@@ -285,7 +285,7 @@ fn a_challenged_invite_comes_again_with_credentials_and_so_does_all_that_follows
         assert_eq!(verdict, crate::digest::Verdict::Ok, "{request:?}");
     };
     let mut other = crate::digest::Digest::new("pbx", [1; 32]);
-    let mut lone = Lone::calling_with(account());
+    let mut lone = Lone::calling_with(Some(account()));
     let refusal = challenged(&lone, 401, &mut other);
     assert_eq!(lone.give(refusal), ["INVITE"]);
     let first = lone.sent[0].1.clone();
@@ -313,7 +313,7 @@ fn a_challenged_invite_comes_again_with_credentials_and_so_does_all_that_follows
 #[test]
 fn a_challenged_bye_comes_again_once() {
     let mut digest = crate::digest::Digest::new("pbx", [1; 32]);
-    let mut lone = Lone::calling_with(account());
+    let mut lone = Lone::calling_with(Some(account()));
     lone.reply(200, "b1", SDP);
     lone.hang_up();
     let refusal = challenged(&lone, 407, &mut digest);
@@ -332,7 +332,7 @@ fn a_challenge_ends_the_call_without_an_account_and_after_a_wrong_password() {
     let refusal = challenged(&lone, 401, &mut digest);
     assert_eq!(lone.give(refusal), ["Ended Remote Refused 401"]);
 
-    let mut lone = Lone::calling_with(account());
+    let mut lone = Lone::calling_with(Some(account()));
     let refusal = challenged(&lone, 407, &mut digest);
     assert_eq!(lone.give(refusal), ["INVITE"]);
     let refusal = challenged(&lone, 407, &mut digest);

@@ -261,3 +261,22 @@ fn what_comes_late_or_for_another_request_changes_nothing() {
     }
     assert!(!scene.outbound.is_registered());
 }
+
+#[test]
+fn a_request_that_nobody_answers_or_fails_is_given_up() {
+    let mut scene = Scene::new();
+    scene.send(OutboundInput::Start);
+    assert_eq!(scene.wait(), PATIENCE);
+    let event = scene.event(OutboundInput::Timeout);
+    let OutboundEvent::Failed { why, .. } = event else {
+        panic!("{event:?}");
+    };
+    assert_eq!(why, OutboundError::TimedOut);
+    scene.wait();
+    let request = scene.send(OutboundInput::Timeout);
+    scene.event(status(&request, 200, &[]));
+    scene.send(OutboundInput::Stop);
+    scene.wait();
+    let event = scene.event(OutboundInput::Timeout);
+    assert_eq!(event, OutboundEvent::Unregistered);
+}
