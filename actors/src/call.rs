@@ -50,7 +50,7 @@ pub(crate) struct Held {
 pub(crate) enum Plan {
     /// A PBX calls a Telegram user.
     ToTelegram {
-        trunk: TrunkSpec,
+        trunk: Box<TrunkSpec>,
         invite: Box<InviteArrived>,
         peer: Peer,
     },
@@ -255,7 +255,7 @@ impl Call {
                 }
                 self.add_sip(
                     CALLER,
-                    trunk,
+                    *trunk,
                     SipWay::Incoming {
                         request,
                         tx,

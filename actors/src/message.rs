@@ -368,3 +368,8 @@ pub(crate) struct Drain;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct EndAll;
+
+/// Registry -> Trunk: the process stops, unregister where we are registered.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Leave;

@@ -25,7 +25,7 @@ use sip::{HeaderName, Request, ServerKey, respond};
 use crate::call::{Call, CallSpec, Held, Plan};
 use crate::house::{Common, Report, tag};
 use crate::message::{
-    Adopt, CallOver, CloseLost, Contact, Drain, EndAll, EndCall, Inspect, InviteArrived,
+    Adopt, CallOver, CloseLost, Contact, Drain, EndAll, EndCall, Inspect, InviteArrived, Leave,
     LoadBindings, RegisterArrived, Respond, SessionChanged, TrunkState,
 };
 use crate::session::{Session, SessionParts};
@@ -317,10 +317,23 @@ impl Registry {
                 None
             }
             Identity::Stranger | Identity::Peer(_) => {
+                if peers && let Some(trunk) = self.registrar(&table, source, request) {
+                    return Some(trunk);
+                }
                 self.challenge(tx, source, request, false);
                 None
             }
         }
+    }
+
+    /// The trunk by which we are registered at the sender of a request.
+    fn registrar(&self, table: &Table, source: SocketAddr, request: &Request) -> Option<TrunkSpec> {
+        let registrars = self.known.trunks.iter().flat_map(|(name, unit)| {
+            let contacts = unit.contacts.iter();
+            contacts.map(move |contact| (name, contact.send_to))
+        });
+        let user = request.uri.user().unwrap_or_default();
+        routing::identify_registrar(table, registrars, source, &user).cloned()
     }
 
     /// Decides, takes the lines and starts the call, or says why not.
@@ -363,7 +376,7 @@ impl Registry {
         };
         let dialled = to.peer.to_string();
         let plan = Plan::ToTelegram {
-            trunk: trunk.clone(),
+            trunk: Box::new(trunk.clone()),
             invite: Box::new(invite),
             peer: to.peer,
         };
@@ -629,6 +642,14 @@ impl Handler<EndAll> for Registry {
     type Result = ();
 
     fn handle(&mut self, _: EndAll, _: &mut Self::Context) {
+        for trunk in self
+            .known
+            .trunks
+            .values()
+            .filter_map(|unit| unit.address.as_ref())
+        {
+            trunk.do_send(Leave);
+        }
         for call in self.known.calls.values() {
             call.address.do_send(EndCall {
                 cause: Cause::new(Reason::WorkerNotReady),

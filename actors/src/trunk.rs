@@ -1,19 +1,30 @@
 //! A trunk: who may call on it, and where it can be called.
 //!
-//! Owns the bindings of a PBX that registers here; for an IP⇿IP peer its address. Tells the registry where the trunk can be reached.
-//! Bindings are kept (soft), so a new incarnation, or a new process, knows them. Its death ends no call.
+//! Owns the bindings of a PBX that registers here; our own registration at a PBX; for an IP⇿IP peer its address. Tells the registry
+//! where the trunk can be reached. Bindings are kept (soft), so a new incarnation, or a new process, knows them. Its death ends no
+//! call.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
-use model::{TrunkKind, TrunkSpec};
+use actix::{
+    Actor, ActorFutureExt as _, AsyncContext, Context, Handler, SpawnHandle, WrapFuture as _,
+};
+use metrics::RegistrationState;
+use model::{HostPort, TrunkKind, TrunkSpec};
 use serde::{Deserialize, Serialize};
-use sip::Uri;
-use sip::registration::{Binding, Change, Inbound};
+use sip::call::CallInput;
+use sip::registration::{
+    Binding, Change, Inbound, Outbound, OutboundConfig, OutboundError, OutboundEvent,
+    OutboundInput, OutboundOutput,
+};
+use sip::{Host, Uri};
 
 use crate::house::{Common, tag};
-use crate::message::{Contact, RegisterArrived, Respond, SaveBindings, TrunkState};
+use crate::message::{
+    Bind, Contact, FromWire, Leave, Owner, RegisterArrived, Respond, SaveBindings, SendRequest,
+    TrunkState, Unbind,
+};
 use crate::supervise::Watch;
 
 /// A binding as it is kept: times on the wall clock.
@@ -27,12 +38,29 @@ struct Kept {
     cseq: u32,
 }
 
+/// How long after a name that could not be resolved it is tried again.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(30);
+/// The port of SIP over UDP (RFC 3261 19.1.2).
+const SIP_PORT: u16 = 5060;
+
+/// Our registration at the PBX.
+struct Account {
+    registration: Outbound,
+    registrar: SocketAddr,
+    /// The registrar did not answer: before the next try its name is looked up again.
+    is_lost: bool,
+}
+
 /// The trunk.
 pub(crate) struct Trunk {
     common: Common,
     spec: TrunkSpec,
     bindings: Inbound,
+    account: Option<Account>,
+    /// Who the responses to our registration are for.
+    owner: Owner,
     timer: Option<SpawnHandle>,
+    account_timer: Option<SpawnHandle>,
     _watch: Watch,
 }
 
@@ -59,7 +87,10 @@ impl Trunk {
             common,
             spec,
             bindings,
+            account: None,
+            owner: Owner(rand::random_range(1..u64::MAX)),
             timer: None,
+            account_timer: None,
             _watch: watch,
         }
     }
@@ -73,6 +104,15 @@ impl Trunk {
                     send_to: *address,
                 }]
             }
+            TrunkKind::OutboundRegister { domain, .. } => self
+                .account
+                .iter()
+                .filter(|account| account.registration.registered_until() > Some(now))
+                .map(|account| Contact {
+                    uri: at_domain(None, domain),
+                    send_to: account.registrar,
+                })
+                .collect(),
             TrunkKind::InboundRegister { .. } => {
                 let bindings = self.bindings.contacts(now).into_iter();
                 bindings
@@ -87,9 +127,11 @@ impl Trunk {
 
     fn tell(&mut self, now: Instant, ctx: &mut Context<Self>) {
         let contacts = self.contacts(now);
-        self.common
-            .metrics
-            .trunk_state(&self.spec.name, !contacts.is_empty(), contacts.len());
+        self.common.metrics.trunk_state(
+            &self.spec.name,
+            !contacts.is_empty(),
+            self.bindings.contacts(now).len(),
+        );
         self.common.to_registry(TrunkState {
             trunk: self.spec.name.clone(),
             address: ctx.address(),
@@ -98,7 +140,16 @@ impl Trunk {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
-        if let Some(at) = self.bindings.next_expiry() {
+        let ours = self
+            .account
+            .as_ref()
+            .and_then(|account| account.registration.registered_until())
+            .filter(|at| *at > now);
+        if let Some(at) = [self.bindings.next_expiry(), ours]
+            .into_iter()
+            .flatten()
+            .min()
+        {
             self.timer = Some(ctx.run_later(at.saturating_duration_since(now), Self::expire));
         }
     }
@@ -135,6 +186,221 @@ impl Trunk {
     }
 }
 
+// ---------------------------------------------------------------- our registration at the PBX
+
+/// An address at the domain of an account.
+pub(crate) fn at_domain(user: Option<&str>, domain: &HostPort) -> Uri {
+    let host = match domain.ip() {
+        Some(ip) => Host::from(ip),
+        None => Host::Name(domain.host().to_owned()),
+    };
+    Uri::sip(user, host, domain.port())
+}
+
+impl Trunk {
+    /// Looks up where the registrar is, and registers there.
+    fn locate(&mut self, ctx: &mut Context<Self>) {
+        let TrunkKind::OutboundRegister { domain, proxy, .. } = &self.spec.kind else {
+            return;
+        };
+        let host = proxy.as_ref().unwrap_or(domain).clone();
+        if self.account.is_none() {
+            self.common
+                .metrics
+                .registration(&self.spec.name, RegistrationState::Registering, None);
+        }
+        let found = async move { net::resolve(host.host(), host.port().unwrap_or(SIP_PORT)).await };
+        ctx.spawn(
+            found
+                .into_actor(self)
+                .map(|found, trunk, ctx| trunk.located(found, ctx)),
+        );
+    }
+
+    fn located(&mut self, found: std::io::Result<SocketAddr>, ctx: &mut Context<Self>) {
+        match found {
+            Ok(registrar) => {
+                if let Some(account) = &mut self.account {
+                    account.registrar = registrar;
+                    account.is_lost = false;
+                    account.registration.move_to(registrar);
+                } else {
+                    self.open_account(registrar, ctx);
+                }
+                self.account_input(OutboundInput::Start, ctx);
+            }
+            Err(error) => {
+                tracing::warn!(trunk = %self.spec.name, %error, "the registrar's name cannot be resolved");
+                let metrics = &self.common.metrics;
+                metrics.registration_attempt(&self.spec.name, "network");
+                metrics.registration(&self.spec.name, RegistrationState::Timeout, None);
+                ctx.run_later(LOOK_UP_AGAIN, Self::locate);
+            }
+        }
+    }
+
+    fn open_account(&mut self, registrar: SocketAddr, ctx: &mut Context<Self>) {
+        let TrunkKind::OutboundRegister {
+            login,
+            password,
+            domain,
+            auth_user,
+            ..
+        } = &self.spec.kind
+        else {
+            return;
+        };
+        let here = self.common.sip_address(registrar);
+        let config = OutboundConfig {
+            registrar: at_domain(None, domain),
+            send_to: registrar,
+            aor: at_domain(Some(login), domain),
+            contact: Uri::at(Some(login), here),
+            username: auth_user.clone().unwrap_or_else(|| login.clone()),
+            password: password.clone(),
+            agent: self.common.sip_local(registrar).agent,
+        };
+        self.account = Some(Account {
+            registration: Outbound::new(config, rand::random()),
+            registrar,
+            is_lost: false,
+        });
+        self.bind(ctx);
+    }
+
+    /// Also after the endpoint was restarted; what it had sent for us is given up in time.
+    fn bind(&self, ctx: &mut Context<Self>) {
+        if let Some(account) = &self.account {
+            self.common.to_endpoint(Bind {
+                owner: self.owner,
+                dialog: account.registration.id(),
+                invite: None,
+                leg: ctx.address().recipient(),
+            });
+        }
+    }
+
+    fn account_input(&mut self, input: OutboundInput, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let mut events = Vec::new();
+        if let Some(account) = &mut self.account {
+            account.registration.handle_input(now, input);
+            loop {
+                match account.registration.poll_output() {
+                    OutboundOutput::Send { target, request } => {
+                        self.common.to_endpoint(SendRequest {
+                            owner: Some(self.owner),
+                            target,
+                            request,
+                        });
+                    }
+                    OutboundOutput::Event(event) => events.push(event),
+                    OutboundOutput::Timeout(at) => {
+                        if let Some(timer) = self.account_timer.take() {
+                            ctx.cancel_future(timer);
+                        }
+                        self.account_timer = at.map(|at| {
+                            let wait = at.saturating_duration_since(now);
+                            ctx.run_later(wait, Self::account_due)
+                        });
+                        break;
+                    }
+                }
+            }
+        }
+        for event in events {
+            self.account_changed(now, &event);
+            self.tell(now, ctx);
+        }
+    }
+
+    fn account_due(&mut self, ctx: &mut Context<Self>) {
+        self.account_timer = None;
+        if self.account.as_ref().is_some_and(|account| account.is_lost) {
+            self.locate(ctx);
+        } else {
+            self.account_input(OutboundInput::Timeout, ctx);
+        }
+    }
+
+    fn account_changed(&mut self, now: Instant, event: &OutboundEvent) {
+        let (Some(account), name) = (&mut self.account, &self.spec.name) else {
+            return;
+        };
+        let left = account
+            .registration
+            .registered_until()
+            .map(|until| until.saturating_duration_since(now).as_secs());
+        let ends_at = left.map(|left| crate::house::unix_seconds() + left);
+        let metrics = &self.common.metrics;
+        match event {
+            OutboundEvent::Registered { expires } => {
+                tracing::info!(trunk = %name, registrar = %account.registrar, ?expires, "registered at the PBX");
+                metrics.registration_attempt(name, "ok");
+                metrics.registration(name, RegistrationState::Registered, ends_at);
+            }
+            OutboundEvent::Failed { why, retry_in } => {
+                tracing::warn!(trunk = %name, registrar = %account.registrar, %why, ?retry_in, "not registered at the PBX");
+                let (result, state) = match why {
+                    OutboundError::TimedOut => ("timeout", RegistrationState::Timeout),
+                    OutboundError::Unreachable => ("network", RegistrationState::Timeout),
+                    OutboundError::Refused { code, .. } => {
+                        metrics.trunk_last_error(name, *code);
+                        ("rejected", RegistrationState::Rejected)
+                    }
+                    OutboundError::NoAnswer(_) => {
+                        metrics.trunk_last_error(name, 401);
+                        ("rejected", RegistrationState::Rejected)
+                    }
+                };
+                account.is_lost = state == RegistrationState::Timeout;
+                metrics.registration_attempt(name, result);
+                metrics.registration(name, state, ends_at);
+            }
+            OutboundEvent::Unregistered => {
+                tracing::info!(trunk = %name, "unregistered at the PBX");
+                metrics.registration(name, RegistrationState::Off, None);
+            }
+        }
+    }
+}
+
+impl Handler<FromWire> for Trunk {
+    type Result = ();
+
+    fn handle(&mut self, FromWire(input): FromWire, ctx: &mut Self::Context) {
+        match input {
+            CallInput::Response { response } => {
+                self.account_input(OutboundInput::Response(response), ctx);
+            }
+            CallInput::Failed { why } => self.account_input(OutboundInput::Failed(why), ctx),
+            // A registration makes no dialog: nothing else can be for it.
+            _ => {}
+        }
+    }
+}
+
+impl Handler<Leave> for Trunk {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
+        self.account_input(OutboundInput::Stop, ctx);
+    }
+}
+
+/// Trunk -> itself: there is a new endpoint.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct BindAgain;
+
+impl Handler<BindAgain> for Trunk {
+    type Result = ();
+
+    fn handle(&mut self, _: BindAgain, ctx: &mut Self::Context) {
+        self.bind(ctx);
+    }
+}
+
 impl Actor for Trunk {
     type Context = Context<Self>;
 
@@ -150,6 +416,21 @@ impl Actor for Trunk {
                 me.do_send(TellAgain);
             }
         }));
+        if matches!(self.spec.kind, TrunkKind::OutboundRegister { .. }) {
+            let mut endpoint = self.common.endpoint.clone();
+            let me = ctx.address();
+            let _present = endpoint.open();
+            ctx.spawn(actix::fut::wrap_future(async move {
+                while endpoint.next().await.is_some() {
+                    me.do_send(BindAgain);
+                }
+            }));
+            self.locate(ctx);
+        }
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.common.to_endpoint(Unbind { owner: self.owner });
     }
 }
 

@@ -85,6 +85,14 @@ impl HouseBuilder {
         )
     }
 
+    /// A PBX at this port that we register at, as 1001 with `PASSWORD`.
+    pub(crate) fn outbound_trunk(self, port: u16, codecs: &[&str]) -> Self {
+        let kind = format!(
+            "kind = \"outbound_register\"\nlogin = \"1001\"\npassword = \"{PASSWORD}\"\ndomain = \"127.0.0.1:{port}\""
+        );
+        self.trunk(&kind, codecs)
+    }
+
     fn trunk(mut self, kind: &str, codecs: &[&str]) -> Self {
         write!(
             self.records,

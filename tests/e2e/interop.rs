@@ -12,6 +12,8 @@ const ASTERISK_TONE: u32 = 1_004;
 enum Kind {
     Registers,
     ByAddress,
+    /// We register there.
+    Registrar,
 }
 
 /// Asterisk beside a house, connected with it, and the name of its endpoint for us.
@@ -30,6 +32,23 @@ fn asterisk(kind: Kind, codec: &str, number: &str) -> (House, Asterisk, &'static
             );
             house.wait_metric("strowger_registrar_bindings", &[("trunk", "office")], 1.0);
             (house, asterisk, "reg")
+        }
+        Kind::Registrar => {
+            let port = crate::ports::one();
+            let mut house = House::new()
+                .number(number)
+                .outbound_trunk(port, &[ours])
+                .build();
+            let account = format!("1001:{PASSWORD}");
+            let asterisk = Asterisk::on(
+                house.dir(),
+                port,
+                &["--ext", &account, "--codecs", theirs, "--named", number],
+            );
+            house.start();
+            let labels = [("trunk", "office"), ("state", "registered")];
+            house.wait_metric("strowger_registration_state", &labels, 1.0);
+            (house, asterisk, "1001")
         }
         Kind::ByAddress => {
             let house = House::new().number(number).peer_trunk(&[ours]).start();
@@ -62,8 +81,13 @@ fn asterisk_calls(kind: Kind, version: &str, codec: &str) {
     let (mut house, asterisk, endpoint) = asterisk(kind, codec, "619");
     house.wait_session_up();
     let mut talker = talker(&house, version);
+    let called = match kind {
+        Kind::Registers | Kind::ByAddress => format!("bobby@{endpoint}"),
+        // A phone that is registered is called at its contact; this one has many names.
+        Kind::Registrar => format!("{endpoint}/sip:bobby@{}", house.sip()),
+    };
     asterisk.cli(&format!(
-        "channel originate PJSIP/bobby@{endpoint} extension 619@services"
+        "channel originate PJSIP/{called} extension 619@services"
     ));
     let call = house.telegram.next_call(0, s(10));
     talker.wait_heard(s(25));
@@ -157,6 +181,16 @@ fn a_telegram_user_by_9_0_0_calls_asterisk_known_by_its_address() {
 #[test]
 fn a_telegram_user_by_13_0_0_calls_asterisk_known_by_its_address() {
     telegram_calls(Kind::ByAddress, "13.0.0", "alaw");
+}
+
+#[test]
+fn asterisk_that_we_register_at_calls_a_telegram_user() {
+    asterisk_calls(Kind::Registrar, "9.0.0", "alaw");
+}
+
+#[test]
+fn a_telegram_user_calls_asterisk_that_we_register_at() {
+    telegram_calls(Kind::Registrar, "13.0.0", "alaw");
 }
 
 #[test]

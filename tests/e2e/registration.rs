@@ -1,5 +1,6 @@
 //! A PBX registers here, or fails to.
 
+use crate::deadline::s;
 use crate::house::{House, LOGIN, PASSWORD, TRUNK};
 use crate::pbx::{Sipp, Verdict};
 
@@ -140,4 +141,55 @@ fn a_call_with_a_wrong_password_is_refused() {
         "403 Wrong password"
     );
     house.assert_clean(&[]);
+}
+
+/// The switch registers at a scripted registrar.
+fn registers_at(scenario: &str) -> (House, Sipp) {
+    let port = crate::ports::one();
+    let mut house = House::new().outbound_trunk(port, &["alaw"]).build();
+    let registrar = Sipp::on(house.dir(), "registrar", port)
+        .login("1001", PASSWORD)
+        .start(scenario);
+    house.start();
+    (house, registrar)
+}
+
+fn state(house: &House, state: &str) {
+    let labels = [("trunk", TRUNK), ("state", state)];
+    house.wait_metric("strowger_registration_state", &labels, 1.0);
+}
+
+fn attempts(house: &House, result: &str) {
+    let labels = [("trunk", TRUNK), ("result", result)];
+    house.wait_metric("strowger_registration_attempts_total", &labels, 1.0);
+}
+
+#[test]
+fn the_switch_registers_at_a_pbx_and_answers_its_challenge() {
+    let (mut house, registrar) = registers_at("registrar");
+    state(&house, "registered");
+    attempts(&house, "ok");
+    house.wait_metric("strowger_trunk_up", &[("trunk", TRUNK)], 1.0);
+    registrar.wait(s(10)).expect_ok();
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn the_switch_registers_for_longer_when_the_pbx_wants_it() {
+    let (mut house, registrar) = registers_at("registrar_423");
+    state(&house, "registered");
+    registrar.wait(s(10)).expect_ok();
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_pbx_that_refuses_or_is_overloaded_leaves_the_trunk_down() {
+    for scenario in ["registrar_403", "registrar_503"] {
+        let (mut house, registrar) = registers_at(scenario);
+        state(&house, "rejected");
+        attempts(&house, "rejected");
+        house.wait_metric("strowger_trunk_up", &[("trunk", TRUNK)], 0.0);
+        registrar.wait(s(10)).expect_ok();
+        house.assert_clean(&["not registered at the PBX"]);
+    }
 }

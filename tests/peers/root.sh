@@ -37,4 +37,6 @@ unshare -m sh -eu -c '
   chroot "$1" env DEBIAN_FRONTEND=noninteractive sh -euc "apt-get -q update; apt-get -qy install --no-install-recommends $2; apt-get clean"
 ' sh "$ROOT" "$PKGS"
 chroot "$ROOT" asterisk -V
+# A tree that is still on its way to the disk would slow down the tests that follow.
+sync
 touch "$ROOT/.ready-$SUITE"

@@ -5,11 +5,13 @@ use std::time::Duration;
 use actix::{Context, Handler};
 use model::{CallId, Cause, Direction, Peer, Reason, TrunkKind, TrunkName, TrunkSpec};
 use routing::TelegramOffer;
+use sip::call::Account;
 use sip::{NameAddr, Uri};
 
 use super::Registry;
 use crate::call::{Held, Plan, SipTarget};
 use crate::message::{CallOffered, Caller, Contact, DeclineCall};
+use crate::trunk::at_domain;
 
 impl Registry {
     /// An attempt that never became a call is counted all the same.
@@ -98,15 +100,23 @@ impl Registry {
             let user = routing::caller_id(&identity(caller));
             let name = routing::caller_name(&identity(caller)).unwrap_or_default();
             let (uri, to) = self.request_uri(trunk, contact);
+            let from = match &trunk.kind {
+                // A registrar knows us by our account and by nothing else.
+                TrunkKind::OutboundRegister { login, domain, .. } => at_domain(Some(login), domain),
+                TrunkKind::InboundRegister { .. } | TrunkKind::Peer { .. } => {
+                    Uri::at(Some(&user), here)
+                }
+            };
             SipTarget {
                 trunk: trunk.clone(),
                 target: sip::call::Target {
                     uri,
                     send_to: contact.send_to,
-                    from: NameAddr::new(Uri::at(Some(&user), here)).with_display(&name),
+                    from: NameAddr::new(from).with_display(&name),
                     to: NameAddr::new(to),
                     headers: headers(caller, call),
                     ring_timeout: Duration::from_secs(u64::from(trunk.ring_seconds)),
+                    account: account(trunk),
                 },
             }
         };
@@ -121,12 +131,32 @@ impl Registry {
                 let uri = Uri::at(Some(trunk.number.as_deref().unwrap_or("s")), *address);
                 (uri.clone(), uri)
             }
+            TrunkKind::OutboundRegister { domain, .. } => {
+                let uri = at_domain(Some(trunk.number.as_deref().unwrap_or("s")), domain);
+                (uri.clone(), uri)
+            }
             TrunkKind::InboundRegister { login, .. } => {
                 let here = self.common.sip_address(contact.send_to);
                 let called = trunk.number.as_deref().unwrap_or(login);
                 (contact.uri.clone(), Uri::at(Some(called), here))
             }
         }
+    }
+}
+
+/// What the PBX's challenge to an INVITE is answered with.
+fn account(trunk: &TrunkSpec) -> Option<Account> {
+    match &trunk.kind {
+        TrunkKind::OutboundRegister {
+            login,
+            password,
+            auth_user,
+            ..
+        } => Some(Account {
+            username: auth_user.as_ref().unwrap_or(login).clone(),
+            password: password.clone(),
+        }),
+        TrunkKind::InboundRegister { .. } | TrunkKind::Peer { .. } => None,
     }
 }
 

@@ -100,6 +100,10 @@ macro_rules! codes {
 }
 
 fixed! {
+    /// States of a registration of ours.
+    RegistrationStates, ["off", "registering", "registered", "rejected", "timeout"];
+    /// Outcomes of an attempt to register.
+    RegistrationResults, ["ok", "rejected", "timeout", "network"];
     /// Why an answered call ended.
     Teardown, ["normal", "media_timeout", "shutdown", "error"];
     /// Limits of our own: lines alone, so far.

@@ -33,6 +33,7 @@ pub use media::{Discard, LegCounters, MediaCounters};
 pub use names::NAMES_MAX;
 pub use sip::Flow;
 pub use telegram::{RpcResult, SessionState};
+pub use trunks::RegistrationState;
 
 /// The prefix of every family of ours; changing it breaks every user's dashboards.
 pub const PREFIX: &str = "strowger";

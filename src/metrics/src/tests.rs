@@ -109,6 +109,8 @@ fn tell_everything(metrics: &Metrics) {
     metrics.media_setup(THERE, second);
     metrics.dtmf(LegKind::Sip, DtmfMethod::Rfc4733);
     metrics.trunk_state(&trunk, true, 1);
+    metrics.registration(&trunk, RegistrationState::Registered, Some(1_700_000_000));
+    metrics.registration_attempt(&trunk, "ok");
     metrics.trunk_lines_in_use(&trunk, 2);
     metrics.trunk_lines_rejected(&trunk);
     metrics.trunk_last_error(&trunk, 503);

@@ -1,10 +1,11 @@
 //! Trunks: whether they are up, their lines, their last error, and who is registered.
 
 use model::TrunkName;
-use prometheus::{IntCounterVec, IntGaugeVec};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 
 use crate::Metrics;
-use crate::family::{Families, trunk};
+use crate::family::{Families, all, trunk};
+use crate::label::{Closed, RegistrationResults, RegistrationStates};
 
 pub(crate) struct Trunks {
     up: IntGaugeVec,
@@ -13,6 +14,36 @@ pub(crate) struct Trunks {
     lines_rejected: IntCounterVec,
     last_error: IntGaugeVec,
     bindings: IntGaugeVec,
+    registration_state: IntGaugeVec,
+    registration_attempts: IntCounterVec,
+    registration_expiry: GaugeVec,
+}
+
+/// Where our registration at a PBX stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistrationState {
+    /// Not wanted.
+    Off,
+    /// Under way for the first time.
+    Registering,
+    /// The registrar has us.
+    Registered,
+    /// The registrar does not want us.
+    Rejected,
+    /// The registrar does not answer, or cannot be reached.
+    Timeout,
+}
+
+impl RegistrationState {
+    fn label(self) -> &'static str {
+        match self {
+            RegistrationState::Off => "off",
+            RegistrationState::Registering => "registering",
+            RegistrationState::Registered => "registered",
+            RegistrationState::Rejected => "rejected",
+            RegistrationState::Timeout => "timeout",
+        }
+    }
 }
 
 impl Trunks {
@@ -44,6 +75,21 @@ impl Trunks {
                 "Contacts held for a PBX that registers here.",
                 vec![trunk()],
             ),
+            registration_state: make.gauge(
+                "registration_state",
+                "State of our registration at the PBX, 1 for the one it is in.",
+                vec![trunk(), all::<RegistrationStates>("state")],
+            ),
+            registration_attempts: make.counter(
+                "registration_attempts_total",
+                "Registrations of ours at the PBX, by outcome.",
+                vec![trunk(), all::<RegistrationResults>("result")],
+            ),
+            registration_expiry: make.time_gauge(
+                "registration_expiry_timestamp_seconds",
+                "When our registration at the PBX ends, 0 = not registered.",
+                vec![trunk()],
+            ),
         }
     }
 }
@@ -54,6 +100,37 @@ impl Metrics {
         self.set(&self.all.trunks.up, trunk, i64::from(up));
         let bindings = i64::try_from(bindings).unwrap_or(i64::MAX);
         self.set(&self.all.trunks.bindings, trunk, bindings);
+    }
+
+    /// Where our registration at a PBX stands, and when it ends, in seconds since 1970.
+    pub fn registration(&self, trunk: &TrunkName, state: RegistrationState, ends_at: Option<u64>) {
+        if !self.all.trunk_names.has(trunk.as_str()) {
+            return;
+        }
+        let trunks = &self.all.trunks;
+        for one in RegistrationStates::values() {
+            trunks
+                .registration_state
+                .with_label_values(&[trunk.as_str(), one])
+                .set(i64::from(one == state.label()));
+        }
+        trunks
+            .registration_expiry
+            .with_label_values(&[trunk.as_str()])
+            .set(ends_at.unwrap_or(0) as f64);
+    }
+
+    /// An attempt of ours to register: `ok`, `rejected`, `timeout` or `network`.
+    pub fn registration_attempt(&self, trunk: &TrunkName, result: &'static str) {
+        if self.all.trunk_names.has(trunk.as_str())
+            && RegistrationResults::values().contains(&result)
+        {
+            self.all
+                .trunks
+                .registration_attempts
+                .with_label_values(&[trunk.as_str(), result])
+                .inc();
+        }
     }
 
     /// How many lines of a trunk are configured, 0 = unlimited.

@@ -4,6 +4,7 @@
 
 mod cause;
 mod codec;
+mod host_port;
 mod id;
 mod number;
 mod record;
@@ -12,6 +13,7 @@ mod spec;
 
 pub use cause::{Cause, Reason, Row, Side};
 pub use codec::{Codec, UnknownCodec};
+pub use host_port::{HostPort, HostPortError};
 pub use id::{CallId, LegId, NameError, SessionName, TrunkName};
 pub use number::{NumberError, Peer, PhoneNumber};
 pub use record::{CallRecord, Direction, LegEnd, LegKind, Outcome};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Codec, Secret, SessionName, TrunkName};
+use crate::{Codec, HostPort, Secret, SessionName, TrunkName};
 
 /// One relation with a PBX.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,21 @@ pub enum TrunkKind {
         login: String,
         /// The password.
         password: Secret<String>,
+    },
+    /// We register at the PBX or provider, as a phone does.
+    OutboundRegister {
+        /// The user part of our address there.
+        login: String,
+        /// The password.
+        password: Secret<String>,
+        /// The host part of our address there, and of what we call.
+        domain: HostPort,
+        /// Where packets go, when that is not the domain.
+        #[serde(default)]
+        proxy: Option<HostPort>,
+        /// The user name of our credentials, when it is not the login.
+        #[serde(default)]
+        auth_user: Option<String>,
     },
     /// IP⇿IP without registration, recognised by the source address of its packets.
     Peer {
@@ -101,6 +116,11 @@ pub enum SpecError {
         "trunk {0}: login and password need at least 4 and 12 characters, without spaces, quotes or control characters"
     )]
     Credentials(TrunkName),
+    /// The account at the PBX cannot be used.
+    #[error(
+        "trunk {0}: login, password and auth_user are those that the PBX or provider has given you: not empty, without control characters"
+    )]
+    Account(TrunkName),
     /// An address that cannot be called.
     #[error("trunk {0}: address {1} cannot be sent to")]
     Address(TrunkName, SocketAddr),
@@ -121,6 +141,20 @@ impl TrunkSpec {
                 let password = password.expose();
                 if login.len() < 4 || password.len() < 12 || !clean(login) || !clean(password) {
                     return Err(SpecError::Credentials(self.name.clone()));
+                }
+            }
+            TrunkKind::OutboundRegister {
+                login,
+                password,
+                auth_user,
+                ..
+            } => {
+                let fine = |text: &str| {
+                    (1..=128).contains(&text.len()) && !text.chars().any(char::is_control)
+                };
+                let auth_user = auth_user.as_ref().is_none_or(|user| fine(user));
+                if !fine(login) || !fine(password.expose()) || !auth_user {
+                    return Err(SpecError::Account(self.name.clone()));
                 }
             }
             TrunkKind::Peer { address } => {

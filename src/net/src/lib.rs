@@ -7,5 +7,8 @@
 
 pub mod fake;
 pub mod media;
+mod resolve;
 pub mod telegram;
 pub mod udp;
+
+pub use resolve::resolve;

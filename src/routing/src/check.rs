@@ -31,10 +31,16 @@ pub fn check(
     routes: &[RouteSpec],
 ) -> Result<(), Conflict> {
     let (mut logins, mut addresses) = (HashMap::new(), HashMap::new());
+    let mut accounts = HashMap::new();
     for trunk in trunks {
         match &trunk.kind {
             TrunkKind::InboundRegister { login, .. } => {
                 if let Some(other) = logins.insert(login, &trunk.name) {
+                    return Err(Conflict::Login(other.clone(), trunk.name.clone()));
+                }
+            }
+            TrunkKind::OutboundRegister { login, domain, .. } => {
+                if let Some(other) = accounts.insert((login, domain), &trunk.name) {
                     return Err(Conflict::Login(other.clone(), trunk.name.clone()));
                 }
             }

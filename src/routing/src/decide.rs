@@ -71,6 +71,7 @@ pub fn decide_sip(
             }
             Some(login.as_str())
         }
+        TrunkKind::OutboundRegister { login, .. } => Some(login.as_str()),
         TrunkKind::Peer { .. } => None,
     };
     match world.session_state(&session.name) {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use model::TrunkSpec;
+use model::{TrunkKind, TrunkName, TrunkSpec};
 
 use crate::Table;
 
@@ -17,6 +17,27 @@ pub enum Identity<'a> {
     UnknownLogin,
     /// Neither a known address nor credentials: to be challenged.
     Stranger,
+}
+
+/// Finds the trunk by which we are registered at the sender of a request. `registrars` are where those that are registered just
+/// now send to; a registrar calls our login, and where only one trunk is registered there, whatever it calls.
+pub fn identify_registrar<'a>(
+    table: &'a Table,
+    registrars: impl Iterator<Item = (&'a TrunkName, SocketAddr)>,
+    source: SocketAddr,
+    request_user: &str,
+) -> Option<&'a TrunkSpec> {
+    let source = source.ip().to_canonical();
+    let here: Vec<&TrunkSpec> = registrars
+        .filter(|(_, address)| address.ip().to_canonical() == source)
+        .filter_map(|(name, _)| table.trunk(name))
+        .filter(|trunk| matches!(trunk.kind, TrunkKind::OutboundRegister { .. }))
+        .collect();
+    let is_called = |trunk: &&&TrunkSpec| matches!(&trunk.kind, TrunkKind::OutboundRegister { login, .. } if login == request_user);
+    match here.as_slice() {
+        [only] => Some(only),
+        _ => here.iter().find(is_called).copied(),
+    }
 }
 
 /// Identifies the sender of a request; `login` is the username of its digest credentials.

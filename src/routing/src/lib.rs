@@ -16,7 +16,7 @@ pub use check::{Conflict, check};
 pub use decide::{
     SipOffer, TelegramOffer, ToSip, ToTelegram, World, admit_register, decide_sip, decide_telegram,
 };
-pub use identity::{Identity, identify};
+pub use identity::{Identity, identify, identify_registrar};
 pub use lines::{Full, Lines};
 pub use number::{CallerIdentity, called_peer, caller_id, caller_name};
 pub use table::Table;

@@ -31,6 +31,8 @@ impl Table {
                         .entry(login.clone())
                         .or_insert_with(|| trunk.name.clone());
                 }
+                // Known by the address of its registrar, which the table does not know.
+                TrunkKind::OutboundRegister { .. } => {}
                 TrunkKind::Peer { address } => {
                     peers.push((canonical(*address), trunk.name.clone()));
                 }

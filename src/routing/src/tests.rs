@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::net::SocketAddr;
 
 use model::{
     CallId, Cause, Codec, Peer, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName,
@@ -475,4 +476,52 @@ fn lines_are_never_above_the_limit_and_never_leak() {
         lines.release(CallId::new(1, n as u128));
     }
     assert_eq!((lines.calls(), lines.session_in_use(&session)), (0, 0));
+}
+
+#[test]
+fn a_registrar_is_known_by_its_address_and_of_two_accounts_there_by_the_login_it_calls() {
+    let account = |name: &str, login: &str| {
+        let kind = TrunkKind::OutboundRegister {
+            login: login.to_owned(),
+            password: Secret::new("given".to_owned()),
+            domain: "pbx.example".parse().unwrap(),
+            proxy: None,
+            auth_user: None,
+        };
+        trunk(name, kind)
+    };
+    let (one, two, third) = (
+        account("one", "1001"),
+        account("two", "1002"),
+        account("third", "1003"),
+    );
+    let other = peer("other", "192.0.2.9:5060");
+    let names = [
+        one.name.clone(),
+        two.name.clone(),
+        third.name.clone(),
+        other.name.clone(),
+    ];
+    let table = Table::new(vec![one, two, third, other], vec![], vec![]);
+    let at: Vec<SocketAddr> = [
+        "192.0.2.7:5060",
+        "192.0.2.7:5060",
+        "192.0.2.8:5060",
+        "192.0.2.9:5060",
+    ]
+    .map(|address| address.parse().unwrap())
+    .to_vec();
+    let known = || names.iter().zip(at.iter().copied());
+    let found = |source: &str, user: &str| {
+        let trunk = identify_registrar(&table, known(), source.parse().unwrap(), user);
+        trunk.map(|trunk| trunk.name.as_str())
+    };
+    assert_eq!(found("192.0.2.7:5060", "1002"), Some("two"));
+    assert_eq!(found("192.0.2.7:49152", "1001"), Some("one"));
+    assert_eq!(found("192.0.2.7:5060", "bobby"), None);
+    assert_eq!(found("192.0.2.8:5060", "bobby"), Some("third"));
+    assert_eq!(found("[::ffff:192.0.2.8]:5060", "bobby"), Some("third"));
+    // A peer registers us nowhere, and a stranger is nobody.
+    assert_eq!(found("192.0.2.9:5060", "1001"), None);
+    assert_eq!(found("192.0.2.1:5060", "1001"), None);
 }

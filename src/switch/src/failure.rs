@@ -64,6 +64,9 @@ pub(crate) enum Failure {
     /// A login that did not come to its end.
     #[error("session {0}: {1}")]
     Login(model::SessionName, crate::cli::LoginFailure),
+    /// The password of an account was not given.
+    #[error(transparent)]
+    Password(#[from] crate::cli::LoginFailure),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File {
@@ -96,7 +99,10 @@ impl Failure {
     /// The exit code (`docs/cli.md`).
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Failure::File { .. } | Failure::Write(_) | Failure::Login(..) => 1,
+            Failure::File { .. }
+            | Failure::Write(_)
+            | Failure::Login(..)
+            | Failure::Password(_) => 1,
             Failure::Boot(error) => error.code(),
             Failure::Usage(_) => 2,
             Failure::Faults(_) | Failure::Spec(_) => 3,

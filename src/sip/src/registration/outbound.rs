@@ -143,6 +143,8 @@ pub struct Outbound {
     cseq: u32,
     /// What we ask for.
     expires: Duration,
+    /// Until when the registrar has us, whatever becomes of the refresh under way.
+    bound_until: Option<Instant>,
     /// Failed tries in a row.
     failures: usize,
     outputs: VecDeque<OutboundOutput>,
@@ -184,6 +186,7 @@ impl Outbound {
             tag,
             cseq: 0,
             expires: EXPIRES,
+            bound_until: None,
             failures: 0,
             outputs: VecDeque::new(),
             rng,
@@ -198,9 +201,10 @@ impl Outbound {
         }
     }
 
-    /// Whether the registrar has us.
-    pub fn is_registered(&self) -> bool {
-        matches!(self.state, State::Registered { .. })
+    /// Until when the registrar has us; `None` when it does not. A refresh under way, or one that nobody answers, does not change
+    /// it, a refusal does.
+    pub fn registered_until(&self) -> Option<Instant> {
+        self.bound_until
     }
 
     /// Sends to another address from the next request on: the registrar has moved.
@@ -308,6 +312,7 @@ impl Outbound {
                 self.answerer.accepted();
                 self.failures = 0;
                 let expires = self.granted(response);
+                self.bound_until = Some(now + expires);
                 self.event(OutboundEvent::Registered { expires });
                 State::Registered {
                     refresh_at: now + expires * 4 / 5,
@@ -318,7 +323,7 @@ impl Outbound {
                 Err(why) => self.failed(now, why.into(), None),
             },
             423 if !was_brief => match min_expires(response) {
-                Some(expires) if expires > self.expires && expires <= MAX_EXPIRES => {
+                Some(expires) if expires >= self.expires && expires <= MAX_EXPIRES => {
                     self.expires = expires;
                     self.send(expires);
                     Self::registering(now, Rounds::default(), true)
@@ -377,6 +382,12 @@ impl Outbound {
     }
 
     fn failed(&mut self, now: Instant, why: OutboundError, at_least: Option<Duration>) -> State {
+        match why {
+            OutboundError::TimedOut | OutboundError::Unreachable => {
+                self.bound_until = self.bound_until.filter(|until| *until > now);
+            }
+            OutboundError::Refused { .. } | OutboundError::NoAnswer(_) => self.bound_until = None,
+        }
         let step = BACKOFF.get(self.failures).or(BACKOFF.last());
         self.failures = self.failures.saturating_add(1);
         let wait = Duration::from_secs(step.copied().unwrap_or(300));
@@ -390,6 +401,7 @@ impl Outbound {
     }
 
     fn gone(&mut self) -> State {
+        self.bound_until = None;
         self.event(OutboundEvent::Unregistered);
         State::Idle
     }

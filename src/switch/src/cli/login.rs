@@ -151,7 +151,7 @@ async fn log_in(
 }
 
 /// Reads a line; a secret one without echo when somebody sits at a terminal.
-fn ask(prompt: &str, hidden: bool) -> Result<Secret<String>, LoginFailure> {
+pub(super) fn ask(prompt: &str, hidden: bool) -> Result<Secret<String>, LoginFailure> {
     use std::io::IsTerminal;
     print::prompt(prompt);
     if hidden && std::io::stdin().is_terminal() {

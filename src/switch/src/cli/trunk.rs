@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
-use model::{Codec, TrunkKind, TrunkName, TrunkSpec};
+use model::{Codec, HostPort, TrunkKind, TrunkName, TrunkSpec};
 use serde_json::json;
 use store::{Change, Store};
 
@@ -48,6 +48,18 @@ pub(super) struct Add {
     /// How the PBX and the switch know each other
     #[arg(long, value_enum, default_value = "inbound_register")]
     kind: Kind,
+    /// Our login at the PBX or provider, for --kind outbound_register; its password is asked for
+    #[arg(long)]
+    login: Option<String>,
+    /// The domain of that account, with a port if it is not 5060
+    #[arg(long)]
+    domain: Option<HostPort>,
+    /// Where packets go, if not to the domain
+    #[arg(long)]
+    proxy: Option<HostPort>,
+    /// The user name for its password, if it is not the login
+    #[arg(long)]
+    auth_user: Option<String>,
     /// Address and port of the PBX, for --kind peer
     #[arg(long)]
     address: Option<SocketAddr>,
@@ -102,6 +114,16 @@ impl Add {
         }
         let draft = TrunkDraft {
             kind: Some(self.kind),
+            password: match self.kind {
+                Kind::OutboundRegister => {
+                    Some(super::login::ask("Password of the account: ", true)?)
+                }
+                Kind::InboundRegister | Kind::Peer => None,
+            },
+            login: self.login,
+            domain: self.domain,
+            proxy: self.proxy,
+            auth_user: self.auth_user,
             address: self.address,
             codecs: self.codecs,
             lines: self.lines,
@@ -170,6 +192,9 @@ fn list(operator: &Operator) -> Result<(), Failure> {
         let sessions: Vec<&str> = sessions.map(|route| route.session.as_str()).collect();
         let (kind, who) = match &trunk.kind {
             TrunkKind::InboundRegister { login, .. } => ("inbound_register", login.clone()),
+            TrunkKind::OutboundRegister { login, domain, .. } => {
+                ("outbound_register", format!("{login}@{domain}"))
+            }
             TrunkKind::Peer { address } => ("peer", address.to_string()),
         };
         table.row([
@@ -213,6 +238,24 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output) {
             line("password", password.expose());
             line("realm", settings.sip.realm.as_str());
         }
+        TrunkKind::OutboundRegister {
+            login,
+            domain,
+            proxy,
+            auth_user,
+            ..
+        } => {
+            line("kind", "outbound_register: we register at the PBX");
+            line("login", login);
+            line("password", "***");
+            line("domain", &domain.to_string());
+            if let Some(proxy) = proxy {
+                line("proxy", &proxy.to_string());
+            }
+            if let Some(user) = auth_user {
+                line("auth user", user);
+            }
+        }
         TrunkKind::Peer { address } => {
             line(
                 "kind",
@@ -226,7 +269,7 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output) {
     line("lines", &lines(trunk.lines));
     let none = match &trunk.kind {
         TrunkKind::InboundRegister { .. } => "none: the PBX is called at what it registered",
-        TrunkKind::Peer { .. } => "none",
+        TrunkKind::OutboundRegister { .. } | TrunkKind::Peer { .. } => "none",
     };
     line("number", trunk.number.as_deref().unwrap_or(none));
     if !trunk.enabled {
@@ -251,7 +294,10 @@ fn server(settings: &Settings) -> String {
 fn public(trunk: &TrunkSpec) -> serde_json::Value {
     let (kind, login, address) = match &trunk.kind {
         TrunkKind::InboundRegister { login, .. } => ("inbound_register", Some(login), None),
-        TrunkKind::Peer { address } => ("peer", None, Some(address)),
+        TrunkKind::OutboundRegister { login, domain, .. } => {
+            ("outbound_register", Some(login), Some(domain.to_string()))
+        }
+        TrunkKind::Peer { address } => ("peer", None, Some(address.to_string())),
     };
     json!({
         "name": trunk.name, "kind": kind, "login": login, "address": address, "codecs": trunk.codecs,

@@ -10,7 +10,9 @@ mod tests;
 
 use std::net::SocketAddr;
 
-use model::{Codec, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
+use model::{
+    Codec, HostPort, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Place;
@@ -40,6 +42,9 @@ pub(crate) struct TrunkDraft {
     pub(crate) kind: Option<Kind>,
     pub(crate) login: Option<String>,
     pub(crate) password: Option<Secret<String>>,
+    pub(crate) domain: Option<HostPort>,
+    pub(crate) proxy: Option<HostPort>,
+    pub(crate) auth_user: Option<String>,
     pub(crate) address: Option<SocketAddr>,
     pub(crate) codecs: Option<Vec<Codec>>,
     pub(crate) lines: Option<u32>,
@@ -55,6 +60,8 @@ pub(crate) struct TrunkDraft {
 pub(crate) enum Kind {
     /// The PBX registers here with a login and a password.
     InboundRegister,
+    /// We register at the PBX or provider, as a phone does.
+    OutboundRegister,
     /// IP to IP: the PBX is known by its address.
     Peer,
 }
@@ -99,6 +106,20 @@ impl From<&TrunkSpec> for TrunkDraft {
                 draft.kind = Some(Kind::InboundRegister);
                 draft.login = Some(login.clone());
                 draft.password = Some(password.clone());
+            }
+            TrunkKind::OutboundRegister {
+                login,
+                password,
+                domain,
+                proxy,
+                auth_user,
+            } => {
+                draft.kind = Some(Kind::OutboundRegister);
+                draft.login = Some(login.clone());
+                draft.password = Some(password.clone());
+                draft.domain = Some(domain.clone());
+                draft.proxy.clone_from(proxy);
+                draft.auth_user.clone_from(auth_user);
             }
             TrunkKind::Peer { address } => {
                 draft.kind = Some(Kind::Peer);

@@ -227,12 +227,17 @@ impl Plan {
     /// Two trunks that a request could not be told apart by.
     fn distinct(&mut self, records: &Records, wanted: &Current) {
         let mut logins: BTreeMap<&str, &TrunkName> = BTreeMap::new();
+        let mut accounts: BTreeMap<(&str, String), &TrunkName> = BTreeMap::new();
         let mut addresses: BTreeMap<SocketAddr, &TrunkName> = BTreeMap::new();
         for trunk in &wanted.trunks {
             let (other, what) = match &trunk.kind {
                 TrunkKind::InboundRegister { login, .. } => {
                     (logins.insert(login, &trunk.name), format!("login {login}"))
                 }
+                TrunkKind::OutboundRegister { login, domain, .. } => (
+                    accounts.insert((login, domain.to_string()), &trunk.name),
+                    format!("login {login} at {domain}"),
+                ),
                 TrunkKind::Peer { address } => (
                     addresses.insert(*address, &trunk.name),
                     format!("address {address}"),
@@ -299,8 +304,12 @@ impl TrunkDraft {
                         "a PBX that registers has no fixed address; write kind = \"peer\"",
                     ));
                 }
+                self.no_account(
+                    "a PBX that registers here needs none; write kind = \"outbound_register\"",
+                )?;
                 self.credentials(before)
             }
+            Kind::OutboundRegister => self.account()?,
             Kind::Peer => {
                 if self.login.is_some() || self.password.is_some() {
                     return Err((
@@ -308,6 +317,7 @@ impl TrunkDraft {
                         "a peer has neither login nor password: it is known by its address",
                     ));
                 }
+                self.no_account("a peer has none: it is known by its address")?;
                 let Some(address) = self.address else {
                     return Err(("address", "a peer needs one, such as \"192.0.2.10:5060\""));
                 };
@@ -323,6 +333,42 @@ impl TrunkDraft {
             ring_seconds: self.ring_seconds.unwrap_or(RING_SECONDS),
             enabled: self.enabled.unwrap_or(true),
         })
+    }
+
+    /// The account we register by, all of it as somebody else gave it.
+    fn account(&self) -> Result<TrunkKind, (&'static str, &'static str)> {
+        if self.address.is_some() {
+            return Err((
+                "address",
+                "a trunk that registers elsewhere has a domain, and a proxy if packets go to another host",
+            ));
+        }
+        let what = "the PBX or provider has given you a login, a password and a domain: all three are needed";
+        let (Some(login), Some(password)) = (&self.login, &self.password) else {
+            return Err(("login", what));
+        };
+        let Some(domain) = &self.domain else {
+            return Err(("domain", what));
+        };
+        Ok(TrunkKind::OutboundRegister {
+            login: login.clone(),
+            password: password.clone(),
+            domain: domain.clone(),
+            proxy: self.proxy.clone(),
+            auth_user: self.auth_user.clone(),
+        })
+    }
+
+    fn no_account(&self, what: &'static str) -> Result<(), (&'static str, &'static str)> {
+        let written = [
+            ("domain", self.domain.is_some()),
+            ("proxy", self.proxy.is_some()),
+            ("auth_user", self.auth_user.is_some()),
+        ];
+        match written.into_iter().find(|(_, is_there)| *is_there) {
+            Some((key, _)) => Err((key, what)),
+            None => Ok(()),
+        }
     }
 
     fn credentials(&self, before: Option<&TrunkSpec>) -> TrunkKind {

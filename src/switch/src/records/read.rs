@@ -7,11 +7,14 @@ use toml::de::{DeTable, DeValue};
 use super::{Placed, Records};
 use crate::fault::{Fault, FaultKind, Source, alone, blame, meant};
 
-const TRUNK: [&str; 10] = [
+const TRUNK: [&str; 13] = [
     "name",
     "kind",
     "login",
     "password",
+    "domain",
+    "proxy",
+    "auth_user",
     "address",
     "codecs",
     "lines",

@@ -18,6 +18,15 @@ name = "other"
 kind = "peer"
 address = "127.0.0.1:5080"
 
+[[trunk]]
+name = "provider"
+kind = "outbound_register"
+login = "1001"
+password = "x1"
+domain = "sip.example.com"
+proxy = "192.0.2.7:5062"
+auth_user = "auth1001"
+
 [[session]]
 name = "gateway"
 phone = "+15550001"
@@ -109,6 +118,30 @@ const BROKEN: &[(&str, &str)] = &[
         "records.toml:1:1: `address`: trunk a: a PBX that registers",
     ),
     (
+        "[[trunk]]\nname = \"a\"\nkind = \"outbound_register\"\nlogin = \"1001\"",
+        "records.toml:1:1: `login`: trunk a: the PBX or provider has given you a login, a password and a domain",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nkind = \"outbound_register\"\nlogin = \"1001\"\npassword = \"x\"",
+        "records.toml:1:1: `domain`: trunk a: the PBX or provider has given you",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nkind = \"outbound_register\"\nlogin = \"1001\"\npassword = \"x\"\ndomain = \"a b\"",
+        "records.toml:6:10: `domain`: `a b` is no host",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nkind = \"outbound_register\"\nlogin = \"1001\"\npassword = \"\"\ndomain = \"pbx.example\"",
+        "records.toml:1:1: `trunk`: trunk a: login, password and auth_user are those",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nproxy = \"192.0.2.1\"",
+        "records.toml:1:1: `proxy`: trunk a: a PBX that registers here needs none",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nkind = \"peer\"\ndomain = \"pbx.example\"\naddress = \"1.2.3.4:5060\"",
+        "records.toml:1:1: `domain`: trunk a: a peer has none",
+    ),
+    (
         "[[trunk]]\nname = \"a\"\nkind = \"register\"",
         "records.toml:3:8: `kind`: unknown variant `register`",
     ),
@@ -162,6 +195,7 @@ fn a_good_file_becomes_changes_and_the_same_file_again_none() {
         [
             "+ trunk office",
             "+ trunk other",
+            "+ trunk provider",
             "+ session gateway",
             "+ route office gateway"
         ]
@@ -212,6 +246,11 @@ fn pruning_removes_trunks_and_routes_but_never_a_session() {
     let pruned = plan("", &current, true);
     assert_eq!(
         pruned.said,
-        ["- route office gateway", "- trunk office", "- trunk other"]
+        [
+            "- route office gateway",
+            "- trunk office",
+            "- trunk other",
+            "- trunk provider"
+        ]
     );
 }

@@ -104,7 +104,7 @@ fn our_own_registrar_takes_it_by_either_algorithm_and_its_refreshes_without_a_ne
             let expires = Duration::from_secs(600);
             let event = scene.event(OutboundInput::Response(done.response));
             assert_eq!(event, OutboundEvent::Registered { expires });
-            assert!(scene.outbound.is_registered());
+            assert!(scene.outbound.registered_until() > Some(scene.now));
             assert_eq!(scene.wait(), Duration::from_secs(480));
             request = scene.send(OutboundInput::Timeout);
         }
@@ -127,7 +127,7 @@ fn unregistering_takes_the_binding_away() {
     assert!(!registrar.is_bound(scene.now));
     let event = scene.event(OutboundInput::Response(done.response));
     assert_eq!(event, OutboundEvent::Unregistered);
-    assert!(!scene.outbound.is_registered());
+    assert_eq!(scene.outbound.registered_until(), None);
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn what_comes_late_or_for_another_request_changes_nothing() {
     ] {
         assert_eq!(scene.put(late), (None, vec![]));
     }
-    assert!(!scene.outbound.is_registered());
+    assert_eq!(scene.outbound.registered_until(), None);
 }
 
 #[test]
@@ -279,4 +279,24 @@ fn a_request_that_nobody_answers_or_fails_is_given_up() {
     scene.wait();
     let event = scene.event(OutboundInput::Timeout);
     assert_eq!(event, OutboundEvent::Unregistered);
+}
+
+#[test]
+fn a_refresh_that_fails_leaves_what_was_granted_unless_it_is_refused() {
+    let registered = || {
+        let mut scene = Scene::new();
+        let request = scene.send(OutboundInput::Start);
+        scene.event(status(&request, 200, &[]));
+        let until = scene.outbound.registered_until();
+        scene.wait();
+        let request = scene.send(OutboundInput::Timeout);
+        assert_eq!(scene.outbound.registered_until(), until);
+        (scene, request, until)
+    };
+    let (mut scene, _, until) = registered();
+    scene.event(OutboundInput::Failed(Failure::TimedOut));
+    assert_eq!(scene.outbound.registered_until(), until);
+    let (mut scene, request, _) = registered();
+    scene.event(status(&request, 403, &[]));
+    assert_eq!(scene.outbound.registered_until(), None);
 }
