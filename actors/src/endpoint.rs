@@ -179,15 +179,21 @@ impl Endpoint {
                     })
                     .is_err()
             }),
-            Method::Register => self.common.registry.open().is_none_or(|registry| {
-                registry
-                    .try_send(RegisterArrived {
-                        tx,
-                        source,
-                        request: request.clone(),
-                    })
-                    .is_err()
-            }),
+            Method::Register => match sip::registration::inspect(&request) {
+                Ok(()) => self.common.registry.open().is_none_or(|registry| {
+                    registry
+                        .try_send(RegisterArrived {
+                            tx,
+                            source,
+                            request: request.clone(),
+                        })
+                        .is_err()
+                }),
+                Err(error) => {
+                    self.answer(tx, error.respond(&request, &crate::house::tag()), ctx);
+                    false
+                }
+            },
             Method::Options => {
                 self.options(tx, &request, ctx);
                 false

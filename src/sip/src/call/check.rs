@@ -49,6 +49,21 @@ pub(super) fn content(request: &Request) -> Result<(), Fault> {
     Err(Fault::new(415).with(HeaderName::Accept, "application/sdp"))
 }
 
+/// RFC 3261 20.1: the caller must be able to read the session description in our answer; no Accept means that it is.
+pub(super) fn accept(headers: &Headers) -> Result<(), Fault> {
+    let is_read = |range: &str| {
+        let range = range.split(';').next().unwrap_or_default().trim();
+        ["application/sdp", "application/*", "*/*"]
+            .iter()
+            .any(|read| range.eq_ignore_ascii_case(read))
+    };
+    let mut accepted = headers.tokens(&HeaderName::Accept);
+    if !headers.has(&HeaderName::Accept) || accepted.any(is_read) {
+        return Ok(());
+    }
+    Err(Fault::new(406))
+}
+
 /// The session description in a message. A body without Content-Type counts when it looks like one.
 pub(super) fn sdp(headers: &Headers, body: &Bytes) -> Option<Bytes> {
     let is_sdp = match headers.content_type() {

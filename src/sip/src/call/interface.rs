@@ -65,7 +65,7 @@ pub struct Account {
 /// An INVITE that makes no call, with its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The final response: 400, 405, 415, 416, 420 or 481.
+    /// The final response: 400, 405, 406, 415, 416, 420 or 481.
     pub response: Response,
 }
 

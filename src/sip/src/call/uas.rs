@@ -324,6 +324,7 @@ fn check_invite(invite: &Request) -> Result<(), Fault> {
         [contact] if matches!(contact.uri, Uri::Sip(_)) => {}
         _ => return Err(Fault::new(400)),
     }
+    check::accept(headers)?;
     check::content(invite)
 }
 

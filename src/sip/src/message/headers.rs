@@ -2,7 +2,7 @@
 //!
 //! Lists between commas (Via, Contact, Route ..) are kept as one entry a value. The typed views give `None` for what is
 //! absent or malformed; a message that came through [`crate::parse`] has its Via, From, To, Call-ID, CSeq, Contact,
-//! Route, Record-Route and Max-Forwards in good order.
+//! Record-Route and Max-Forwards in good order.
 
 use std::fmt;
 use std::str::FromStr;

@@ -127,7 +127,8 @@ fn counts(headers: &Headers, limits: &Limits, method: &Method) -> Result<(), Fau
     Ok(())
 }
 
-/// Parses every value that the layers above rely on.
+/// Parses every value that the layers above rely on. Not Route: RFC 3261 8.2.2, a user agent passes over a malformed header
+/// that it does not need, and nothing is routed here.
 fn typed(headers: &Headers, method: &Method) -> Result<(), Fault> {
     for (name, value) in headers.iter() {
         let is_address = || value.parse::<NameAddr>().is_ok();
@@ -138,7 +139,6 @@ fn typed(headers: &Headers, method: &Method) -> Result<(), Fault> {
             HeaderName::Contact if value != "*" && !is_address() => {
                 return Err(Fault::Bad("Contact"));
             }
-            HeaderName::Route if !is_address() => return Err(Fault::Bad("Route")),
             HeaderName::RecordRoute if !is_address() => return Err(Fault::Bad("Record-Route")),
             HeaderName::CallId if !is_call_id(value) => return Err(Fault::Bad("Call-ID")),
             HeaderName::MaxForwards if decimal(value).is_none_or(|hops| hops > 255) => {

@@ -36,6 +36,12 @@ fn folded_lines_short_names_and_lists_become_plain_fields() {
 }
 
 #[test]
+fn a_route_that_cannot_be_read_is_passed_over() {
+    let request = request(&options("Route: <proxy.example.com;lr>\r\n"));
+    assert_eq!(request.headers.routes(), []);
+}
+
+#[test]
 fn lone_line_feeds_end_lines_and_lone_carriage_returns_do_not() {
     request(&options("").replace("\r\n", "\n"));
     assert_eq!(status(&options("Subject: a\rb\r\n")), 400);

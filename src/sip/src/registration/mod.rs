@@ -94,6 +94,9 @@ pub enum RegisterError {
     /// A contact that is no SIP address.
     #[error("a contact is not a SIP address")]
     Contact,
+    /// A To that is no SIP address.
+    #[error("the address of record is not a SIP address")]
+    AddressOfRecord,
     /// A CSeq that is not higher than the one before in the same Call-ID.
     #[error("the CSeq is not higher than the last one")]
     OutOfOrder,
@@ -110,6 +113,7 @@ impl RegisterError {
             RegisterError::TooManyContacts => 513,
             RegisterError::Star
             | RegisterError::Contact
+            | RegisterError::AddressOfRecord
             | RegisterError::OutOfOrder
             | RegisterError::Malformed => 400,
         }
@@ -124,6 +128,14 @@ impl RegisterError {
                 .push(HeaderName::MinExpires, MIN_EXPIRES.as_secs());
         }
         response
+    }
+}
+
+/// Looks at what no password mends: whom the request registers (RFC 3261 10.2, RFC 4475 3.3.4).
+pub fn inspect(request: &Request) -> Result<(), RegisterError> {
+    match request.headers.to().map(|to| to.uri) {
+        Some(Uri::Sip(_)) => Ok(()),
+        Some(Uri::Tel { .. } | Uri::Other { .. }) | None => Err(RegisterError::AddressOfRecord),
     }
 }
 

@@ -326,3 +326,12 @@ fn a_restored_registration_goes_on() {
     assert_eq!(later.expire(pbx.now + Duration::from_secs(300)).len(), 1);
     assert!(!later.is_bound(pbx.now));
 }
+
+#[test]
+fn only_a_sip_address_can_be_registered() {
+    let mut request = register("c", 1, None, &["<sip:a@h>"]);
+    assert_eq!(inspect(&request), Ok(()));
+    request.headers.set(HeaderName::To, "<isbn:2983792873>");
+    let refused = inspect(&request).unwrap_err();
+    assert_eq!(refused.respond(&request, "t").status, 400);
+}

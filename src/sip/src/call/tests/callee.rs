@@ -37,6 +37,8 @@ fn an_invite_that_makes_no_call_is_refused_with_its_reason() {
             415,
             Some(("Accept-Encoding", "identity")),
         ),
+        (with("Accept", "text/nobodyKnowsThis"), 406, None),
+        (with("Accept", ""), 406, None),
         (no_contact, 400, None),
         (with("Contact", "<tel:+1555>"), 400, None),
     ];
@@ -47,6 +49,20 @@ fn an_invite_that_makes_no_call_is_refused_with_its_reason() {
         if let Some((name, value)) = header {
             assert_eq!(response.headers.get(&HeaderName::from(name)), Some(value));
         }
+    }
+}
+
+#[test]
+fn a_caller_that_reads_sdp_among_others_is_served() {
+    for accept in [
+        "application/sdp",
+        "text/plain, Application/SDP;level=1",
+        "application/*",
+        "*/*;q=0.1",
+    ] {
+        let mut request = invite(SDP);
+        request.headers.set(HeaderName::Accept, accept);
+        assert!(Lone::incoming(local(), request).is_ok(), "{accept}");
     }
 }
 
