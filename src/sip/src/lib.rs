@@ -3,7 +3,8 @@
 //! * [`call`] - a dialog and the INVITE usage in it, caller and callee (RFC 3261 12 to 15).
 //! * [`digest`] - challenges and credentials, both sides (RFC 7616, RFC 8760).
 //! * [`message`] - requests, responses, URIs, addresses, headers (RFC 3261 7, 19, 20).
-//! * [`parse()`] - one datagram to one message, with limits and refusals (RFC 3261 7, 8.2, 18.3).
+//! * [`parse()`] - one datagram to one message, with limits and refusals (RFC 3261 7, 8.2, 18.3); [`StreamFramer`] - the
+//!   octets of a connection to such datagrams.
 //! * [`registration`] - the bindings of a trunk that registers with us (RFC 3261 10.3).
 //! * [`sdp`] - session descriptions, offer and answer (RFC 8866, RFC 3264).
 //! * [`transaction`] - requests and responses matched and repeated over UDP (RFC 3261 17, 18).
@@ -22,7 +23,9 @@ pub use message::{
     CSeq, HeaderName, Headers, Host, MAGIC_COOKIE, Message, Method, NameAddr, Params, Request,
     Response, SipUri, Uri, Via, reason_phrase, respond,
 };
-pub use parse::{ALLOW, Limits, Parsed, parse, parse_with};
+pub use parse::{
+    ALLOW, Limits, Parsed, StreamFramer, StreamInput, StreamOutput, parse, parse_with,
+};
 pub use transaction::{ClientKey, Failure, ServerKey, Transactions, TransactionsConfig};
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ impl Frame {
 }
 
 /// A start line begins or ends with the version; anything else is another protocol.
-fn looks_like_sip(line: &[u8]) -> bool {
+pub(super) fn looks_like_sip(line: &[u8]) -> bool {
     let is_version = |word: &[u8]| {
         word.get(..4)
             .is_some_and(|w| w.eq_ignore_ascii_case(b"SIP/"))
@@ -234,12 +234,9 @@ impl Reader<'_> {
 
     /// Digits alone, in 64 bits; two different values are an attempt to smuggle.
     fn content_length(&mut self, value: &str) {
-        let length = crate::message::decimal(value);
-        match (length, self.length) {
-            (Some(this), None) => self.length = Some(this),
-            (Some(this), Some(other)) if this == other => {}
-            (Some(_), Some(_)) => self.fault(Fault::Bad("two Content-Length values")),
-            (None, _) => self.fault(Fault::Bad("Content-Length")),
+        match one_length(self.length, value) {
+            Ok(length) => self.length = Some(length),
+            Err(fault) => self.fault(fault),
         }
     }
 
@@ -254,6 +251,71 @@ impl Reader<'_> {
             Some(body) if body.len() > self.limits.body => self.fault(Fault::BodyTooLarge),
             Some(body) => self.frame.body = Bytes::copy_from_slice(body),
         }
+    }
+}
+
+/// What a complete header part says about the body behind it (RFC 3261 20.14).
+pub(super) enum Length {
+    /// So many octets.
+    Octets(u64),
+    /// Nothing; `typed` when Content-Type says that there is one.
+    Missing { typed: bool },
+    /// Something that is no length, or two different ones.
+    Wrong(Fault),
+}
+
+impl Length {
+    /// Reads the lengths in a header part, lines cut and unfolded as [`Frame::read`] does.
+    pub(super) fn of(head: &[u8]) -> Self {
+        let mut lines = Lines {
+            rest: head,
+            last_ended: false,
+            taken: 0,
+            limit: head.len(),
+        };
+        lines.next();
+        let (mut length, mut typed) = (None, false);
+        while let Some(line) = lines.next() {
+            let mut value = match field_name(line.text) {
+                Some((HeaderName::ContentLength, value)) => value.to_vec(),
+                Some((HeaderName::ContentType, _)) => {
+                    typed = true;
+                    continue;
+                }
+                Some(_) | None => continue,
+            };
+            while lines.folded() {
+                let Some(more) = lines.next() else { break };
+                value.push(b' ');
+                value.extend_from_slice(more.text.trim_ascii());
+            }
+            match one_length(length, scan::trim(&String::from_utf8_lossy(&value))) {
+                Ok(octets) => length = Some(octets),
+                Err(fault) => return Self::Wrong(fault),
+            }
+        }
+        length.map_or(Self::Missing { typed }, Self::Octets)
+    }
+}
+
+/// Returns the name of a header line and the octets behind its colon.
+fn field_name(line: &[u8]) -> Option<(HeaderName, &[u8])> {
+    let colon = line.iter().position(|c| *c == b':')?;
+    let (name, value) = line.split_at_checked(colon)?;
+    let name = std::str::from_utf8(name)
+        .ok()?
+        .trim_end_matches([' ', '\t']);
+    let name = scan::is_token(name).then(|| HeaderName::from(name))?;
+    Some((name, value.get(1..)?))
+}
+
+/// Digits alone, in 64 bits, and the same as before.
+fn one_length(before: Option<u64>, value: &str) -> Result<u64, Fault> {
+    match (crate::message::decimal(value), before) {
+        (Some(this), None) => Ok(this),
+        (Some(this), Some(other)) if this == other => Ok(this),
+        (Some(_), Some(_)) => Err(Fault::Bad("two Content-Length values")),
+        (None, _) => Err(Fault::Bad("Content-Length")),
     }
 }
 

@@ -3,8 +3,8 @@
 /// The limits of one message; sizes in octets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The whole datagram.
-    pub datagram: usize,
+    /// The whole message. No datagram is so long, a message on a connection may be.
+    pub message: usize,
     /// Start line and headers together.
     pub head: usize,
     /// The start line, or one header with its continuation lines.
@@ -24,7 +24,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            datagram: 65_535,
+            message: 128 * 1024,
             head: 32 * 1024,
             line: 8 * 1024,
             headers: 256,

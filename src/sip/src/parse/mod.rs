@@ -3,18 +3,20 @@
 //! The way of a datagram: octets -> `frame` (line ends, unfolding, short names, lists, limits, Content-Length) -> `check`
 //! (start line, mandatory headers, typed values) -> [`Parsed`]. Whatever is wrong with a request becomes a response that
 //! can be sent statelessly; whatever is wrong with a response or an ACK is dropped. Time and memory are linear in the
-//! input. Not here: what needs the transaction (481), the user (401, 404) or the method (405, 415, 420).
+//! input. `stream` cuts the octets of a connection into such datagrams. Not here: what needs the transaction (481), the user (401, 404) or the method (405, 415, 420).
 
 mod check;
 mod fault;
 mod frame;
 mod limits;
 mod reject;
+mod stream;
 
 use crate::message::{Message, Response};
 
 pub use fault::ALLOW;
 pub use limits::Limits;
+pub use stream::{StreamFramer, StreamInput, StreamOutput};
 
 use fault::Fault;
 use frame::Frame;
@@ -47,8 +49,8 @@ pub fn parse_with(datagram: &[u8], limits: &Limits) -> Parsed {
     if datagram.iter().all(|c| matches!(c, b'\r' | b'\n' | 0)) || datagram == b"jaK" {
         return Parsed::KeepAlive;
     }
-    if datagram.len() > limits.datagram {
-        return Parsed::Drop("datagram too large");
+    if datagram.len() > limits.message {
+        return Parsed::Drop("message too large");
     }
     let Some(frame) = Frame::read(datagram, limits) else {
         return Parsed::Drop("not SIP");
