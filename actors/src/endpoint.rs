@@ -169,6 +169,13 @@ impl Endpoint {
             }
             return;
         }
+        let tag = crate::house::tag();
+        // A call looks for itself, when it is known who calls.
+        if matches!(request.method, Method::Options | Method::Register)
+            && let Some(response) = sip::refuse_required(&request, &tag)
+        {
+            return self.answer(tx, response, ctx);
+        }
         let refused = match &request.method {
             Method::Invite => self.common.registry.open().is_none_or(|registry| {
                 registry
@@ -190,7 +197,7 @@ impl Endpoint {
                         .is_err()
                 }),
                 Err(error) => {
-                    self.answer(tx, error.respond(&request, &crate::house::tag()), ctx);
+                    self.answer(tx, error.respond(&request, &tag), ctx);
                     false
                 }
             },
@@ -200,7 +207,7 @@ impl Endpoint {
             }
             _ => {
                 let status = if request.method.is_known() { 405 } else { 501 };
-                let mut response = respond(&request, status, "", Some(&crate::house::tag()));
+                let mut response = respond(&request, status, "", Some(&tag));
                 response.headers.push(HeaderName::Allow, ALLOW);
                 self.answer(tx, response, ctx);
                 false
@@ -210,7 +217,7 @@ impl Endpoint {
             self.common.metrics.mailbox_full("registry");
             let cause = Cause::new(Reason::NoResponseFromManager)
                 .with_retry_after(std::time::Duration::from_secs(5));
-            let response = crate::refusal::response(&request, &cause, &crate::house::tag());
+            let response = crate::refusal::response(&request, &cause, &tag);
             self.answer(tx, response, ctx);
         }
     }

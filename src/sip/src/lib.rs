@@ -21,7 +21,7 @@ pub mod transaction;
 pub use error::ParseError;
 pub use message::{
     CSeq, HeaderName, Headers, Host, MAGIC_COOKIE, Message, Method, NameAddr, Params, Request,
-    Response, SipUri, Uri, Via, reason_phrase, respond,
+    Response, SipUri, Uri, Via, reason_phrase, refuse_required, respond,
 };
 pub use parse::{
     ALLOW, Limits, Parsed, StreamFramer, StreamInput, StreamOutput, parse, parse_with,

@@ -25,7 +25,7 @@ pub use method::Method;
 pub use name_addr::NameAddr;
 pub use params::Params;
 pub use phrase::reason_phrase;
-pub use respond::respond;
+pub use respond::{refuse_required, respond};
 pub use uri::{DEFAULT_PORT, Host, SipUri, Uri};
 pub use via::{MAGIC_COOKIE, Via};
 

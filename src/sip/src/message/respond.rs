@@ -35,6 +35,18 @@ pub fn respond(request: &Request, status: u16, reason: &str, to_tag: Option<&str
     response
 }
 
+/// Returns the 420 to a request that requires an extension: there is none that we have (RFC 3261 8.2.2.3).
+pub fn refuse_required(request: &Request, to_tag: &str) -> Option<Response> {
+    let required = request.headers.require();
+    if required.is_empty() {
+        return None;
+    }
+    let mut response = respond(request, 420, "", Some(to_tag));
+    let required = required.join(", ");
+    response.headers.push(HeaderName::Unsupported, required);
+    Some(response)
+}
+
 /// Returns the To as written, with the tag behind it unless it has one.
 fn with_tag(to: &str, tag: Option<&str>) -> String {
     let has_tag = to

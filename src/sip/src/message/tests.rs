@@ -49,3 +49,16 @@ fn the_length_is_counted_and_line_ends_cannot_be_smuggled() {
     response.reason.push_str("\r\nEvil: 2");
     assert_eq!(response.to_string().lines().count(), 3);
 }
+
+#[test]
+fn an_extension_that_is_required_is_refused_by_its_name() {
+    let mut request = Request::new(Method::Options, "sip:b@x".parse().unwrap());
+    assert_eq!(refuse_required(&request, "t"), None);
+    request.headers.push(HeaderName::Require, "100rel,  x");
+    let refused = refuse_required(&request, "t").unwrap();
+    assert_eq!(refused.status, 420);
+    assert_eq!(
+        refused.headers.get(&HeaderName::Unsupported),
+        Some("100rel, x")
+    );
+}
