@@ -2,14 +2,15 @@
 //!
 //! ```text
 //!   Between --octet--> Head --blank line--> Body --its length--> Between
-//!                        |
-//!                        +-- a body without a length --> Skip --start line--> Head
-//!   Any --not SIP, no length to go by, too long, too slow--> Closed
+//!     |                  |
+//!     |                  +-- a body without a length --+
+//!     +-- no start line, behind a message -------------+--> Skip --start line--> Head
+//!   Any --not SIP from the start, a length that lies, too long, too slow--> Closed
 //! ```
 //!
 //! What comes out is what would have come in one datagram, to be read by [`crate::parse()`]. Where the next message begins
-//! hangs on Content-Length alone; when that is in doubt the connection ends, so that nobody can hide a request in another
-//! one's body. Deliberately absent: the idle time of a connection, which is its owner's business.
+//! hangs on Content-Length alone; two of them, or one that is no number, end the connection, so that nobody can hide a
+//! request in another one's body. Peers that count their body short lose the rest of it, and not the connection. Deliberately absent: the idle time of a connection, which is its owner's business.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -58,6 +59,8 @@ pub struct StreamFramer {
     limits: Limits,
     buffer: BytesMut,
     state: State,
+    /// A message was read: what speaks is SIP.
+    spoken: bool,
     deadline: Option<Instant>,
     outputs: VecDeque<StreamOutput>,
 }
@@ -70,7 +73,7 @@ enum State {
     Head { searched: usize, is_sip: bool },
     /// A message of `total` octets.
     Body { total: usize },
-    /// A body whose end nobody knows; `passed` octets of it are gone.
+    /// The rest of a body whose end nobody knows; `passed` octets of it are gone.
     Skip { searched: usize, passed: usize },
     /// Nothing is read any more.
     Closed,
@@ -83,6 +86,7 @@ impl StreamFramer {
             limits,
             buffer: BytesMut::new(),
             state: State::Between { ping: 0 },
+            spoken: false,
             deadline: None,
             outputs: VecDeque::new(),
         }
@@ -160,7 +164,7 @@ impl StreamFramer {
                 None
             }
             Some(c) if scan::is_token_byte(*c) => Some(self.begin(now)),
-            Some(_) => Some(self.close("not SIP")),
+            Some(_) => Some(self.astray()),
         }
     }
 
@@ -180,9 +184,9 @@ impl StreamFramer {
                 break None;
             };
             if !is_sip {
-                is_sip = self.buffer.get(..line_end).is_some_and(looks_like_sip);
+                is_sip = self.buffer.get(..line_end).is_some_and(opens_message);
                 if !is_sip {
-                    return Some(self.close("not SIP"));
+                    return Some(self.astray());
                 }
             }
             match self.buffer.get(line_end + 1..).unwrap_or_default() {
@@ -249,7 +253,19 @@ impl StreamFramer {
         }
         let message = self.buffer.split_to(total).freeze();
         self.outputs.push_back(StreamOutput::Message(message));
+        self.spoken = true;
         Some(State::Between { ping: 0 })
+    }
+
+    /// What stands where a message should begin is none.
+    fn astray(&mut self) -> State {
+        if !self.spoken {
+            return self.close("not SIP");
+        }
+        State::Skip {
+            searched: 0,
+            passed: 0,
+        }
     }
 
     /// Passes over lines until one that opens a message.
@@ -263,8 +279,7 @@ impl StreamFramer {
             return None;
         };
         let line = self.buffer.get(..line_end).unwrap_or_default();
-        let opens = line.first().is_some_and(|c| scan::is_token_byte(*c)) && looks_like_sip(line);
-        if opens {
+        if opens_message(line) {
             return Some(self.begin(now));
         }
         let passed = passed + line_end + 1;
@@ -298,6 +313,13 @@ impl StreamFramer {
         self.outputs.push_back(StreamOutput::Close(why));
         State::Closed
     }
+}
+
+/// Whether the line can be a start line: the version in its place and a word of a token before the first blank.
+fn opens_message(line: &[u8]) -> bool {
+    let word = line.split(|c| *c == b' ').next().unwrap_or_default();
+    let is_token = !word.is_empty() && word.iter().all(|c| scan::is_token_byte(*c));
+    looks_like_sip(line) && (is_token || word.starts_with(b"SIP/"))
 }
 
 /// Line ends, and the NUL that some send to keep a way through a NAT open.

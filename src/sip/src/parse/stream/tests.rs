@@ -128,6 +128,16 @@ fn a_message_without_length_has_no_body_or_is_refused() {
 }
 
 #[test]
+fn a_body_that_was_counted_short_costs_its_rest_alone() {
+    let mut line = Line::new();
+    let short = options("l: 5\r\n") + "v=0\r\na=x\r\n\u{1}b\r\n";
+    let said = line.octets(&(short.clone() + &options("l: 0\r\n")));
+    assert_eq!(said, ["OPTIONS v=0\r\n", "OPTIONS "]);
+    assert_eq!(line.octets(&short), ["OPTIONS v=0\r\n"]);
+    assert_eq!(line.octets(&"x".repeat(9_000)), ["close: not SIP"]);
+}
+
+#[test]
 fn what_is_too_long_is_refused_and_ends_the_connection() {
     let body = options("l: 65537\r\n");
     assert_eq!(Line::new().octets(&body), ["413", "close: body too large"]);
