@@ -184,6 +184,15 @@ impl Iterator for Contents<'_> {
         let Packet { count, kind, body } = self.packet;
         let at = self.at;
         self.at = at.checked_add(1)?;
+        // What names more sources than it holds is damaged as a whole.
+        let (fixed, each) = match kind {
+            SENDER_REPORT => (24, 24),
+            RECEIVER_REPORT => (4, 24),
+            _ => (0, 4),
+        };
+        if kind != SOURCE_DESCRIPTION && body.len() < fixed + each * usize::from(count) {
+            return None;
+        }
         match kind {
             SENDER_REPORT if at == 0 => sender(body),
             SENDER_REPORT if at <= count => block(body, 6, at - 1),
