@@ -1,11 +1,13 @@
 # The verbs of this house. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-tests setup-interop build run demo test test-peers e2e check boundaries interop bench dist
+.PHONY: help setup setup-build setup-tests setup-interop build run demo test test-peers e2e torture check boundaries interop bench dist
 SHELL := /bin/bash
 # Real-time media shares the machine with the tests around it, so not too many of them at once.
 THREADS ?= 3
 # One end-to-end test or some: make e2e T=hangs_up
 T ?=
+# Another folder of torture messages: make torture SET=<folder with expected.json>
+SET ?=
 # Options of the benchmark: make bench ARGS=--help
 ARGS ?=
 CORES := model sip media telegram routing
@@ -49,6 +51,11 @@ e2e: setup-tests ## the real binary against real peers, in a network namespace o
 interop: setup-interop ## the same against Asterisk (needs root once, to make target/peers-root)
 	cargo test --no-run --test e2e
 	tests/netns.sh cargo test --offline --test e2e -- --test-threads $(THREADS) interop::
+
+torture: setup-build ## messages made to break SIP, SDP and RTP, each against its verdict: N of M a set; SET=<folder> for others
+	@export $(if $(SET),TORTURE='$(abspath $(SET))',-n TORTURE); status=0; \
+	cargo test -q -p sip --test torture -- --nocapture --test-threads 1 || status=1; \
+	cargo test -q -p media --lib torture -- --nocapture || status=1; exit $$status
 
 check: setup-build boundaries ## formatting, lints, walls, documentation
 	cargo fmt --all --check

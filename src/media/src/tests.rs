@@ -1,5 +1,7 @@
 //! What the tests of several modules share.
 
+mod torture;
+
 use std::f32::consts::TAU;
 use std::time::Instant;
 

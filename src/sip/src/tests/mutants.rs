@@ -7,7 +7,10 @@ use rand::{Rng, SeedableRng};
 use super::pair::{Pair, Side};
 use super::torture::corpus;
 use crate::transaction::{Input, Output};
-use crate::{HeaderName, Message, Parsed, Response, parse, respond};
+use crate::{
+    HeaderName, Limits, Message, Parsed, Response, StreamFramer, StreamInput, StreamOutput, parse,
+    respond,
+};
 
 const MUTANTS: usize = 20_000;
 
@@ -135,6 +138,48 @@ fn no_mutant_breaks_the_front_end() {
         read > 1000 && refused > 1000,
         "{read} read, {refused} refused"
     );
+}
+
+/// What a framer makes of octets in pieces of up to `longest`.
+fn framed(rng: &mut StdRng, bytes: &[u8], longest: usize) -> Vec<StreamOutput> {
+    let mut framer = StreamFramer::new(Limits::default());
+    let (mut outputs, mut rest, now) = (Vec::new(), bytes, Pair::new().now);
+    while !rest.is_empty() {
+        let (piece, more) = rest.split_at(rng.random_range(1..=longest).min(rest.len()));
+        framer.handle_input(now, StreamInput::Octets(piece));
+        rest = more;
+        loop {
+            match framer.poll_output() {
+                StreamOutput::Timeout(_) => break,
+                output => outputs.push(output),
+            }
+        }
+    }
+    outputs
+}
+
+#[test]
+fn no_mutant_is_read_otherwise_in_pieces() {
+    let seeds: Vec<Vec<u8>> = corpus()
+        .into_iter()
+        .map(|case| case.bytes)
+        .filter(|bytes| bytes.len() < 4000)
+        .collect();
+    let mut rng = StdRng::seed_from_u64(3261);
+    let mut messages = 0;
+    for _ in 0..1500 {
+        let bytes: Vec<u8> = (0..3).flat_map(|_| mutate(&mut rng, &seeds)).collect();
+        let whole = framed(&mut rng, &bytes, usize::MAX);
+        let longest = [1, 7, 300][rng.random_range(0..3)];
+        assert_eq!(framed(&mut rng, &bytes, longest), whole);
+        for output in whole {
+            if let StreamOutput::Message(bytes) = output {
+                messages += 1;
+                assert!(!matches!(parse(&bytes), Parsed::KeepAlive));
+            }
+        }
+    }
+    assert!(messages > 500, "{messages}");
 }
 
 #[test]
