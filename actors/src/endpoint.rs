@@ -11,7 +11,7 @@ use std::time::Instant;
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle};
 use model::{Cause, Reason};
 use sip::call::{CallInput, DialogId};
-use sip::transaction::{Input, Output};
+use sip::transaction::{Input, Output, Repeats};
 use sip::{
     ALLOW, ClientKey, HeaderName, Method, Request, Response, ServerKey, Transactions, respond,
 };
@@ -43,6 +43,10 @@ pub(crate) struct Endpoint {
     dialogs: HashMap<DialogId, Owner>,
     invites: HashMap<ServerKey, Owner>,
     cancelled: HashSet<ServerKey>,
+    /// When the requests under way were sent.
+    sent: HashMap<ClientKey, Instant>,
+    /// What the metrics know of repeats, received and sent.
+    told: (Repeats, Repeats),
     timer: Option<(Instant, SpawnHandle)>,
     _watch: Watch,
 }
@@ -57,6 +61,8 @@ impl Endpoint {
             dialogs: HashMap::new(),
             invites: HashMap::new(),
             cancelled: HashSet::new(),
+            sent: HashMap::new(),
+            told: (Repeats::default(), Repeats::default()),
             timer: None,
             _watch: watch,
         }
@@ -92,8 +98,11 @@ impl Endpoint {
                     self.deliver(leg, CallInput::Ack { request });
                 }
                 Output::Cancelled { tx, reason } => self.cancelled(tx, reason),
-                Output::Response { user, response, .. } => self.response(Owner(user), response),
-                Output::Failed { user, why, .. } => {
+                Output::Response { user, tx, response } => {
+                    self.response(now, Owner(user), tx, response);
+                }
+                Output::Failed { user, tx, why } => {
+                    self.sent.remove(&tx);
                     self.deliver(Some(Owner(user)), CallInput::Failed { why })
                 }
                 Output::Malformed { why, source } => {
@@ -107,11 +116,33 @@ impl Endpoint {
                         self.transactions.server_count(),
                     );
                     self.common.metrics.sip_transactions(clients, servers);
+                    self.tell_repeats();
                     self.arm(now, at, ctx);
                     return;
                 }
             }
         }
+    }
+
+    fn tell_repeats(&mut self) {
+        let now = (
+            self.transactions.repeats_in(),
+            self.transactions.repeats_out(),
+        );
+        if now == self.told {
+            return;
+        }
+        let metrics = &self.common.metrics;
+        for (flow, now, told) in [
+            (metrics::Flow::In, now.0, self.told.0),
+            (metrics::Flow::Out, now.1, self.told.1),
+        ] {
+            metrics.sip_retransmitted(flow, "INVITE", now.invite - told.invite);
+            metrics.sip_retransmitted(flow, "REGISTER", now.register - told.register);
+            metrics.sip_retransmitted(flow, "BYE", now.bye - told.bye);
+            metrics.sip_retransmitted(flow, "other", now.other - told.other);
+        }
+        self.told = now;
     }
 
     fn arm(&mut self, now: Instant, at: Option<Instant>, ctx: &mut Context<Self>) {
@@ -254,7 +285,7 @@ impl Endpoint {
         }
     }
 
-    fn response(&mut self, owner: Owner, response: Response) {
+    fn response(&mut self, now: Instant, owner: Owner, tx: ClientKey, response: Response) {
         let method = response
             .headers
             .cseq()
@@ -262,6 +293,12 @@ impl Endpoint {
         self.common
             .metrics
             .sip_response(metrics::Flow::In, &method, response.status);
+        if !response.is_provisional()
+            && let Some(sent) = self.sent.remove(&tx)
+        {
+            let took = now.saturating_duration_since(sent);
+            self.common.metrics.sip_request_answered(&method, took);
+        }
         self.deliver(Some(owner), CallInput::Response { response });
     }
 }
@@ -315,6 +352,7 @@ impl Handler<SendRequest> for Endpoint {
         let now = Instant::now();
         let user = owner.map_or(0, |owner| owner.0);
         let tx = self.transactions.request(now, target, request, user);
+        self.sent.insert(tx, now);
         // Only the first INVITE can be cancelled; later ones change a session.
         if let Some(bound) = owner.and_then(|owner| self.legs.get_mut(&owner))
             && is_invite

@@ -78,6 +78,10 @@ fn a_user_calls_the_phone_and_both_hear_each_other() {
             (record.ended_by, record.legs.len()),
             (Some(Side::Telegram), 2)
         );
+        for method in ["INVITE", "BYE"] {
+            let asked = format!("sip_request_duration_seconds_count{{method=\"{method}\"}}");
+            scene.counts(&asked, 1.0).await;
+        }
     });
 }
 

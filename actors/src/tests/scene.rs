@@ -150,6 +150,27 @@ impl Scene {
         panic!("expected {calls} calls: {report:?}");
     }
 
+    /// Returns the value of a series of `/metrics`, written as it stands there but for the prefix.
+    pub(crate) fn number(&self, series: &str) -> f64 {
+        let text = self.house.common.metrics.render();
+        let value = text.lines().find_map(|line| {
+            let rest = line.strip_prefix("strowger_")?.strip_prefix(series)?;
+            rest.strip_prefix(' ')?.parse().ok()
+        });
+        value.unwrap_or_else(|| panic!("{series} is not in\n{text}"))
+    }
+
+    /// Waits until a series of `/metrics` has reached a value.
+    pub(crate) async fn counts(&self, series: &str, least: f64) {
+        for _ in 0..200 {
+            if self.number(series) >= least {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{series} is {}", self.number(series));
+    }
+
     /// Waits until every record is closed; returns them, oldest first.
     pub(crate) async fn records(&self, count: usize) -> Vec<CallRecord> {
         for _ in 0..200 {

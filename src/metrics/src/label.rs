@@ -146,6 +146,8 @@ open! {
     ];
     /// Methods whose responses are told apart.
     AnsweredMethod, ["INVITE", "REGISTER", "BYE", "OPTIONS"];
+    /// Methods whose retransmissions are told apart.
+    RepeatedMethod, ["INVITE", "REGISTER", "BYE"];
     /// Why credentials were refused.
     AuthFailure, ["wrong_password", "unknown_user", "untrusted_ip", "stale_nonce"];
     /// Telegram requests that are told apart.

@@ -1,12 +1,14 @@
 //! SIP signalling, as it passes the front door.
 
-use prometheus::{IntCounterVec, IntGaugeVec};
+use std::time::Duration;
+
+use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 
 use crate::Metrics;
 use crate::family::{Families, all, some};
 use crate::label::{
-    AnsweredMethod, AuthFailure, Closed, Dropped, MessageKind, Method, OTHER, ResponseCode,
-    TransactionKind, Transport,
+    AnsweredMethod, AuthFailure, Closed, Dropped, MessageKind, Method, OTHER, RepeatedMethod,
+    ResponseCode, TransactionKind, Transport,
 };
 
 /// Which way a message goes, seen from here.
@@ -36,8 +38,10 @@ impl Closed for Flow {
 pub(crate) struct Sip {
     messages: IntCounterVec,
     responses: IntCounterVec,
+    retransmissions: IntCounterVec,
     parse_errors: IntCounterVec,
     transactions: IntGaugeVec,
+    durations: HistogramVec,
     auth_failures: IntCounterVec,
     dropped: IntCounterVec,
 }
@@ -65,6 +69,11 @@ impl Sip {
                     all::<ResponseCode>("code"),
                 ],
             ),
+            retransmissions: make.counter(
+                "sip_retransmissions_total",
+                "SIP messages that passed again, by the method of their transaction.",
+                vec![all::<Flow>("direction"), all::<RepeatedMethod>("method")],
+            ),
             parse_errors: make.counter(
                 "sip_parse_errors_total",
                 "Datagrams that could not be parsed.",
@@ -74,6 +83,14 @@ impl Sip {
                 "sip_transactions_active",
                 "SIP transactions now.",
                 vec![all::<TransactionKind>("kind")],
+            ),
+            durations: make.histogram(
+                "sip_request_duration_seconds",
+                "Requests sent to their final response; those without one are not in it, nor is CANCEL.",
+                &[
+                    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0,
+                ],
+                vec![all::<AnsweredMethod>("method")],
             ),
             auth_failures: make.counter(
                 "sip_auth_failures_total",
@@ -105,6 +122,22 @@ impl Metrics {
             let labels = [flow.label(), method, code];
             self.all.sip.responses.with_label_values(&labels).inc();
         }
+    }
+
+    /// A request of ours got its final response.
+    pub fn sip_request_answered(&self, method: &str, took: Duration) {
+        let labels = [AnsweredMethod::of(method)];
+        let durations = &self.all.sip.durations;
+        durations
+            .with_label_values(&labels)
+            .observe(took.as_secs_f64());
+    }
+
+    /// Messages of transactions of this method passed again.
+    pub fn sip_retransmitted(&self, flow: Flow, method: &str, count: u64) {
+        let labels = [flow.label(), RepeatedMethod::of(method)];
+        let retransmissions = &self.all.sip.retransmissions;
+        retransmissions.with_label_values(&labels).inc_by(count);
     }
 
     /// A datagram could not be parsed.

@@ -116,6 +116,8 @@ fn tell_everything(metrics: &Metrics) {
     metrics.trunk_last_error(&trunk, 503);
     metrics.sip_request(Flow::In, "INVITE");
     metrics.sip_response(Flow::Out, "INVITE", 200);
+    metrics.sip_retransmitted(Flow::Out, "BYE", 2);
+    metrics.sip_request_answered("INVITE", second);
     metrics.sip_parse_error();
     metrics.sip_transactions(1, 2);
     metrics.sip_auth_failure("wrong_password");

@@ -18,6 +18,12 @@ pub enum Failure {
     Overload,
 }
 
+/// Returns how many messages these effects send.
+pub(super) fn sends(actions: &[Action]) -> usize {
+    let is_send = |action: &&Action| matches!(action, Action::Send(_));
+    actions.iter().filter(is_send).count()
+}
+
 /// One effect of a transition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {

@@ -75,6 +75,11 @@ impl Client {
         self.state == State::Terminated
     }
 
+    /// Returns whether the final response has come.
+    pub(super) fn is_answered(&self) -> bool {
+        self.state == State::Completed
+    }
+
     /// The transition of the figure.
     pub(super) fn on(&mut self, times: &Times, event: Event, out: &mut Vec<Action>) {
         let state = mem::replace(&mut self.state, State::Terminated);

@@ -84,6 +84,11 @@ impl InviteClient {
         self.state == State::Terminated
     }
 
+    /// Returns whether a final response has come.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.state, State::Accepted | State::Completed { .. })
+    }
+
     /// Returns the CANCEL for this INVITE (RFC 3261 9.1): same Request-URI, Via, Route, From, To, Call-ID, CSeq number.
     pub(super) fn cancel(&self, reason: Option<&str>) -> Request {
         let mut cancel = self.derived(Method::Cancel);

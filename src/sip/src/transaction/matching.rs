@@ -46,6 +46,11 @@ impl ServerMatch {
         Self { id, method }
     }
 
+    /// Returns the method of the request that began it.
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
     /// Returns the INVITE that a CANCEL with this identity is for (RFC 3261 9.2).
     pub(super) fn cancelled_invite(&self) -> Self {
         Self {
@@ -89,6 +94,11 @@ pub(super) struct ClientMatch {
 }
 
 impl ClientMatch {
+    /// Returns the method of the request.
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
     /// Returns the identity in a request of ours or in a response to it.
     pub(super) fn of(headers: &Headers) -> Option<Self> {
         Some(Self {

@@ -9,11 +9,13 @@ mod driver;
 mod invite_client;
 mod invite_server;
 mod matching;
+mod repeats;
 mod server;
 mod table;
 mod timer;
 
 pub use action::Failure;
 pub use driver::{ClientKey, Input, Output, ServerKey, TransactionsConfig};
+pub use repeats::Repeats;
 pub use table::Transactions;
 pub use timer::Times;

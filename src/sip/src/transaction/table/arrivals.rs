@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{ClientMachine, Owner, ServerEntry, ServerMachine, Transactions};
 use crate::message::{HeaderName, Message, Method, Request, Response, Via, respond};
 use crate::parse::{Parsed, parse_with};
-use crate::transaction::action::Action;
+use crate::transaction::action::{Action, sends};
 use crate::transaction::driver::{ClientKey, Output, ServerKey};
 use crate::transaction::matching::{ClientMatch, MergeMatch, ServerMatch};
 use crate::transaction::{client, invite_client, invite_server, server};
@@ -109,6 +109,11 @@ impl Transactions {
             }
             None => {}
         }
+        if let Some(entry) = self.servers.get(&tx) {
+            let method = entry.identity.method();
+            self.repeats_in.add(method, 1);
+            self.repeats_out.add(method, sends(&actions));
+        }
         self.run_server(now, tx, actions);
     }
 
@@ -175,6 +180,11 @@ impl Transactions {
             return self.outputs.push_back(stray);
         };
         let mut actions = Vec::new();
+        let is_again = !response.is_provisional()
+            && self
+                .clients
+                .get(&tx)
+                .is_some_and(|entry| entry.machine.is_answered());
         match self.clients.get_mut(&tx).map(|entry| &mut entry.machine) {
             Some(ClientMachine::Invite(invite)) => {
                 invite.on(&self.config.times, response.into(), &mut actions);
@@ -183,6 +193,11 @@ impl Transactions {
                 other.on(&self.config.times, response.into(), &mut actions);
             }
             None => {}
+        }
+        if let Some(entry) = self.clients.get(&tx).filter(|_| is_again) {
+            let method = entry.identity.method();
+            self.repeats_in.add(method, 1);
+            self.repeats_out.add(method, sends(&actions));
         }
         self.run_client(now, tx, actions);
     }

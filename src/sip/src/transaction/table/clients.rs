@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{ClientEntry, ClientMachine, Owner, Transactions};
 use crate::message::{Method, Request};
-use crate::transaction::action::{Action, Failure};
+use crate::transaction::action::{Action, Failure, sends};
 use crate::transaction::client::{self, Client};
 use crate::transaction::driver::{ClientKey, Output};
 use crate::transaction::invite_client::{self, InviteClient};
@@ -75,21 +75,24 @@ impl Transactions {
     }
 
     pub(super) fn on_client_timer(&mut self, now: Instant, tx: ClientKey, timer: Timer) {
+        let mut actions = Vec::new();
         match self.clients.get_mut(&tx).map(|entry| &mut entry.machine) {
-            Some(ClientMachine::Invite(_)) => {
-                self.invite_client(now, tx, invite_client::Event::Timer(timer));
+            Some(ClientMachine::Invite(invite)) => {
+                let event = invite_client::Event::Timer(timer);
+                invite.on(&self.config.times, event, &mut actions);
             }
             Some(ClientMachine::Other(other)) => {
-                let mut actions = Vec::new();
-                other.on(
-                    &self.config.times,
-                    client::Event::Timer(timer),
-                    &mut actions,
-                );
-                self.run_client(now, tx, actions);
+                let event = client::Event::Timer(timer);
+                other.on(&self.config.times, event, &mut actions);
             }
             None => {}
         }
+        // No timer of a client sends anything for the first time.
+        if let Some(entry) = self.clients.get(&tx) {
+            self.repeats_out
+                .add(entry.identity.method(), sends(&actions));
+        }
+        self.run_client(now, tx, actions);
     }
 
     pub(super) fn run_client(&mut self, now: Instant, tx: ClientKey, actions: Vec<Action>) {
@@ -140,6 +143,14 @@ impl Transactions {
 }
 
 impl ClientMachine {
+    /// Returns whether a final response has come.
+    pub(super) fn is_answered(&self) -> bool {
+        match self {
+            Self::Invite(machine) => machine.is_answered(),
+            Self::Other(machine) => machine.is_answered(),
+        }
+    }
+
     pub(super) fn is_terminated(&self) -> bool {
         match self {
             Self::Invite(machine) => machine.is_terminated(),

@@ -17,6 +17,7 @@ use super::driver::{ClientKey, Input, Output, ServerKey, TransactionsConfig};
 use super::invite_client::{self, InviteClient};
 use super::invite_server::InviteServer;
 use super::matching::{ClientMatch, MergeMatch, ServerMatch};
+use super::repeats::Repeats;
 use super::server::Server;
 use super::timer::Timers;
 use crate::message::{HeaderName, MAGIC_COOKIE, Request, Via};
@@ -39,6 +40,8 @@ pub struct Transactions {
     client_matches: HashMap<ClientMatch, ClientKey>,
     /// Server transactions that got no answer above 100 and below 300 yet: the first to go when the table is full.
     strangers: BTreeSet<ServerKey>,
+    repeats_in: Repeats,
+    repeats_out: Repeats,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,6 +98,8 @@ impl Transactions {
             merge_matches: HashMap::new(),
             client_matches: HashMap::new(),
             strangers: BTreeSet::new(),
+            repeats_in: Repeats::default(),
+            repeats_out: Repeats::default(),
         }
     }
 
@@ -106,6 +111,16 @@ impl Transactions {
     /// Returns how many client transactions there are.
     pub fn client_count(&self) -> usize {
         self.clients.len()
+    }
+
+    /// Returns how many messages came again: requests and final responses, also a second success to an INVITE.
+    pub fn repeats_in(&self) -> Repeats {
+        self.repeats_in
+    }
+
+    /// Returns how many messages were sent again: by a timer, or because the peer repeated its own.
+    pub fn repeats_out(&self) -> Repeats {
+        self.repeats_out
     }
 
     /// Takes one input.

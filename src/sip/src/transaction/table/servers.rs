@@ -7,7 +7,7 @@ use rand::Rng;
 
 use super::{Owner, ServerEntry, ServerMachine, Transactions};
 use crate::message::{Method, Request, Response, respond};
-use crate::transaction::action::Action;
+use crate::transaction::action::{Action, sends};
 use crate::transaction::driver::{Output, ServerKey};
 use crate::transaction::invite_server::{self, InviteServer};
 use crate::transaction::matching::{MergeMatch, ServerMatch};
@@ -103,6 +103,9 @@ impl Transactions {
         }
         let bytes = response.encode();
         let mut actions = Vec::new();
+        // A success is repeated by the dialog until its ACK comes (RFC 3261 13.3.1.4).
+        let is_again =
+            matches!(&entry.machine, ServerMachine::Invite(invite) if invite.is_accepted());
         match &mut entry.machine {
             ServerMachine::Invite(invite) => {
                 let event = match response.status {
@@ -119,6 +122,9 @@ impl Transactions {
                 };
                 other.on(&self.config.times, event, &mut actions);
             }
+        }
+        if is_again {
+            self.repeats_out.add(&Method::Invite, sends(&actions));
         }
         self.run_server(now, tx, actions);
     }
@@ -141,6 +147,10 @@ impl Transactions {
                 );
             }
             None => {}
+        }
+        // The one timer of a server that sends again; `Trying` sends the first 100.
+        if timer == Timer::G {
+            self.repeats_out.add(&Method::Invite, sends(&actions));
         }
         self.run_server(now, tx, actions);
     }

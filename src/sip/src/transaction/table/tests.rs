@@ -50,6 +50,8 @@ fn a_call_is_set_up_and_its_ack_goes_to_the_dialog() {
     answer(&mut pair, tx, respond(&invite, 200, "", Some("b1")));
     pair.deliver();
     assert_eq!(heard(&mut pair), 200);
+    assert_eq!(pair.bob.repeats_out().invite, 1);
+    assert_eq!(pair.alice.repeats_in().invite, 1);
     pair.input(
         Side::Alice,
         Input::Ack {
@@ -97,6 +99,9 @@ fn a_lost_invite_is_repeated_and_seen_once() {
     pair.advance(Duration::from_secs(60));
     assert_eq!(heard(&mut pair), 486);
     assert!(pair.seen.is_empty());
+    // Three were sent again, but only one arrived.
+    assert_eq!(pair.alice.repeats_out().invite, 3);
+    assert_eq!(pair.bob.repeats_in(), Repeats::default());
 }
 
 #[test]
@@ -157,6 +162,14 @@ fn a_failure_is_repeated_until_its_ack_arrives() {
         (2, 2)
     );
     assert_eq!(heard(&mut pair), 486);
+    assert_eq!(
+        (
+            pair.bob.repeats_out().invite,
+            pair.alice.repeats_in().invite,
+            pair.alice.repeats_out().invite
+        ),
+        (1, 1, 1)
+    );
     pair.advance(T1 * 64);
     assert!(pair.seen.is_empty());
     assert_eq!((pair.alice.client_count(), pair.bob.server_count()), (0, 0));
@@ -296,6 +309,9 @@ fn a_request_is_answered_from_memory_when_repeated() {
     assert_eq!(pair.sent(Side::Bob, "SIP/2.0 200"), 2);
     pair.deliver();
     assert_eq!(heard(&mut pair), 200);
+    let (bob, alice) = (&pair.bob, &pair.alice);
+    assert_eq!((bob.repeats_in().other, bob.repeats_out().other), (2, 1));
+    assert_eq!(alice.repeats_in().other, 1);
     assert!(pair.seen.is_empty());
     pair.advance(T1 * 64);
     assert_eq!((pair.alice.client_count(), pair.bob.server_count()), (0, 0));
