@@ -6,6 +6,7 @@
 //!   the room `telegram` has the other.
 //! * `bridge`: joins two legs. `relay` passes audio on as it comes, `playout` plays it by our clock, `outgoing` is
 //!   what a leg is sent, `timeline` where it belongs in time.
+//! * `quality`: how a leg must have sounded.
 //! * `codec`, `g711`, `jitter`, `pcm`, `dtmf`, `tone`, `pool`: the tools.
 
 mod address;
@@ -20,6 +21,7 @@ mod pcm;
 mod plain;
 mod playout;
 mod pool;
+mod quality;
 mod relay;
 mod rtcp;
 mod rtp;

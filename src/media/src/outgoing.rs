@@ -38,6 +38,7 @@ pub(crate) struct Outgoing {
     pub(crate) tick_at: Option<Instant>,
     pub(crate) held: bool,
     sent: u64,
+    transcoded: u64,
     pool: Pool,
     payload: Vec<u8>,
     frame: Vec<i16>,
@@ -57,6 +58,7 @@ impl Outgoing {
             tick_at: None,
             held: false,
             sent: 0,
+            transcoded: 0,
             pool: Pool::default(),
             payload: Vec::new(),
             frame: Vec::new(),
@@ -79,6 +81,11 @@ impl Outgoing {
     /// Returns the packets sent.
     pub(crate) fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Returns how many of them hold the peer's audio, encoded here.
+    pub(crate) fn transcoded(&self) -> u64 {
+        self.transcoded
     }
 
     /// Makes sure that PCM of this rate can be sent.
@@ -139,6 +146,12 @@ impl Outgoing {
             .map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
         self.pause(whole_frames(away));
         self.timeline.filled(now, Duration::ZERO);
+    }
+
+    /// Sends one frame of the peer's audio at `rate`.
+    pub(crate) fn transcode(&mut self, pcm: &[i16], rate: u32, out: &mut Outbox) {
+        self.transcoded += 1;
+        self.send_pcm(pcm, rate, out);
     }
 
     /// Sends one frame of PCM at `rate`.

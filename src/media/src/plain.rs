@@ -81,6 +81,8 @@ pub struct PlainStats {
     pub jitter: Duration,
     /// Round trip by RTCP, once known.
     pub round_trip: Option<Duration>,
+    /// How often it was measured.
+    pub round_trips: u64,
     /// Share of our packets the peer lost lately, in 1/256.
     pub remote_lost: Option<u8>,
     /// The locked source.
@@ -250,6 +252,7 @@ impl PlainRtp {
                         .wrapping_sub(block.delay);
                     // A negative value is a peer that counts wrong.
                     if passed < 1 << 31 {
+                        self.stats.round_trips += 1;
                         self.stats.round_trip =
                             Some(Duration::from_micros((u64::from(passed) * 1_000_000) >> 16));
                     }

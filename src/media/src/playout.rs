@@ -143,7 +143,7 @@ impl Playout {
                 Front::Packet => drop(self.buffer.pop()),
                 Front::Gap { missing, .. } => {
                     self.buffer.skip(missing);
-                    stats.lost += missing;
+                    stats.lose(missing);
                     continue;
                 }
                 Front::Empty => break,
@@ -201,7 +201,7 @@ impl Playout {
                 Front::Empty => return false,
                 Front::Gap { missing, .. } => {
                     self.buffer.skip(missing);
-                    stats.lost += missing;
+                    stats.lose(missing);
                 }
                 Front::Packet => {
                     let Some(first) = self.buffer.peek() else {
@@ -260,7 +260,7 @@ impl Playout {
     /// Guesses at packets that are missing although later ones are there.
     fn step_over(&mut self, missing: u64, stats: &mut LegStats) {
         self.buffer.skip(missing);
-        stats.lost += missing;
+        stats.lose(missing);
         let lost = usize::try_from(missing)
             .unwrap_or(usize::MAX)
             .saturating_mul(self.packet);

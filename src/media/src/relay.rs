@@ -110,7 +110,7 @@ impl Relay {
                 }
                 Front::Gap { missing, .. } => {
                     self.buffer.skip(missing);
-                    stats.lost += missing;
+                    stats.lose(missing);
                     self.guess(missing, to, stats, out);
                 }
                 Front::Packet => {
@@ -217,7 +217,7 @@ impl Transcoder {
     fn cut(&mut self, to: &mut Outgoing, out: &mut Outbox) {
         let frame = samples(to.period(), self.rate);
         while frame > 0 && self.pcm.len() >= frame {
-            to.send_pcm(self.pcm.front(frame), self.rate, out);
+            to.transcode(self.pcm.front(frame), self.rate, out);
             self.pcm.consume(frame);
         }
     }

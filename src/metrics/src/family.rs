@@ -180,6 +180,17 @@ impl Families {
         columns: Vec<Column>,
     ) -> IntGaugeVec {
         let rows = product(&columns);
+        self.gauge_rows(name, help, columns, rows)
+    }
+
+    /// A gauge whose labels depend on each other: these rows are touched instead of the product.
+    pub(crate) fn gauge_rows(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        columns: Vec<Column>,
+        rows: Vec<Vec<&'static str>>,
+    ) -> IntGaugeVec {
         let vec = sure(IntGaugeVec::new(opts(name, help), &names(&columns)));
         self.put(vec, name, FamilyKind::Gauge, help, columns, rows)
     }

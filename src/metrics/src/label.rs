@@ -122,6 +122,10 @@ fixed! {
     RpcGroup, ["call", "resolve", "auth", "messages", "other"];
     /// What an RTP packet carries.
     RtpCodec, ["opus", "pcma", "pcmu", "telephone_event"];
+    /// What audio is turned from and into.
+    AudioCodec, ["opus", "pcma", "pcmu"];
+    /// Ways a Telegram call's media can take; relays are not used yet.
+    CallPath, ["p2p", "relay_udp", "relay_tcp"];
     /// Why a received packet was not played.
     Discarded, ["late", "duplicate", "overflow", "bad_source"];
     /// Ports of the RTP range.

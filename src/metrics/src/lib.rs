@@ -29,8 +29,9 @@ use prometheus::{Registry, TextEncoder};
 
 pub use calls::{CallState, DtmfMethod};
 pub use family::{Family, FamilyKind, FamilyLabel, LabelValues};
-pub use media::{Discard, LegCounters, MediaCounters};
+pub use media::{Discard, LegCounters, MediaCounters, Transcoding};
 pub use names::NAMES_MAX;
+pub use prometheus::{IntCounter as Counter, IntGauge as Gauge};
 pub use sip::Flow;
 pub use telegram::{RpcResult, SessionState};
 pub use trunks::RegistrationState;

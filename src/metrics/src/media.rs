@@ -6,7 +6,7 @@ use model::{Codec, LegKind};
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use crate::family::{Families, all};
-use crate::label::{Discarded, PortState, RtpCodec};
+use crate::label::{AudioCodec, CallPath, Discarded, PortState, RtpCodec};
 use crate::sip::Flow;
 
 /// Why a packet was received but not played.
@@ -37,6 +37,20 @@ pub struct MediaCounters {
     pub ports_used: IntGauge,
     /// RTP port pairs left.
     pub ports_free: IntGauge,
+    /// Telegram legs whose media went straight to the peer when it started.
+    pub path_p2p: IntCounter,
+    transcodings: Arc<Vec<Transcoding>>,
+}
+
+/// Audio of one codec turned into another.
+#[derive(Debug)]
+pub struct Transcoding {
+    from: Codec,
+    to: Codec,
+    /// Legs sent such audio just now.
+    pub active: IntGauge,
+    /// Frames of it.
+    pub frames: IntCounter,
 }
 
 /// The counters of all legs of one kind.
@@ -56,6 +70,12 @@ pub struct LegCounters {
     pub jitter: Histogram,
     /// Depth of the jitter buffer in seconds, one observation every 5 s.
     pub depth: Histogram,
+    /// Round trip in seconds, as often as it was measured but at most every 5 s.
+    pub round_trip: Histogram,
+    /// Share of packets lost, at the end of a leg.
+    pub loss_ratio: Histogram,
+    /// Estimated mean opinion score, at the end of a leg.
+    pub mos: Histogram,
 }
 
 impl LegCounters {
@@ -142,6 +162,28 @@ impl MediaCounters {
             &[0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5],
             vec![by_leg()],
         );
+        let round_trip = make.histogram(
+            "rtp_round_trip_seconds",
+            "Round trip to the peer, at most one observation per leg each 5 s: by RTCP on SIP legs, by the connectivity checks \
+             of ICE on Telegram legs.",
+            &[0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0],
+            vec![by_leg()],
+        );
+        let loss_ratio = make.histogram(
+            "call_loss_ratio",
+            "Share of packets lost over a whole leg, at its end; legs that said nothing are not in it.",
+            &[
+                0.0, 0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5,
+            ],
+            vec![by_leg()],
+        );
+        let mos = make.histogram(
+            "call_mos",
+            "Mean opinion score of what came from a leg, at its end: an estimate of the E-model from loss, delay and jitter \
+             buffer. G.113 has no figures for Opus, whose robustness against loss is taken like that of G.711 (Bpl 25).",
+            &[1.5, 2.0, 2.5, 3.0, 3.3, 3.6, 3.8, 4.0, 4.2, 4.4, 4.5],
+            vec![by_leg()],
+        );
         let leg = |kind: LegKind| {
             let leg = kind.label();
             Arc::new(LegCounters {
@@ -154,8 +196,17 @@ impl MediaCounters {
                 concealed: concealed.with_label_values(&[leg]),
                 jitter: jitter.with_label_values(&[leg]),
                 depth: depth.with_label_values(&[leg]),
+                round_trip: round_trip.with_label_values(&[leg]),
+                loss_ratio: loss_ratio.with_label_values(&[leg]),
+                mos: mos.with_label_values(&[leg]),
             })
         };
+        let paths = make.counter(
+            "telegram_call_paths_total",
+            "Path in use when the media of a Telegram call started.",
+            vec![all::<CallPath>("path")],
+        );
+        let transcodings = Arc::new(transcodings(make));
         let ports = make.gauge(
             "rtp_ports",
             "Port pairs of the RTP range.",
@@ -171,7 +222,15 @@ impl MediaCounters {
             ),
             ports_used: ports.with_label_values(&["used"]),
             ports_free: ports.with_label_values(&["free"]),
+            path_p2p: paths.with_label_values(&["p2p"]),
+            transcodings,
         }
+    }
+
+    /// Returns the counters of one codec turned into another; none for a codec turned into itself.
+    pub fn transcoding(&self, from: Codec, to: Codec) -> Option<&Transcoding> {
+        let mut all = self.transcodings.iter();
+        all.find(|one| (one.from, one.to) == (from, to))
     }
 
     /// Returns the counters of one kind of leg.
@@ -181,4 +240,39 @@ impl MediaCounters {
             LegKind::Telegram => &self.telegram,
         }
     }
+}
+
+fn transcodings(make: &mut Families) -> Vec<Transcoding> {
+    let pairs: Vec<(Codec, Codec)> = Codec::ALL
+        .into_iter()
+        .flat_map(|from| Codec::ALL.map(|to| (from, to)))
+        .filter(|(from, to)| from != to)
+        .collect();
+    let columns = || vec![all::<AudioCodec>("from"), all::<AudioCodec>("to")];
+    let rows: Vec<Vec<&'static str>> = pairs
+        .iter()
+        .map(|(from, to)| vec![from.label(), to.label()])
+        .collect();
+    let active = make.gauge_rows(
+        "transcodings_active",
+        "Legs that are sent their peer's audio in another codec now.",
+        columns(),
+        rows.clone(),
+    );
+    let frames = make.counter_rows(
+        "transcode_frames_total",
+        "Frames sent to a leg after they were turned into its codec.",
+        columns(),
+        rows,
+    );
+    let make = |(from, to): (Codec, Codec)| {
+        let labels = [from.label(), to.label()];
+        Transcoding {
+            from,
+            to,
+            active: active.with_label_values(&labels),
+            frames: frames.with_label_values(&labels),
+        }
+    };
+    pairs.into_iter().map(make).collect()
 }

@@ -146,6 +146,14 @@ fn tell_everything(metrics: &Metrics) {
     leg.discarded(Discard::Late).inc();
     leg.jitter.observe(0.003);
     leg.depth.observe(0.06);
+    leg.round_trip.observe(0.08);
+    leg.loss_ratio.observe(0.002);
+    leg.mos.observe(4.2);
+    media.path_p2p.inc();
+    let turned = media.transcoding(Codec::Opus, Codec::Alaw).unwrap();
+    turned.active.inc();
+    turned.frames.inc();
+    assert!(media.transcoding(Codec::Alaw, Codec::Alaw).is_none());
     metrics.ready(true);
     metrics.panicked();
     metrics.config_applied(1.7e9);

@@ -76,6 +76,7 @@ impl Leg {
         };
         LegStats {
             sent: self.outgoing.sent(),
+            transcoded: self.outgoing.transcoded(),
             jitter: self.jitter.value(),
             depth,
             ..self.stats
@@ -248,7 +249,7 @@ impl Leg {
         // Audio that is replaced is taken out all the same, so that what follows it is not late.
         let replaced = self.outgoing.send_own(out);
         if !replaced && has_audio {
-            self.outgoing.send_pcm(playout.front(length), rate, out);
+            self.outgoing.transcode(playout.front(length), rate, out);
         }
         if has_audio {
             playout.consume(length);

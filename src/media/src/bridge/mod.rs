@@ -90,6 +90,8 @@ pub struct LegStats {
     pub ignored: u64,
     /// Packets that did not come in time.
     pub lost: u64,
+    /// Gaps they left: packets lost in a row are one.
+    pub gaps: u64,
     /// Packets that came after their turn.
     pub late: u64,
     /// Packets that came twice.
@@ -106,12 +108,22 @@ pub struct LegStats {
     pub skipped: Duration,
     /// Packets sent to the leg.
     pub sent: u64,
+    /// Packets sent to the leg that hold its peer's audio in another codec.
+    pub transcoded: u64,
     /// Interarrival jitter.
     pub jitter: Duration,
     /// Audio of the leg that waits to be passed on.
     pub depth: Duration,
     /// When the first audio came.
     pub first_audio: Option<Instant>,
+}
+
+impl LegStats {
+    /// Counts a gap of so many packets.
+    pub(crate) fn lose(&mut self, missing: u64) {
+        self.lost += missing;
+        self.gaps += 1;
+    }
 }
 
 /// Why a bridge refuses.

@@ -310,6 +310,7 @@ fn reports_tell_loss_and_round_trip() {
     assert!((24..=27).contains(&lost), "{lost}");
     let trip = stats.round_trip.unwrap();
     assert!((60..=100).contains(&trip.as_millis()), "{trip:?}");
+    assert!(stats.round_trips > 0);
     assert_eq!(there.plain.stats().lost, 59);
 }
 

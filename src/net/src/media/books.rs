@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use media::{LegStats, PlainStats};
-use metrics::{Discard, LegCounters};
+use metrics::{Discard, LegCounters, MediaCounters};
+use model::Codec;
 
 use super::message::LegReport;
 use super::port::{Carrier, Port};
@@ -17,6 +18,37 @@ pub(super) struct Books {
     bytes_in: u64,
     bytes_out: u64,
     written: Figures,
+    /// How long audio of the leg waited here: the sum of so many looks.
+    depth: (Duration, u32),
+    transcoding: Option<Transcoding>,
+}
+
+/// The leg is sent its peer's audio in another codec; counted until this is dropped, also by a panic.
+#[derive(Debug)]
+struct Transcoding {
+    from: Codec,
+    to: Codec,
+    active: metrics::Gauge,
+    frames: metrics::Counter,
+}
+
+impl Transcoding {
+    fn new(counters: &MediaCounters, from: Codec, to: Codec) -> Option<Self> {
+        let counted = counters.transcoding(from, to)?;
+        counted.active.inc();
+        Some(Self {
+            from,
+            to,
+            active: counted.active.clone(),
+            frames: counted.frames.clone(),
+        })
+    }
+}
+
+impl Drop for Transcoding {
+    fn drop(&mut self) {
+        self.active.dec();
+    }
 }
 
 /// Running totals.
@@ -32,6 +64,8 @@ struct Figures {
     overflow: u64,
     foreign: u64,
     concealed: u64,
+    transcoded: u64,
+    round_trips: u64,
 }
 
 impl Books {
@@ -71,15 +105,50 @@ impl Port {
         ] {
             counter.inc_by(now.saturating_sub(before));
         }
+        if let Some(transcoding) = &self.books.transcoding {
+            let frames = now.transcoded.saturating_sub(before.transcoded);
+            transcoding.frames.inc_by(frames);
+        }
         if now.received > before.received {
             counters.jitter.observe(stats.jitter.as_secs_f64());
             counters.depth.observe(stats.depth.as_secs_f64());
+            let (sum, looks) = self.books.depth;
+            self.books.depth = (sum + stats.depth, looks + 1);
+        }
+        if let Some(trip) = self
+            .round_trip()
+            .filter(|_| now.round_trips > before.round_trips)
+        {
+            counters.round_trip.observe(trip.as_secs_f64());
+        }
+    }
+
+    /// Notes what the peer's audio is turned from; nothing while there is no peer.
+    pub(super) fn hear_codec(&mut self, counters: &MediaCounters, from: Option<Codec>) {
+        let to = self.audio.codec;
+        let known = self.books.transcoding.as_ref();
+        let wanted = from.filter(|from| *from != to).map(|from| (from, to));
+        if known.map(|known| (known.from, known.to)) != wanted {
+            // The old one ends before the new one begins.
+            self.books.transcoding = None;
+            self.books.transcoding =
+                wanted.and_then(|(from, to)| Transcoding::new(counters, from, to));
         }
     }
 
     /// Returns the figures of the leg so far.
     pub(super) fn report(&self, stats: &LegStats) -> LegReport {
         let figures = self.figures(stats);
+        let (sum, looks) = self.books.depth;
+        let buffer = sum.checked_div(looks).unwrap_or_default();
+        let loss = match self.plain_stats() {
+            // Counted where the packets come in: the bridge does not know of those that came before its time.
+            Some(plain) => {
+                let expected = plain.received + plain.lost;
+                (expected > 0).then(|| plain.lost as f64 / expected as f64)
+            }
+            None => stats.loss(),
+        };
         LegReport {
             leg: self.leg,
             kind: self.audio.kind,
@@ -91,7 +160,9 @@ impl Port {
             discarded: figures.late + figures.duplicate + figures.overflow,
             concealed: stats.concealed,
             jitter: stats.jitter,
-            round_trip: self.plain_stats().and_then(|plain| plain.round_trip),
+            round_trip: self.round_trip(),
+            loss_ratio: loss,
+            mos: stats.mos(self.audio.codec, self.round_trip(), buffer),
         }
     }
 
@@ -111,6 +182,18 @@ impl Port {
             overflow: stats.discarded,
             foreign: plain.map_or(0, |plain| plain.foreign),
             concealed: u64::try_from(stats.concealed.as_nanos() / FRAME.as_nanos()).unwrap_or(0),
+            transcoded: stats.transcoded,
+            round_trips: match &self.carrier {
+                Carrier::Plain(plain) => plain.rtp.stats().round_trips,
+                Carrier::Rtc(rtc) => rtc.stats().round_trips,
+            },
+        }
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        match &self.carrier {
+            Carrier::Plain(plain) => plain.rtp.stats().round_trip,
+            Carrier::Rtc(rtc) => rtc.stats().round_trip,
         }
     }
 

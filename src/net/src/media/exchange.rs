@@ -8,7 +8,7 @@ use media::{
     Bridge, BridgeConfig, BridgeEvent, BridgeOutput, RtpIn, TransportEvent, TransportOutput,
 };
 use metrics::MediaCounters;
-use model::{CallId, LegId};
+use model::{CallId, Codec, LegId, LegKind};
 use sip::sdp::Agreed;
 
 use super::message::{LegReport, MediaEvent};
@@ -151,7 +151,9 @@ impl Exchange {
         self.write_books();
         let port = self.ports.remove(index);
         let stats = self.bridge.stats(leg).unwrap_or_default();
-        self.reports.push(port.report(&stats));
+        let report = port.report(&stats);
+        self.write_report(&report);
+        self.reports.push(report);
         self.bridge.remove_leg(way.now, leg);
         for port in &mut self.ports {
             port.peer = port.peer.filter(|peer| *peer != leg);
@@ -281,6 +283,10 @@ impl Exchange {
                 tracing::debug!(call = %self.call, %leg, "media can flow");
                 if let Some(port) = self.port(leg) {
                     port.connected = true;
+                    if port.audio.kind == LegKind::Telegram {
+                        // The only candidates are our own and the peer's: no relay is asked for.
+                        self.counters.path_p2p.inc();
+                    }
                 }
                 self.ready = true;
                 MediaEvent::Connected { leg }
@@ -329,8 +335,9 @@ impl Exchange {
         self.carry(way);
     }
 
-    /// Starts or stops the watch for silence of every leg.
+    /// Starts or stops the watch for silence of every leg, and notes who is transcoded for whom.
     fn watch(&mut self, way: &mut Way<'_>) {
+        self.write_transcodings();
         for index in 0..self.ports.len() {
             let Some(port) = self.ports.get_mut(index) else {
                 return;
@@ -338,6 +345,32 @@ impl Exchange {
             let conversation = port.peer.is_some();
             port.watch(way.now, conversation);
             self.drain(way, index);
+        }
+    }
+
+    fn write_transcodings(&mut self) {
+        for index in 0..self.ports.len() {
+            let peer = self.ports.get(index).and_then(|port| port.peer);
+            let from = peer.and_then(|peer| self.codec(peer));
+            if let Some(port) = self.ports.get_mut(index) {
+                port.hear_codec(&self.counters, from);
+            }
+        }
+    }
+
+    fn codec(&self, leg: LegId) -> Option<Codec> {
+        let port = self.ports.iter().find(|port| port.leg == leg)?;
+        Some(port.audio.codec)
+    }
+
+    /// A leg that was heard is judged once, at its end.
+    fn write_report(&self, report: &LegReport) {
+        let counters = self.counters.leg(report.kind);
+        if let Some(loss) = report.loss_ratio {
+            counters.loss_ratio.observe(loss);
+        }
+        if let Some(mos) = report.mos {
+            counters.mos.observe(mos);
         }
     }
 

@@ -142,8 +142,12 @@ pub struct LegReport {
     pub concealed: Duration,
     /// Interarrival jitter at the end.
     pub jitter: Duration,
-    /// Round trip by RTCP, when known.
+    /// Round trip, when known: by RTCP to a SIP peer, by the checks of ICE to a Telegram peer.
     pub round_trip: Option<Duration>,
+    /// Share of its packets that were lost; none when nothing came.
+    pub loss_ratio: Option<f64>,
+    /// Estimated mean opinion score of what came; none when nothing came.
+    pub mos: Option<f64>,
 }
 
 /// The media task of a call takes no more commands: it is gone, or does nothing any more.

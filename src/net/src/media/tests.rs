@@ -55,6 +55,9 @@ struct Far {
     bridge: Bridge,
     codec: Codec,
     heard: Vec<Vec<u8>>,
+    /// One packet of so many is lost on its way to the switch; 0 is none.
+    lose: usize,
+    sent: usize,
 }
 
 enum Line {
@@ -92,6 +95,8 @@ impl Far {
             bridge,
             codec,
             heard,
+            lose: 0,
+            sent: 0,
         }
     }
 
@@ -102,7 +107,10 @@ impl Far {
                 rtcp: None,
                 signalling: HERE,
             };
-            let config = PlainConfig::default();
+            let config = PlainConfig {
+                report_interval: Duration::from_millis(300),
+                ..PlainConfig::default()
+            };
             Line::Plain(Box::new(PlainRtp::new(
                 Instant::now(),
                 config,
@@ -176,6 +184,12 @@ impl Far {
         loop {
             match self.transport().poll_output() {
                 TransportOutput::Transmit { target, bytes } => {
+                    self.sent += 1;
+                    if !self.sent.is_multiple_of(self.lose) {
+                        self.socket.send_to(&bytes, target).unwrap();
+                    }
+                }
+                TransportOutput::TransmitRtcp { target, bytes } => {
                     self.socket.send_to(&bytes, target).unwrap();
                 }
                 TransportOutput::Rtp(packet) => self.heard.push(packet.payload.to_vec()),
@@ -183,7 +197,7 @@ impl Far {
                     let leg = self.leg;
                     handle.command(MediaCommand::Signal { leg, bytes }).unwrap();
                 }
-                TransportOutput::TransmitRtcp { .. } | TransportOutput::Event(_) => {}
+                TransportOutput::Event(_) => {}
                 TransportOutput::Timeout(_) => return,
             }
         }
@@ -291,6 +305,16 @@ fn last(mut events: Receiver<MediaEvent>) -> Option<MediaEvent> {
     panic!("the task does not end");
 }
 
+/// Transcodings of every kind now.
+fn transcodings(metrics: &Metrics) -> Vec<i64> {
+    let media = metrics.media();
+    Codec::ALL
+        .into_iter()
+        .flat_map(|from| Codec::ALL.map(|to| (from, to)))
+        .filter_map(|(from, to)| Some(media.transcoding(from, to)?.active.get()))
+        .collect()
+}
+
 #[test]
 fn two_phones_hear_each_other_until_one_is_on_hold() {
     let (plane, metrics) = plane(50_000..=50_099);
@@ -318,6 +342,8 @@ fn two_phones_hear_each_other_until_one_is_on_hold() {
     far[1].heard.clear();
     live(&mut far, &handle, &mut events, Duration::from_millis(300));
     assert!(far[0].heard.len() > 10 && far[1].heard.is_empty());
+    let same = transcodings(&metrics);
+    assert!(same.iter().all(|active| *active == 0), "{same:?}");
     drop(handle);
     let Some(MediaEvent::Closed { legs }) = last(events) else {
         panic!("no figures");
@@ -361,6 +387,54 @@ fn a_phone_and_a_telegram_user_hear_each_other() {
             legs.iter().all(|leg| leg.received > 70 && leg.sent > 70),
             "{legs:?}"
         );
+    }
+}
+
+#[test]
+fn the_figures_of_a_leg_are_told_at_its_end() {
+    let (plane, metrics) = plane(56_000..=56_099);
+    let counted = metrics.media();
+    let (handle, mut events) = plane.open_call(CALL());
+    let mut phone = add_sip(&plane, &handle, A, Codec::Alaw, 400);
+    phone.lose = 10;
+    let start = Box::new(start(Role::Caller));
+    handle
+        .command(MediaCommand::AddTelegram { leg: B, start })
+        .unwrap();
+    handle
+        .command(MediaCommand::Connect { a: B, b: A })
+        .unwrap();
+    let mut far = [phone, Far::telegram(B, 1000)];
+    // Reports of the switch go out after 4 to 6 s, and come back with the next one of the phone.
+    live(&mut far, &handle, &mut events, Duration::from_secs(7));
+    let both = [(Codec::Alaw, Codec::Opus), (Codec::Opus, Codec::Alaw)];
+    for (from, to) in both {
+        assert_eq!(counted.transcoding(from, to).unwrap().active.get(), 1);
+    }
+    assert_eq!(counted.path_p2p.get(), 1);
+    drop(handle);
+    let Some(MediaEvent::Closed { legs }) = last(events) else {
+        panic!("no figures");
+    };
+    let of = |leg| *legs.iter().find(|report| report.leg == leg).unwrap();
+    let (phone, user) = (of(A), of(B));
+    let loss = phone.loss_ratio.unwrap();
+    assert!((0.08..0.12).contains(&loss), "{phone:?}");
+    assert!(user.loss_ratio.unwrap() < 0.02, "{user:?}");
+    let (bad, good) = (phone.mos.unwrap(), user.mos.unwrap());
+    assert!(bad < 3.7 && good > 4.0, "{bad} {good}");
+    for (kind, report) in [(LegKind::Sip, phone), (LegKind::Telegram, user)] {
+        let trip = report.round_trip.unwrap();
+        assert!(trip < Duration::from_millis(200), "{report:?}");
+        let leg = counted.leg(kind);
+        assert!(leg.round_trip.get_sample_count() > 0);
+        assert_eq!(leg.loss_ratio.get_sample_count(), 1);
+        assert_eq!(leg.mos.get_sample_count(), 1);
+    }
+    for (from, to) in both {
+        let turned = counted.transcoding(from, to).unwrap();
+        assert_eq!(turned.active.get(), 0);
+        assert!(turned.frames.get() > 200, "{from} {}", turned.frames.get());
     }
 }
 

@@ -24,6 +24,7 @@ use str0m::format::{Codec, FormatParams};
 use str0m::media::{Frequency, MediaKind, Mid, Pt};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite, SeqNo, Ssrc};
+use str0m::stats::PeerStats;
 use str0m::{Input, Output, Rtc, RtcConfig};
 
 use crate::call::{CLOSED_BY_PEER, MediaStart};
@@ -41,6 +42,9 @@ const STUN: std::ops::RangeInclusive<u8> = 0..=3;
 const RESTARTS: u32 = 16;
 /// Numbers left free between two streams of the peer, so that neither can reach into the other.
 const STREAM_GAP: u64 = 1000;
+
+/// How often str0m says what it measured.
+const STATS_EVERY: Duration = Duration::from_secs(5);
 
 /// How patient a transport is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +78,10 @@ pub struct RtcStats {
     pub sent: u64,
     /// RTP packets that came before we could send.
     pub unsent: u64,
+    /// Round trip of the last connectivity check on the path in use, once known.
+    pub round_trip: Option<Duration>,
+    /// How often it was measured anew.
+    pub round_trips: u64,
 }
 
 /// The media of one call.
@@ -104,6 +112,8 @@ pub struct RtcTransport {
     /// Why it is dead; told after all other outputs.
     failure: Option<&'static str>,
     stats: RtcStats,
+    /// Answered connectivity checks at the last look.
+    checks: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +173,7 @@ impl RtcTransport {
             outputs: VecDeque::new(),
             failure: None,
             stats: RtcStats::default(),
+            checks: 0,
         };
         transport.begin(now, start.p2p_allowed, is_known);
         transport
@@ -246,6 +257,7 @@ impl RtcTransport {
                 }
             }
             Event::RtpPacket(packet) => self.on_rtp(&packet),
+            Event::PeerStats(stats) => self.on_stats(&stats),
             Event::ChannelOpen(id, _) => {
                 self.channel = Some(id);
                 // A web client takes us for muted until it hears otherwise.
@@ -261,6 +273,18 @@ impl RtcTransport {
             Event::Closed => self.fail(CLOSED_BY_PEER),
             // ICE states say too little: `Disconnected` may never come (14.3, item 9).
             _ => {}
+        }
+    }
+
+    /// Every peer answers the checks that keep the path open, whatever it thinks of RTCP.
+    fn on_stats(&mut self, stats: &PeerStats) {
+        let Some(pair) = &stats.selected_candidate_pair else {
+            return;
+        };
+        if self.checks != pair.responses_received && pair.current_round_trip_time.is_some() {
+            self.checks = pair.responses_received;
+            self.stats.round_trip = pair.current_round_trip_time;
+            self.stats.round_trips += 1;
         }
     }
 
@@ -431,7 +455,7 @@ fn build_rtc(now: Instant, role: Role, mid: Mid, ssrc: u32) -> Rtc {
         .clear_codecs()
         .clear_extension_map()
         .set_rtp_mode(true)
-        .set_stats_interval(None);
+        .set_stats_interval(Some(STATS_EVERY));
     let format = FormatParams {
         min_p_time: Some(10),
         use_inband_fec: Some(true),

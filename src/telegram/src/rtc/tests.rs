@@ -370,6 +370,12 @@ fn silence_without_audio_is_no_failure() {
     }
     pair.run(Duration::from_secs(120));
     assert_eq!((pair.failure(CALLER), pair.failure(CALLEE)), (None, None));
+    for end in pair.ends.iter() {
+        let stats = end.transport.stats();
+        let trip = stats.round_trip.unwrap();
+        assert!((20..=25).contains(&trip.as_millis()), "{trip:?}");
+        assert!(stats.round_trips > 10, "{stats:?}");
+    }
 }
 
 #[test]

@@ -91,6 +91,9 @@ fn loss_is_repaired_and_counted() {
     let bench = call(60, 20, |n| if n % 10 == 5 { vec![] } else { steady(60)(n) });
     let stats = bench.stats(TELEGRAM);
     assert_eq!(stats.lost, 6, "the last one nobody can miss");
+    assert_eq!(stats.gaps, 6);
+    assert!(bench.stats(SIP).transcoded > 150);
+    assert_eq!(stats.transcoded, 0, "the phone said nothing");
     assert!(continuous(&bench.to(SIP), 160));
     let middle = middle(&bench);
     assert!(clean(&middle, 425.0) > 0.7, "{}", clean(&middle, 425.0));

@@ -68,7 +68,8 @@ fn packets_out_of_order_are_put_in_order() {
 fn a_lost_packet_is_guessed_and_counted() {
     let bench = call(20, 20, |n| if n % 20 == 7 { vec![] } else { steady(20)(n) });
     let stats = bench.stats(SIP);
-    assert_eq!((stats.lost, stats.late), (8, 0));
+    assert_eq!((stats.lost, stats.late, stats.gaps), (8, 0, 8));
+    assert!(stats.mos(Codec::Alaw, None, stats.depth).unwrap() < 4.0);
     assert_eq!(stats.concealed, MS * 160);
     assert!(continuous(&bench.to(TELEGRAM), 960));
     assert!(clean(&bench.hear(TELEGRAM)[800..], 425.0) > 0.9);
