@@ -194,17 +194,20 @@ pub(crate) fn blame<T: DeserializeOwned>(
     };
     let key = path.join(".");
     let elements = value.get_ref().as_array().into_iter().flatten();
-    let blamed: Vec<Fault> = elements
+    let mut blamed: Vec<Fault> = elements
         .filter_map(|element| {
             let single = DeValue::Array(std::iter::once(element.clone()).collect());
             let what = alone::<T>(path, Spanned::new(element.span(), single)).err()?;
             Some(source.value(&element.span(), key.clone(), what))
         })
         .collect();
-    if blamed.is_empty() {
-        vec![source.value(&value.span(), key, what)]
-    } else {
-        blamed
+    match blamed.first_mut() {
+        // What was said of the list as a whole is said of its first bad element, and knows its place in the list.
+        Some(first) => {
+            first.kind = FaultKind::Value { key, what };
+            blamed
+        }
+        None => vec![source.value(&value.span(), key, what)],
     }
 }
 
