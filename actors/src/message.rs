@@ -149,7 +149,8 @@ pub(crate) struct Caller {
     pub(crate) user_id: i64,
     pub(crate) phone: Option<String>,
     pub(crate) username: Option<String>,
-    pub(crate) name: String,
+    pub(crate) first_name: String,
+    pub(crate) last_name: String,
 }
 
 /// Registry -> Session: nobody will take this call; discard it as busy.

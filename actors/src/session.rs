@@ -306,11 +306,8 @@ impl Session {
             user_id,
             phone: user.and_then(|user| user.phone.clone()),
             username: user.and_then(|user| user.username.clone()),
-            name: user.map_or_else(String::new, |user| {
-                format!("{} {}", user.first_name, user.last_name)
-                    .trim()
-                    .to_owned()
-            }),
+            first_name: user.map_or_else(String::new, |user| user.first_name.clone()),
+            last_name: user.map_or_else(String::new, |user| user.last_name.clone()),
         }
     }
 

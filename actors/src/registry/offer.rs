@@ -13,6 +13,9 @@ use crate::call::{Held, Plan, SipTarget};
 use crate::message::{CallOffered, Caller, Contact, DeclineCall};
 use crate::trunk::at_domain;
 
+/// The user part of From for a caller whom no rule numbers.
+const ANONYMOUS: &str = "anonymous";
+
 impl Registry {
     /// An attempt that never became a call is counted all the same.
     pub(super) fn refused_attempt(&self, direction: Direction, trunk: &TrunkName, cause: &Cause) {
@@ -74,7 +77,7 @@ impl Registry {
             .first()
             .map(|target| target.target.uri.to_string())
             .unwrap_or_default();
-        let from = routing::caller_id(&identity(&caller));
+        let from = shown(&first, &caller).0;
         let held = Held {
             direction: Direction::TgToSip,
             trunk: first.name,
@@ -97,24 +100,30 @@ impl Registry {
         };
         let target = |contact: &Contact| {
             let here = self.common.sip_address(contact.send_to);
-            let user = routing::caller_id(&identity(caller));
-            let name = routing::caller_name(&identity(caller)).unwrap_or_default();
+            let (user, name) = shown(trunk, caller);
             let (uri, to) = self.request_uri(trunk, contact);
+            let at = |user: &str| match &trunk.kind {
+                TrunkKind::OutboundRegister { domain, .. } => at_domain(Some(user), domain),
+                TrunkKind::InboundRegister { .. } | TrunkKind::Peer { .. } => {
+                    Uri::at(Some(user), here)
+                }
+            };
+            let identity = NameAddr::new(at(&user)).with_display(&name);
             let from = match &trunk.kind {
                 // A registrar knows us by our account and by nothing else.
-                TrunkKind::OutboundRegister { login, domain, .. } => at_domain(Some(login), domain),
-                TrunkKind::InboundRegister { .. } | TrunkKind::Peer { .. } => {
-                    Uri::at(Some(&user), here)
+                TrunkKind::OutboundRegister { login, .. } => {
+                    NameAddr::new(at(login)).with_display(&name)
                 }
+                TrunkKind::InboundRegister { .. } | TrunkKind::Peer { .. } => identity.clone(),
             };
             SipTarget {
                 trunk: trunk.clone(),
                 target: sip::call::Target {
                     uri,
                     send_to: contact.send_to,
-                    from: NameAddr::new(from).with_display(&name),
+                    headers: headers(trunk, caller, call, &identity),
+                    from,
                     to: NameAddr::new(to),
-                    headers: headers(caller, call),
                     ring_timeout: Duration::from_secs(u64::from(trunk.ring_seconds)),
                     account: account(trunk),
                 },
@@ -165,21 +174,38 @@ fn identity(caller: &Caller) -> routing::CallerIdentity<'_> {
         phone: caller.phone.as_deref(),
         username: caller.username.as_deref(),
         user_id: caller.user_id,
-        name: &caller.name,
+        first_name: &caller.first_name,
+        last_name: &caller.last_name,
     }
 }
 
-/// What a dialplan may want to know of the caller.
-fn headers(caller: &Caller, call: CallId) -> Vec<(String, String)> {
-    let known = [
-        ("X-TG-ID", Some(caller.user_id.to_string())),
-        ("X-TG-Username", caller.username.clone()),
-        ("X-TG-Phone", caller.phone.clone()),
-        ("X-GW-Context", Some(call.to_string())),
-    ];
-    known
+/// The number and the name under which the trunk's PBX sees the caller.
+fn shown(trunk: &TrunkSpec, caller: &Caller) -> (String, String) {
+    let caller = identity(caller);
+    let user = routing::caller_id(&trunk.caller_id, &caller);
+    let name = routing::caller_name(&trunk.caller_name, &caller);
+    (
+        user.unwrap_or_else(|| ANONYMOUS.to_owned()),
+        name.unwrap_or_default(),
+    )
+}
+
+/// What a dialplan may want to know of the caller. Nothing is asserted (RFC 3325) of one who is anonymous.
+fn headers(
+    trunk: &TrunkSpec,
+    caller: &Caller,
+    call: CallId,
+    from: &NameAddr,
+) -> Vec<(String, String)> {
+    let asserted = (from.uri.user().as_deref() != Some(ANONYMOUS))
+        .then(|| ("P-Asserted-Identity", from.to_string()));
+    let known = trunk
+        .tg_headers
+        .then(|| routing::caller_headers(&identity(caller), call));
+    asserted
         .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .chain(known.into_iter().flatten())
+        .map(|(name, value)| (name.to_owned(), value))
         .collect()
 }
 

@@ -2,4 +2,6 @@
 
 pub(crate) mod crash;
 mod house;
+mod hunt;
+mod pbx;
 mod scene;

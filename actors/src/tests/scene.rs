@@ -47,11 +47,16 @@ impl Scene {
         Self::of(Simulation::default()).await
     }
 
-    /// Whatever is played, it is played by the same people.
     pub(crate) async fn of(simulation: Simulation) -> Self {
+        Self::with(simulation, &[]).await
+    }
+
+    /// Whatever is played, it is played by the same people; further records go over the usual ones.
+    pub(crate) async fn with(simulation: Simulation, more: &[Change]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(SledStore::open(folder.path()).unwrap());
         store.commit(None, &records()).unwrap();
+        store.commit(None, more).unwrap();
         let people = people();
         let (telegram, events) = Telegram::new(Simulation {
             people,
@@ -214,18 +219,18 @@ pub(crate) fn session() -> SessionName {
 
 fn records() -> [Change; 3] {
     [
-        Change::PutTrunk(TrunkSpec {
-            name: trunk(),
-            kind: TrunkKind::InboundRegister {
-                login: LOGIN.to_owned(),
-                password: Secret::new(PASSWORD.to_owned()),
-            },
-            codecs: Codec::ALL.to_vec(),
+        Change::PutTrunk(Box::new(TrunkSpec {
             lines: 0,
             number: Some("600".to_owned()),
             ring_seconds: 30,
-            enabled: true,
-        }),
+            ..TrunkSpec::new(
+                trunk(),
+                TrunkKind::InboundRegister {
+                    login: LOGIN.to_owned(),
+                    password: Secret::new(PASSWORD.to_owned()),
+                },
+            )
+        })),
         Change::PutSession(SessionSpec {
             name: session(),
             phone: "15550000".to_owned(),

@@ -8,6 +8,7 @@ mod host_port;
 mod id;
 mod number;
 mod record;
+mod rule;
 mod secret;
 mod spec;
 
@@ -17,5 +18,8 @@ pub use host_port::{HostPort, HostPortError};
 pub use id::{CallId, LegId, NameError, SessionName, TrunkName};
 pub use number::{NumberError, Peer, PhoneNumber};
 pub use record::{CallRecord, Direction, LegEnd, LegKind, Outcome};
+pub use rule::{
+    BareDigits, BareDigitsError, CallerIdRules, CallerNameRules, Piece, Rule, RuleError, Tag,
+};
 pub use secret::Secret;
 pub use spec::{RouteSpec, SessionSpec, SpecError, TrunkKind, TrunkSpec, VerboseRejects};

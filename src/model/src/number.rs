@@ -1,4 +1,4 @@
-//! Whom a number means on the Telegram side (product rules for the called number, default Caller ID rules).
+//! Whom a call is for on the Telegram side. Which of them a dialled number means is decided in `routing`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -69,36 +69,32 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// Reads the user part of a Request-URI, already percent-decoded, by the default rules
-    /// `+{phone}`, `{username}`, `0{userid}` and their fallbacks.
-    pub fn from_dialled(text: &str) -> Result<Self, NumberError> {
-        if let Some(rest) = text.strip_prefix('+') {
-            return rest.parse().map(Peer::Phone);
+    /// A username without `@`: a letter, then letters, digits and `_`, 4 to 32 characters in all; the few that Telegram has
+    /// with 3 hold no `_`.
+    pub fn from_username(text: &str) -> Result<Self, NumberError> {
+        let ok = (4..=32).contains(&text.len())
+            || (text.len() == 3 && text.bytes().all(|b| b.is_ascii_alphanumeric()));
+        let ok = ok
+            && text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if ok {
+            Ok(Peer::Username(text.to_owned()))
+        } else {
+            Err(NumberError)
         }
-        if let Some(name) = text.strip_prefix("tg#").or(text.strip_prefix('@')) {
-            return username(name);
-        }
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        if !digits {
-            return username(text);
-        }
-        match text.strip_prefix('0') {
-            // `00` begins an international number; `0` and a digit from 1 to 9 a user id.
-            Some(rest) => match rest.strip_prefix('0') {
-                Some(number) if number.len() >= 7 => number.parse().map(Peer::Phone),
-                Some(_) => Err(NumberError),
-                None => match rest.parse::<i64>() {
-                    Ok(id) if id > 0 => Ok(Peer::UserId(id)),
-                    _ => Err(NumberError),
-                },
-            },
-            None if (7..=15).contains(&text.len()) => text.parse().map(Peer::Phone),
-            None => Err(NumberError),
+    }
+
+    /// A user id in decimal, without leading zeros.
+    pub fn from_user_id(text: &str) -> Result<Self, NumberError> {
+        let ok = !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
+        match text.parse() {
+            Ok(id) if ok => Ok(Peer::UserId(id)),
+            _ => Err(NumberError),
         }
     }
 }
 
-/// Prints the form that [`Peer::from_dialled`] reads back.
+/// Prints the form of the default Caller ID rules: `+{phone}`, `{username}`, `0{userid}`.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -109,55 +105,33 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Telegram's usernames: a letter, then letters, digits and `_`, 4 to 32 characters in all.
-fn username(text: &str) -> Result<Peer, NumberError> {
-    let ok = (4..=32).contains(&text.len())
-        || (text.len() == 3 && text.bytes().all(|b| b.is_ascii_alphanumeric()));
-    let ok = ok
-        && text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if ok {
-        Ok(Peer::Username(text.to_owned()))
-    } else {
-        Err(NumberError)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn phone(digits: &str) -> Result<Peer, NumberError> {
-        digits.parse().map(Peer::Phone)
-    }
-
     #[test]
-    fn dialled_numbers_are_read_as_the_specification_says() {
-        let ann = Ok(Peer::Username("ann".into()));
-        let table = [
-            ("+79261234567", phone("79261234567")),
-            ("ann", ann.clone()),
-            ("tg#ann", ann.clone()),
-            ("@ann", ann),
-            ("04242", Ok(Peer::UserId(4242))),
-            ("79261234567", phone("79261234567")),
-            ("0079261234567", phone("79261234567")),
-            ("09261234567", Ok(Peer::UserId(9_261_234_567))),
-            ("", Err(NumberError)),
-            ("12", Err(NumberError)),
-            ("a b", Err(NumberError)),
-            ("099999999999999999999999", Err(NumberError)),
-        ];
-        for (text, expected) in table {
-            assert_eq!(Peer::from_dialled(text), expected, "{text}");
+    fn usernames_and_user_ids_are_told_from_other_texts() {
+        for name in ["ann", "gif", "ann_b", "Ann9", &"a".repeat(32)] {
+            assert_eq!(
+                Peer::from_username(name),
+                Ok(Peer::Username(name.to_owned()))
+            );
         }
-    }
-
-    #[test]
-    fn what_is_printed_reads_back() {
-        for text in ["+79261234567", "ann_b", "04242"] {
-            let peer = Peer::from_dialled(text).unwrap();
-            assert_eq!(peer.to_string(), text);
+        for name in [
+            "",
+            "an",
+            "a_b",
+            "9ann",
+            "_ann",
+            "a nn",
+            "ännn",
+            &"a".repeat(33),
+        ] {
+            assert_eq!(Peer::from_username(name), Err(NumberError), "{name}");
+        }
+        assert_eq!(Peer::from_user_id("4242"), Ok(Peer::UserId(4242)));
+        for id in ["", "0", "04242", "+4242", "-1", "99999999999999999999"] {
+            assert_eq!(Peer::from_user_id(id), Err(NumberError), "{id}");
         }
     }
 }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Codec, HostPort, Secret, SessionName, TrunkName};
+use crate::{
+    BareDigits, CallerIdRules, CallerNameRules, Codec, HostPort, Secret, SessionName, TrunkName,
+};
 
 /// One relation with a PBX.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,18 @@ pub struct TrunkSpec {
     /// The number dialled in the PBX when a Telegram user simply calls.
     #[serde(default)]
     pub number: Option<String>,
+    /// How a Telegram user is numbered in the PBX, and how the PBX's numbers are understood.
+    #[serde(default)]
+    pub caller_id: CallerIdRules,
+    /// The name under which a Telegram user is shown in the PBX.
+    #[serde(default)]
+    pub caller_name: CallerNameRules,
+    /// What bare digits that no Caller ID rule matches are taken for.
+    #[serde(default)]
+    pub bare_digits: BareDigits,
+    /// Whether the PBX is told what is known of a Telegram caller in headers of its own.
+    #[serde(default = "yes")]
+    pub tg_headers: bool,
     /// How long the PBX may ring, in seconds.
     #[serde(default = "default_ring_seconds")]
     pub ring_seconds: u32,
@@ -127,6 +141,23 @@ pub enum SpecError {
 }
 
 impl TrunkSpec {
+    /// A trunk with every default.
+    pub fn new(name: TrunkName, kind: TrunkKind) -> Self {
+        Self {
+            name,
+            kind,
+            codecs: default_codecs(),
+            lines: 0,
+            number: None,
+            caller_id: CallerIdRules::default(),
+            caller_name: CallerNameRules::default(),
+            bare_digits: BareDigits::default(),
+            tg_headers: true,
+            ring_seconds: default_ring_seconds(),
+            enabled: true,
+        }
+    }
+
     /// Checks what the types cannot say.
     pub fn check(&self) -> Result<(), SpecError> {
         if self.codecs.is_empty() {
@@ -182,4 +213,28 @@ fn default_priority() -> u32 {
 
 fn yes() -> bool {
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trunk_written_by_an_earlier_version_reads_with_the_defaults() {
+        let old = r#"{"name":"office","kind":{"kind":"peer","address":"192.0.2.1:5060"},"codecs":["alaw"],"lines":2,
+            "number":"600","ring_seconds":20,"enabled":true}"#;
+        let kind = TrunkKind::Peer {
+            address: "192.0.2.1:5060".parse().unwrap(),
+        };
+        let expected = TrunkSpec {
+            codecs: vec![Codec::Alaw],
+            lines: 2,
+            number: Some("600".into()),
+            ring_seconds: 20,
+            ..TrunkSpec::new("office".parse().unwrap(), kind)
+        };
+        assert_eq!(serde_json::from_str::<TrunkSpec>(old).unwrap(), expected);
+        let json = serde_json::to_string(&expected).unwrap();
+        assert_eq!(serde_json::from_str::<TrunkSpec>(&json).unwrap(), expected);
+    }
 }

@@ -64,16 +64,10 @@ pub fn decide_sip(
 ) -> Result<ToTelegram, Cause> {
     let trunk = offer.trunk;
     let session = pair(table, trunk)?;
-    let login = match &trunk.kind {
-        TrunkKind::InboundRegister { login, .. } => {
-            if !world.is_reachable(&trunk.name) {
-                return Err(Cause::new(Reason::RegisterRequired));
-            }
-            Some(login.as_str())
-        }
-        TrunkKind::OutboundRegister { login, .. } => Some(login.as_str()),
-        TrunkKind::Peer { .. } => None,
-    };
+    let registers = matches!(trunk.kind, TrunkKind::InboundRegister { .. });
+    if registers && !world.is_reachable(&trunk.name) {
+        return Err(Cause::new(Reason::RegisterRequired));
+    }
     match world.session_state(&session.name) {
         SessionState::Running | SessionState::FloodWait => {}
         SessionState::Restricted => return Err(Cause::new(Reason::PeerFlood)),
@@ -81,7 +75,7 @@ pub fn decide_sip(
             return Err(Cause::new(Reason::SessionNotRunning));
         }
     }
-    let peer = called_peer(offer.request_user, offer.to_user, login)?;
+    let peer = called_peer(trunk, offer.request_user, offer.to_user)?;
     if is_itself(session, &peer) {
         return Err(Cause::new(Reason::LoopDetected));
     }

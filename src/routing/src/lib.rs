@@ -1,8 +1,10 @@
 //! Decides: which trunk, which session, which number, or which refusal; and counts lines.
 //!
 //! Pure functions over a [`Table`] (what the owner configured) and a [`World`] (what is true just now). No IO, no clock. The
-//! number rules follow the product's Caller ID and called-number sections with their default rules.
+//! Caller ID rules
+//! of a trunk serve both ways: [`caller_id`] forms the number of a caller by them, [`called_peer`] reads a dialled one.
 
+mod caller;
 mod check;
 mod decide;
 mod identity;
@@ -12,13 +14,14 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use caller::{CallerIdentity, caller_headers, caller_id, caller_name};
 pub use check::{Conflict, check};
 pub use decide::{
     SipOffer, TelegramOffer, ToSip, ToTelegram, World, admit_register, decide_sip, decide_telegram,
 };
 pub use identity::{Identity, identify, identify_registrar};
 pub use lines::{Full, Lines};
-pub use number::{CallerIdentity, called_peer, caller_id, caller_name};
+pub use number::called_peer;
 pub use table::Table;
 
 /// What a Telegram session can do just now.

@@ -1,53 +1,81 @@
-//! Numbers on both sides: what the PBX dialled, and what it is shown.
+//! Whom a number of the PBX means.
+//!
+//! The trunk's Caller ID rules say so: a rule of one tag is read backwards as a pattern. What no rule matches is read as people
+//! usually write it.
 
-use model::{Cause, Peer, Reason};
-
-/// What Telegram reveals of a caller.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CallerIdentity<'a> {
-    /// Digits without `+`, if shown to us.
-    pub phone: Option<&'a str>,
-    /// Primary username without `@`.
-    pub username: Option<&'a str>,
-    /// The user id.
-    pub user_id: i64,
-    /// First and last name.
-    pub name: &'a str,
-}
+use model::{BareDigits, Cause, NumberError, Peer, Piece, Reason, Rule, Tag, TrunkKind, TrunkSpec};
 
 /// Returns whom the PBX dialled: the user part of the Request-URI, or of To when the Request-URI names the trunk's own login.
-pub fn called_peer(request_user: &str, to_user: &str, login: Option<&str>) -> Result<Peer, Cause> {
-    let dialled = if login == Some(request_user) {
-        to_user
-    } else {
-        request_user
+pub fn called_peer(trunk: &TrunkSpec, request_user: &str, to_user: &str) -> Result<Peer, Cause> {
+    let is_login = match &trunk.kind {
+        TrunkKind::InboundRegister { login, .. } | TrunkKind::OutboundRegister { login, .. } => {
+            login == request_user
+        }
+        TrunkKind::Peer { .. } => false,
     };
-    Peer::from_dialled(dialled.trim()).map_err(|_| Cause::new(Reason::NotFound))
-}
-
-/// Returns the user part of From by the default rules: `+{phone}`, else `{username}`, else `0{userid}`.
-pub fn caller_id(caller: &CallerIdentity<'_>) -> String {
-    match (caller.phone, caller.username) {
-        (Some(phone), _) => format!("+{phone}"),
-        (None, Some(username)) => username.to_owned(),
-        (None, None) => format!("0{}", caller.user_id),
+    let dialled = if is_login { to_user } else { request_user }.trim();
+    let by_rule = trunk
+        .caller_id
+        .rules()
+        .iter()
+        .find_map(|rule| read_by(rule, dialled));
+    match by_rule {
+        Some(peer) => Ok(peer),
+        None => {
+            read_as_written(dialled, trunk.bare_digits).map_err(|_| Cause::new(Reason::NotFound))
+        }
     }
 }
 
-/// Returns the display name by the default rules: `+{phone} ({name_ascii})`, `@{username} ({name_ascii})`, `{name_ascii}`.
-pub fn caller_name(caller: &CallerIdentity<'_>) -> Option<String> {
-    let name: String = deunicode::deunicode(caller.name.trim())
-        .chars()
-        .filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\'))
-        .take(100)
-        .collect();
-    let name = name.trim();
-    if name.is_empty() {
-        return None;
+/// Reads a number by the rule that may have made it. A rule without a tag, or with several, names nobody in particular.
+fn read_by(rule: &Rule, dialled: &str) -> Option<Peer> {
+    let (before, tag, after) = match rule.pieces() {
+        [Piece::Tag(tag)] => ("", *tag, ""),
+        [Piece::Text(before), Piece::Tag(tag)] => (before.as_str(), *tag, ""),
+        [Piece::Tag(tag), Piece::Text(after)] => ("", *tag, after.as_str()),
+        [Piece::Text(before), Piece::Tag(tag), Piece::Text(after)] => {
+            (before.as_str(), *tag, after.as_str())
+        }
+        _ => return None,
+    };
+    let value = dialled.strip_prefix(before)?.strip_suffix(after)?;
+    match tag {
+        Tag::Phone => phone(value).ok(),
+        // The few names of three characters are left to what they look like.
+        Tag::Username if value.len() > 3 => Peer::from_username(value).ok(),
+        Tag::UserId => Peer::from_user_id(value).ok(),
+        Tag::Username | Tag::Name | Tag::NameAscii => None,
     }
-    Some(match (caller.phone, caller.username) {
-        (Some(phone), _) => format!("+{phone} ({name})"),
-        (None, Some(username)) => format!("@{username} ({name})"),
-        (None, None) => name.to_owned(),
-    })
+}
+
+/// Reads a number that no rule matches.
+fn read_as_written(dialled: &str, bare: BareDigits) -> Result<Peer, NumberError> {
+    if let Some(name) = dialled
+        .strip_prefix("tg#")
+        .or_else(|| dialled.strip_prefix('@'))
+    {
+        return Peer::from_username(name);
+    }
+    if let Some(number) = dialled.strip_prefix('+') {
+        return phone(number);
+    }
+    if !dialled.bytes().all(|b| b.is_ascii_digit()) {
+        return Peer::from_username(dialled);
+    }
+    match (dialled.strip_prefix("00"), bare) {
+        (Some(number), _) if number.len() >= 7 => phone(number),
+        (None, BareDigits::Phone) if (7..=15).contains(&dialled.len()) => phone(dialled),
+        (None, BareDigits::UserId) if (7..=15).contains(&dialled.len()) => {
+            Peer::from_user_id(dialled)
+        }
+        _ => Err(NumberError),
+    }
+}
+
+/// The digits of an international number, with nothing before them.
+fn phone(digits: &str) -> Result<Peer, NumberError> {
+    if digits.starts_with('+') {
+        return Err(NumberError);
+    }
+    digits.parse().map(Peer::Phone)
 }

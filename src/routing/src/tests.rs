@@ -2,22 +2,17 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use model::{
-    CallId, Cause, Codec, Peer, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName,
+    CallId, Cause, Peer, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName,
     TrunkSpec,
 };
 
 use super::*;
 
+mod caller;
+mod number;
+
 fn trunk(name: &str, kind: TrunkKind) -> TrunkSpec {
-    TrunkSpec {
-        name: name.parse().unwrap(),
-        kind,
-        codecs: vec![Codec::Alaw],
-        lines: 0,
-        number: None,
-        ring_seconds: 60,
-        enabled: true,
-    }
+    TrunkSpec::new(name.parse().unwrap(), kind)
 }
 
 fn registering(name: &str, login: &str) -> TrunkSpec {
@@ -311,69 +306,6 @@ fn registration_is_refused_only_when_the_account_is_logged_out() {
         admit(SessionState::Unauthorized),
         Err("403 Telegram session is inactive".into())
     );
-}
-
-#[test]
-fn callers_are_shown_as_the_worked_table_says() {
-    let ann = CallerIdentity {
-        phone: Some("79261234567"),
-        username: Some("ann"),
-        user_id: 4242,
-        name: "Анна Б.",
-    };
-    let shown =
-        |caller: CallerIdentity<'_>| (caller_id(&caller), caller_name(&caller).unwrap_or_default());
-    assert_eq!(
-        shown(ann),
-        ("+79261234567".into(), "+79261234567 (Anna B.)".into())
-    );
-    assert_eq!(
-        shown(CallerIdentity { phone: None, ..ann }),
-        ("ann".into(), "@ann (Anna B.)".into())
-    );
-    let bare = CallerIdentity {
-        phone: None,
-        username: None,
-        ..ann
-    };
-    assert_eq!(shown(bare), ("04242".into(), "Anna B.".into()));
-    assert_eq!(
-        caller_name(&CallerIdentity {
-            name: "\u{202e}\"\\\r\n",
-            ..bare
-        }),
-        None
-    );
-}
-
-#[test]
-fn what_a_caller_is_shown_as_dials_back_to_the_same_person() {
-    let cases = [
-        (
-            CallerIdentity {
-                phone: Some("79261234567"),
-                ..Default::default()
-            },
-            Peer::from_dialled("+79261234567"),
-        ),
-        (
-            CallerIdentity {
-                username: Some("ann_b"),
-                ..Default::default()
-            },
-            Ok(Peer::Username("ann_b".into())),
-        ),
-        (
-            CallerIdentity {
-                user_id: 4242,
-                ..Default::default()
-            },
-            Ok(Peer::UserId(4242)),
-        ),
-    ];
-    for (caller, peer) in cases {
-        assert_eq!(called_peer(&caller_id(&caller), "", None).ok(), peer.ok());
-    }
 }
 
 #[test]

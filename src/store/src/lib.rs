@@ -19,7 +19,7 @@ pub use sled_store::SledStore;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     /// Adds or replaces a trunk.
-    PutTrunk(TrunkSpec),
+    PutTrunk(Box<TrunkSpec>),
     /// Removes a trunk and its bindings.
     RemoveTrunk(TrunkName),
     /// Adds or replaces a session; its keys stay.

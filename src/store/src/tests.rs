@@ -3,22 +3,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use model::{Codec, Direction, Secret, TrunkKind};
+use model::{Direction, Secret, TrunkKind};
 
 use super::*;
 
 fn trunk(name: &str) -> TrunkSpec {
+    let kind = TrunkKind::InboundRegister {
+        login: "pbx-login".into(),
+        password: Secret::new("a-long-password".into()),
+    };
     TrunkSpec {
-        name: name.parse().unwrap(),
-        kind: TrunkKind::InboundRegister {
-            login: "pbx-login".into(),
-            password: Secret::new("a-long-password".into()),
-        },
-        codecs: Codec::ALL.to_vec(),
         lines: 2,
         number: Some("600".into()),
-        ring_seconds: 60,
-        enabled: true,
+        ..TrunkSpec::new(name.parse().unwrap(), kind)
     }
 }
 
@@ -52,7 +49,7 @@ fn what_is_committed_is_there_after_reopening() {
         let store = SledStore::open(dir.path()).unwrap();
         assert_eq!(
             store
-                .commit(Some(0), &[Change::PutTrunk(trunk("office"))])
+                .commit(Some(0), &[Change::PutTrunk(Box::new(trunk("office")))])
                 .unwrap(),
             1
         );
@@ -79,10 +76,10 @@ fn a_commit_on_an_old_generation_is_refused_and_changes_nothing() {
     let dir = folder();
     let store = SledStore::open(dir.path()).unwrap();
     store
-        .commit(None, &[Change::PutTrunk(trunk("office"))])
+        .commit(None, &[Change::PutTrunk(Box::new(trunk("office")))])
         .unwrap();
     let error = store
-        .commit(Some(0), &[Change::PutTrunk(trunk("other"))])
+        .commit(Some(0), &[Change::PutTrunk(Box::new(trunk("other")))])
         .unwrap_err();
     assert!(
         matches!(
@@ -102,7 +99,7 @@ fn removing_what_is_not_there_changes_nothing() {
     let dir = folder();
     let store = SledStore::open(dir.path()).unwrap();
     let changes = [
-        Change::PutTrunk(trunk("office")),
+        Change::PutTrunk(Box::new(trunk("office"))),
         Change::RemoveTrunk("nobody".parse().unwrap()),
     ];
     let error = store.commit(None, &changes).unwrap_err();
@@ -161,7 +158,7 @@ fn a_record_of_a_newer_program_is_refused_not_misread() {
     {
         let store = SledStore::open(dir.path()).unwrap();
         store
-            .commit(None, &[Change::PutTrunk(trunk("office"))])
+            .commit(None, &[Change::PutTrunk(Box::new(trunk("office")))])
             .unwrap();
     }
     {
@@ -201,7 +198,7 @@ fn writer_that_is_killed() {
             store
                 .commit(
                     Some(u64::from(n / 4)),
-                    &[Change::PutTrunk(kept), Change::PutRoute(route)],
+                    &[Change::PutTrunk(Box::new(kept)), Change::PutRoute(route)],
                 )
                 .unwrap();
             store
@@ -288,7 +285,7 @@ fn what_belonged_to_a_removed_trunk_or_session_is_gone() {
         enabled: true,
     };
     let both = [
-        Change::PutTrunk(trunk("office")),
+        Change::PutTrunk(Box::new(trunk("office"))),
         Change::PutSession(spec.clone()),
     ];
     {
@@ -335,7 +332,7 @@ fn commits_of_two_threads_are_one_after_the_other() {
         let threads = ["a", "b"].map(|name| {
             let store = &store;
             scope.spawn(move || {
-                let change = [Change::PutTrunk(trunk(name))];
+                let change = [Change::PutTrunk(Box::new(trunk(name)))];
                 (0..50)
                     .filter(|n| store.commit(Some(*n), &change).is_ok())
                     .count()
@@ -380,7 +377,7 @@ fn read_after(damage: impl FnOnce(&Path)) -> String {
     {
         let store = SledStore::open(dir.path()).unwrap();
         store
-            .commit(None, &[Change::PutTrunk(trunk("office"))])
+            .commit(None, &[Change::PutTrunk(Box::new(trunk("office")))])
             .unwrap();
         for n in 0..200 {
             store.close_call(&record(n)).unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use model::{SpecError, TrunkName};
+use model::{RuleError, SpecError, TrunkName};
 use store::{OpenError, StoreError};
 
 use crate::boot::BootError;
@@ -58,6 +58,9 @@ pub(crate) enum Failure {
     /// An option that is missing or has no place here.
     #[error("{0}")]
     Usage(&'static str),
+    /// Caller ID or Caller Name rules that cannot be used.
+    #[error("{0}: {1}")]
+    Rule(&'static str, RuleError),
     /// The switch does not start.
     #[error(transparent)]
     Boot(BootError),
@@ -104,7 +107,7 @@ impl Failure {
             | Failure::Login(..)
             | Failure::Password(_) => 1,
             Failure::Boot(error) => error.code(),
-            Failure::Usage(_) => 2,
+            Failure::Usage(_) | Failure::Rule(..) => 2,
             Failure::Faults(_) | Failure::Spec(_) => 3,
             Failure::Locked(_) => 4,
             Failure::NotFound { .. } => 5,

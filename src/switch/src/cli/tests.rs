@@ -98,6 +98,34 @@ fn a_trunk_is_added_shown_switched_off_and_removed_with_its_routes() {
 }
 
 #[test]
+fn the_rules_of_a_trunk_are_given_one_by_one() {
+    let desk = Desk::new();
+    let add = |name, more: &[&str]| {
+        let line = [&["trunk", "add", name], more].concat();
+        desk.run(&line)
+    };
+    let rules = [
+        "--caller-id",
+        "+{phone}",
+        "--caller-id",
+        "9{userid}",
+        "--caller-name",
+        "{name}",
+    ];
+    let more = ["--bare-digits", "userid", "--tg-headers", "false"];
+    assert_eq!(add("office", &[&rules[..], &more].concat()), Ok(()));
+    assert_eq!(desk.run(&["trunk", "show", "office"]), Ok(()));
+    let trunk = desk.current().trunks.remove(0);
+    assert_eq!(trunk.caller_id.to_string(), "+{phone}\n9{userid}");
+    assert_eq!(trunk.caller_name.to_string(), "{name}");
+    assert_eq!(trunk.bare_digits, model::BareDigits::UserId);
+    assert!(!trunk.tg_headers);
+    assert_eq!(add("a", &["--caller-id", "{name}"]), Err(2));
+    assert_eq!(add("a", &["--bare-digits", "all"]), Err(2));
+    assert_eq!(add("a", &["--caller-name", ""]), Ok(()), "no name at all");
+}
+
+#[test]
 fn a_peer_needs_an_address_that_no_other_has() {
     let desk = Desk::new();
     assert_eq!(desk.run(&["trunk", "add", "a", "--kind", "peer"]), Err(2));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
-use model::{Codec, HostPort, TrunkKind, TrunkName, TrunkSpec};
+use model::{BareDigits, Codec, HostPort, RuleError, TrunkKind, TrunkName, TrunkSpec};
 use serde_json::json;
 use store::{Change, Store};
 
@@ -72,6 +72,18 @@ pub(super) struct Add {
     /// The number dialled in the PBX when a Telegram user simply calls
     #[arg(long)]
     number: Option<String>,
+    /// How a Telegram user is numbered in the PBX, such as `+{phone}`; once for each rule, the first that applies is used
+    #[arg(long, value_name = "RULE")]
+    caller_id: Option<Vec<String>>,
+    /// How a Telegram user is named in the PBX, such as `{name_ascii}`; once for each rule
+    #[arg(long, value_name = "RULE")]
+    caller_name: Option<Vec<String>>,
+    /// What bare digits that no Caller ID rule matches mean: `phone` or `userid`
+    #[arg(long, value_name = "KIND")]
+    bare_digits: Option<BareDigits>,
+    /// Whether the PBX is told of the Telegram caller in headers `X-TG-*`
+    #[arg(long, value_name = "true|false")]
+    tg_headers: Option<bool>,
     /// How many seconds the PBX may ring
     #[arg(long)]
     ring_seconds: Option<u32>,
@@ -128,6 +140,10 @@ impl Add {
             codecs: self.codecs,
             lines: self.lines,
             number: self.number,
+            caller_id: rules("--caller-id", self.caller_id)?,
+            caller_name: rules("--caller-name", self.caller_name)?,
+            bare_digits: self.bare_digits,
+            tg_headers: self.tg_headers,
             ring_seconds: self.ring_seconds,
             ..TrunkDraft::default()
         };
@@ -138,10 +154,22 @@ impl Add {
         if let Some(other) = current.trunks.iter().find(|other| other.kind == spec.kind) {
             return Err(Failure::SameAddress(other.name.clone()));
         }
-        store.commit(Some(current.generation), &[Change::PutTrunk(spec.clone())])?;
+        store.commit(
+            Some(current.generation),
+            &[Change::PutTrunk(Box::new(spec.clone()))],
+        )?;
         show(&spec, &settings, operator.output);
         Ok(())
     }
+}
+
+/// The rules of an option that was given once for each.
+fn rules<T>(option: &'static str, given: Option<Vec<String>>) -> Result<Option<T>, Failure>
+where
+    T: TryFrom<Vec<String>, Error = RuleError>,
+{
+    let rules = given.map(T::try_from).transpose();
+    rules.map_err(|error| Failure::Rule(option, error))
 }
 
 fn find(current: &Current, name: &TrunkName) -> Result<TrunkSpec, Failure> {
@@ -159,7 +187,10 @@ fn switch(operator: &Operator, name: &TrunkName, enabled: bool) -> Result<(), Fa
         enabled,
         ..find(&current, name)?
     };
-    store.commit(Some(current.generation), &[Change::PutTrunk(spec)])?;
+    store.commit(
+        Some(current.generation),
+        &[Change::PutTrunk(Box::new(spec))],
+    )?;
     print::line(format_args!(
         "trunk {name} is {}",
         if enabled { "on" } else { "off" }
@@ -272,9 +303,19 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output) {
         TrunkKind::OutboundRegister { .. } | TrunkKind::Peer { .. } => "none",
     };
     line("number", trunk.number.as_deref().unwrap_or(none));
+    line("caller id", &shown(trunk.caller_id.clone().into()));
+    line("its name", &shown(trunk.caller_name.clone().into()));
     if !trunk.enabled {
         line("state", "off");
     }
+}
+
+/// Rules in one line.
+fn shown(rules: Vec<String>) -> String {
+    if rules.is_empty() {
+        return "none".to_owned();
+    }
+    rules.join(", else ")
 }
 
 /// Where a PBX finds us.
@@ -301,7 +342,9 @@ fn public(trunk: &TrunkSpec) -> serde_json::Value {
     };
     json!({
         "name": trunk.name, "kind": kind, "login": login, "address": address, "codecs": trunk.codecs,
-        "lines": trunk.lines, "number": trunk.number, "ring_seconds": trunk.ring_seconds, "enabled": trunk.enabled,
+        "lines": trunk.lines, "number": trunk.number, "caller_id": trunk.caller_id, "caller_name": trunk.caller_name,
+        "bare_digits": trunk.bare_digits, "tg_headers": trunk.tg_headers, "ring_seconds": trunk.ring_seconds,
+        "enabled": trunk.enabled,
     })
 }
 

@@ -185,18 +185,18 @@ impl Cast {
 
 fn records(trunk: &TrunkName, session: &SessionName) -> [Change; 3] {
     [
-        Change::PutTrunk(TrunkSpec {
-            name: trunk.clone(),
-            kind: TrunkKind::InboundRegister {
-                login: LOGIN.to_owned(),
-                password: Secret::new(PASSWORD.to_owned()),
-            },
-            codecs: Codec::ALL.to_vec(),
+        Change::PutTrunk(Box::new(TrunkSpec {
             lines: 1,
             number: Some("600".to_owned()),
             ring_seconds: 30,
-            enabled: true,
-        }),
+            ..TrunkSpec::new(
+                trunk.clone(),
+                TrunkKind::InboundRegister {
+                    login: LOGIN.to_owned(),
+                    password: Secret::new(PASSWORD.to_owned()),
+                },
+            )
+        })),
         Change::PutSession(SessionSpec {
             name: session.clone(),
             phone: "15550000".to_owned(),

@@ -11,7 +11,8 @@ mod tests;
 use std::net::SocketAddr;
 
 use model::{
-    Codec, HostPort, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec,
+    BareDigits, CallerIdRules, CallerNameRules, Codec, HostPort, RouteSpec, Secret, SessionName,
+    SessionSpec, TrunkKind, TrunkName, TrunkSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,10 @@ pub(crate) struct TrunkDraft {
     pub(crate) codecs: Option<Vec<Codec>>,
     pub(crate) lines: Option<u32>,
     pub(crate) number: Option<String>,
+    pub(crate) caller_id: Option<CallerIdRules>,
+    pub(crate) caller_name: Option<CallerNameRules>,
+    pub(crate) bare_digits: Option<BareDigits>,
+    pub(crate) tg_headers: Option<bool>,
     pub(crate) ring_seconds: Option<u32>,
     pub(crate) enabled: Option<bool>,
 }
@@ -87,8 +92,6 @@ pub(crate) struct RouteDraft {
 
 /// The order of a new route.
 pub(crate) const PRIORITY: u32 = 100;
-/// How long a PBX may ring.
-pub(crate) const RING_SECONDS: u32 = 60;
 
 impl From<&TrunkSpec> for TrunkDraft {
     fn from(spec: &TrunkSpec) -> Self {
@@ -97,6 +100,10 @@ impl From<&TrunkSpec> for TrunkDraft {
             codecs: Some(spec.codecs.clone()),
             lines: Some(spec.lines),
             number: spec.number.clone(),
+            caller_id: Some(spec.caller_id.clone()),
+            caller_name: Some(spec.caller_name.clone()),
+            bare_digits: Some(spec.bare_digits),
+            tg_headers: Some(spec.tg_headers),
             ring_seconds: Some(spec.ring_seconds),
             enabled: Some(spec.enabled),
             ..Self::default()
@@ -165,10 +172,10 @@ pub(crate) fn write(current: &Current) -> Result<String, toml::ser::Error> {
         route: current.routes.iter().map(RouteDraft::from).collect(),
     };
     let text = toml::to_string(&file)?;
-    // An empty list has no other form in TOML than a key of its own, which nobody wants to read.
+    // No records at all have no other form in TOML than a key of their own, which nobody wants to read.
     let shown = text
         .lines()
-        .filter(|line| !line.ends_with(" = []"))
+        .filter(|line| !["trunk = []", "session = []", "route = []"].contains(line))
         .fold(String::new(), |text, line| text + line + "\n");
     Ok(format!(
         "# Trunks, sessions and routes: read back with `strowger apply`. Holds passwords.\n\n{}",

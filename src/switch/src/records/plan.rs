@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use model::{Codec, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
+use model::{RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
 use store::{Change, Store, StoreError};
 
-use super::{Kind, PRIORITY, Placed, RING_SECONDS, Records, RouteDraft, SessionDraft, TrunkDraft};
+use super::{Kind, PRIORITY, Placed, Records, RouteDraft, SessionDraft, TrunkDraft};
 use crate::credentials;
 use crate::fault::{Fault, FaultKind, Place};
 
@@ -132,7 +132,7 @@ impl Plan {
                         self.change(
                             sign,
                             format!("trunk {name}"),
-                            Change::PutTrunk(spec.clone()),
+                            Change::PutTrunk(Box::new(spec.clone())),
                         );
                     }
                     wanted.trunks.retain(|trunk| trunk.name != *name);
@@ -324,14 +324,19 @@ impl TrunkDraft {
                 TrunkKind::Peer { address }
             }
         };
+        let default = TrunkSpec::new(name.clone(), kind);
         Ok(TrunkSpec {
-            name: name.clone(),
-            kind,
-            codecs: self.codecs.clone().unwrap_or_else(|| Codec::ALL.to_vec()),
-            lines: self.lines.unwrap_or(0),
+            codecs: self.codecs.clone().unwrap_or(default.codecs),
+            lines: self.lines.unwrap_or(default.lines),
             number: self.number.clone().filter(|number| !number.is_empty()),
-            ring_seconds: self.ring_seconds.unwrap_or(RING_SECONDS),
-            enabled: self.enabled.unwrap_or(true),
+            caller_id: self.caller_id.clone().unwrap_or(default.caller_id),
+            caller_name: self.caller_name.clone().unwrap_or(default.caller_name),
+            bare_digits: self.bare_digits.unwrap_or(default.bare_digits),
+            tg_headers: self.tg_headers.unwrap_or(default.tg_headers),
+            ring_seconds: self.ring_seconds.unwrap_or(default.ring_seconds),
+            enabled: self.enabled.unwrap_or(default.enabled),
+            name: default.name,
+            kind: default.kind,
         })
     }
 

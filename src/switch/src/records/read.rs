@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::{Placed, Records};
 use crate::fault::{Fault, FaultKind, Source, alone, blame, meant};
 
-const TRUNK: [&str; 13] = [
+const TRUNK: [&str; 17] = [
     "name",
     "kind",
     "login",
@@ -19,6 +19,10 @@ const TRUNK: [&str; 13] = [
     "codecs",
     "lines",
     "number",
+    "caller_id",
+    "caller_name",
+    "bare_digits",
+    "tg_headers",
     "ring_seconds",
     "enabled",
 ];

@@ -62,7 +62,7 @@ fn after(changes: &[Change]) -> Current {
     let mut current = Current::default();
     for change in changes {
         match change {
-            Change::PutTrunk(spec) => current.trunks.push(spec.clone()),
+            Change::PutTrunk(spec) => current.trunks.push((**spec).clone()),
             Change::PutSession(spec) => current.sessions.push(spec.clone()),
             Change::PutRoute(spec) => current.routes.push(spec.clone()),
             other => panic!("{other:?}"),
@@ -104,6 +104,18 @@ const BROKEN: &[(&str, &str)] = &[
     (
         "[[trunk]]\nname = \"a\"\nnumber = 600",
         "records.toml:3:10: `number`: found integer `600`, expected a text in quotes",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\ncaller_id = [\"+{phone}\",\n\"{fone}\"]",
+        "records.toml:4:1: `caller_id`: rule 2: unknown tag `{fone}`; there are {phone}, {username}, {userid}",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\ncaller_name = [\"{name\"]",
+        "records.toml:3:16: `caller_name`: rule 1: unbalanced brace",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nbare_digits = \"extension\"",
+        "records.toml:3:15: `bare_digits`: unknown variant `extension`, expected `phone` or `userid`",
     ),
     (
         "[[trunk]]\nkind = \"peer\"",
@@ -225,6 +237,26 @@ fn what_is_exported_reads_back_as_the_same() {
         .changes
         .is_empty()
     );
+}
+
+#[test]
+fn rules_are_exported_as_they_were_written_also_when_there_are_none() {
+    let text = "[[trunk]]\nname = \"a\"\ncaller_id = [\" `8{phone}` \", \"\"]\ncaller_name = []\nbare_digits = \"userid\"\n\
+                tg_headers = false\n";
+    let current = after(&plan(text, &Current::default(), false).changes);
+    let trunk = &current.trunks[0];
+    assert_eq!(trunk.caller_id.to_string(), "8{phone}");
+    assert!(trunk.caller_name.rules().is_empty() && !trunk.tg_headers);
+    let text = write(&current).unwrap();
+    let again = after(&plan(&text, &Current::default(), false).changes);
+    assert_eq!(again.trunks, current.trunks, "{text}");
+    let default = after(&plan("[[trunk]]\nname = \"a\"\n", &Current::default(), false).changes);
+    let default = &default.trunks[0];
+    assert_eq!(
+        default.caller_id.to_string(),
+        "+{phone}\n{username}\n0{userid}"
+    );
+    assert!(default.tg_headers);
 }
 
 #[test]
