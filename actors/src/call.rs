@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 pub(crate) mod crash;
+mod hunt;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,14 +17,15 @@ use model::{
     TrunkName, TrunkSpec,
 };
 use net::media::{MediaCommand, MediaEvent, MediaHandle, RtpReservation};
+use routing::Hunt;
 
 use crate::house::Common;
 use crate::leg::LegAddr;
 use crate::leg::sip::{SipLeg, SipLegSpec, Way as SipWay};
 use crate::leg::telegram::{TelegramLeg, TelegramLegSpec, Way as TelegramWay};
 use crate::message::{
-    Adopt, CallOver, CloseRecord, EndCall, FromMedia, InviteArrived, LegFact, LegOrder, LegReport,
-    OpenRecord, SipMedia,
+    Adopt, CallOver, Caller, CloseRecord, EndCall, FromMedia, InviteArrived, LegFact, LegOrder,
+    LegReport, OpenRecord, SipMedia,
 };
 use crate::session::Session;
 use crate::supervise::{CrashGroup, Door, Down, Parent, Unit, Watch};
@@ -40,7 +42,10 @@ const RECORD_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     pub(crate) direction: Direction,
+    /// The trunk it is counted under: of a hunt the first.
     pub(crate) trunk: TrunkName,
+    /// The trunks it holds a line of: while a group rings, all of them.
+    pub(crate) lines: Vec<TrunkName>,
     pub(crate) session: SessionName,
     /// The Telegram user, as the call was routed.
     pub(crate) peer: Option<Peer>,
@@ -54,12 +59,24 @@ pub(crate) enum Plan {
         invite: Box<InviteArrived>,
         peer: Peer,
     },
-    /// A Telegram user calls the PBX; the targets are tried in order.
+    /// A Telegram user calls the PBX; the targets ring at the same time, then the groups of the hunt.
     ToSip {
         requested: Box<grammers_tl_types::types::PhoneCallRequested>,
         settings: Box<telegram::CallSettings>,
+        caller: Caller,
+        hunt: Hunt,
         targets: Vec<SipTarget>,
     },
+}
+
+/// The trunks of a group of targets.
+pub(crate) fn trunks(targets: &[SipTarget]) -> Vec<TrunkName> {
+    let mut trunks: Vec<TrunkName> = targets
+        .iter()
+        .map(|target| target.trunk.name.clone())
+        .collect();
+    trunks.dedup();
+    trunks
 }
 
 /// One way to reach the PBX.
@@ -112,7 +129,15 @@ impl CallState {
 /// A leg as its call sees it.
 struct Slot {
     address: LegAddr,
+    /// The trunk or session it goes over.
+    via: String,
     end: Option<LegEnd>,
+}
+
+/// A leg that rings.
+struct Ringing {
+    trunk: TrunkName,
+    number: String,
 }
 
 /// The call.
@@ -126,7 +151,8 @@ pub(crate) struct Call {
     legs: BTreeMap<LegId, Slot>,
     group: CrashGroup,
     media: Option<MediaHandle>,
-    reserved: Option<RtpReservation>,
+    /// Ports that stand in the SDP of a leg whose media has not begun.
+    reserved: BTreeMap<LegId, RtpReservation>,
     record: CallRecord,
     started: Instant,
     answered_at: Option<Instant>,
@@ -134,7 +160,14 @@ pub(crate) struct Call {
     heard: BTreeSet<LegId>,
     /// The first cause of the end, and who was behind it.
     ended: Option<(Cause, Side)>,
-    next_target: usize,
+    /// Of a hunt: the legs that ring now.
+    ringing: BTreeMap<LegId, Ringing>,
+    /// Legs that rang for nothing, because another one answered first.
+    lost: BTreeSet<LegId>,
+    /// The trunk that answered.
+    answered_by: Option<TrunkName>,
+    /// A group that the registry was asked for and has not answered.
+    wanted: Option<Vec<TrunkName>>,
     _watch: Watch,
 }
 
@@ -165,13 +198,16 @@ impl Call {
             legs: BTreeMap::new(),
             group: CrashGroup::new(),
             media: None,
-            reserved: None,
+            reserved: BTreeMap::new(),
             record,
             started: Instant::now(),
             answered_at: None,
             heard: BTreeSet::new(),
             ended: None,
-            next_target: 0,
+            ringing: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            answered_by: None,
+            wanted: None,
             _watch: spec.watch,
         }
     }
@@ -225,16 +261,11 @@ impl Call {
     fn follow_registry(&self, ctx: &mut Context<Self>) {
         let mut door = self.common.registry.clone();
         let _present = door.open();
-        let (call, held, address) = (self.id, self.held.clone(), ctx.address());
+        let me = ctx.address();
         ctx.spawn(
             async move {
-                while let Some(registry) = door.next().await {
-                    let plan = Box::new(held.clone());
-                    registry.do_send(Adopt {
-                        call,
-                        plan,
-                        address: address.clone(),
-                    });
+                while door.next().await.is_some() {
+                    me.do_send(RegistryIsBack);
                 }
             }
             .into_actor(self),
@@ -247,7 +278,7 @@ impl Call {
             Plan::ToTelegram { trunk, invite, .. } => {
                 let (trunk, peer, tx) = (trunk.clone(), invite.source, invite.tx);
                 let request = Box::new(invite.request.clone());
-                if self.reserve(peer).is_err() {
+                if self.reserve(CALLER, peer).is_err() {
                     let cause = Cause::new(Reason::NoRtpPorts);
                     self.common.refuse(tx, &request, &cause, true);
                     self.begin_end(cause, Side::Here, ctx);
@@ -274,44 +305,14 @@ impl Call {
                     settings: settings.clone(),
                 };
                 self.add_telegram(CALLER, way, ctx);
-                self.hunt(None, ctx);
+                self.ring_first(ctx);
             }
         }
     }
 
-    /// Calls the next trunk; when there is none left, ends the call with the last failure.
-    fn hunt(&mut self, failed: Option<Cause>, ctx: &mut Context<Self>) {
-        let Plan::ToSip { targets, .. } = &self.plan else {
-            return;
-        };
-        let Some(next) = targets.get(self.next_target) else {
-            let cause = failed.unwrap_or(Cause::new(Reason::SipAccountUnavailable));
-            let side = cause.side();
-            self.begin_end(cause, side, ctx);
-            return;
-        };
-        let (trunk, target) = (next.trunk.clone(), next.target.clone());
-        self.next_target += 1;
-        if self.reserve(target.send_to).is_err() {
-            self.begin_end(Cause::new(Reason::NoRtpPorts), Side::Here, ctx);
-            return;
-        }
-        let leg = self.next_leg();
-        self.set_state(CallState::Calling);
-        self.add_sip(
-            leg,
-            trunk,
-            SipWay::Outgoing {
-                target: Box::new(target),
-            },
-            ctx,
-        );
-    }
-
-    fn reserve(&mut self, peer: SocketAddr) -> Result<(), net::media::NoRtpPorts> {
-        if self.reserved.is_none() {
-            self.reserved = Some(self.common.media.reserve_rtp(peer)?);
-        }
+    fn reserve(&mut self, leg: LegId, peer: SocketAddr) -> Result<(), net::media::NoRtpPorts> {
+        let rtp = self.common.media.reserve_rtp(peer)?;
+        self.reserved.insert(leg, rtp);
         Ok(())
     }
 
@@ -320,15 +321,16 @@ impl Call {
     }
 
     fn add_sip(&mut self, leg: LegId, trunk: TrunkSpec, way: SipWay, ctx: &mut Context<Self>) {
-        let Some(media) = self.reserved.as_ref().map(RtpReservation::address) else {
+        let Some(media) = self.reserved.get(&leg).map(RtpReservation::address) else {
             return;
         };
+        let via = trunk.name.to_string();
         let spec = SipLegSpec {
             leg,
             call: ctx.address(),
             watch: self.watch_leg(leg, ctx),
             group: self.group.member(),
-            via: trunk.name.to_string(),
+            via: via.clone(),
             media,
             codecs: trunk.codecs,
             way,
@@ -338,6 +340,7 @@ impl Call {
             leg,
             Slot {
                 address: LegAddr::Sip(address),
+                via,
                 end: None,
             },
         );
@@ -358,6 +361,7 @@ impl Call {
             leg,
             Slot {
                 address: LegAddr::Telegram(address),
+                via: self.held.session.to_string(),
                 end: None,
             },
         );
@@ -405,7 +409,7 @@ impl Call {
     fn partner(&self, leg: LegId) -> Option<LegId> {
         self.legs
             .iter()
-            .find(|(id, slot)| **id != leg && slot.end.is_none())
+            .find(|(id, slot)| **id != leg && slot.end.is_none() && !self.lost.contains(*id))
             .map(|(id, _)| *id)
     }
 }
@@ -415,6 +419,10 @@ impl Handler<LegReport> for Call {
 
     fn handle(&mut self, report: LegReport, ctx: &mut Self::Context) {
         let leg = report.leg;
+        // Whatever a loser says crossed the order to end; only that it has done so is of interest.
+        if self.lost.contains(&leg) && !matches!(report.fact, LegFact::Ended { .. }) {
+            return;
+        }
         match report.fact {
             LegFact::Offered { audio } => self.leg_offered(leg, audio, ctx),
             LegFact::Ringing => self.leg_rings(leg),
@@ -468,6 +476,7 @@ impl Call {
     }
 
     fn leg_answered(&mut self, leg: LegId, audio: Option<SipMedia>) {
+        self.win(leg);
         if let Some(audio) = audio {
             self.sip_media(leg, &audio);
         }
@@ -512,7 +521,7 @@ impl Call {
     /// What a SIP leg agreed on reaches its media task: the first time with the reserved ports.
     fn sip_media(&mut self, leg: LegId, media: &SipMedia) {
         let agreed = media.agreed;
-        match self.reserved.take() {
+        match self.reserved.remove(&leg) {
             Some(rtp) => {
                 self.tell_media(MediaCommand::AddSip {
                     leg,
@@ -545,13 +554,11 @@ impl Call {
             return;
         }
         slot.end = Some(end);
+        self.reserved.remove(&leg);
         self.tell_media(MediaCommand::Remove { leg });
-        let hunting = matches!(self.plan, Plan::ToSip { .. })
-            && leg != CALLER
-            && matches!(self.state, CallState::Calling | CallState::Ringing);
-        if hunting && self.ended.is_none() {
-            self.hunt(Some(cause), ctx);
-        } else {
+        if self.ringing.contains_key(&leg) && self.ended.is_none() {
+            self.rang_for_nothing(leg, cause, ctx);
+        } else if !self.lost.contains(&leg) || self.ended.is_some() {
             // A plain hang-up belongs to the side it came from; any other cause names its own.
             let side = if cause.reason() == Reason::NormalClearing {
                 end_side(&self.legs, leg)
@@ -601,7 +608,7 @@ impl Call {
             return;
         }
         self.media = None;
-        self.reserved = None;
+        self.reserved.clear();
         self.record.legs = self
             .legs
             .values()
@@ -615,6 +622,9 @@ impl Call {
         };
         self.record.outcome = Some(outcome);
         self.common.metrics.call_over(&self.record, &cause, side);
+        if let Some(trunk) = &self.answered_by {
+            self.record.trunk = trunk.to_string();
+        }
         tracing::info!(call = %self.id, trunk = %self.held.trunk, session = %self.held.session, cause = %cause,
             side = side.label(), outcome = outcome.label(), "call over");
         self.common.to_registry(CallOver { call: self.id });
@@ -642,6 +652,24 @@ impl Call {
             .into_actor(self)
             .map(|(), _, ctx| ctx.stop()),
         );
+    }
+}
+
+/// Call -> itself: there is a new registry.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct RegistryIsBack;
+
+impl Handler<RegistryIsBack> for Call {
+    type Result = ();
+
+    fn handle(&mut self, _: RegistryIsBack, ctx: &mut Self::Context) {
+        self.common.to_registry(Adopt {
+            call: self.id,
+            held: Box::new(self.held.clone()),
+            address: ctx.address(),
+        });
+        self.ask_again(ctx);
     }
 }
 
@@ -686,11 +714,7 @@ impl Handler<Down> for Call {
             LegAddr::Telegram(_) => model::LegKind::Telegram,
         };
         let cause = Cause::new(Reason::InternalError);
-        let via = match kind {
-            model::LegKind::Sip => self.held.trunk.to_string(),
-            model::LegKind::Telegram => self.held.session.to_string(),
-        };
-        let end = crate::leg::end(kind, via, &cause);
+        let end = crate::leg::end(kind, slot.via.clone(), &cause);
         self.leg_ended(leg, cause, end, ctx);
     }
 }

@@ -298,7 +298,7 @@ pub(crate) struct CallOver {
 #[rtype(result = "()")]
 pub(crate) struct Adopt {
     pub(crate) call: CallId,
-    pub(crate) plan: Box<crate::call::Held>,
+    pub(crate) held: Box<crate::call::Held>,
     pub(crate) address: actix::Addr<crate::call::Call>,
 }
 
@@ -313,6 +313,34 @@ pub(crate) struct EndCall {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct FromMedia(pub(crate) Option<net::media::MediaEvent>);
+
+/// Call -> Registry: these trunks shall ring now; a line of each is taken. Answered by [`Group`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct RingGroup {
+    pub(crate) call: CallId,
+    pub(crate) trunks: Vec<TrunkName>,
+    pub(crate) caller: Caller,
+    pub(crate) answer: Recipient<Group>,
+}
+
+/// Registry -> Call: where they can be called, and why some cannot.
+#[derive(Message, Default)]
+#[rtype(result = "()")]
+pub(crate) struct Group {
+    /// The trunks that were asked for.
+    pub(crate) asked: Vec<TrunkName>,
+    pub(crate) targets: Vec<crate::call::SipTarget>,
+    pub(crate) failures: Vec<Cause>,
+}
+
+/// Call -> Registry: a trunk rings no more, its line is free.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct GiveBack {
+    pub(crate) call: CallId,
+    pub(crate) trunk: TrunkName,
+}
 
 // ---------------------------------------------------------------- Keeper
 

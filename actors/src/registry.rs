@@ -99,8 +99,8 @@ pub(crate) struct Registry {
     lines: Lines,
     digest: Digest,
     draining: bool,
-    /// Not the first incarnation of this process.
-    reborn: bool,
+    /// Not the first incarnation of this process, and not told yet by all who live.
+    calling_roll: bool,
     rng: SmallRng,
     _watch: Watch,
 }
@@ -146,7 +146,7 @@ impl Registry {
             lines: Lines::default(),
             digest,
             draining: false,
-            reborn,
+            calling_roll: reborn,
             rng: SmallRng::seed_from_u64(rand::random()),
             common,
             _watch: watch,
@@ -154,6 +154,7 @@ impl Registry {
     }
 
     fn start_missing(&mut self, ctx: &mut Context<Self>) {
+        self.calling_roll = false;
         let trunks: Vec<_> = self
             .known
             .trunks
@@ -244,7 +245,7 @@ impl Actor for Registry {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
-        if self.reborn {
+        if self.calling_roll {
             ctx.run_later(ROLL_CALL, Self::start_missing);
         } else {
             self.start_missing(ctx);
@@ -357,12 +358,12 @@ impl Registry {
         };
         let to = routing::decide_sip(&self.table, &self.known, &offer)?;
         let id = crate::house::call_id();
-        let lines = self.lines.take(
-            id,
-            (&trunk.name, trunk.lines),
-            (&to.session.name, to.session.lines),
-        );
-        lines.map_err(|full| self.no_line(&trunk.name, full))?;
+        let opened = self.lines.open(id, &to.session.name, to.session.lines);
+        let taken = opened.and_then(|()| self.lines.take(id, &trunk.name, trunk.lines));
+        taken.map_err(|full| {
+            self.lines.release(id);
+            self.no_line(&trunk.name, full)
+        })?;
         let from = invite
             .request
             .headers
@@ -371,6 +372,7 @@ impl Registry {
         let held = Held {
             direction: Direction::SipToTg,
             trunk: trunk.name.clone(),
+            lines: vec![trunk.name.clone()],
             session: to.session.name.clone(),
             peer: Some(to.peer.clone()),
         };
@@ -414,7 +416,9 @@ impl Registry {
         };
         tracing::info!(call = %id, trunk = %held.trunk, session = %held.session, direction = held.direction.label(), "call begins");
         let address = Call::new(self.common.clone(), spec).start();
-        self.count_lines(&held.trunk);
+        for trunk in &held.lines {
+            self.count_lines(trunk);
+        }
         self.known.calls.insert(id, CallUnit { address, held });
     }
 }
@@ -501,9 +505,11 @@ impl Handler<Adopt> for Registry {
     type Result = ();
 
     fn handle(&mut self, adopt: Adopt, _: &mut Self::Context) {
-        let held = *adopt.plan;
-        self.lines.adopt(adopt.call, &held.trunk, &held.session);
-        self.count_lines(&held.trunk);
+        let held = *adopt.held;
+        self.lines.adopt(adopt.call, &held.lines, &held.session);
+        for trunk in &held.lines {
+            self.count_lines(trunk);
+        }
         self.known.calls.insert(
             adopt.call,
             CallUnit {
@@ -516,7 +522,7 @@ impl Handler<Adopt> for Registry {
 
 impl Registry {
     fn forget_call(&mut self, call: CallId) -> bool {
-        if let Some((trunk, _)) = self.lines.release(call) {
+        for trunk in self.lines.release(call).unwrap_or_default() {
             self.count_lines(&trunk);
         }
         self.known.calls.remove(&call).is_some()

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use actix::{Context, Handler};
-use model::{CallId, Cause, Direction, Peer, Reason, TrunkKind, TrunkName, TrunkSpec};
-use routing::TelegramOffer;
+use actix::{AsyncContext, Context, Handler};
+use model::{CallId, Cause, Direction, Peer, Reason, SessionName, TrunkKind, TrunkName, TrunkSpec};
+use routing::{Hunt, TelegramOffer, World};
 use sip::call::Account;
 use sip::{NameAddr, Uri};
 
-use super::Registry;
-use crate::call::{Held, Plan, SipTarget};
-use crate::message::{CallOffered, Caller, Contact, DeclineCall};
+use super::{ROLL_CALL, Registry};
+use crate::call::{Held, Plan, SipTarget, trunks};
+use crate::message::{CallOffered, Caller, Contact, DeclineCall, GiveBack, Group, RingGroup};
 use crate::trunk::at_domain;
 
 /// The user part of From for a caller whom no rule numbers.
@@ -48,49 +48,84 @@ impl Registry {
             session: &session,
             user_id: caller.user_id,
         };
-        let to = routing::decide_telegram(&self.table, &self.known, &offer)?;
-        let Some(first) = to.trunks.first().cloned() else {
+        let mut hunt = routing::decide_telegram(&self.table, &self.known, &offer)?;
+        let first = hunt
+            .trunks()
+            .find(|trunk| self.known.is_reachable(trunk))
+            .cloned()
+            .ok_or(Cause::new(Reason::SipAccountUnavailable))?;
+        let id = crate::house::call_id();
+        let begun = self.begin_hunt(id, &session, &caller, &mut hunt);
+        let rings = begun.as_ref().ok().and_then(|targets| targets.first());
+        let trunk = rings.map_or(first, |target| target.trunk.name.clone());
+        self.common.metrics.call_attempt(Direction::TgToSip, &trunk);
+        let targets = begun.inspect_err(|cause| {
+            self.lines.release(id);
+            self.refused_attempt(Direction::TgToSip, &trunk, cause);
+        })?;
+        let Some(shown_first) = targets.first() else {
             return Err(Cause::new(Reason::SipAccountUnavailable));
         };
-        self.common
-            .metrics
-            .call_attempt(Direction::TgToSip, &first.name);
-        let id = crate::house::call_id();
-        let session_lines = self
-            .table
-            .session(&session)
-            .map_or(0, |session| session.lines);
-        let lines = self
-            .lines
-            .take(id, (&first.name, first.lines), (&session, session_lines));
-        lines.map_err(|full| {
-            let cause = self.no_line(&first.name, full);
-            self.refused_attempt(Direction::TgToSip, &first.name, &cause);
-            cause
-        })?;
-        let targets: Vec<SipTarget> = to
-            .trunks
-            .iter()
-            .flat_map(|trunk| self.targets(trunk, &caller, id))
-            .collect();
-        let number = targets
-            .first()
-            .map(|target| target.target.uri.to_string())
-            .unwrap_or_default();
-        let from = shown(&first, &caller).0;
+        let number = shown_first.target.uri.to_string();
+        let from = shown(&shown_first.trunk, &caller).0;
         let held = Held {
             direction: Direction::TgToSip,
-            trunk: first.name,
+            trunk,
+            lines: trunks(&targets),
             session,
             peer: Some(Peer::UserId(caller.user_id)),
         };
         let plan = Plan::ToSip {
             requested,
             settings,
+            caller,
+            hunt,
             targets,
         };
         self.start_call(id, held, plan, from, number, ctx);
         Ok(())
+    }
+
+    /// Takes the lines of the first group in which anybody can be called.
+    fn begin_hunt(
+        &mut self,
+        call: CallId,
+        session: &SessionName,
+        caller: &Caller,
+        hunt: &mut Hunt,
+    ) -> Result<Vec<SipTarget>, Cause> {
+        let limit = self.table.session(session).map_or(0, |spec| spec.lines);
+        let opened = self.lines.open(call, session, limit);
+        opened.map_err(|_| Cause::new(Reason::LinesLimit))?;
+        while let Some(trunks) = hunt.next_group() {
+            let group = self.group(call, &trunks, caller);
+            for cause in group.failures {
+                hunt.failed(cause);
+            }
+            if !group.targets.is_empty() {
+                return Ok(group.targets);
+            }
+        }
+        Err(hunt.cause())
+    }
+
+    /// Takes a line of each trunk that can be called now.
+    fn group(&mut self, call: CallId, trunks: &[TrunkName], caller: &Caller) -> Group {
+        let mut group = Group {
+            asked: trunks.to_vec(),
+            ..Group::default()
+        };
+        let table = std::sync::Arc::clone(&self.table);
+        for trunk in routing::running(&table, &self.known, trunks) {
+            match self.lines.take(call, &trunk.name, trunk.lines) {
+                Ok(()) => {
+                    self.count_lines(&trunk.name);
+                    group.targets.extend(self.targets(trunk, caller, call));
+                }
+                Err(full) => group.failures.push(self.no_line(&trunk.name, full)),
+            }
+        }
+        group
     }
 
     /// The ways to reach a trunk for this caller.
@@ -232,5 +267,33 @@ impl Handler<CallOffered> for Registry {
         {
             session.do_send(DeclineCall { peer, cause });
         }
+    }
+}
+
+impl Handler<RingGroup> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, ring: RingGroup, ctx: &mut Self::Context) {
+        // Which trunks can be called is known when they have said so.
+        if self.calling_roll {
+            ctx.notify_later(ring, ROLL_CALL);
+            return;
+        }
+        // A call that is over meanwhile would never return the lines.
+        let group = if self.known.calls.contains_key(&ring.call) {
+            self.group(ring.call, &ring.trunks, &ring.caller)
+        } else {
+            Group::default()
+        };
+        ring.answer.do_send(group);
+    }
+}
+
+impl Handler<GiveBack> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, GiveBack { call, trunk }: GiveBack, _: &mut Self::Context) {
+        self.lines.give_back(call, &trunk);
+        self.count_lines(&trunk);
     }
 }

@@ -1,10 +1,40 @@
 //! Calls of Telegram users: what the PBX is told, which trunks ring, who wins.
 
-use net::fake::{Phase, Simulation};
-use sip::{HeaderName, Method};
+use std::time::Duration;
 
+use model::{CallRecord, Outcome, TrunkSpec};
+use net::fake::{Line, Phase, PhoneManner, Simulation};
+use sip::{HeaderName, Method};
+use store::Change;
+
+use super::crash::Crash;
 use super::pbx::{Habit, Pbx, added};
-use super::scene::{Scene, play, reaches};
+use super::scene::{PATIENCE, Scene, play, reaches};
+
+/// A scene whose session has these trunks beside the phone's, which has priority 100.
+async fn scene(trunks: Vec<(TrunkSpec, u32)>) -> Scene {
+    let records: Vec<Change> = trunks
+        .into_iter()
+        .flat_map(|(trunk, priority)| added(trunk, priority))
+        .collect();
+    Scene::with(Simulation::default(), &records).await
+}
+
+async fn hang_up(scene: &Scene, user: &Line) -> CallRecord {
+    user.hang_up();
+    reaches(user, Phase::Over).await;
+    scene.settles_at(0).await;
+    assert_eq!(scene.telegram.open_calls(), 0);
+    let mut records = scene.records(1).await;
+    records.remove(0)
+}
+
+/// How each leg towards a PBX ended, in the order they were made.
+fn ends(record: &CallRecord) -> Vec<String> {
+    let legs = record.legs.iter().skip(1);
+    legs.map(|leg| format!("{} {} {}", leg.via, leg.code, leg.phrase))
+        .collect()
+}
 
 #[test]
 fn a_pbx_is_told_who_calls_by_the_rules_of_its_trunk() {
@@ -61,5 +91,211 @@ fn a_pbx_is_told_who_calls_by_the_rules_of_its_trunk() {
         user.hang_up();
         reaches(&user, Phase::Over).await;
         scene.settles_at(0).await;
+    });
+}
+
+#[test]
+fn trunks_of_equal_priority_ring_together_and_the_first_to_answer_wins() {
+    play(async {
+        let slow = Pbx::start(Habit::Ring).await;
+        let busy = Pbx::start(Habit::Refuse(486)).await;
+        let quick = Pbx::start(Habit::Answer(300)).await;
+        let trunks = [(&slow, "slow"), (&busy, "busy"), (&quick, "quick")];
+        let trunks = trunks.map(|(pbx, name)| (pbx.trunk(name), 50));
+        let scene = scene(trunks.into()).await;
+        let user = scene.telegram.call_account("bobby").unwrap();
+        reaches(&user, Phase::Talking).await;
+        scene.settles_at(1).await;
+        let cancel = slow.got(Method::Cancel).await;
+        assert_eq!(
+            cancel.headers.get(&HeaderName::Reason),
+            Some("SIP;cause=200;text=\"Call completed elsewhere\"")
+        );
+        let record = hang_up(&scene, &user).await;
+        quick.got(Method::Bye).await;
+        assert_eq!(slow.methods(), ["INVITE", "CANCEL", "ACK"]);
+        assert_eq!(busy.methods(), ["INVITE", "ACK"]);
+        assert_eq!(record.outcome, Some(Outcome::Answered));
+        assert_eq!(record.trunk, "quick");
+        assert!(record.to.contains(&quick.address.to_string()), "{record:?}");
+        assert_eq!(
+            ends(&record),
+            [
+                "busy 486 Busy Here",
+                "quick 200 Normal Clearing",
+                "slow 200 Call completed elsewhere",
+            ]
+        );
+        let phone = scene.phone.next_call(Duration::ZERO).await;
+        assert!(phone.is_none(), "its turn never came");
+    });
+}
+
+#[test]
+fn an_answer_that_comes_too_late_is_acknowledged_and_hung_up_on() {
+    play(async {
+        let late = Pbx::start(Habit::AnswerLate).await;
+        let quick = Pbx::start(Habit::Answer(200)).await;
+        let scene = scene(vec![(late.trunk("late"), 50), (quick.trunk("quick"), 50)]).await;
+        let user = scene.telegram.call_account("bobby").unwrap();
+        reaches(&user, Phase::Talking).await;
+        late.got(Method::Bye).await;
+        assert_eq!(late.methods(), ["INVITE", "CANCEL", "ACK", "BYE"]);
+        scene.settles_at(1).await;
+        assert_eq!(user.status().phase, Phase::Talking);
+        let record = hang_up(&scene, &user).await;
+        assert_eq!(record.trunk, "quick");
+        quick.got(Method::Bye).await;
+    });
+}
+
+#[test]
+fn groups_are_tried_in_turn_and_the_best_failure_is_told() {
+    play(async {
+        let first = Pbx::start(Habit::Refuse(486)).await;
+        let second = Pbx::start(Habit::Refuse(503)).await;
+        let rings = Pbx::start(Habit::Ring).await;
+        let silent = Pbx::start(Habit::Silent).await;
+        let mut patient = rings.trunk("rings");
+        patient.ring_seconds = 1;
+        let mut waited = silent.trunk("silent");
+        waited.ring_seconds = 1;
+        let scene = scene(vec![
+            (first.trunk("first"), 10),
+            (second.trunk("second"), 20),
+            (patient, 30),
+            (waited, 30),
+        ])
+        .await;
+        scene.phone.set_manner(PhoneManner::Refuse { status: 480 });
+        let user = scene.telegram.call_account("bobby").unwrap();
+        rings.got(Method::Cancel).await;
+        reaches(&user, Phase::Over).await;
+        scene.settles_at(0).await;
+        let record = scene.records(1).await.remove(0);
+        assert_eq!(record.outcome, Some(Outcome::Busy));
+        let ends = ends(&record);
+        assert_eq!(
+            ends[..4],
+            [
+                "first 486 Busy Here",
+                "second 503 Service Unavailable",
+                "rings 480 No answer",
+                "silent 408 Request Timeout",
+            ]
+        );
+        assert!(ends[4].starts_with("office 480"), "{ends:?}");
+        assert_eq!(ends.len(), 5);
+        assert_eq!(scene.telegram.open_calls(), 0);
+    });
+}
+
+#[test]
+fn the_priority_of_the_trunk_decides_among_equal_routes() {
+    play(async {
+        let later = Pbx::start(Habit::Answer(0)).await;
+        let sooner = Pbx::start(Habit::Refuse(404)).await;
+        let mut trunk = sooner.trunk("sooner");
+        trunk.priority = 99;
+        let scene = scene(vec![(later.trunk("later"), 50), (trunk, 50)]).await;
+        let user = scene.telegram.call_account("bobby").unwrap();
+        reaches(&user, Phase::Talking).await;
+        let record = hang_up(&scene, &user).await;
+        assert_eq!(
+            ends(&record),
+            ["sooner 404 Not Found", "later 200 Normal Clearing"]
+        );
+    });
+}
+
+#[test]
+fn a_trunk_without_a_free_line_is_passed_over_and_gets_its_line_back() {
+    play(async {
+        let small = Pbx::start(Habit::Answer(0)).await;
+        let mut trunk = small.trunk("small");
+        trunk.lines = 1;
+        let scene = scene(vec![(trunk, 50)]).await;
+        let first = scene.telegram.call_account("alice").unwrap();
+        reaches(&first, Phase::Talking).await;
+        // The only line is taken, so the phone rings.
+        let (second, phone) = scene.user_calls("bobby").await;
+        scene.settles_at(2).await;
+        first.hang_up();
+        reaches(&first, Phase::Over).await;
+        scene.settles_at(1).await;
+        let third = scene.telegram.call_account("alice").unwrap();
+        reaches(&third, Phase::Talking).await;
+        third.hang_up();
+        second.hang_up();
+        reaches(&third, Phase::Over).await;
+        reaches(&phone, Phase::Over).await;
+        scene.settles_at(0).await;
+        let records = scene.records(3).await;
+        let trunks: Vec<&str> = records.iter().map(|record| record.trunk.as_str()).collect();
+        assert_eq!(trunks, ["small", "office", "small"]);
+    });
+}
+
+#[test]
+fn a_caller_who_gives_up_stops_every_phone() {
+    play(async {
+        let one = Pbx::start(Habit::Ring).await;
+        let two = Pbx::start(Habit::Ring).await;
+        let scene = scene(vec![(one.trunk("one"), 50), (two.trunk("two"), 50)]).await;
+        let user = scene.telegram.call_account("bobby").unwrap();
+        one.got(Method::Invite).await;
+        two.got(Method::Invite).await;
+        let record = hang_up(&scene, &user).await;
+        one.got(Method::Cancel).await;
+        two.got(Method::Cancel).await;
+        assert_eq!(record.outcome, Some(Outcome::Cancelled));
+    });
+}
+
+#[test]
+fn a_hunt_outlives_the_registry() {
+    play(async {
+        let rings = Pbx::start(Habit::Ring).await;
+        let mut patient = rings.trunk("rings");
+        patient.ring_seconds = 2;
+        let scene = scene(vec![(patient, 50)]).await;
+        let user = scene.telegram.call_account("bobby").unwrap();
+        rings.got(Method::Invite).await;
+        let registry = scene.house.common.registry.open().unwrap();
+        registry.do_send(Crash);
+        let phone = scene.phone.next_call(PATIENCE).await.unwrap();
+        reaches(&phone, Phase::Talking).await;
+        reaches(&user, Phase::Talking).await;
+        scene.settles_at(1).await;
+        let record = hang_up(&scene, &user).await;
+        assert_eq!(
+            ends(&record),
+            ["rings 480 No answer", "office 200 Normal Clearing"]
+        );
+    });
+}
+
+#[test]
+fn what_is_wanted_of_a_registry_that_is_dead_is_asked_of_the_next() {
+    play(async {
+        let rings = Pbx::start(Habit::Ring).await;
+        let mut patient = rings.trunk("rings");
+        patient.ring_seconds = 1;
+        let scene = scene(vec![(patient, 50)]).await;
+        let user = scene.telegram.call_account("bobby").unwrap();
+        rings.got(Method::Invite).await;
+        // Dead when the second of ringing is over, and the phone's turn comes.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let begun = tokio::time::Instant::now();
+        while begun.elapsed() < Duration::from_millis(600) {
+            if let Some(registry) = scene.house.common.registry.open() {
+                registry.do_send(Crash);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let phone = scene.phone.next_call(PATIENCE).await.unwrap();
+        reaches(&phone, Phase::Talking).await;
+        reaches(&user, Phase::Talking).await;
+        hang_up(&scene, &user).await;
     });
 }

@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use model::{RouteSpec, TrunkKind, TrunkSpec};
-use sip::{Message, Method, Parsed, Request, respond};
+use sip::{HeaderName, Message, Method, Parsed, Request, Response, respond};
 use store::Change;
 use tokio::net::UdpSocket;
 
@@ -16,6 +17,14 @@ use super::scene::{PATIENCE, session};
 pub(crate) enum Habit {
     /// Refuses with this status.
     Refuse(u16),
+    /// Rings until it is cancelled.
+    Ring,
+    /// Answers after so many milliseconds.
+    Answer(u64),
+    /// Answers, but says so only when it is cancelled, as if the two had crossed.
+    AnswerLate,
+    /// Says nothing.
+    Silent,
 }
 
 /// A PBX that is known by its address; it is switched off when this is dropped.
@@ -84,7 +93,9 @@ pub(crate) fn added(trunk: TrunkSpec, priority: u32) -> [Change; 2] {
 }
 
 async fn serve(socket: UdpSocket, habit: Habit, requests: Arc<Mutex<Vec<Request>>>) {
+    let address = socket.local_addr().unwrap();
     let mut buffer = vec![0; 65_535];
+    let mut invite: Option<Request> = None;
     loop {
         let Ok((length, house)) = socket.recv_from(&mut buffer).await else {
             return;
@@ -103,11 +114,47 @@ async fn serve(socket: UdpSocket, habit: Habit, requests: Arc<Mutex<Vec<Request>
         let mut say = |request: &Request, status| {
             responses.push(respond(request, status, "", Some("pbx")));
         };
-        if let (Method::Invite, Habit::Refuse(status)) = (&request.method, habit) {
-            say(&request, status);
+        match (&request.method, habit) {
+            (Method::Invite, Habit::Refuse(status)) => say(&request, status),
+            (Method::Invite, Habit::Ring) => say(&request, 180),
+            (Method::Invite, Habit::AnswerLate) => say(&request, 180),
+            (Method::Invite, Habit::Answer(after)) => {
+                tokio::time::sleep(Duration::from_millis(after)).await;
+                responses.push(answer(&request, address));
+            }
+            (Method::Cancel, Habit::AnswerLate) => {
+                say(&request, 200);
+                responses.extend(invite.as_ref().map(|invite| answer(invite, address)));
+            }
+            (Method::Cancel, _) => {
+                say(&request, 200);
+                if let Some(invite) = &invite {
+                    say(invite, 487);
+                }
+            }
+            (Method::Bye, _) => say(&request, 200),
+            _ => {}
+        }
+        if request.method == Method::Invite {
+            invite = Some(request);
         }
         for response in responses {
             let _ = socket.send_to(&response.encode(), house).await;
         }
     }
+}
+
+/// A 200 with an answer to the offer; no audio follows.
+fn answer(invite: &Request, address: SocketAddr) -> Response {
+    let mut response = respond(invite, 200, "", Some("pbx"));
+    response
+        .headers
+        .push(HeaderName::Contact, format!("<sip:{address}>"));
+    response
+        .headers
+        .push(HeaderName::ContentType, "application/sdp");
+    response.body = Bytes::from_static(
+        b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 8\r\n",
+    );
+    response
 }

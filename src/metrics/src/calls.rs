@@ -93,6 +93,7 @@ enum Fails {
 fn fails(reason: Reason) -> Fails {
     match reason {
         Reason::NormalClearing
+        | Reason::AnsweredByAnother
         | Reason::SessionInactive
         | Reason::IntervalTooBrief
         | Reason::RtpTimeout
@@ -181,7 +182,7 @@ impl Calls {
         Self {
             attempts: make.counter(
                 "call_attempts_total",
-                "Seizures: every INVITE or Telegram call that reached routing.",
+                "Seizures: every INVITE or Telegram call that reached routing; a hunt counts once, under the trunk that rang first.",
                 vec![direction(), trunk()],
             ),
             completed: make.counter(

@@ -279,9 +279,10 @@ fn no_fact_makes_a_series_that_was_not_there_before() {
 #[test]
 fn every_reason_of_a_failed_call_is_touched() {
     let metrics = furnished();
-    // Ends of registrations and of answered calls.
+    // Ends of registrations, of answered calls, and of single legs.
     let never = [
         "normal_clearing",
+        "answered_by_another",
         "session_inactive",
         "interval_too_brief",
         "rtp_timeout",

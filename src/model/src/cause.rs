@@ -86,6 +86,7 @@ causes! {
     Cancelled = "cancelled", 487, "Request Terminated", Sip, Cancelled, "nothing: the caller gave up";
     CallerGaveUp = "caller_gave_up", 487, "Request Terminated", Telegram, Cancelled, "nothing: the Telegram caller gave up";
     AnsweredElsewhere = "answered_elsewhere", 200, "Call completed elsewhere", Telegram, Cancelled, "another device of the account answered; disable calls on other devices";
+    AnsweredByAnother = "answered_by_another", 200, "Call completed elsewhere", Here, Cancelled, "nothing: a trunk that rang at the same time answered first";
     // Common to calls and registrations.
     Unauthorized = "unauthorized", 401, "Unauthorized", Sip, Rejected, "enter login and password in the trunk of the PBX; normal as a first reply";
     DatabaseError = "database_error", 500, "Database error", Here, Failed, "retry; check the disk and the log";

@@ -36,6 +36,9 @@ pub struct TrunkSpec {
     /// Whether the PBX is told what is known of a Telegram caller in headers of its own.
     #[serde(default = "yes")]
     pub tg_headers: bool,
+    /// Order among the trunks of a session whose routes have the same priority, lower first; equal ones ring at the same time.
+    #[serde(default = "default_priority")]
+    pub priority: u32,
     /// How long the PBX may ring, in seconds.
     #[serde(default = "default_ring_seconds")]
     pub ring_seconds: u32,
@@ -100,7 +103,7 @@ pub struct RouteSpec {
     pub trunk: TrunkName,
     /// The session.
     pub session: SessionName,
-    /// Order in which the trunks of one session are tried, lower first.
+    /// Order in which the trunks of one session are tried, lower first; among equals the priority of the trunk decides.
     #[serde(default = "default_priority")]
     pub priority: u32,
 }
@@ -153,6 +156,7 @@ impl TrunkSpec {
             caller_name: CallerNameRules::default(),
             bare_digits: BareDigits::default(),
             tg_headers: true,
+            priority: default_priority(),
             ring_seconds: default_ring_seconds(),
             enabled: true,
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use model::{Cause, Peer, Reason, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
 
-use crate::{SessionState, Table, called_peer};
+use crate::{Hunt, SessionState, Table, called_peer};
 
 /// What is true just now.
 pub trait World {
@@ -49,13 +49,6 @@ pub struct ToTelegram {
     pub peer: Peer,
 }
 
-/// The call goes to the PBX.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ToSip {
-    /// The trunks that can be called, in the order in which to try them.
-    pub trunks: Vec<TrunkSpec>,
-}
-
 /// Decides where a PBX's call goes.
 pub fn decide_sip(
     table: &Table,
@@ -88,12 +81,12 @@ pub fn decide_sip(
     })
 }
 
-/// Decides where a Telegram user's call goes.
+/// Decides where a Telegram user's call goes: to every trunk that is on, in the order of priority.
 pub fn decide_telegram(
     table: &Table,
     world: &impl World,
     offer: &TelegramOffer<'_>,
-) -> Result<ToSip, Cause> {
+) -> Result<Hunt, Cause> {
     if world.is_own_account(offer.user_id) {
         return Err(Cause::new(Reason::CallerIsGateway));
     }
@@ -103,14 +96,22 @@ pub fn decide_telegram(
     {
         return Err(Cause::new(Reason::SessionNotRunning));
     }
-    let usable = table
-        .trunks_of(offer.session)
-        .filter(|trunk| trunk.enabled && world.is_reachable(&trunk.name));
-    let trunks: Vec<TrunkSpec> = usable.cloned().collect();
-    if trunks.is_empty() {
-        return Err(Cause::new(Reason::SipAccountUnavailable));
+    let hunt = Hunt::new(table.groups_of(offer.session));
+    if hunt.trunks().any(|trunk| world.is_reachable(trunk)) {
+        Ok(hunt)
+    } else {
+        Err(Cause::new(Reason::SipAccountUnavailable))
     }
-    Ok(ToSip { trunks })
+}
+
+/// Returns those of a group that can be called now; nobody waits for the others.
+pub fn running<'a>(
+    table: &'a Table,
+    world: &impl World,
+    group: &[TrunkName],
+) -> Vec<&'a TrunkSpec> {
+    let trunks = group.iter().filter(|trunk| world.is_reachable(trunk));
+    trunks.filter_map(|trunk| table.trunk(trunk)).collect()
 }
 
 /// Decides whether a PBX whose password is right may register.

@@ -7,6 +7,7 @@
 mod caller;
 mod check;
 mod decide;
+mod hunt;
 mod identity;
 mod lines;
 mod number;
@@ -17,8 +18,10 @@ mod tests;
 pub use caller::{CallerIdentity, caller_headers, caller_id, caller_name};
 pub use check::{Conflict, check};
 pub use decide::{
-    SipOffer, TelegramOffer, ToSip, ToTelegram, World, admit_register, decide_sip, decide_telegram,
+    SipOffer, TelegramOffer, ToTelegram, World, admit_register, decide_sip, decide_telegram,
+    running,
 };
+pub use hunt::Hunt;
 pub use identity::{Identity, identify, identify_registrar};
 pub use lines::{Full, Lines};
 pub use number::called_peer;

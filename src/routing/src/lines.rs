@@ -1,6 +1,7 @@
 //! Lines: how many calls a trunk and a session hold at a time.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use model::{CallId, SessionName, TrunkName};
 
@@ -13,57 +14,71 @@ pub enum Full {
     Session,
 }
 
-/// The lines in use: one of a trunk and one of a session for each call, returned by the call's id, any number of times.
+/// The lines in use: of each call one of its session, and one of each trunk it is on or rings at. Returned by the call's id, any
+/// number of times.
 #[derive(Debug, Default)]
 pub struct Lines {
-    calls: HashMap<CallId, (TrunkName, SessionName)>,
+    calls: HashMap<CallId, (Vec<TrunkName>, SessionName)>,
     trunks: HashMap<TrunkName, u32>,
     sessions: HashMap<SessionName, u32>,
 }
 
 impl Lines {
-    /// Takes a line of both for a call; a limit of 0 is none. A call that holds lines already, because it tries one trunk
-    /// after the other, gives them up for the new ones, and keeps them when it is refused.
-    pub fn take(
-        &mut self,
-        call: CallId,
-        (trunk, trunk_limit): (&TrunkName, u32),
-        (session, session_limit): (&SessionName, u32),
-    ) -> Result<(), Full> {
-        let held = self.calls.get(&call);
-        let own_trunk = held.is_some_and(|(held, _)| held == trunk);
-        let own_session = held.is_some_and(|(_, held)| held == session);
-        let full = |limit: u32, used: u32, own: bool| {
-            limit != 0 && used.saturating_sub(u32::from(own)) >= limit
-        };
-        if full(trunk_limit, self.trunk_in_use(trunk), own_trunk) {
-            return Err(Full::Trunk);
-        }
-        if full(session_limit, self.session_in_use(session), own_session) {
+    /// Takes a line of the session for a new call; a limit of 0 is none.
+    pub fn open(&mut self, call: CallId, session: &SessionName, limit: u32) -> Result<(), Full> {
+        self.release(call);
+        if limit != 0 && self.session_in_use(session) >= limit {
             return Err(Full::Session);
         }
-        self.adopt(call, trunk, session);
+        *self.sessions.entry(session.clone()).or_default() += 1;
+        self.calls.insert(call, (Vec::new(), session.clone()));
         Ok(())
     }
 
-    /// Takes a line of both for a call that is already up, whatever the limits; what it held before is returned.
-    pub fn adopt(&mut self, call: CallId, trunk: &TrunkName, session: &SessionName) {
-        self.release(call);
-        self.calls.insert(call, (trunk.clone(), session.clone()));
+    /// Takes a line of a trunk for a call that is open; one that it has already is not taken twice.
+    pub fn take(&mut self, call: CallId, trunk: &TrunkName, limit: u32) -> Result<(), Full> {
+        let used = self.trunk_in_use(trunk);
+        let Some((held, _)) = self.calls.get_mut(&call) else {
+            return Err(Full::Session);
+        };
+        if held.contains(trunk) {
+            return Ok(());
+        }
+        if limit != 0 && used >= limit {
+            return Err(Full::Trunk);
+        }
+        held.push(trunk.clone());
         *self.trunks.entry(trunk.clone()).or_default() += 1;
-        *self.sessions.entry(session.clone()).or_default() += 1;
+        Ok(())
     }
 
-    /// Returns the lines of a call; returning them again changes nothing.
-    pub fn release(&mut self, call: CallId) -> Option<(TrunkName, SessionName)> {
-        let (trunk, session) = self.calls.remove(&call)?;
-        if let Some(used) = self.trunks.get_mut(&trunk) {
-            *used = used.saturating_sub(1);
+    /// Returns the line of one trunk, on which the call is no more.
+    pub fn give_back(&mut self, call: CallId, trunk: &TrunkName) {
+        let Some((held, _)) = self.calls.get_mut(&call) else {
+            return;
+        };
+        if let Some(at) = held.iter().position(|held| held == trunk) {
+            held.remove(at);
+            lower(&mut self.trunks, trunk);
         }
-        if let Some(used) = self.sessions.get_mut(&session) {
-            *used = used.saturating_sub(1);
+    }
+
+    /// Takes the lines of a call that is already up, whatever the limits; what it held before is returned.
+    pub fn adopt(&mut self, call: CallId, trunks: &[TrunkName], session: &SessionName) {
+        let _unlimited = self.open(call, session, 0);
+        for trunk in trunks {
+            let _unlimited = self.take(call, trunk, 0);
         }
-        Some((trunk, session))
+    }
+
+    /// Returns the lines of a call, and says of which trunks; returning them again changes nothing.
+    pub fn release(&mut self, call: CallId) -> Option<Vec<TrunkName>> {
+        let (trunks, session) = self.calls.remove(&call)?;
+        for trunk in &trunks {
+            lower(&mut self.trunks, trunk);
+        }
+        lower(&mut self.sessions, &session);
+        Some(trunks)
     }
 
     /// Returns how many lines of the trunk are taken.
@@ -79,5 +94,11 @@ impl Lines {
     /// Returns how many calls hold lines.
     pub fn calls(&self) -> usize {
         self.calls.len()
+    }
+}
+
+fn lower<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: &K) {
+    if let Some(used) = counts.get_mut(key) {
+        *used = used.saturating_sub(1);
     }
 }

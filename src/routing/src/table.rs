@@ -1,6 +1,6 @@
 //! The configuration as a decision needs it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
 use model::{RouteSpec, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
@@ -121,16 +121,17 @@ impl Table {
         Some(sessions.find(|session| session.enabled).unwrap_or(first))
     }
 
-    /// Returns the trunks a session's calls go to, in order of priority.
-    pub fn trunks_of<'a>(
-        &'a self,
-        session: &'a SessionName,
-    ) -> impl Iterator<Item = &'a TrunkSpec> {
-        let routes = self
-            .routes
-            .iter()
-            .filter(move |route| route.session == *session);
-        routes.filter_map(|route| self.trunks.get(&route.trunk))
+    /// Returns the trunks a session's calls go to, without those that are off: in groups of equal priority, lower first. The
+    /// priority of the route goes before that of the trunk.
+    pub(crate) fn groups_of(&self, session: &SessionName) -> impl Iterator<Item = Vec<TrunkName>> {
+        let mut groups: BTreeMap<(u32, u32), Vec<TrunkName>> = BTreeMap::new();
+        for route in self.routes.iter().filter(|route| route.session == *session) {
+            if let Some(trunk) = self.trunks.get(&route.trunk).filter(|trunk| trunk.enabled) {
+                let group = groups.entry((route.priority, trunk.priority)).or_default();
+                group.push(trunk.name.clone());
+            }
+        }
+        groups.into_values()
     }
 }
 

@@ -9,6 +9,7 @@ use model::{
 use super::*;
 
 mod caller;
+mod hunt;
 mod number;
 
 fn trunk(name: &str, kind: TrunkKind) -> TrunkSpec {
@@ -256,40 +257,13 @@ fn a_pbx_that_dials_its_own_login_means_the_number_in_to() {
 }
 
 #[test]
-fn a_telegram_call_goes_to_the_trunks_in_order_of_priority() {
-    let table = table();
+fn an_account_of_this_switch_cannot_call_another() {
     let session = "main".parse().unwrap();
-    let offer = |user_id| TelegramOffer {
+    let offer = TelegramOffer {
         session: &session,
-        user_id,
+        user_id: 1,
     };
-    let names = |world: &Now| {
-        let to = decide_telegram(&table, world, &offer(7));
-        to.map(|to| {
-            to.trunks
-                .iter()
-                .map(|trunk| trunk.name.to_string())
-                .collect::<Vec<_>>()
-        })
-    };
-    assert_eq!(names(&now()).unwrap(), ["office", "peer"]);
-    assert_eq!(
-        names(&Now {
-            reachable: HashSet::from(["peer"]),
-            ..now()
-        })
-        .unwrap(),
-        ["peer"]
-    );
-    let away = Now {
-        reachable: HashSet::new(),
-        ..now()
-    };
-    assert_eq!(
-        names(&away).unwrap_err().to_string(),
-        "503 SIP account is unavailable"
-    );
-    let looped = decide_telegram(&table, &now(), &offer(1)).unwrap_err();
+    let looped = decide_telegram(&table(), &now(), &offer).unwrap_err();
     assert_eq!(looped.to_string(), "482 Caller has active gateway accounts");
 }
 
@@ -309,39 +283,32 @@ fn registration_is_refused_only_when_the_account_is_logged_out() {
 }
 
 #[test]
-fn a_call_that_tries_the_next_trunk_gives_back_the_line_of_the_first() {
+fn a_call_that_rings_at_several_trunks_holds_a_line_of_each() {
     let name = |name: &str| name.parse::<TrunkName>().unwrap();
     let (first, second, session) = (name("a"), name("b"), "s".parse::<SessionName>().unwrap());
     let (call, other) = (CallId::new(1, 1), CallId::new(1, 2));
     let mut lines = Lines::default();
-    lines.take(other, (&second, 1), (&session, 2)).unwrap();
-    lines.take(call, (&first, 1), (&session, 2)).unwrap();
-    assert_eq!(
-        lines.take(call, (&first, 1), (&session, 2)),
-        Ok(()),
-        "its own line is not in its way"
-    );
-    assert_eq!(
-        lines.take(call, (&second, 1), (&session, 2)),
-        Err(Full::Trunk)
-    );
-    assert_eq!(
-        lines.trunk_in_use(&first),
-        1,
-        "refused: it keeps what it had"
-    );
-    lines.release(other);
-    assert_eq!(lines.take(call, (&second, 1), (&session, 2)), Ok(()));
-    assert_eq!(
-        (lines.trunk_in_use(&first), lines.trunk_in_use(&second)),
-        (0, 1)
-    );
-    assert_eq!(lines.session_in_use(&session), 1);
-    lines.release(call);
-    assert_eq!((lines.trunk_in_use(&second), lines.calls()), (0, 0));
+    assert_eq!(lines.take(call, &first, 1), Err(Full::Session), "not open");
+    lines.open(call, &session, 1).unwrap();
+    assert_eq!(lines.open(other, &session, 1), Err(Full::Session));
+    lines.open(other, &session, 0).unwrap();
+    assert_eq!(lines.take(call, &first, 1), Ok(()));
+    assert_eq!(lines.take(call, &first, 1), Ok(()), "its own line");
+    assert_eq!(lines.take(call, &second, 1), Ok(()));
+    assert_eq!(lines.take(other, &first, 1), Err(Full::Trunk));
+    let used = |lines: &Lines| (lines.trunk_in_use(&first), lines.trunk_in_use(&second));
+    assert_eq!(used(&lines), (1, 1));
+    // The second answered.
+    lines.give_back(call, &first);
+    lines.give_back(call, &first);
+    assert_eq!((used(&lines), lines.session_in_use(&session)), ((0, 1), 2));
+    assert_eq!(lines.take(other, &first, 1), Ok(()));
+    assert_eq!(lines.release(call), Some(vec![second.clone()]));
+    assert_eq!(lines.release(other), Some(vec![first.clone()]));
+    assert_eq!((used(&lines), lines.calls()), ((0, 0), 0));
 }
 
-/// Random takes, moves, adoptions, releases and repeated releases: never above a limit, never a leak.
+/// Random openings, takings, returns, adoptions, releases and repeated releases: never above a limit, never a leak.
 #[test]
 fn lines_are_never_above_the_limit_and_never_leak() {
     const LIMITS: [u32; 3] = [2, 3, 0];
@@ -349,8 +316,8 @@ fn lines_are_never_above_the_limit_and_never_leak() {
     let trunks: Vec<TrunkName> = ["a", "b", "c"].map(|name| name.parse().unwrap()).into();
     let session: SessionName = "s".parse().unwrap();
     let mut lines = Lines::default();
-    // What must be true, kept the plain way: which trunk each call is on.
-    let mut model: Vec<Option<usize>> = vec![None; 12];
+    // What must be true, kept the plain way: which trunks each open call is on.
+    let mut model: Vec<Option<HashSet<usize>>> = vec![None; 12];
     let mut state = 42u64;
     let mut dice = |sides: usize| {
         state = state
@@ -361,32 +328,43 @@ fn lines_are_never_above_the_limit_and_never_leak() {
     for _ in 0..50_000 {
         let (n, trunk) = (dice(model.len()), dice(trunks.len()));
         let call = CallId::new(1, n as u128);
-        match dice(8) {
+        match dice(9) {
             0 => {
-                lines.adopt(call, &trunks[trunk], &session);
-                model[n] = Some(trunk);
+                lines.adopt(call, &trunks[..trunk], &session);
+                model[n] = Some((0..trunk).collect());
             }
-            1..=4 => {
-                let others = model.iter().enumerate().filter(|(other, _)| *other != n);
-                let others: Vec<usize> = others.filter_map(|(_, on)| *on).collect();
-                let on_trunk = others.iter().filter(|on| **on == trunk).count();
-                let full = LIMITS[trunk] != 0 && on_trunk >= LIMITS[trunk] as usize;
-                let expected = if full {
-                    Err(Full::Trunk)
-                } else if others.len() >= SESSION_LIMIT as usize {
-                    Err(Full::Session)
-                } else {
-                    Ok(())
+            1 | 2 => {
+                model[n] = None;
+                let full = model.iter().flatten().count() >= SESSION_LIMIT as usize;
+                let opened = lines.open(call, &session, SESSION_LIMIT);
+                assert_eq!(opened.is_err(), full);
+                if opened.is_ok() {
+                    model[n] = Some(HashSet::new());
+                }
+            }
+            3..=5 => {
+                let on = |call: &&HashSet<usize>| call.contains(&trunk);
+                let used = model.iter().flatten().filter(on).count();
+                let full = LIMITS[trunk] != 0 && used >= LIMITS[trunk] as usize;
+                let expected = match &model[n] {
+                    None => Err(Full::Session),
+                    Some(held) if full && !held.contains(&trunk) => Err(Full::Trunk),
+                    Some(_) => Ok(()),
                 };
-                let limits = ((&trunks[trunk], LIMITS[trunk]), (&session, SESSION_LIMIT));
-                assert_eq!(lines.take(call, limits.0, limits.1), expected);
-                if expected.is_ok() {
-                    model[n] = Some(trunk);
+                assert_eq!(lines.take(call, &trunks[trunk], LIMITS[trunk]), expected);
+                if let (Ok(()), Some(held)) = (expected, &mut model[n]) {
+                    held.insert(trunk);
+                }
+            }
+            6 => {
+                lines.give_back(call, &trunks[trunk]);
+                if let Some(held) = &mut model[n] {
+                    held.remove(&trunk);
                 }
             }
             _ => {
-                let held = model[n].take();
-                assert_eq!(lines.release(call).is_some(), held.is_some());
+                let held = model[n].take().map(|held| held.len());
+                assert_eq!(lines.release(call).map(|trunks| trunks.len()), held);
                 assert_eq!(
                     lines.release(call),
                     None,
@@ -395,7 +373,7 @@ fn lines_are_never_above_the_limit_and_never_leak() {
             }
         }
         for (trunk, name) in trunks.iter().enumerate() {
-            let on = model.iter().flatten().filter(|on| **on == trunk);
+            let on = model.iter().flatten().filter(|held| held.contains(&trunk));
             assert_eq!(lines.trunk_in_use(name) as usize, on.count());
         }
         let up = model.iter().flatten().count();

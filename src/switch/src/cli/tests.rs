@@ -112,14 +112,21 @@ fn the_rules_of_a_trunk_are_given_one_by_one() {
         "--caller-name",
         "{name}",
     ];
-    let more = ["--bare-digits", "userid", "--tg-headers", "false"];
+    let more = [
+        "--bare-digits",
+        "userid",
+        "--tg-headers",
+        "false",
+        "--priority",
+        "7",
+    ];
     assert_eq!(add("office", &[&rules[..], &more].concat()), Ok(()));
     assert_eq!(desk.run(&["trunk", "show", "office"]), Ok(()));
     let trunk = desk.current().trunks.remove(0);
     assert_eq!(trunk.caller_id.to_string(), "+{phone}\n9{userid}");
     assert_eq!(trunk.caller_name.to_string(), "{name}");
     assert_eq!(trunk.bare_digits, model::BareDigits::UserId);
-    assert!(!trunk.tg_headers);
+    assert_eq!((trunk.tg_headers, trunk.priority), (false, 7));
     assert_eq!(add("a", &["--caller-id", "{name}"]), Err(2));
     assert_eq!(add("a", &["--bare-digits", "all"]), Err(2));
     assert_eq!(add("a", &["--caller-name", ""]), Ok(()), "no name at all");

@@ -84,6 +84,9 @@ pub(super) struct Add {
     /// Whether the PBX is told of the Telegram caller in headers `X-TG-*`
     #[arg(long, value_name = "true|false")]
     tg_headers: Option<bool>,
+    /// The order among the trunks of a session, lower first; equal ones ring at the same time
+    #[arg(long)]
+    priority: Option<u32>,
     /// How many seconds the PBX may ring
     #[arg(long)]
     ring_seconds: Option<u32>,
@@ -144,6 +147,7 @@ impl Add {
             caller_name: rules("--caller-name", self.caller_name)?,
             bare_digits: self.bare_digits,
             tg_headers: self.tg_headers,
+            priority: self.priority,
             ring_seconds: self.ring_seconds,
             ..TrunkDraft::default()
         };
@@ -303,6 +307,7 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output) {
         TrunkKind::OutboundRegister { .. } | TrunkKind::Peer { .. } => "none",
     };
     line("number", trunk.number.as_deref().unwrap_or(none));
+    line("priority", &trunk.priority.to_string());
     line("caller id", &shown(trunk.caller_id.clone().into()));
     line("its name", &shown(trunk.caller_name.clone().into()));
     if !trunk.enabled {
@@ -343,7 +348,7 @@ fn public(trunk: &TrunkSpec) -> serde_json::Value {
     json!({
         "name": trunk.name, "kind": kind, "login": login, "address": address, "codecs": trunk.codecs,
         "lines": trunk.lines, "number": trunk.number, "caller_id": trunk.caller_id, "caller_name": trunk.caller_name,
-        "bare_digits": trunk.bare_digits, "tg_headers": trunk.tg_headers, "ring_seconds": trunk.ring_seconds,
+        "bare_digits": trunk.bare_digits, "tg_headers": trunk.tg_headers, "priority": trunk.priority, "ring_seconds": trunk.ring_seconds,
         "enabled": trunk.enabled,
     })
 }

@@ -54,6 +54,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) caller_name: Option<CallerNameRules>,
     pub(crate) bare_digits: Option<BareDigits>,
     pub(crate) tg_headers: Option<bool>,
+    pub(crate) priority: Option<u32>,
     pub(crate) ring_seconds: Option<u32>,
     pub(crate) enabled: Option<bool>,
 }
@@ -104,6 +105,7 @@ impl From<&TrunkSpec> for TrunkDraft {
             caller_name: Some(spec.caller_name.clone()),
             bare_digits: Some(spec.bare_digits),
             tg_headers: Some(spec.tg_headers),
+            priority: Some(spec.priority),
             ring_seconds: Some(spec.ring_seconds),
             enabled: Some(spec.enabled),
             ..Self::default()

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::{Placed, Records};
 use crate::fault::{Fault, FaultKind, Source, alone, blame, meant};
 
-const TRUNK: [&str; 17] = [
+const TRUNK: [&str; 18] = [
     "name",
     "kind",
     "login",
@@ -23,6 +23,7 @@ const TRUNK: [&str; 17] = [
     "caller_name",
     "bare_digits",
     "tg_headers",
+    "priority",
     "ring_seconds",
     "enabled",
 ];

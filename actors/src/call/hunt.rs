@@ -1,0 +1,133 @@
+//! The hunt of a Telegram user's call: which legs ring, who wins, who comes next. In which order is `routing`'s to say.
+
+use actix::{AsyncContext, Context, Handler};
+use model::{Cause, LegId, Reason, TrunkName};
+
+use super::{Call, CallState, Plan, Ringing, SipTarget, trunks};
+use crate::leg::sip::Way as SipWay;
+use crate::message::{GiveBack, Group, LegOrder, RingGroup};
+
+impl Call {
+    /// Rings the group that came with the plan.
+    pub(super) fn ring_first(&mut self, ctx: &mut Context<Self>) {
+        if let Plan::ToSip { targets, .. } = &mut self.plan {
+            let targets = std::mem::take(targets);
+            self.ring(targets, ctx);
+        }
+    }
+
+    /// Calls all targets at the same time.
+    fn ring(&mut self, targets: Vec<SipTarget>, ctx: &mut Context<Self>) {
+        self.set_state(CallState::Calling);
+        let mut leg = self.next_leg();
+        for SipTarget { trunk, target } in targets {
+            if self.reserve(leg, target.send_to).is_err() {
+                self.remember(Cause::new(Reason::NoRtpPorts));
+                continue;
+            }
+            let ringing = Ringing {
+                trunk: trunk.name.clone(),
+                number: target.uri.to_string(),
+            };
+            self.ringing.insert(leg, ringing);
+            let target = Box::new(target);
+            self.add_sip(leg, trunk, SipWay::Outgoing { target }, ctx);
+            leg = self.next_leg();
+        }
+        self.give_back_idle();
+        self.go_on(ctx);
+    }
+
+    fn remember(&mut self, cause: Cause) {
+        if let Plan::ToSip { hunt, .. } = &mut self.plan {
+            hunt.failed(cause);
+        }
+    }
+
+    /// A leg of the group failed.
+    pub(super) fn rang_for_nothing(&mut self, leg: LegId, cause: Cause, ctx: &mut Context<Self>) {
+        self.ringing.remove(&leg);
+        self.remember(cause);
+        self.give_back_idle();
+        self.go_on(ctx);
+    }
+
+    /// When nobody rings any more, asks the registry for the next group; without one, the call ends with the best failure.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        if !self.ringing.is_empty() || self.ended.is_some() {
+            return;
+        }
+        let Plan::ToSip { hunt, .. } = &mut self.plan else {
+            return;
+        };
+        if let Some(trunks) = hunt.next_group() {
+            self.wanted = Some(trunks);
+            self.ask_again(ctx);
+        } else {
+            let cause = hunt.cause();
+            let side = cause.side();
+            self.begin_end(cause, side, ctx);
+        }
+    }
+
+    /// Asks for the group that is wanted. What a registry dies over is asked of the next one.
+    pub(super) fn ask_again(&self, ctx: &mut Context<Self>) {
+        if let (Some(trunks), Plan::ToSip { caller, .. }) = (&self.wanted, &self.plan) {
+            self.common.to_registry(RingGroup {
+                call: self.id,
+                trunks: trunks.clone(),
+                caller: caller.clone(),
+                answer: ctx.address().recipient(),
+            });
+        }
+    }
+
+    /// The first of the group to answer has the call; the others stop ringing.
+    pub(super) fn win(&mut self, leg: LegId) {
+        let Some(winner) = self.ringing.remove(&leg) else {
+            return;
+        };
+        for loser in std::mem::take(&mut self.ringing).into_keys() {
+            let cause = Cause::new(Reason::AnsweredByAnother);
+            self.order(loser, LegOrder::HangUp { cause });
+            self.reserved.remove(&loser);
+            self.lost.insert(loser);
+        }
+        self.record.to = winner.number;
+        self.answered_by = Some(winner.trunk);
+        self.give_back_idle();
+    }
+
+    /// Returns the lines of trunks that neither ring nor answered.
+    fn give_back_idle(&mut self) {
+        let busy = |trunk: &TrunkName| {
+            self.answered_by.as_ref() == Some(trunk)
+                || self.ringing.values().any(|ringing| ringing.trunk == *trunk)
+        };
+        let (busy, idle): (_, Vec<_>) = self.held.lines.drain(..).partition(busy);
+        self.held.lines = busy;
+        for trunk in idle {
+            self.common.to_registry(GiveBack {
+                call: self.id,
+                trunk,
+            });
+        }
+    }
+}
+
+impl Handler<Group> for Call {
+    type Result = ();
+
+    fn handle(&mut self, group: Group, ctx: &mut Self::Context) {
+        // What was asked of two registries may be answered twice; of a call that is over, the registry takes all lines back.
+        if self.wanted.as_ref() != Some(&group.asked) || self.ended.is_some() {
+            return;
+        }
+        self.wanted = None;
+        for cause in group.failures {
+            self.remember(cause);
+        }
+        self.held.lines = trunks(&group.targets);
+        self.ring(group.targets, ctx);
+    }
+}

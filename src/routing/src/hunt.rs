@@ -1,0 +1,58 @@
+//! Hunting: the trunks of a session in groups of equal priority. A group rings all at once, the next one after all of it failed.
+
+use std::collections::VecDeque;
+
+use model::{Cause, Reason, TrunkName};
+
+/// What is left of a hunt: the groups to come, and the best of the failures so far.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Hunt {
+    groups: VecDeque<Vec<TrunkName>>,
+    failure: Option<Cause>,
+}
+
+impl Hunt {
+    /// A hunt through these groups, in order.
+    pub fn new(groups: impl IntoIterator<Item = Vec<TrunkName>>) -> Self {
+        Self {
+            groups: groups.into_iter().collect(),
+            failure: None,
+        }
+    }
+
+    /// Returns the trunks that have not been tried, in order.
+    pub fn trunks(&self) -> impl Iterator<Item = &TrunkName> {
+        self.groups.iter().flatten()
+    }
+
+    /// Returns the trunks to ring next, all at the same time.
+    pub fn next_group(&mut self) -> Option<Vec<TrunkName>> {
+        self.groups.pop_front()
+    }
+
+    /// Remembers why a trunk did not take the call.
+    pub fn failed(&mut self, cause: Cause) {
+        let better = |before: &Cause| rank(cause.code()) <= rank(before.code());
+        if self.failure.as_ref().is_none_or(better) {
+            self.failure = Some(cause);
+        }
+    }
+
+    /// Returns what the caller is told when no group is left: the best failure, or that nothing was running.
+    pub fn cause(&self) -> Cause {
+        let nothing = || Cause::new(Reason::SipAccountUnavailable);
+        self.failure.clone().unwrap_or_else(nothing)
+    }
+}
+
+/// The lower, the more it tells the caller; among the rest the last one counts.
+fn rank(code: u16) -> u8 {
+    match code {
+        486 => 0,
+        480 => 1,
+        603 => 2,
+        404 => 3,
+        503 => 4,
+        _ => 5,
+    }
+}
