@@ -35,6 +35,8 @@ impl LegAudio {
             // RFC 6716 s.2.1.4: frames of 10, 20, 40, 60 ms.
             (Codec::Opus, 30) => Duration::from_millis(20),
             (Codec::Opus, 50) => Duration::from_millis(40),
+            // 20 ms would be 1920 octets, more than a packet of the Ethernet holds.
+            (Codec::L16, _) => MIN_PTIME,
             _ => tens,
         }
     }
@@ -59,6 +61,8 @@ mod tests {
             (Codec::Opus, 30, 20),
             (Codec::Opus, 50, 40),
             (Codec::Opus, 60, 60),
+            (Codec::G722, 50, 50),
+            (Codec::L16, 20, 10),
         ] {
             let audio = LegAudio {
                 codec,

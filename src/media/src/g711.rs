@@ -13,14 +13,6 @@ pub(crate) enum Law {
 const BIAS: u16 = 33;
 
 impl Law {
-    /// The octet of silence.
-    pub(crate) fn silence(self) -> u8 {
-        match self {
-            Self::A => 0xd5,
-            Self::Mu => 0xff,
-        }
-    }
-
     /// Writes the sample of each octet; the shorter slice decides.
     pub(crate) fn decode(self, octets: &[u8], samples: &mut [i16]) {
         let table = match self {

@@ -7,14 +7,16 @@
 //! * `bridge`: joins two legs. `relay` passes audio on as it comes, `playout` plays it by our clock, `outgoing` is
 //!   what a leg is sent, `timeline` where it belongs in time.
 //! * `quality`: how a leg must have sounded.
-//! * `codec`, `g711`, `jitter`, `pcm`, `dtmf`, `tone`, `pool`: the tools.
+//! * `codec`, `conceal`, `g711`, `g722`, `jitter`, `pcm`, `dtmf`, `tone`, `pool`: the tools.
 
 mod address;
 mod audio;
 mod bridge;
 mod codec;
+mod conceal;
 mod dtmf;
 mod g711;
+mod g722;
 mod jitter;
 mod outgoing;
 mod pcm;

@@ -8,15 +8,12 @@ use model::{Codec, LegId, LegKind};
 
 use crate::audio::LegAudio;
 use crate::bridge::BridgeOutput;
-use crate::codec::{CodecError, Encoder, OPUS_SILENCE, law, pcm_rate};
+use crate::codec::{CodecError, Encoder, OPUS_SILENCE, tone_rate};
 use crate::dtmf::{DtmfSender, Step};
 use crate::pool::Pool;
-use crate::timeline::{Timeline, samples, ticks, whole_frames};
+use crate::timeline::{Timeline, rescaled, samples, ticks, whole_frames};
 use crate::tone::{Tone, ToneSource};
 use crate::transport::RtpOut;
-
-/// The rate of tones: every codec can be fed at it.
-const TONE_RATE: u32 = 8000;
 
 /// Packets for the outside, in order.
 pub(crate) type Outbox = VecDeque<BridgeOutput>;
@@ -32,7 +29,8 @@ pub(crate) struct Outgoing {
     fresh: bool,
     pub(crate) timeline: Timeline,
     encoder: Option<(u32, Encoder)>,
-    tone: Option<ToneSource>,
+    /// What is played, its next samples, and their rate.
+    tone: Option<(Tone, ToneSource, u32)>,
     dtmf: DtmfSender,
     /// When our clock ticks next, if this leg runs by it.
     pub(crate) tick_at: Option<Instant>,
@@ -101,12 +99,24 @@ impl Outgoing {
     }
 
     pub(crate) fn set_tone(&mut self, tone: Option<Tone>) -> Result<(), CodecError> {
-        self.tone = tone.map(|tone| ToneSource::new(tone, TONE_RATE));
-        if self.tone.is_some() {
-            self.prepare(pcm_rate(self.audio.codec, Codec::Alaw))
-        } else {
-            Ok(())
+        let Some(tone) = tone else {
+            self.tone = None;
+            return Ok(());
+        };
+        let rate = self.own_rate()?;
+        self.tone = Some((tone, ToneSource::new(tone, rate), rate));
+        Ok(())
+    }
+
+    /// Returns the rate of what we say ourselves: that of the encoder at work, so that it need not change.
+    fn own_rate(&mut self) -> Result<u32, CodecError> {
+        if self.encoder.is_none() {
+            self.prepare(tone_rate(self.audio.codec))?;
         }
+        Ok(self
+            .encoder
+            .as_ref()
+            .map_or(tone_rate(self.audio.codec), |(rate, _)| *rate))
     }
 
     /// Queues digits; returns how many will be sent.
@@ -161,12 +171,9 @@ impl Outgoing {
         };
         encoder.encode(pcm, &mut self.payload);
         let payload = self.pool.copy(&self.payload);
-        let length = u32::try_from(pcm.len()).unwrap_or(0);
-        self.send(
-            payload,
-            length * (self.audio.codec.clock_rate() / rate.max(1)),
-            out,
-        );
+        let length = rescaled(pcm.len(), rate, self.audio.codec.clock_rate());
+        let length = u32::try_from(length).unwrap_or(0);
+        self.send(payload, length, out);
     }
 
     /// Sends a payload of `length` ticks as it is.
@@ -181,26 +188,19 @@ impl Outgoing {
 
     /// Sends one frame of silence.
     pub(crate) fn send_silence(&mut self, out: &mut Outbox) {
-        let clock = self.audio.codec.clock_rate();
-        let length = ticks(self.period(), clock);
-        let payload = match self.audio.codec {
+        if self.audio.codec == Codec::Opus {
             // 20 ms whatever the frame; the tick that follows is as long as the packet (see `silence_period`).
-            Codec::Opus => Bytes::from_static(&OPUS_SILENCE),
-            Codec::Alaw | Codec::Mulaw => {
-                self.payload.clear();
-                self.payload.resize(
-                    samples(self.period(), clock),
-                    law(self.audio.codec).silence(),
-                );
-                self.pool.copy(&self.payload)
-            }
+            let length = ticks(self.silence_period(), self.audio.codec.clock_rate());
+            return self.send(Bytes::from_static(&OPUS_SILENCE), length, out);
+        }
+        let Ok(rate) = self.own_rate() else {
+            return self.pause(self.period());
         };
-        let length = if self.audio.codec == Codec::Opus {
-            ticks(self.silence_period(), clock)
-        } else {
-            length
-        };
-        self.send(payload, length, out);
+        let mut frame = std::mem::take(&mut self.frame);
+        frame.clear();
+        frame.resize(samples(self.period(), rate), 0);
+        self.send_pcm(&frame, rate, out);
+        self.frame = frame;
     }
 
     /// Returns what one packet of [`Self::send_silence`] holds.
@@ -239,13 +239,22 @@ impl Outgoing {
             }
             Step::Audio => {}
         }
-        let Some(tone) = &mut self.tone else {
+        if self.tone.is_none() {
+            return false;
+        }
+        let Ok(rate) = self.own_rate() else {
             return false;
         };
         let mut frame = std::mem::take(&mut self.frame);
-        frame.resize(samples(self.audio.frame(), TONE_RATE), 0);
-        tone.fill(&mut frame);
-        self.send_pcm(&frame, TONE_RATE, out);
+        frame.resize(samples(self.audio.frame(), rate), 0);
+        if let Some((tone, source, made)) = &mut self.tone {
+            if *made != rate {
+                // The leg was joined or agreed on another codec meanwhile.
+                (*source, *made) = (ToneSource::new(*tone, rate), rate);
+            }
+            source.fill(&mut frame);
+        }
+        self.send_pcm(&frame, rate, out);
         self.frame = frame;
         true
     }

@@ -19,7 +19,7 @@ use crate::bridge::LegStats;
 use crate::codec::{CodecError, Decoder, packet_ticks};
 use crate::jitter::{Arrival, Front, MAX_PACKETS, PacketBuffer};
 use crate::pcm::Pcm;
-use crate::timeline::{samples, time};
+use crate::timeline::{rescaled, samples, time};
 use crate::transport::RtpIn;
 
 /// Guessing ends here; what follows is silence.
@@ -135,8 +135,9 @@ impl Playout {
     ) -> Arrival {
         let arrival = self.buffer.insert(now, packet, audio);
         if audio && let Some(ticks) = packet_ticks(self.codec, &packet.payload) {
-            let scale = (self.codec.clock_rate() / self.rate.max(1)).max(1);
-            self.packet = usize::try_from(ticks / scale).unwrap_or(self.packet).max(1);
+            let clock = self.codec.clock_rate();
+            let ticks = usize::try_from(ticks).unwrap_or(0);
+            self.packet = rescaled(ticks, clock, self.rate).max(1);
         }
         while self.buffer.len() > MAX_PACKETS || self.depth() > self.bounds.most {
             match self.buffer.front() {

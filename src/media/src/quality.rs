@@ -24,7 +24,7 @@ impl LegStats {
     pub fn mos(&self, codec: Codec, round_trip: Option<Duration>, buffer: Duration) -> Option<f64> {
         let look_ahead = match codec {
             Codec::Opus => OPUS_LOOK_AHEAD,
-            Codec::Alaw | Codec::Mulaw => Duration::ZERO,
+            Codec::Alaw | Codec::Mulaw | Codec::G722 | Codec::L16 => Duration::ZERO,
         };
         let delay = round_trip.unwrap_or_default() / 2 + buffer + PACKETISATION + look_ahead;
         let impaired =
@@ -67,10 +67,10 @@ fn delay_impairment(delay: Duration) -> f64 {
     0.024 * delay + 0.11 * (delay - DISTURBING).max(0.0)
 }
 
-/// Ie,eff. G.113 gives G.711 with concealment a robustness of 25.1; it knows no Opus, for which 25 is our assumption.
+/// Ie,eff. G.113 gives G.711 with concealment a robustness of 25.1; that of the others is our assumption.
 fn loss_impairment(codec: Codec, missed: f64, burst: f64) -> f64 {
     let robustness = match codec {
-        Codec::Alaw | Codec::Mulaw => 25.1,
+        Codec::Alaw | Codec::Mulaw | Codec::G722 | Codec::L16 => 25.1,
         Codec::Opus => 25.0,
     };
     let percent = missed.min(1.0) * 100.0;

@@ -110,6 +110,12 @@ pub(crate) fn ticks(time: Duration, clock: u32) -> u32 {
     (time.as_secs().wrapping_mul(clock).wrapping_add(part) & 0xffff_ffff) as u32
 }
 
+/// Returns how many ticks of the clock `to` are as long as `count` of the clock `from`.
+pub(crate) fn rescaled(count: usize, from: u32, to: u32) -> usize {
+    let ticks = (count as u64).saturating_mul(to.into()) / u64::from(from.max(1));
+    usize::try_from(ticks).unwrap_or(usize::MAX)
+}
+
 /// Returns the samples of `rate` Hz in a time of at most some seconds.
 pub(crate) fn samples(time: Duration, rate: u32) -> usize {
     usize::try_from(ticks(time, rate)).unwrap_or(0)

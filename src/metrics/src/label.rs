@@ -121,9 +121,9 @@ fixed! {
     /// Kinds of Telegram requests, by what they are limited together with.
     RpcGroup, ["call", "resolve", "auth", "messages", "other"];
     /// What an RTP packet carries.
-    RtpCodec, ["opus", "pcma", "pcmu", "telephone_event"];
+    RtpCodec, ["opus", "pcma", "pcmu", "g722", "l16", "telephone_event"];
     /// What audio is turned from and into.
-    AudioCodec, ["opus", "pcma", "pcmu"];
+    AudioCodec, ["opus", "pcma", "pcmu", "g722", "l16"];
     /// Ways a Telegram call's media can take; relays are not used yet.
     CallPath, ["p2p", "relay_udp", "relay_tcp"];
     /// Why a received packet was not played.

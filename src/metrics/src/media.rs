@@ -24,7 +24,7 @@ pub enum Discard {
 
 /// In the order of [`Discard`] and of `by_codec`: the arrays of handles are taken apart by position.
 const DISCARDS: [&str; 4] = ["late", "duplicate", "overflow", "bad_source"];
-const CODECS: [&str; 4] = ["opus", "pcma", "pcmu", "telephone_event"];
+const CODECS: [&str; 6] = ["opus", "pcma", "pcmu", "g722", "l16", "telephone_event"];
 
 /// All counters of the media plane; cheap to clone.
 #[derive(Clone)]
@@ -55,8 +55,8 @@ pub struct Transcoding {
 
 /// The counters of all legs of one kind.
 pub struct LegCounters {
-    packets_in: [IntCounter; 4],
-    packets_out: [IntCounter; 4],
+    packets_in: [IntCounter; 6],
+    packets_out: [IntCounter; 6],
     /// Payload bytes received.
     pub bytes_in: IntCounter,
     /// Payload bytes sent.
@@ -113,12 +113,14 @@ impl LegCounters {
     }
 }
 
-fn by_codec(counters: &[IntCounter; 4], codec: Codec) -> &IntCounter {
-    let [opus, pcma, pcmu, _] = counters;
+fn by_codec(counters: &[IntCounter; 6], codec: Codec) -> &IntCounter {
+    let [opus, pcma, pcmu, g722, l16, _] = counters;
     match codec {
         Codec::Opus => opus,
         Codec::Alaw => pcma,
         Codec::Mulaw => pcmu,
+        Codec::G722 => g722,
+        Codec::L16 => l16,
     }
 }
 

@@ -15,11 +15,23 @@ pub enum Codec {
     Mulaw,
     /// Opus, dynamic payload type (RFC 7587).
     Opus,
+    /// G.722 at 64 kbit/s, 16 kHz audio, static payload type 9 with a clock of 8000 (RFC 3551 section 4.5.2).
+    G722,
+    /// Samples of 16 bits as they are, 48 kHz mono, dynamic payload type (RFC 3551 section 4.5.11).
+    L16,
 }
 
 impl Codec {
-    /// Every codec, in the default order of preference.
-    pub const ALL: [Codec; 3] = [Codec::Opus, Codec::Alaw, Codec::Mulaw];
+    /// Every codec there is.
+    pub const ALL: [Codec; 5] = [
+        Codec::Opus,
+        Codec::Alaw,
+        Codec::Mulaw,
+        Codec::G722,
+        Codec::L16,
+    ];
+    /// What a trunk has unless it says otherwise, in order of preference.
+    pub const DEFAULT: [Codec; 4] = [Codec::Opus, Codec::Alaw, Codec::Mulaw, Codec::G722];
 
     /// The encoding name of its `a=rtpmap`.
     pub fn encoding_name(self) -> &'static str {
@@ -27,20 +39,25 @@ impl Codec {
             Codec::Alaw => "PCMA",
             Codec::Mulaw => "PCMU",
             Codec::Opus => "opus",
+            Codec::G722 => "G722",
+            Codec::L16 => "L16",
         }
     }
 
     /// The RTP clock rate in Hz.
     pub fn clock_rate(self) -> u32 {
         match self {
-            Codec::Alaw | Codec::Mulaw => 8_000,
-            Codec::Opus => 48_000,
+            Codec::Alaw | Codec::Mulaw | Codec::G722 => 8_000,
+            Codec::Opus | Codec::L16 => 48_000,
         }
     }
 
     /// The sample rate of the decoded audio in Hz.
     pub fn sample_rate(self) -> u32 {
-        self.clock_rate()
+        match self {
+            Codec::G722 => 16_000,
+            Codec::Alaw | Codec::Mulaw | Codec::Opus | Codec::L16 => self.clock_rate(),
+        }
     }
 
     /// The payload type of RFC 3551, if it has one.
@@ -48,7 +65,8 @@ impl Codec {
         match self {
             Codec::Alaw => Some(8),
             Codec::Mulaw => Some(0),
-            Codec::Opus => None,
+            Codec::G722 => Some(9),
+            Codec::Opus | Codec::L16 => None,
         }
     }
 
@@ -58,6 +76,8 @@ impl Codec {
             Codec::Alaw => "pcma",
             Codec::Mulaw => "pcmu",
             Codec::Opus => "opus",
+            Codec::G722 => "g722",
+            Codec::L16 => "l16",
         }
     }
 }
@@ -68,13 +88,15 @@ impl fmt::Display for Codec {
             Codec::Alaw => "alaw",
             Codec::Mulaw => "mulaw",
             Codec::Opus => "opus",
+            Codec::G722 => "g722",
+            Codec::L16 => "l16",
         })
     }
 }
 
 /// A codec name that is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown codec `{0}`: expected one of opus, alaw, mulaw")]
+#[error("unknown codec `{0}`: expected one of opus, alaw, mulaw, g722, l16")]
 pub struct UnknownCodec(pub String);
 
 impl FromStr for Codec {
@@ -85,6 +107,8 @@ impl FromStr for Codec {
             "alaw" | "pcma" => Ok(Codec::Alaw),
             "mulaw" | "ulaw" | "pcmu" => Ok(Codec::Mulaw),
             "opus" => Ok(Codec::Opus),
+            "g722" => Ok(Codec::G722),
+            "l16" => Ok(Codec::L16),
             other => Err(UnknownCodec(other.to_owned())),
         }
     }

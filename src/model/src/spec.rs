@@ -204,7 +204,7 @@ impl TrunkSpec {
 }
 
 fn default_codecs() -> Vec<Codec> {
-    Codec::ALL.to_vec()
+    Codec::DEFAULT.to_vec()
 }
 
 fn default_ring_seconds() -> u32 {

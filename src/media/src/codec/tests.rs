@@ -46,6 +46,151 @@ fn g711_encodes_every_value_as_the_tables_say() {
     }
 }
 
+fn dice() -> impl Iterator<Item = u32> {
+    let step = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    std::iter::successors(Some(7), step).skip(1)
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        })
+}
+
+fn little_endian(samples: &[i16]) -> Vec<u8> {
+    samples.iter().flat_map(|s| s.to_le_bytes()).collect()
+}
+
+/// Four seconds of noise from full scale down to 7 bits, and two seconds of code words nobody would send. The digests are
+/// those of libg722, which like this code gives the test sequences of the ITU-T Software Tool Library (G.191).
+#[test]
+fn g722_is_the_recommendation_to_the_bit() {
+    let noise: Vec<i16> = dice()
+        .take(64_000)
+        .zip(0..)
+        .map(|(value, n)| (value >> 16).cast_signed().wrapping_shl(16) >> 16 >> (n / 1600 % 9))
+        .map(|value| i16::try_from(value).unwrap())
+        .collect();
+    let mut coded = Vec::new();
+    Encoder::new(Codec::G722, 16_000)
+        .unwrap()
+        .encode(&noise, &mut coded);
+    assert_eq!(
+        digest(&coded),
+        "a88bbf650ed48639d6eb2de5d980ee59224bb2a5d1bfc2da45a21b4aa755be72"
+    );
+    let decoded = |octets: &[u8]| {
+        let mut pcm = Pcm::default();
+        Decoder::new(Codec::G722, 16_000)
+            .unwrap()
+            .decode(octets, &mut pcm);
+        digest(&little_endian(pcm.all()))
+    };
+    assert_eq!(
+        decoded(&coded),
+        "04b2ea925921729ce6f4e254d5526d4ec10396cca1f74e21419f0e16891c1bde"
+    );
+    let octets: Vec<u8> = dice().take(32_000).map(|v| (v >> 24) as u8).collect();
+    assert_eq!(
+        decoded(&octets),
+        "6cb987268469c22492937c3b770cd021475ba177af6548c6239e3603f56da9ec"
+    );
+}
+
+/// The sequences themselves are not ours to keep: `G722_VECTORS` names a folder that has them unpacked.
+#[test]
+fn g722_gives_the_test_sequences_of_the_itu() {
+    let Ok(folder) = std::env::var("G722_VECTORS") else {
+        return;
+    };
+    let words = |name: &str| -> Vec<i16> {
+        let bytes = std::fs::read(format!("{folder}/{name}")).unwrap();
+        let (words, _) = bytes.as_chunks();
+        words.iter().map(|word| i16::from_le_bytes(*word)).collect()
+    };
+    let code: Vec<u8> = words("codspw.cod")
+        .iter()
+        .map(|w| w.to_be_bytes()[1])
+        .collect();
+    let mut coded = Vec::new();
+    Encoder::new(Codec::G722, 16_000)
+        .unwrap()
+        .encode(&words("inpsp.bin"), &mut coded);
+    assert!(coded == code);
+    let mut pcm = Pcm::default();
+    Decoder::new(Codec::G722, 16_000)
+        .unwrap()
+        .decode(&code, &mut pcm);
+    assert!(pcm.all() == words("outsp1.bin"));
+}
+
+#[test]
+fn g722_carries_a_tone_of_either_band() {
+    for (rate, hertz) in [(16_000, 1000.0), (16_000, 6000.0), (8_000, 1000.0)] {
+        let mut encoder = Encoder::new(Codec::G722, rate).unwrap();
+        let mut decoder = Decoder::new(Codec::G722, rate).unwrap();
+        let (mut pcm, mut packet) = (Pcm::default(), Vec::new());
+        for frame in sine(rate, hertz, rate as usize).chunks(rate as usize / 50) {
+            encoder.encode(frame, &mut packet);
+            assert_eq!(packet_ticks(Codec::G722, &packet), Some(160));
+            assert_eq!(decoder.decode(&packet, &mut pcm), rate as usize / 50);
+        }
+        let settled = pcm.all().get(rate as usize / 2..).unwrap();
+        let share = tone_share(settled, rate, hertz);
+        assert!(share > 0.95, "{hertz} at {rate}: {share}");
+    }
+}
+
+#[test]
+fn g722_of_one_band_is_understood_by_two_and_the_other_way_round() {
+    for (from, to) in [(8_000, 16_000), (16_000, 8_000)] {
+        let mut packet = Vec::new();
+        Encoder::new(Codec::G722, from)
+            .unwrap()
+            .encode(&sine(from, 1000.0, from as usize), &mut packet);
+        let mut pcm = Pcm::default();
+        Decoder::new(Codec::G722, to)
+            .unwrap()
+            .decode(&packet, &mut pcm);
+        assert_eq!(pcm.len(), to as usize);
+        let settled = pcm.all().get(to as usize / 2..).unwrap();
+        let share = tone_share(settled, to, 1000.0);
+        assert!(share > 0.95, "{from} to {to}: {share}");
+    }
+}
+
+#[test]
+fn l16_is_big_endian_and_half_a_sample_is_none() {
+    let mut out = Vec::new();
+    Encoder::new(Codec::L16, 48_000)
+        .unwrap()
+        .encode(&[1, -2, 0x1234], &mut out);
+    assert_eq!(out, [0, 1, 0xff, 0xfe, 0x12, 0x34]);
+    let (mut decoder, mut pcm) = (Decoder::new(Codec::L16, 48_000).unwrap(), Pcm::default());
+    assert_eq!(decoder.decode(&out, &mut pcm), 3);
+    assert_eq!(pcm.all(), [1, -2, 0x1234]);
+    assert_eq!(decoder.decode(&[0, 1, 2], &mut pcm), 0);
+    assert_eq!(packet_ticks(Codec::L16, &[0, 1, 2]), None);
+    assert_eq!(packet_ticks(Codec::L16, &[0; 960]), Some(480));
+}
+
+#[test]
+fn no_codec_is_made_at_a_rate_it_does_not_have() {
+    for (codec, rate) in [
+        (Codec::Alaw, 16_000),
+        (Codec::Mulaw, 48_000),
+        (Codec::G722, 48_000),
+        (Codec::L16, 8_000),
+        (Codec::Opus, 44_100),
+    ] {
+        assert!(Decoder::new(codec, rate).is_err(), "{codec} {rate}");
+        assert!(Encoder::new(codec, rate).is_err(), "{codec} {rate}");
+    }
+}
+
 #[test]
 fn opus_carries_a_tone_from_48_to_8_khz_and_back() {
     for (from, to) in [(48_000, 8_000), (8_000, 48_000)] {
@@ -63,26 +208,32 @@ fn opus_carries_a_tone_from_48_to_8_khz_and_back() {
 }
 
 #[test]
-fn a_missing_g711_packet_of_a_tone_is_repeated_in_phase() {
-    let mut octets = Vec::new();
-    Encoder::new(Codec::Alaw, 8000)
-        .unwrap()
-        .encode(&sine(8000, 425.0, 1600), &mut octets);
-    let mut decoder = Decoder::new(Codec::Alaw, 8000).unwrap();
-    let mut pcm = Pcm::default();
-    for (n, packet) in octets.chunks(160).enumerate() {
-        if n == 5 {
-            decoder.conceal(160, &mut pcm);
-        } else {
-            decoder.decode(packet, &mut pcm);
+fn a_missing_packet_of_a_tone_is_repeated_in_phase() {
+    for (codec, rate, hertz) in [
+        (Codec::Alaw, 8_000, 425.0),
+        (Codec::Mulaw, 8_000, 1100.0),
+        (Codec::G722, 16_000, 425.0),
+        (Codec::G722, 16_000, 2150.0),
+        (Codec::G722, 8_000, 425.0),
+        (Codec::L16, 48_000, 425.0),
+        (Codec::L16, 48_000, 3300.0),
+    ] {
+        let frame = rate as usize / 50;
+        let mut encoder = Encoder::new(codec, rate).unwrap();
+        let mut decoder = Decoder::new(codec, rate).unwrap();
+        let (mut pcm, mut packet) = (Pcm::default(), Vec::new());
+        for (n, samples) in sine(rate, hertz, frame * 10).chunks(frame).enumerate() {
+            encoder.encode(samples, &mut packet);
+            if n == 5 {
+                decoder.conceal(frame, &mut pcm);
+            } else {
+                decoder.decode(&packet, &mut pcm);
+            }
         }
+        assert_eq!(pcm.len(), frame * 10);
+        let share = tone_share(pcm.all(), rate, hertz);
+        assert!(share > 0.93, "{codec} {hertz}: {share}");
     }
-    assert_eq!(pcm.len(), 1600);
-    assert!(
-        tone_share(pcm.all(), 8000, 425.0) > 0.93,
-        "{}",
-        tone_share(pcm.all(), 8000, 425.0)
-    );
 }
 
 #[test]
@@ -95,6 +246,28 @@ fn guessing_fades_to_silence() {
         decoder.conceal(160, &mut pcm);
     }
     assert!(pcm.all().iter().skip(800).all(|sample| *sample == 0));
+}
+
+#[test]
+fn whatever_is_sent_as_audio_does_no_harm() {
+    let mut bytes = dice().map(|value| (value >> 24) as u8);
+    for (codec, rate) in [
+        (Codec::G722, 16_000),
+        (Codec::G722, 8_000),
+        (Codec::L16, 48_000),
+        (Codec::Alaw, 8_000),
+    ] {
+        let mut decoder = Decoder::new(codec, rate).unwrap();
+        let mut pcm = Pcm::default();
+        for length in [0, 1, 2, 3, 159, 160, 961, 2036] {
+            let payload: Vec<u8> = bytes.by_ref().take(length).collect();
+            let samples = decoder.decode(&payload, &mut pcm);
+            assert_eq!(samples, pcm.len());
+            assert!(samples <= length * 2);
+            decoder.conceal(rate as usize / 400, &mut pcm);
+            pcm.clear();
+        }
+    }
 }
 
 #[test]

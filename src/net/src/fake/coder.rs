@@ -24,17 +24,14 @@ pub(super) struct Coder {
 }
 
 impl Coder {
-    /// Makes it; an error is libopus refusing, which it does for want of memory only.
-    pub(super) fn new(codec: Codec, frame: Duration) -> Result<Self, opus::Error> {
+    /// Makes it; nothing for a codec no player speaks, or when libopus has no memory.
+    pub(super) fn new(codec: Codec, frame: Duration) -> Option<Self> {
         let opus = match codec {
-            Codec::Opus => {
-                let mut encoder = opus::Encoder::new(48_000, Channels::Mono, Application::Voip)?;
-                encoder.set_bitrate(Bitrate::Bits(BITRATE))?;
-                Some((encoder, opus::Decoder::new(RATE, Channels::Mono)?))
-            }
+            Codec::Opus => Some(opus_both().ok()?),
             Codec::Alaw | Codec::Mulaw => None,
+            Codec::G722 | Codec::L16 => return None,
         };
-        Ok(Self { codec, frame, opus })
+        Some(Self { codec, frame, opus })
     }
 
     /// The length of a packet.
@@ -85,4 +82,10 @@ impl Coder {
                 .collect(),
         }
     }
+}
+
+fn opus_both() -> Result<(opus::Encoder, opus::Decoder), opus::Error> {
+    let mut encoder = opus::Encoder::new(48_000, Channels::Mono, Application::Voip)?;
+    encoder.set_bitrate(Bitrate::Bits(BITRATE))?;
+    Ok((encoder, opus::Decoder::new(RATE, Channels::Mono)?))
 }

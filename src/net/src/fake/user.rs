@@ -269,7 +269,7 @@ impl Conversation {
         let Ok(local) = socket.local_addr() else {
             return;
         };
-        let Ok(coder) = Coder::new(Codec::Opus, self.device.world.frame()) else {
+        let Some(coder) = Coder::new(Codec::Opus, self.device.world.frame()) else {
             return;
         };
         let (now, limits) = (Instant::now(), RtcLimits::default());

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use model::Codec;
 
 use super::parse::rtcp;
-use super::write::{PTIME, is_live_audio, push_answer, push_refused, session, settle_version};
+use super::write::{
+    is_live_audio, push_answer, push_refused, session, settle_version, usual_ptime,
+};
 use super::{Agreed, Audio, Connection, Direction, LocalMedia, Media, OfferError, Sdp, parse};
 
 /// Answers an offer with the first codec of our list that is in it. Returns the answer and what was agreed.
@@ -114,7 +116,7 @@ fn agree(
         } else {
             ours
         },
-        ptime: usable_ptime(codec, asked.unwrap_or(PTIME), media),
+        ptime: usable_ptime(codec, asked.unwrap_or(usual_ptime(codec)), media),
     })
 }
 
@@ -197,10 +199,13 @@ fn is_codec(payload_type: u8, map: Option<&RtpMap>, codec: Codec) -> bool {
     let Some(map) = map else {
         return codec.static_payload_type() == Some(payload_type);
     };
+    // RFC 3551 s.4.5.2: G.722 has a clock of 8000; some devices write the rate of its samples all the same.
+    let clock_is_right = map.clock == codec.clock_rate()
+        || (codec == Codec::G722 && map.clock == codec.sample_rate());
     map.name.eq_ignore_ascii_case(codec.encoding_name())
-        && map.clock == codec.clock_rate()
+        && clock_is_right
         && match codec {
-            Codec::Alaw | Codec::Mulaw => map.channels == 1,
+            Codec::Alaw | Codec::Mulaw | Codec::G722 | Codec::L16 => map.channels == 1,
             // RFC 7587 wants `/2`; some devices leave it out.
             Codec::Opus => map.channels <= 2,
         }
@@ -258,7 +263,8 @@ fn usable_ptime(codec: Codec, asked: u8, media: &Media) -> u8 {
         .find_map(milliseconds)
         .unwrap_or(u8::MAX);
     let possible: &[u8] = match codec {
-        Codec::Alaw | Codec::Mulaw => &[60, 50, 40, 30, 20],
+        Codec::Alaw | Codec::Mulaw | Codec::G722 => &[60, 50, 40, 30, 20],
+        Codec::L16 => &[],
         // RFC 6716 section 2.1.4: no frames of 30 or 50 ms.
         Codec::Opus => &[60, 40, 20],
     };

@@ -9,9 +9,12 @@ use model::Codec;
 use super::{Audio, Direction, LocalMedia, Media, parse};
 
 /// The packet time of our offers, in ms.
-pub(super) const PTIME: u8 = 20;
-/// The payload type we offer Opus at.
+const PTIME: u8 = 20;
+/// The same when L16 leads our list: 20 ms of it are more than a packet of the Ethernet holds.
+const PTIME_L16: u8 = 10;
+/// The payload types we offer Opus and L16 at.
 const OPUS: u8 = 107;
+const L16: u8 = 108;
 /// The payload types we offer telephone-event at, by clock rate.
 const DTMF_8K: u8 = 101;
 const DTMF_48K: u8 = 110;
@@ -90,7 +93,8 @@ fn push_offer(text: &mut String, local: &LocalMedia, codecs: &[Codec], direction
     let mut formats: Vec<(u8, String)> = Vec::new();
     let mut events: Vec<(u8, String)> = Vec::new();
     for &codec in codecs {
-        let payload_type = codec.static_payload_type().unwrap_or(OPUS);
+        let dynamic = if codec == Codec::L16 { L16 } else { OPUS };
+        let payload_type = codec.static_payload_type().unwrap_or(dynamic);
         if formats.iter().any(|(pt, _)| *pt == payload_type) {
             continue;
         }
@@ -104,7 +108,16 @@ fn push_offer(text: &mut String, local: &LocalMedia, codecs: &[Codec], direction
         }
     }
     formats.append(&mut events);
-    push_audio(text, local.address.port(), &formats, PTIME, direction);
+    let ptime = codecs.first().map_or(PTIME, |codec| usual_ptime(*codec));
+    push_audio(text, local.address.port(), &formats, ptime, direction);
+}
+
+/// The packet time where nobody asks for another, in ms.
+pub(super) fn usual_ptime(codec: Codec) -> u8 {
+    match codec {
+        Codec::L16 => PTIME_L16,
+        Codec::Alaw | Codec::Mulaw | Codec::Opus | Codec::G722 => PTIME,
+    }
 }
 
 /// Writes the audio line of an answer.
@@ -153,7 +166,9 @@ fn push_audio(
 fn codec_lines(codec: Codec, payload_type: u8) -> String {
     let (name, clock) = (codec.encoding_name(), codec.clock_rate());
     match codec {
-        Codec::Alaw | Codec::Mulaw => format!("a=rtpmap:{payload_type} {name}/{clock}\r\n"),
+        Codec::Alaw | Codec::Mulaw | Codec::G722 | Codec::L16 => {
+            format!("a=rtpmap:{payload_type} {name}/{clock}\r\n")
+        }
         // RFC 7587 section 7: always two channels on paper, whatever is sent.
         Codec::Opus => format!(
             "a=rtpmap:{payload_type} {name}/{clock}/2\r\na=fmtp:{payload_type} useinbandfec=1\r\n"

@@ -63,7 +63,7 @@ pub(super) struct Add {
     /// Address and port of the PBX, for --kind peer
     #[arg(long)]
     address: Option<SocketAddr>,
-    /// Codecs in order of preference
+    /// Codecs in order of preference: opus, alaw, mulaw, g722, l16
     #[arg(long, value_delimiter = ',')]
     codecs: Option<Vec<Codec>>,
     /// Simultaneous calls, 0 = unlimited

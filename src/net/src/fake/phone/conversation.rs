@@ -325,7 +325,7 @@ impl Conversation {
             return;
         };
         let frame = Duration::from_millis(agreed.ptime.into());
-        let Ok(coder) = Coder::new(agreed.audio.codec, frame) else {
+        let Some(coder) = Coder::new(agreed.audio.codec, frame) else {
             return;
         };
         let audio = LegAudio {
