@@ -7,6 +7,7 @@
 pub(crate) mod crash;
 mod offer;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -349,7 +350,7 @@ impl Registry {
             .request
             .headers
             .to()
-            .and_then(|to| to.uri.user().map(std::borrow::Cow::into_owned));
+            .and_then(|to| to.uri.user().map(Cow::into_owned));
         let offer = SipOffer {
             trunk,
             source: invite.source,
@@ -368,7 +369,7 @@ impl Registry {
             .request
             .headers
             .from()
-            .and_then(|from| from.uri.user().map(std::borrow::Cow::into_owned));
+            .and_then(|from| from.uri.user().map(Cow::into_owned));
         let held = Held {
             direction: Direction::SipToTg,
             trunk: trunk.name.clone(),
@@ -444,7 +445,19 @@ impl Handler<InviteArrived> for Registry {
             self.common
                 .metrics
                 .trunk_last_error(&trunk.name, cause.code());
-            self.refused_attempt(Direction::SipToTg, &trunk.name, &cause);
+            let user = |address: Option<sip::NameAddr>| {
+                let user = address.and_then(|address| address.uri.user().map(Cow::into_owned));
+                user.unwrap_or_default()
+            };
+            let session = self.table.session_of(&trunk.name);
+            let attempt = offer::Attempt {
+                direction: Direction::SipToTg,
+                trunk: &trunk.name,
+                session: session.map_or_else(String::new, |session| session.name.to_string()),
+                from: user(request.headers.from()),
+                to: request.uri.user().unwrap_or_default().into_owned(),
+            };
+            self.refused_attempt(attempt, &cause);
             self.refuse(tx, &request, &cause, true);
         }
     }

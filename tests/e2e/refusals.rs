@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::deadline::s;
-use crate::house::{House, SESSION};
+use crate::house::{House, SESSION, SESSION_PHONE};
 use crate::pbx::{Sipp, Verdict};
 use crate::telegram::Behaviour;
 
@@ -127,7 +127,20 @@ fn a_number_that_nobody_has() {
 fn a_call_to_the_account_itself() {
     let mut house = house();
     refused(&house, SESSION, "482", "Loop Detected");
+    // By its number it is refused before anybody is asked, and kept all the same.
+    let number = format!("+{SESSION_PHONE}");
+    refused(&house, &number, "482", "Loop Detected");
     house.assert_clean(&[]);
+    house.stop();
+    let records = house.records();
+    for dialled in [SESSION, &number] {
+        let record = records.iter().find(|record| record["to"] == dialled);
+        let record = record.unwrap_or_else(|| panic!("no record of {dialled}: {records:?}"));
+        assert_eq!(
+            (&record["session"], &record["legs"][0]["code"]),
+            (&json!(SESSION), &json!(482))
+        );
+    }
 }
 
 #[test]

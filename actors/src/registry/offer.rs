@@ -3,38 +3,66 @@
 use std::time::Duration;
 
 use actix::{AsyncContext, Context, Handler};
-use model::{CallId, Cause, Direction, Peer, Reason, SessionName, TrunkKind, TrunkName, TrunkSpec};
-use routing::{Hunt, TelegramOffer, World};
+use model::{
+    CallId, CallRecord, Cause, Direction, LegKind, Peer, Reason, SessionName, TrunkKind, TrunkName,
+    TrunkSpec,
+};
+use routing::{Hunt, Table, TelegramOffer, World};
 use sip::call::Account;
 use sip::{NameAddr, Uri};
 
 use super::{ROLL_CALL, Registry};
 use crate::call::{Held, Plan, SipTarget, trunks};
-use crate::message::{CallOffered, Caller, Contact, DeclineCall, GiveBack, Group, RingGroup};
+use crate::leg;
+use crate::message::{
+    CallOffered, Caller, CloseRecord, Contact, DeclineCall, GiveBack, Group, RingGroup,
+};
 use crate::trunk::at_domain;
 
 /// The user part of From for a caller whom no rule numbers.
 const ANONYMOUS: &str = "anonymous";
 
+/// An attempt at a call.
+pub(super) struct Attempt<'a> {
+    pub(super) direction: Direction,
+    pub(super) trunk: &'a TrunkName,
+    /// Empty where there is none.
+    pub(super) session: String,
+    pub(super) from: String,
+    pub(super) to: String,
+}
+
 impl Registry {
-    /// An attempt that never became a call is counted all the same.
-    pub(super) fn refused_attempt(&self, direction: Direction, trunk: &TrunkName, cause: &Cause) {
-        let record = model::CallRecord {
-            id: crate::house::call_id(),
-            direction,
-            trunk: trunk.to_string(),
-            session: String::new(),
-            from: String::new(),
-            to: String::new(),
-            started_ms: 0,
+    /// An attempt that never became a call is counted and kept all the same.
+    pub(super) fn refused_attempt(&self, attempt: Attempt<'_>, cause: &Cause) {
+        let id = crate::house::call_id();
+        let (kind, via) = match attempt.direction {
+            Direction::TgToSip => (LegKind::Telegram, attempt.session.clone()),
+            Direction::SipToTg | Direction::SipToSip => (LegKind::Sip, attempt.trunk.to_string()),
+        };
+        let record = CallRecord {
+            id,
+            direction: attempt.direction,
+            trunk: attempt.trunk.to_string(),
+            session: attempt.session,
+            from: attempt.from,
+            to: attempt.to,
+            started_ms: id.unix_ms(),
             ringing_after_ms: None,
             answered_after_ms: None,
-            ended_after_ms: None,
-            ended_by: None,
+            ended_after_ms: Some(0),
+            ended_by: Some(cause.side()),
             outcome: Some(cause.outcome()),
-            legs: Vec::new(),
+            legs: vec![leg::end(kind, via, cause)],
         };
         self.common.metrics.call_over(&record, cause, cause.side());
+        let record = Box::new(record);
+        let keeper = self.common.keeper.open();
+        // Whoever is refused a thousand times a second must not fill the memory with records that wait for the disk.
+        if keeper.is_none_or(|keeper| keeper.try_send(CloseRecord { record }).is_err()) {
+            self.common.metrics.mailbox_full("keeper");
+            tracing::warn!(call = %id, trunk = %attempt.trunk, %cause, "no room to keep the record of a refused call");
+        }
     }
 
     fn route_offer(&mut self, offered: CallOffered, ctx: &mut Context<Self>) -> Result<(), Cause> {
@@ -61,7 +89,14 @@ impl Registry {
         self.common.metrics.call_attempt(Direction::TgToSip, &trunk);
         let targets = begun.inspect_err(|cause| {
             self.lines.release(id);
-            self.refused_attempt(Direction::TgToSip, &trunk, cause);
+            let attempt = Attempt {
+                direction: Direction::TgToSip,
+                trunk: &trunk,
+                session: session.to_string(),
+                from: shown_from(&self.table, &trunk, &caller),
+                to: String::new(),
+            };
+            self.refused_attempt(attempt, cause);
         })?;
         let Some(shown_first) = targets.first() else {
             return Err(Cause::new(Reason::SipAccountUnavailable));
@@ -223,6 +258,12 @@ fn shown(trunk: &TrunkSpec, caller: &Caller) -> (String, String) {
         user.unwrap_or_else(|| ANONYMOUS.to_owned()),
         name.unwrap_or_default(),
     )
+}
+
+/// The number of the caller as a trunk would have been shown it.
+fn shown_from(table: &Table, trunk: &TrunkName, caller: &Caller) -> String {
+    let trunk = table.trunk(trunk);
+    trunk.map_or_else(String::new, |trunk| shown(trunk, caller).0)
 }
 
 /// What a dialplan may want to know of the caller. Nothing is asserted (RFC 3325) of one who is anonymous.

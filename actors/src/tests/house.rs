@@ -159,9 +159,19 @@ fn a_call_outlives_the_connection_to_telegram() {
         reaches(&phone_b, Phase::Over).await;
         scene.settles_at(0).await;
         assert_eq!(scene.telegram.open_calls(), 0);
-        for record in scene.records(2).await {
-            assert_eq!(record.outcome, Some(Outcome::Answered), "{record:?}");
-        }
+        // Two conversations, and the call that was refused meanwhile.
+        let records = scene.records(3).await;
+        let ended = |outcome| {
+            let records = records.iter();
+            records
+                .filter(|record| record.outcome == Some(outcome))
+                .count()
+        };
+        assert_eq!(
+            (ended(Outcome::Answered), ended(Outcome::Failed)),
+            (2, 1),
+            "{records:#?}"
+        );
     });
 }
 
