@@ -168,7 +168,7 @@ pub(crate) struct Call {
     answered_by: Option<TrunkName>,
     /// A group that the registry was asked for and has not answered.
     wanted: Option<Vec<TrunkName>>,
-    _watch: Watch,
+    watch: Watch,
 }
 
 impl Call {
@@ -208,7 +208,7 @@ impl Call {
             lost: BTreeSet::new(),
             answered_by: None,
             wanted: None,
-            _watch: spec.watch,
+            watch: spec.watch,
         }
     }
 }
@@ -418,6 +418,7 @@ impl Handler<LegReport> for Call {
     type Result = ();
 
     fn handle(&mut self, report: LegReport, ctx: &mut Self::Context) {
+        self.watch.handled();
         let leg = report.leg;
         // Whatever a loser says crossed the order to end; only that it has done so is of interest.
         if self.lost.contains(&leg) && !matches!(report.fact, LegFact::Ended { .. }) {
@@ -664,6 +665,7 @@ impl Handler<RegistryIsBack> for Call {
     type Result = ();
 
     fn handle(&mut self, _: RegistryIsBack, ctx: &mut Self::Context) {
+        self.watch.handled();
         self.common.to_registry(Adopt {
             call: self.id,
             held: Box::new(self.held.clone()),
@@ -677,6 +679,7 @@ impl Handler<FromMedia> for Call {
     type Result = ();
 
     fn handle(&mut self, FromMedia(event): FromMedia, ctx: &mut Self::Context) {
+        self.watch.handled();
         match event {
             Some(MediaEvent::Connected { leg }) => self.order(leg, LegOrder::MediaConnected),
             Some(MediaEvent::Signal { leg, bytes }) => self.order(leg, LegOrder::Signal { bytes }),
@@ -704,6 +707,7 @@ impl Handler<Down> for Call {
 
     /// A leg that stopped without a report has died: the other legs end.
     fn handle(&mut self, down: Down, ctx: &mut Self::Context) {
+        self.watch.handled();
         let Unit::Leg(_, leg) = down.who else { return };
         self.common.metrics.actor_died("leg", down.panicked);
         let Some(slot) = self.legs.get(&leg).filter(|slot| slot.end.is_none()) else {
@@ -723,6 +727,7 @@ impl Handler<EndCall> for Call {
     type Result = ();
 
     fn handle(&mut self, EndCall { cause }: EndCall, ctx: &mut Self::Context) {
+        self.watch.handled();
         let side = cause.side();
         self.begin_end(cause, side, ctx);
     }

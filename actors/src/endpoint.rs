@@ -48,7 +48,7 @@ pub(crate) struct Endpoint {
     /// What the metrics know of repeats, received and sent.
     told: (Repeats, Repeats),
     timer: Option<(Instant, SpawnHandle)>,
-    _watch: Watch,
+    watch: Watch,
 }
 
 impl Endpoint {
@@ -64,7 +64,7 @@ impl Endpoint {
             sent: HashMap::new(),
             told: (Repeats::default(), Repeats::default()),
             timer: None,
-            _watch: watch,
+            watch,
         }
     }
 }
@@ -307,6 +307,7 @@ impl Handler<Received> for Endpoint {
     type Result = ();
 
     fn handle(&mut self, Received { datagram }: Received, ctx: &mut Self::Context) {
+        self.watch.handled();
         // The one place where a stranger's bytes are parsed: a panic there, a bug, must not close the front door.
         let input = Input::Datagram {
             source: datagram.source,
@@ -328,6 +329,7 @@ impl Handler<Respond> for Endpoint {
     type Result = ();
 
     fn handle(&mut self, Respond { tx, response }: Respond, ctx: &mut Self::Context) {
+        self.watch.handled();
         self.answer(tx, response, ctx);
         self.drain(Instant::now(), ctx);
     }
@@ -345,6 +347,7 @@ impl Handler<SendRequest> for Endpoint {
         }: SendRequest,
         ctx: &mut Self::Context,
     ) {
+        self.watch.handled();
         self.common
             .metrics
             .sip_request(metrics::Flow::Out, request.method.as_str());
@@ -367,6 +370,7 @@ impl Handler<SendAck> for Endpoint {
     type Result = ();
 
     fn handle(&mut self, SendAck { target, request }: SendAck, ctx: &mut Self::Context) {
+        self.watch.handled();
         self.common
             .metrics
             .sip_request(metrics::Flow::Out, request.method.as_str());
@@ -378,6 +382,7 @@ impl Handler<CancelInvite> for Endpoint {
     type Result = ();
 
     fn handle(&mut self, CancelInvite { owner, reason }: CancelInvite, ctx: &mut Self::Context) {
+        self.watch.handled();
         if let Some(tx) = self.legs.get(&owner).and_then(|bound| bound.sent_invite) {
             self.input(Input::Cancel { tx, reason }, ctx);
         }
@@ -388,6 +393,7 @@ impl Handler<Bind> for Endpoint {
     type Result = ();
 
     fn handle(&mut self, bind: Bind, _: &mut Self::Context) {
+        self.watch.handled();
         let sent_invite = self
             .legs
             .get(&bind.owner)
@@ -414,6 +420,7 @@ impl Handler<Unbind> for Endpoint {
     type Result = ();
 
     fn handle(&mut self, Unbind { owner }: Unbind, _: &mut Self::Context) {
+        self.watch.handled();
         if let Some(bound) = self.legs.remove(&owner) {
             self.dialogs.remove(&bound.dialog);
             if let Some(tx) = bound.invite {

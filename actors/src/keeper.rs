@@ -18,7 +18,7 @@ const MEASURE_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 pub(crate) struct Keeper {
     store: Arc<dyn Store>,
     metrics: metrics::Metrics,
-    _watch: Watch,
+    watch: Watch,
 }
 
 impl Keeper {
@@ -26,7 +26,7 @@ impl Keeper {
         Self {
             store,
             metrics,
-            _watch: watch,
+            watch,
         }
     }
 }
@@ -69,6 +69,9 @@ impl Keeper {
                 stats.size_bytes,
                 [stats.sessions, stats.trunks, stats.routes, stats.calls],
             );
+            if let Some(free) = stats.free_bytes {
+                self.metrics.data_disk_free(free);
+            }
         }
     }
 }
@@ -77,6 +80,7 @@ impl Handler<OpenRecord> for Keeper {
     type Result = ();
 
     fn handle(&mut self, OpenRecord { record }: OpenRecord, _: &mut Self::Context) {
+        self.watch.handled();
         if let Err(error) = self.store.open_call(&record) {
             tracing::error!(call = %record.id, %error, "the beginning of a call could not be kept");
         }
@@ -87,6 +91,7 @@ impl Handler<CloseRecord> for Keeper {
     type Result = bool;
 
     fn handle(&mut self, CloseRecord { record }: CloseRecord, _: &mut Self::Context) -> bool {
+        self.watch.handled();
         let written = self.store.close_call(&record);
         self.metrics.record_written(written.is_ok());
         if let Err(error) = &written {
@@ -100,6 +105,7 @@ impl Handler<CloseLost> for Keeper {
     type Result = ();
 
     fn handle(&mut self, CloseLost { call, cause }: CloseLost, _: &mut Self::Context) {
+        self.watch.handled();
         if let Ok(Some(record)) = self.store.call(call)
             && record.outcome.is_none()
         {
@@ -118,6 +124,7 @@ impl Handler<LoadBindings> for Keeper {
         LoadBindings { trunk }: LoadBindings,
         _: &mut Self::Context,
     ) -> Self::Result {
+        self.watch.handled();
         self.store
             .get(store::Space::Bindings, trunk.as_str().as_bytes())
             .unwrap_or_else(|error| {
@@ -131,6 +138,7 @@ impl Handler<SaveBindings> for Keeper {
     type Result = ();
 
     fn handle(&mut self, SaveBindings { trunk, bindings }: SaveBindings, _: &mut Self::Context) {
+        self.watch.handled();
         if let Err(error) =
             self.store
                 .put_soft(store::Space::Bindings, trunk.as_str().as_bytes(), &bindings)

@@ -103,7 +103,7 @@ pub(crate) struct Registry {
     /// Not the first incarnation of this process, and not told yet by all who live.
     calling_roll: bool,
     rng: SmallRng,
-    _watch: Watch,
+    watch: Watch,
 }
 
 impl Registry {
@@ -150,7 +150,7 @@ impl Registry {
             calling_roll: reborn,
             rng: SmallRng::seed_from_u64(rand::random()),
             common,
-            _watch: watch,
+            watch,
         }
     }
 
@@ -428,6 +428,7 @@ impl Handler<InviteArrived> for Registry {
     type Result = ();
 
     fn handle(&mut self, invite: InviteArrived, ctx: &mut Self::Context) {
+        self.watch.handled();
         let (tx, source, request) = (invite.tx, invite.source, invite.request.clone());
         if self.draining {
             let cause = Cause::new(Reason::WorkerNotReady).with_retry_after(COME_BACK);
@@ -467,6 +468,7 @@ impl Handler<RegisterArrived> for Registry {
     type Result = ();
 
     fn handle(&mut self, register: RegisterArrived, _: &mut Self::Context) {
+        self.watch.handled();
         let (tx, source) = (register.tx, register.source);
         let Some(trunk) = self.authenticate(tx, source, &register.request, false) else {
             return;
@@ -495,6 +497,7 @@ impl Handler<TrunkState> for Registry {
     type Result = ();
 
     fn handle(&mut self, state: TrunkState, _: &mut Self::Context) {
+        self.watch.handled();
         if let Some(unit) = self.known.trunks.get_mut(&state.trunk) {
             unit.contacts = state.contacts;
             unit.address = Some(state.address);
@@ -506,6 +509,7 @@ impl Handler<SessionChanged> for Registry {
     type Result = ();
 
     fn handle(&mut self, changed: SessionChanged, _: &mut Self::Context) {
+        self.watch.handled();
         if let Some(unit) = self.known.sessions.get_mut(&changed.session) {
             unit.state = changed.state;
             unit.user_id = changed.user_id.or(unit.user_id);
@@ -518,6 +522,7 @@ impl Handler<Adopt> for Registry {
     type Result = ();
 
     fn handle(&mut self, adopt: Adopt, _: &mut Self::Context) {
+        self.watch.handled();
         let held = *adopt.held;
         self.lines.adopt(adopt.call, &held.lines, &held.session);
         for trunk in &held.lines {
@@ -546,6 +551,7 @@ impl Handler<CallOver> for Registry {
     type Result = ();
 
     fn handle(&mut self, CallOver { call }: CallOver, _: &mut Self::Context) {
+        self.watch.handled();
         self.forget_call(call);
     }
 }
@@ -554,6 +560,7 @@ impl Handler<Down> for Registry {
     type Result = ();
 
     fn handle(&mut self, down: Down, ctx: &mut Self::Context) {
+        self.watch.handled();
         let now = Instant::now();
         match down.who {
             Unit::Call(call) => {
@@ -622,6 +629,7 @@ impl Handler<Inspect> for Registry {
     type Result = MessageResult<Inspect>;
 
     fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Self::Result {
+        self.watch.handled();
         let mut missing = Vec::new();
         for (name, unit) in &self.known.trunks {
             if unit.address.is_none() && self.table.trunk(name).is_some_and(|trunk| trunk.enabled) {
@@ -653,6 +661,7 @@ impl Handler<Drain> for Registry {
     type Result = ();
 
     fn handle(&mut self, _: Drain, _: &mut Self::Context) {
+        self.watch.handled();
         self.draining = true;
     }
 }
@@ -661,6 +670,7 @@ impl Handler<EndAll> for Registry {
     type Result = ();
 
     fn handle(&mut self, _: EndAll, _: &mut Self::Context) {
+        self.watch.handled();
         for trunk in self
             .known
             .trunks

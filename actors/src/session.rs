@@ -52,7 +52,7 @@ pub(crate) struct Session {
     users: HashMap<i64, telegram::User>,
     resolved: HashMap<Peer, tl::types::InputUser>,
     flood_until: Option<Instant>,
-    _watch: Watch,
+    watch: Watch,
 }
 
 impl Session {
@@ -71,7 +71,7 @@ impl Session {
             users: HashMap::new(),
             resolved: HashMap::new(),
             flood_until: None,
-            _watch: parts.watch,
+            watch: parts.watch,
         }
     }
 
@@ -210,6 +210,7 @@ impl Handler<FromTelegram> for Session {
     type Result = ();
 
     fn handle(&mut self, FromTelegram(event): FromTelegram, ctx: &mut Self::Context) {
+        self.watch.handled();
         match event {
             Event::PhoneCall(call) => {
                 self.common.metrics.update("phone_call");
@@ -386,6 +387,7 @@ impl Handler<Resolve> for Session {
     type Result = ();
 
     fn handle(&mut self, Resolve { peer, answer }: Resolve, ctx: &mut Self::Context) {
+        self.watch.handled();
         match (self.flood_wait(), self.state) {
             (Some(wait), _) => answer.do_send(Resolved(Err(Cause::flood_wait(wait)))),
             (None, routing::SessionState::Running) => self.look_up(peer, answer, ctx),
@@ -398,6 +400,7 @@ impl Handler<Invoke> for Session {
     type Result = ();
 
     fn handle(&mut self, Invoke { key, rpc, answer }: Invoke, ctx: &mut Self::Context) {
+        self.watch.handled();
         self.ask(rpc, ctx, move |_, result, _| {
             if let Some(leg) = answer {
                 leg.do_send(Done { key, result });
@@ -410,6 +413,7 @@ impl Handler<BindCall> for Session {
     type Result = ();
 
     fn handle(&mut self, BindCall { phone_call, leg }: BindCall, _: &mut Self::Context) {
+        self.watch.handled();
         for update in self
             .unclaimed
             .remove(&phone_call)
@@ -426,6 +430,7 @@ impl Handler<UnbindCall> for Session {
     type Result = ();
 
     fn handle(&mut self, UnbindCall { phone_call }: UnbindCall, _: &mut Self::Context) {
+        self.watch.handled();
         self.legs.remove(&phone_call);
     }
 }
@@ -434,6 +439,7 @@ impl Handler<KnownDh> for Session {
     type Result = ();
 
     fn handle(&mut self, KnownDh(dh): KnownDh, _: &mut Self::Context) {
+        self.watch.handled();
         self.dh = Some(dh);
     }
 }
@@ -447,6 +453,7 @@ impl Handler<TellAgain> for Session {
     type Result = ();
 
     fn handle(&mut self, _: TellAgain, ctx: &mut Self::Context) {
+        self.watch.handled();
         self.tell(ctx);
     }
 }
@@ -468,6 +475,7 @@ impl Handler<DeclineCall> for Session {
 
     /// Nobody takes the call: the caller's app is told at once instead of ringing on.
     fn handle(&mut self, DeclineCall { peer, cause }: DeclineCall, ctx: &mut Self::Context) {
+        self.watch.handled();
         tracing::info!(session = %self.spec.name, %cause, "a Telegram call is declined");
         let reason = tl::enums::PhoneCallDiscardReason::Busy;
         self.ask(

@@ -61,6 +61,7 @@ pub(crate) struct Watch {
     who: Unit,
     parent: Parent,
     metrics: metrics::Metrics,
+    messages: metrics::Counter,
 }
 
 /// Who hears of a death.
@@ -74,11 +75,18 @@ pub(crate) enum Parent {
 impl Watch {
     pub(crate) fn new(who: Unit, parent: Parent, metrics: metrics::Metrics) -> Self {
         metrics.actor_started(who.kind());
+        let messages = metrics.actor_messages(who.kind());
         Self {
             who,
             parent,
             metrics,
+            messages,
         }
+    }
+
+    /// Counts a message; the first line of every handler.
+    pub(crate) fn handled(&self) {
+        self.messages.inc();
     }
 }
 
@@ -298,6 +306,42 @@ mod tests {
                 "a healthy unit begins anew: {wait:?}"
             );
         }
+    }
+
+    /// actix has no place where all messages pass.
+    #[test]
+    fn every_handler_counts_its_message() {
+        let mut files = vec![std::path::PathBuf::from(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/src"
+        ))];
+        let mut handlers = 0;
+        while let Some(path) = files.pop() {
+            if path.is_dir() {
+                let entries = std::fs::read_dir(&path).unwrap();
+                files.extend(entries.map(|entry| entry.unwrap().path()));
+                continue;
+            }
+            // Those only serve tests.
+            if path.ends_with("crash.rs")
+                || path.components().any(|part| part.as_os_str() == "tests")
+            {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for handler in text.split("\nimpl Handler<").skip(1) {
+                let head = handler.lines().next().unwrap();
+                // Root only hears of deaths, and has no watch over itself.
+                let counts = handler.contains("self.watch.handled();");
+                assert!(
+                    counts || head.ends_with("for Root {"),
+                    "{} {head}",
+                    path.display()
+                );
+                handlers += 1;
+            }
+        }
+        assert!(handlers > 40, "{handlers}");
     }
 
     #[actix::test]

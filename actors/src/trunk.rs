@@ -61,7 +61,7 @@ pub(crate) struct Trunk {
     owner: Owner,
     timer: Option<SpawnHandle>,
     account_timer: Option<SpawnHandle>,
-    _watch: Watch,
+    watch: Watch,
 }
 
 impl Trunk {
@@ -91,7 +91,7 @@ impl Trunk {
             owner: Owner(rand::random_range(1..u64::MAX)),
             timer: None,
             account_timer: None,
-            _watch: watch,
+            watch,
         }
     }
 
@@ -369,6 +369,7 @@ impl Handler<FromWire> for Trunk {
     type Result = ();
 
     fn handle(&mut self, FromWire(input): FromWire, ctx: &mut Self::Context) {
+        self.watch.handled();
         match input {
             CallInput::Response { response } => {
                 self.account_input(OutboundInput::Response(response), ctx);
@@ -384,6 +385,7 @@ impl Handler<Leave> for Trunk {
     type Result = ();
 
     fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
+        self.watch.handled();
         self.account_input(OutboundInput::Stop, ctx);
     }
 }
@@ -397,6 +399,7 @@ impl Handler<BindAgain> for Trunk {
     type Result = ();
 
     fn handle(&mut self, _: BindAgain, ctx: &mut Self::Context) {
+        self.watch.handled();
         self.bind(ctx);
     }
 }
@@ -443,6 +446,7 @@ impl Handler<TellAgain> for Trunk {
     type Result = ();
 
     fn handle(&mut self, _: TellAgain, ctx: &mut Self::Context) {
+        self.watch.handled();
         self.tell(Instant::now(), ctx);
     }
 }
@@ -451,6 +455,7 @@ impl Handler<RegisterArrived> for Trunk {
     type Result = ();
 
     fn handle(&mut self, register: RegisterArrived, ctx: &mut Self::Context) {
+        self.watch.handled();
         let now = Instant::now();
         let response = match self
             .bindings

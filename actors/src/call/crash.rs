@@ -15,6 +15,7 @@ impl Handler<CrashLeg> for Call {
     type Result = ();
 
     fn handle(&mut self, CrashLeg(kind): CrashLeg, _: &mut Self::Context) {
+        self.watch.handled();
         for slot in self.legs.values() {
             match (&slot.address, kind) {
                 (LegAddr::Sip(leg), LegKind::Sip) => leg.do_send(Crash),

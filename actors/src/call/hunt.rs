@@ -119,6 +119,7 @@ impl Handler<Group> for Call {
     type Result = ();
 
     fn handle(&mut self, group: Group, ctx: &mut Self::Context) {
+        self.watch.handled();
         // What was asked of two registries may be answered twice; of a call that is over, the registry takes all lines back.
         if self.wanted.as_ref() != Some(&group.asked) || self.ended.is_some() {
             return;

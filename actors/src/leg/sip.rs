@@ -71,7 +71,7 @@ pub(crate) struct SipLeg {
     /// The caller has its final response.
     answered: bool,
     over: bool,
-    _watch: Watch,
+    watch: Watch,
 }
 
 impl SipLeg {
@@ -102,7 +102,7 @@ impl SipLeg {
             timer: None,
             answered: false,
             over: false,
-            _watch: spec.watch,
+            watch: spec.watch,
         }
     }
 
@@ -482,6 +482,7 @@ impl Handler<EndpointIsBack> for SipLeg {
     type Result = ();
 
     fn handle(&mut self, _: EndpointIsBack, ctx: &mut Self::Context) {
+        self.watch.handled();
         self.bind(ctx);
     }
 }
@@ -490,6 +491,7 @@ impl Handler<FromWire> for SipLeg {
     type Result = ();
 
     fn handle(&mut self, FromWire(input): FromWire, ctx: &mut Self::Context) {
+        self.watch.handled();
         self.input(Instant::now(), input, ctx);
     }
 }
@@ -498,6 +500,7 @@ impl Handler<LegOrder> for SipLeg {
     type Result = ();
 
     fn handle(&mut self, order: LegOrder, ctx: &mut Self::Context) {
+        self.watch.handled();
         let now = Instant::now();
         match order {
             LegOrder::Ring => self.input(now, CallInput::Ring { sdp: None }, ctx),

@@ -65,7 +65,7 @@ pub(crate) struct TelegramLeg {
     answered: bool,
     over: bool,
     finished: bool,
-    _watch: Watch,
+    watch: Watch,
 }
 
 impl TelegramLeg {
@@ -84,7 +84,7 @@ impl TelegramLeg {
             answered: false,
             over: false,
             finished: false,
-            _watch: spec.watch,
+            watch: spec.watch,
         }
     }
 
@@ -344,6 +344,7 @@ impl Handler<SessionIsBack> for TelegramLeg {
     type Result = ();
 
     fn handle(&mut self, _: SessionIsBack, ctx: &mut Self::Context) {
+        self.watch.handled();
         let Some(session) = self.session.open() else {
             return;
         };
@@ -367,6 +368,7 @@ impl Handler<Resolved> for TelegramLeg {
     type Result = ();
 
     fn handle(&mut self, Resolved(result): Resolved, ctx: &mut Self::Context) {
+        self.watch.handled();
         if self.over || self.core.is_some() {
             return;
         }
@@ -389,6 +391,7 @@ impl Handler<Done> for TelegramLeg {
     type Result = ();
 
     fn handle(&mut self, done: Done, ctx: &mut Self::Context) {
+        self.watch.handled();
         // A connection that broke is the session's to mend: what was asked is asked again, except a request for a call,
         // whose caller waits and which may have been carried out.
         let lost = matches!(done.result, Err(RpcError::Connection));
@@ -417,6 +420,7 @@ impl Handler<CallUpdated> for TelegramLeg {
     type Result = ();
 
     fn handle(&mut self, update: CallUpdated, ctx: &mut Self::Context) {
+        self.watch.handled();
         match update {
             CallUpdated::State(state) => self.input(Instant::now(), Input::Update(*state), ctx),
             CallUpdated::Signaling(bytes) => {
@@ -430,6 +434,7 @@ impl Handler<LegOrder> for TelegramLeg {
     type Result = ();
 
     fn handle(&mut self, order: LegOrder, ctx: &mut Self::Context) {
+        self.watch.handled();
         match order {
             // Ringing was reported to Telegram when the leg began.
             LegOrder::Ring => {}

@@ -21,6 +21,7 @@ impl Handler<Supervised> for Registry {
     type Result = MessageResult<Supervised>;
 
     fn handle(&mut self, _: Supervised, _: &mut Self::Context) -> Self::Result {
+        self.watch.handled();
         let mut calls: Vec<_> = self.known.calls.iter().collect();
         calls.sort_by_key(|(id, _)| **id);
         let trunks = self.known.trunks.values();

@@ -289,6 +289,7 @@ impl Handler<CallOffered> for Registry {
     type Result = ();
 
     fn handle(&mut self, offered: CallOffered, ctx: &mut Self::Context) {
+        self.watch.handled();
         let session = offered.session.clone();
         let peer = grammers_tl_types::types::InputPhoneCall {
             id: offered.requested.id,
@@ -315,6 +316,7 @@ impl Handler<RingGroup> for Registry {
     type Result = ();
 
     fn handle(&mut self, ring: RingGroup, ctx: &mut Self::Context) {
+        self.watch.handled();
         // Which trunks can be called is known when they have said so.
         if self.calling_roll {
             ctx.notify_later(ring, ROLL_CALL);
@@ -334,6 +336,7 @@ impl Handler<GiveBack> for Registry {
     type Result = ();
 
     fn handle(&mut self, GiveBack { call, trunk }: GiveBack, _: &mut Self::Context) {
+        self.watch.handled();
         self.lines.give_back(call, &trunk);
         self.count_lines(&trunk);
     }

@@ -82,6 +82,13 @@ fn a_user_calls_the_phone_and_both_hear_each_other() {
             let asked = format!("sip_request_duration_seconds_count{{method=\"{method}\"}}");
             scene.counts(&asked, 1.0).await;
         }
+        for actor in [
+            "registry", "endpoint", "trunk", "session", "call", "leg", "keeper",
+        ] {
+            let messages = format!("actor_messages_total{{actor=\"{actor}\"}}");
+            scene.counts(&messages, 1.0).await;
+        }
+        scene.counts("disk_free_bytes{dir=\"data\"}", 1.0).await;
     });
 }
 

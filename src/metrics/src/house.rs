@@ -2,14 +2,57 @@
 
 use std::time::Duration;
 
-use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{
+    Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
 
 use crate::Metrics;
 use crate::family::{Families, all, built, some};
 use crate::label::{
-    Actor, Closed, Flushed, HttpCode, HttpMethod, Level, OTHER, RestartCause, Route, Sink, Tree,
-    Written,
+    Actor, Closed, Flushed, Folder, HttpCode, HttpMethod, Level, OTHER, RestartCause, Route, Sink,
+    Tree, Written,
 };
+
+/// What is done with the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreOp {
+    /// Reads one record.
+    Get,
+    /// Writes one record.
+    Put,
+    /// Removes one.
+    Remove,
+    /// Reads many.
+    Scan,
+    /// Changes several together.
+    Transaction,
+}
+
+impl StoreOp {
+    const ALL: [StoreOp; 5] = [
+        StoreOp::Get,
+        StoreOp::Put,
+        StoreOp::Remove,
+        StoreOp::Scan,
+        StoreOp::Transaction,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            StoreOp::Get => "get",
+            StoreOp::Put => "put",
+            StoreOp::Remove => "remove",
+            StoreOp::Scan => "scan",
+            StoreOp::Transaction => "transaction",
+        }
+    }
+}
+
+impl Closed for StoreOp {
+    fn values() -> Vec<&'static str> {
+        StoreOp::ALL.map(StoreOp::label).to_vec()
+    }
+}
 
 pub(crate) struct House {
     ready: IntGauge,
@@ -20,8 +63,11 @@ pub(crate) struct House {
     actors: IntGaugeVec,
     restarts: IntCounterVec,
     mailbox_full: IntCounterVec,
+    messages: IntCounterVec,
     store_size: IntGauge,
     store_records: IntGaugeVec,
+    store_operations: HistogramVec,
+    disk_free: IntGaugeVec,
     flush_seconds: Histogram,
     flushes: IntCounterVec,
     last_flush: Gauge,
@@ -72,11 +118,27 @@ impl House {
                 "Sends refused by a full mailbox.",
                 vec![actor()],
             ),
+            messages: make.counter(
+                "actor_messages_total",
+                "Messages that actors took out of their mailboxes.",
+                vec![actor()],
+            ),
             store_size: make.one_gauge("store_size_bytes", "Size of the store on disk."),
             store_records: make.gauge(
                 "store_records",
                 "Records of each part of the store.",
                 vec![all::<Tree>("tree")],
+            ),
+            store_operations: make.histogram(
+                "store_operation_seconds",
+                "Operations on the store, flushes included where they are part of one.",
+                &[0.000_01, 0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0],
+                vec![all::<StoreOp>("op")],
+            ),
+            disk_free: make.gauge(
+                "disk_free_bytes",
+                "Free space of the file system a folder lies on.",
+                vec![all::<Folder>("dir")],
             ),
             flush_seconds: make.one_histogram(
                 "store_flush_seconds",
@@ -164,6 +226,12 @@ impl Metrics {
         self.all.house.mailbox_full.with_label_values(&labels).inc();
     }
 
+    /// The counter of messages that actors of this kind have handled, resolved once.
+    pub fn actor_messages(&self, kind: &'static str) -> IntCounter {
+        let labels = [Actor::of(kind)];
+        self.all.house.messages.with_label_values(&labels)
+    }
+
     /// The size of the store and its records: sessions, trunks, routes, call records.
     pub fn store(&self, size_bytes: u64, records: [u64; 4]) {
         let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
@@ -173,6 +241,20 @@ impl Metrics {
             let records = house.store_records.with_label_values(&[tree]);
             records.set(whole(count));
         }
+    }
+
+    /// Something was done with the store.
+    pub fn store_operation(&self, op: StoreOp, took: Duration) {
+        let operations = &self.all.house.store_operations;
+        operations
+            .with_label_values(&[op.label()])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Free space where the data folder lies.
+    pub fn data_disk_free(&self, bytes: u64) {
+        let free = self.all.house.disk_free.with_label_values(&["data"]);
+        free.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// The store was flushed, or could not be; `unix_seconds` is the time of it.

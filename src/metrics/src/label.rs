@@ -134,6 +134,8 @@ fixed! {
     RestartCause, ["panic", "error"];
     /// Parts of the store, in the order of `Metrics::store`.
     Tree, ["sessions", "trunks", "routes", "cdr"];
+    /// Folders whose disk is watched.
+    Folder, ["data"];
     /// How a flush ended.
     Flushed, ["ok", "error"];
     /// Where call records go.

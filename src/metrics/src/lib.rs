@@ -29,6 +29,7 @@ use prometheus::{Registry, TextEncoder};
 
 pub use calls::{CallState, DtmfMethod};
 pub use family::{Family, FamilyKind, FamilyLabel, LabelValues};
+pub use house::StoreOp;
 pub use media::{Discard, LegCounters, MediaCounters, Transcoding};
 pub use names::NAMES_MAX;
 pub use prometheus::{IntCounter as Counter, IntGauge as Gauge};

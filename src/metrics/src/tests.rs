@@ -161,7 +161,10 @@ fn tell_everything(metrics: &Metrics) {
     metrics.actor_started("call");
     metrics.mailbox_full("endpoint");
     metrics.actor_died("trunk", true);
+    metrics.actor_messages("call").inc();
     metrics.store(500_000, [1, 2, 3, 4]);
+    metrics.store_operation(StoreOp::Put, Duration::from_millis(1));
+    metrics.data_disk_free(1 << 30);
     metrics.flushed(Duration::from_millis(1), true, 1.7e9);
     metrics.flushed(Duration::from_millis(1), false, 1.7e9);
     metrics.record_written(true);

@@ -57,6 +57,8 @@ pub struct Stats {
     pub routes: u64,
     /// Call records.
     pub calls: u64,
+    /// Free space of the file system it lies on, where the system says so.
+    pub free_bytes: Option<u64>,
 }
 
 /// What the house needs of a database.

@@ -440,6 +440,7 @@ impl Store for SledStore {
             trunks: self.trunks.len() as u64,
             routes: self.routes.len() as u64,
             calls: self.call_count.load(Ordering::Relaxed),
+            free_bytes: fs2::available_space(&self.path).ok(),
         })
     }
 }

@@ -150,6 +150,7 @@ fn a_call_that_never_ended_is_found_again() {
     assert_eq!(store.unfinished_calls().unwrap(), vec![record(2)]);
     assert_eq!(store.call(record(2).id).unwrap(), Some(record(2)));
     assert_eq!(store.stats().unwrap().calls, 1);
+    assert!(store.stats().unwrap().free_bytes.unwrap() > 0);
 }
 
 #[test]

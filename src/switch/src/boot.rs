@@ -15,6 +15,7 @@ use crate::admin;
 use crate::failure::Failure;
 use crate::keys::Keys;
 use crate::logging;
+use crate::measured::Measured;
 use crate::settings::Settings;
 
 /// How long calls have for their last words.
@@ -58,7 +59,8 @@ impl BootError {
 pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
     let metrics = metrics::Metrics::new(env!("CARGO_PKG_VERSION"));
     logging::start(&settings.log, &metrics);
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(&settings.data.store())?);
+    let store = SledStore::open(&settings.data.store())?;
+    let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics.clone()));
     if settings.telegram.application().is_none() {
         tracing::warn!("telegram.api_id and telegram.api_hash are not set: no session can run");
     }

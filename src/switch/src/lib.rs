@@ -4,7 +4,7 @@
 //! * `settings`: what the process needs to know, and what is wrong with it.
 //! * `records`: trunks, sessions and routes as one file.
 //! * `demo`: a house with played far ends.
-//! * `boot`: the order of starting and stopping; `admin`: probes and metrics; `logging`: the log.
+//! * `boot`: the order of starting and stopping; `admin`: probes and metrics; `logging`: the log; `measured`: the store, timed.
 
 mod admin;
 mod boot;
@@ -15,6 +15,7 @@ mod failure;
 mod fault;
 mod keys;
 mod logging;
+mod measured;
 mod print;
 mod records;
 mod settings;

@@ -1,0 +1,135 @@
+//! A store with a stopwatch: every operation is timed for `/metrics`, whoever asks for it.
+
+use std::time::Instant;
+
+use metrics::{Metrics, StoreOp};
+use model::{CallId, CallRecord, RouteSpec, SessionSpec, TrunkSpec};
+use store::{Change, Entry, Space, Stats, Store, StoreError};
+
+/// Times what it passes on.
+pub(crate) struct Measured<S> {
+    store: S,
+    metrics: Metrics,
+}
+
+impl<S: Store> Measured<S> {
+    pub(crate) fn new(store: S, metrics: Metrics) -> Self {
+        Self { store, metrics }
+    }
+
+    fn timed<T>(&self, op: StoreOp, work: impl FnOnce(&S) -> T) -> T {
+        let begun = Instant::now();
+        let done = work(&self.store);
+        self.metrics.store_operation(op, begun.elapsed());
+        done
+    }
+}
+
+impl<S: Store> Store for Measured<S> {
+    fn trunks(&self) -> Result<Vec<TrunkSpec>, StoreError> {
+        self.timed(StoreOp::Scan, S::trunks)
+    }
+
+    fn sessions(&self) -> Result<Vec<SessionSpec>, StoreError> {
+        self.timed(StoreOp::Scan, S::sessions)
+    }
+
+    fn routes(&self) -> Result<Vec<RouteSpec>, StoreError> {
+        self.timed(StoreOp::Scan, S::routes)
+    }
+
+    fn generation(&self) -> Result<u64, StoreError> {
+        self.timed(StoreOp::Get, S::generation)
+    }
+
+    fn commit(&self, expected: Option<u64>, changes: &[Change]) -> Result<u64, StoreError> {
+        self.timed(StoreOp::Transaction, |store| {
+            store.commit(expected, changes)
+        })
+    }
+
+    fn open_call(&self, record: &CallRecord) -> Result<(), StoreError> {
+        self.timed(StoreOp::Put, |store| store.open_call(record))
+    }
+
+    fn close_call(&self, record: &CallRecord) -> Result<(), StoreError> {
+        self.timed(StoreOp::Put, |store| store.close_call(record))
+    }
+
+    fn call(&self, id: CallId) -> Result<Option<CallRecord>, StoreError> {
+        self.timed(StoreOp::Get, |store| store.call(id))
+    }
+
+    fn unfinished_calls(&self) -> Result<Vec<CallRecord>, StoreError> {
+        self.timed(StoreOp::Scan, S::unfinished_calls)
+    }
+
+    fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError> {
+        self.timed(StoreOp::Scan, |store| store.recent_calls(count))
+    }
+
+    fn get(&self, space: Space<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.timed(StoreOp::Get, |store| store.get(space, key))
+    }
+
+    fn scan(&self, space: Space<'_>, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
+        self.timed(StoreOp::Scan, |store| store.scan(space, prefix))
+    }
+
+    fn put_soft(&self, space: Space<'_>, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.timed(StoreOp::Put, |store| store.put_soft(space, key, value))
+    }
+
+    fn put_durable(&self, space: Space<'_>, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.timed(StoreOp::Put, |store| store.put_durable(space, key, value))
+    }
+
+    fn remove(&self, space: Space<'_>, key: &[u8]) -> Result<(), StoreError> {
+        self.timed(StoreOp::Remove, |store| store.remove(space, key))
+    }
+
+    // The keeper times its own flushes (`store_flush_seconds`).
+    fn flush(&self) -> Result<(), StoreError> {
+        self.store.flush()
+    }
+
+    fn stats(&self) -> Result<Stats, StoreError> {
+        self.store.stats()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{SessionName, TrunkName};
+    use store::SledStore;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_operation_is_timed() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Metrics::new("0.0.0");
+        let store = Measured::new(SledStore::open(folder.path()).unwrap(), metrics.clone());
+        let trunk: TrunkName = "office".parse().unwrap();
+        let session: SessionName = "main".parse().unwrap();
+        let refused = store.commit(None, &[Change::RemoveTrunk(trunk)]);
+        assert!(refused.is_err(), "there is none");
+        let space = Space::Telegram(&session);
+        store.put_soft(space, b"a", b"1").unwrap();
+        store.put_durable(space, b"b", b"2").unwrap();
+        assert_eq!(store.get(space, b"b").unwrap().unwrap(), b"2");
+        assert_eq!(store.scan(space, b"").unwrap().len(), 2);
+        store.remove(space, b"a").unwrap();
+        let page = metrics.render();
+        for (op, count) in [
+            ("get", 1),
+            ("put", 2),
+            ("remove", 1),
+            ("scan", 1),
+            ("transaction", 1),
+        ] {
+            let line = format!("strowger_store_operation_seconds_count{{op=\"{op}\"}} {count}");
+            assert!(page.lines().any(|found| found == line), "{line}");
+        }
+    }
+}
