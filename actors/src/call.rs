@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use model::{
-    CallId, CallRecord, Cause, Direction, LegEnd, LegId, Outcome, Peer, Reason, SessionName, Side,
-    TrunkName, TrunkSpec,
+    CallId, CallRecord, Cause, Direction, LegEnd, LegId, LegKind, Outcome, Peer, Reason,
+    SessionName, Side, TrunkName, TrunkSpec,
 };
 use net::media::{MediaCommand, MediaEvent, MediaHandle, RtpReservation};
 use routing::Hunt;
@@ -34,6 +34,8 @@ use crate::supervise::{CrashGroup, Door, Down, Parent, Unit, Watch};
 const CALLER: LegId = LegId(0);
 /// A leg that does not come to its end in this time is dropped: longer than any SIP transaction (64*T1).
 const LAST_WORDS: Duration = Duration::from_secs(40);
+/// Whoever was not heard this long after the answer is missing.
+const ONE_WAY_AFTER: Duration = Duration::from_secs(5);
 /// How often and how far apart a record is offered to a keeper that is being restarted.
 const RECORD_TRIES: u32 = 20;
 const RECORD_PAUSE: Duration = Duration::from_millis(250);
@@ -158,6 +160,8 @@ pub(crate) struct Call {
     answered_at: Option<Instant>,
     /// Legs that audio has come from.
     heard: BTreeSet<LegId>,
+    /// Legs that may be silent: muted, or holding us.
+    excused: BTreeSet<LegId>,
     /// The first cause of the end, and who was behind it.
     ended: Option<(Cause, Side)>,
     /// Of a hunt: the legs that ring now.
@@ -203,6 +207,7 @@ impl Call {
             started: Instant::now(),
             answered_at: None,
             heard: BTreeSet::new(),
+            excused: BTreeSet::new(),
             ended: None,
             ringing: BTreeMap::new(),
             lost: BTreeSet::new(),
@@ -428,8 +433,8 @@ impl Handler<LegReport> for Call {
             LegFact::Offered { audio } => self.leg_offered(leg, audio, ctx),
             LegFact::Ringing => self.leg_rings(leg),
             LegFact::Agreed { start } => self.leg_agreed(leg, start),
-            LegFact::Answered { audio } => self.leg_answered(leg, audio),
-            LegFact::Confirmed => self.leg_confirmed(leg),
+            LegFact::Answered { audio } => self.leg_answered(leg, audio, ctx),
+            LegFact::Confirmed => self.leg_confirmed(leg, ctx),
             LegFact::Changed { audio } => self.sip_media(leg, &audio),
             LegFact::Signaling { bytes } => self.tell_media(MediaCommand::Signal { leg, bytes }),
             LegFact::Digit { digit } => self.digit(leg, digit, metrics::DtmfMethod::Info),
@@ -476,32 +481,33 @@ impl Call {
         self.set_state(CallState::Answering);
     }
 
-    fn leg_answered(&mut self, leg: LegId, audio: Option<SipMedia>) {
+    fn leg_answered(&mut self, leg: LegId, audio: Option<SipMedia>, ctx: &mut Context<Self>) {
         self.win(leg);
         if let Some(audio) = audio {
             self.sip_media(leg, &audio);
         }
         if leg == CALLER {
-            self.bridged();
+            self.bridged(ctx);
         } else {
             self.set_state(CallState::Answering);
             self.order(CALLER, LegOrder::Answer);
         }
     }
 
-    fn leg_confirmed(&mut self, leg: LegId) {
+    fn leg_confirmed(&mut self, leg: LegId, ctx: &mut Context<Self>) {
         if leg == CALLER && self.state == CallState::Answering {
-            self.bridged();
+            self.bridged(ctx);
         }
     }
 
-    fn bridged(&mut self) {
+    fn bridged(&mut self, ctx: &mut Context<Self>) {
         if self.record.answered_after_ms.is_none() {
             self.record.answered_after_ms = Some(self.elapsed_ms());
             self.answered_at = Some(Instant::now());
             self.common
                 .metrics
                 .answer_delay(self.record.direction, self.started.elapsed());
+            ctx.run_later(ONE_WAY_AFTER, |call, _| call.count_one_way());
         }
         self.set_state(CallState::Bridged);
         tracing::info!(call = %self.id, trunk = %self.held.trunk, session = %self.held.session, "call bridged");
@@ -519,9 +525,39 @@ impl Call {
         }
     }
 
+    /// Counts the call if somebody should have been heard by now and was not.
+    fn count_one_way(&mut self) {
+        if self.ended.is_some() {
+            return;
+        }
+        let missing = |kind: LegKind| {
+            self.legs.iter().any(|(leg, slot)| {
+                let expected = slot.end.is_none() && !self.excused.contains(leg);
+                slot.address.kind() == kind && expected && !self.heard.contains(leg)
+            })
+        };
+        let missing = match (missing(LegKind::Sip), missing(LegKind::Telegram)) {
+            (true, true) => metrics::Missing::Both,
+            (true, false) => metrics::Missing::Sip,
+            (false, true) => metrics::Missing::Telegram,
+            (false, false) => return,
+        };
+        tracing::warn!(call = %self.id, ?missing, "answered, but not heard");
+        self.common.metrics.one_way(self.record.direction, missing);
+    }
+
+    fn excuse(&mut self, leg: LegId, silent: bool) {
+        if silent {
+            self.excused.insert(leg);
+        } else {
+            self.excused.remove(&leg);
+        }
+    }
+
     /// What a SIP leg agreed on reaches its media task: the first time with the reserved ports.
     fn sip_media(&mut self, leg: LegId, media: &SipMedia) {
         let agreed = media.agreed;
+        self.excuse(leg, !agreed.direction.receives());
         match self.reserved.remove(&leg) {
             Some(rtp) => {
                 self.tell_media(MediaCommand::AddSip {
@@ -544,7 +580,7 @@ impl Call {
     /// DTMF of the PBX; nothing is passed to Telegram, whose apps have no use for it.
     fn digit(&self, leg: LegId, digit: char, method: metrics::DtmfMethod) {
         tracing::debug!(call = %self.id, %leg, %digit, "digit");
-        self.common.metrics.dtmf(model::LegKind::Sip, method);
+        self.common.metrics.dtmf(LegKind::Sip, method);
     }
 
     fn leg_ended(&mut self, leg: LegId, cause: Cause, end: LegEnd, ctx: &mut Context<Self>) {
@@ -692,7 +728,8 @@ impl Handler<FromMedia> for Call {
                 self.begin_end(Cause::new(Reason::RtpTimeout), Side::Sip, ctx);
             }
             Some(MediaEvent::FirstPacket { leg }) => self.first_audio(leg),
-            Some(MediaEvent::Muted { .. } | MediaEvent::Closed { .. }) => {}
+            Some(MediaEvent::Muted { leg, on }) => self.excuse(leg, on),
+            Some(MediaEvent::Closed { .. }) => {}
             // The task ended by itself, for it panicked: without media there is no call.
             None if self.ended.is_none() => {
                 self.begin_end(Cause::new(Reason::InternalError), Side::Here, ctx)
@@ -713,10 +750,7 @@ impl Handler<Down> for Call {
         let Some(slot) = self.legs.get(&leg).filter(|slot| slot.end.is_none()) else {
             return;
         };
-        let kind = match slot.address {
-            LegAddr::Sip(_) => model::LegKind::Sip,
-            LegAddr::Telegram(_) => model::LegKind::Telegram,
-        };
+        let kind = slot.address.kind();
         let cause = Cause::new(Reason::InternalError);
         let end = crate::leg::end(kind, slot.via.clone(), &cause);
         self.leg_ended(leg, cause, end, ctx);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use grammers_tl_types as tl;
+use metrics::{ResolveResult, ResolveSource};
 use model::{Cause, Peer, Reason, SessionSpec};
 use net::telegram::{Event, Telegram};
 use telegram::{Reply, Rpc, RpcError};
@@ -315,6 +316,9 @@ impl Session {
     /// Looks a person up: memory first, then Telegram.
     fn look_up(&mut self, peer: Peer, answer: Recipient<Resolved>, ctx: &mut Context<Self>) {
         if let Some(user) = self.resolved.get(&peer) {
+            self.common
+                .metrics
+                .resolved(ResolveSource::Cache, ResolveResult::Ok);
             answer.do_send(Resolved(Ok(Box::new(self.callee(user.clone())))));
             return;
         }
@@ -327,6 +331,12 @@ impl Session {
             },
             Peer::UserId(id) => {
                 let known = self.users.get(id).and_then(telegram::User::input);
+                // An id alone cannot be looked up anywhere else.
+                let result = match known {
+                    Some(_) => ResolveResult::Ok,
+                    None => ResolveResult::NotFound,
+                };
+                self.common.metrics.resolved(ResolveSource::Cache, result);
                 let found = known
                     .map(|user| Box::new(self.callee(user)))
                     .ok_or(Cause::new(Reason::AnonymousUser));
@@ -354,6 +364,9 @@ impl Session {
     }
 
     fn found(&mut self, peer: Peer, result: Result<Reply, RpcError>, answer: &Recipient<Resolved>) {
+        self.common
+            .metrics
+            .resolved(ResolveSource::Network, resolve_result(&result));
         let user = match result {
             Ok(Reply::User(user)) if user.is_self => Err(Cause::new(Reason::LoopDetected)),
             Ok(Reply::User(user)) if user.is_bot => Err(Cause::new(Reason::NotAUser)),
@@ -455,6 +468,19 @@ impl Handler<TellAgain> for Session {
     fn handle(&mut self, _: TellAgain, ctx: &mut Self::Context) {
         self.watch.handled();
         self.tell(ctx);
+    }
+}
+
+fn resolve_result(result: &Result<Reply, RpcError>) -> ResolveResult {
+    match result {
+        Ok(Reply::User(_) | Reply::NotAUser) => ResolveResult::Ok,
+        Ok(_) => ResolveResult::NotFound,
+        Err(error) => match telegram::error::cause(error).reason() {
+            Reason::NotFound | Reason::ChatNotFound | Reason::UsernameNotOccupied => {
+                ResolveResult::NotFound
+            }
+            _ => ResolveResult::Error,
+        },
     }
 }
 

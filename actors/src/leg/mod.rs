@@ -16,6 +16,13 @@ pub(crate) enum LegAddr {
 }
 
 impl LegAddr {
+    pub(crate) fn kind(&self) -> LegKind {
+        match self {
+            LegAddr::Sip(_) => LegKind::Sip,
+            LegAddr::Telegram(_) => LegKind::Telegram,
+        }
+    }
+
     /// Gives an order; a few per call, so the mailbox limit does not apply.
     pub(crate) fn order(&self, order: LegOrder) {
         match self {

@@ -43,6 +43,12 @@ fn a_phone_calls_a_user_and_both_hear_each_other() {
         assert!(phone.ringing.unwrap() < phone.talking.unwrap());
         assert_heard(&user, &phone);
         assert_heard(&phone, &user);
+        for leg in ["sip", "telegram"] {
+            let judged = format!("call_mos_count{{leg=\"{leg}\"}}");
+            scene.counts(&judged, 1.0).await;
+        }
+        let turned = "transcode_frames_total{from=\"opus\",to=\"pcma\"}";
+        scene.counts(turned, 100.0).await;
         scene.settles_at(0).await;
         let record = scene.records(1).await.remove(0);
         assert_eq!(
@@ -93,6 +99,37 @@ fn a_user_calls_the_phone_and_both_hear_each_other() {
 }
 
 #[test]
+fn a_call_in_which_only_one_side_is_heard_is_counted() {
+    play(async {
+        let scene = Scene::of(Simulation {
+            mute: true,
+            ..Simulation::default()
+        })
+        .await;
+        let (phone, user) = scene.phone_calls("alice").await;
+        let missing = |side: &str| {
+            format!("calls_one_way_total{{direction=\"sip_to_tg\",missing=\"{side}\"}}")
+        };
+        scene.counts(&missing("telegram"), 1.0).await;
+        assert!((scene.number(&missing("both")) + scene.number(&missing("sip"))).abs() < 0.1);
+        user.hang_up();
+        reaches(&phone, Phase::Over).await;
+        scene.settles_at(0).await;
+        let looked_up =
+            |source: &str| format!("telegram_resolves_total{{result=\"ok\",source=\"{source}\"}}");
+        scene.counts(&looked_up("network"), 1.0).await;
+        assert!(scene.number(&looked_up("cache")).abs() < 0.1);
+        let (phone, user) = scene.phone_calls("alice").await;
+        scene.counts(&looked_up("cache"), 1.0).await;
+        user.hang_up();
+        reaches(&phone, Phase::Over).await;
+        // It ended before anybody could be missed.
+        scene.settles_at(0).await;
+        assert!((scene.number(&missing("telegram")) - 1.0).abs() < 0.1);
+    });
+}
+
+#[test]
 fn every_refusal_of_telegram_has_its_code_and_phrase() {
     play(async {
         let scene = Scene::new().await;
@@ -116,6 +153,8 @@ fn every_refusal_of_telegram_has_its_code_and_phrase() {
         for (record, (name, _, _, outcome)) in scene.records(4).await.iter().zip(cases) {
             assert_eq!(record.outcome, Some(outcome), "{name}");
         }
+        let nobody = "telegram_resolves_total{result=\"not_found\",source=\"network\"}";
+        scene.counts(nobody, 1.0).await;
     });
 }
 

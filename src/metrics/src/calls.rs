@@ -64,6 +64,35 @@ impl Closed for DtmfMethod {
     }
 }
 
+/// From whom nothing was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The SIP party.
+    Sip,
+    /// The Telegram user.
+    Telegram,
+    /// Either.
+    Both,
+}
+
+impl Missing {
+    fn label(self) -> &'static str {
+        match self {
+            Missing::Sip => LegKind::Sip.label(),
+            Missing::Telegram => LegKind::Telegram.label(),
+            Missing::Both => "both",
+        }
+    }
+}
+
+impl Closed for Missing {
+    fn values() -> Vec<&'static str> {
+        [Missing::Sip, Missing::Telegram, Missing::Both]
+            .map(Missing::label)
+            .to_vec()
+    }
+}
+
 /// Why an answered call ended.
 fn teardown(reason: Reason) -> &'static str {
     match reason {
@@ -173,6 +202,7 @@ pub(crate) struct Calls {
     media_setup: HistogramVec,
     duration: HistogramVec,
     teardown: IntCounterVec,
+    one_way: IntCounterVec,
     dtmf: IntCounterVec,
     quota: IntCounterVec,
 }
@@ -242,6 +272,11 @@ impl Calls {
                 "call_teardown_total",
                 "Answered calls that ended, by the side that ended them and why.",
                 vec![all::<Side>("side"), all::<Teardown>("cause")],
+            ),
+            one_way: make.counter(
+                "calls_one_way_total",
+                "Answered calls in which a side was not heard within 5 s after the answer, unless it was on hold or muted.",
+                vec![direction(), all::<Missing>("missing")],
             ),
             dtmf: make.counter(
                 "dtmf_digits_total",
@@ -343,6 +378,12 @@ impl Metrics {
     /// Audio has come from both sides; `delay` is since the answer.
     pub fn media_setup(&self, direction: Direction, delay: Duration) {
         observe(&self.all.calls.media_setup, direction, delay);
+    }
+
+    /// Somebody was not heard although the call is answered.
+    pub fn one_way(&self, direction: Direction, missing: Missing) {
+        let labels = [direction.label(), missing.label()];
+        self.all.calls.one_way.with_label_values(&labels).inc();
     }
 
     /// A digit was carried.

@@ -27,14 +27,14 @@ use model::{SessionName, TrunkName};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 
-pub use calls::{CallState, DtmfMethod};
+pub use calls::{CallState, DtmfMethod, Missing};
 pub use family::{Family, FamilyKind, FamilyLabel, LabelValues};
 pub use house::StoreOp;
 pub use media::{Discard, LegCounters, MediaCounters, Transcoding};
 pub use names::NAMES_MAX;
 pub use prometheus::{IntCounter as Counter, IntGauge as Gauge};
 pub use sip::Flow;
-pub use telegram::{RpcResult, SessionState};
+pub use telegram::{ResolveResult, ResolveSource, RpcResult, SessionState};
 pub use trunks::RegistrationState;
 
 /// The prefix of every family of ours; changing it breaks every user's dashboards.

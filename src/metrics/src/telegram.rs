@@ -52,6 +52,65 @@ impl Closed for RpcResult {
     }
 }
 
+/// Where a look-up of a person was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResolveSource {
+    /// By what the session knew.
+    Cache,
+    /// By Telegram.
+    Network,
+}
+
+impl ResolveSource {
+    fn label(self) -> &'static str {
+        match self {
+            ResolveSource::Cache => "cache",
+            ResolveSource::Network => "network",
+        }
+    }
+}
+
+impl Closed for ResolveSource {
+    fn values() -> Vec<&'static str> {
+        [ResolveSource::Cache, ResolveSource::Network]
+            .map(ResolveSource::label)
+            .to_vec()
+    }
+}
+
+/// What a look-up of a person gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResolveResult {
+    /// Somebody, also a bot or a channel that cannot be called.
+    Ok,
+    /// Nobody.
+    NotFound,
+    /// No answer, or a refusal to look.
+    Error,
+}
+
+impl ResolveResult {
+    fn label(self) -> &'static str {
+        match self {
+            ResolveResult::Ok => "ok",
+            ResolveResult::NotFound => "not_found",
+            ResolveResult::Error => "error",
+        }
+    }
+}
+
+impl Closed for ResolveResult {
+    fn values() -> Vec<&'static str> {
+        [
+            ResolveResult::Ok,
+            ResolveResult::NotFound,
+            ResolveResult::Error,
+        ]
+        .map(ResolveResult::label)
+        .to_vec()
+    }
+}
+
 /// The label `group` of a request.
 fn group(method: &str) -> &'static str {
     match method {
@@ -75,6 +134,7 @@ pub(crate) struct Telegram {
     flood_until: GaugeVec,
     reconnects: IntCounterVec,
     updates: IntCounterVec,
+    resolves: IntCounterVec,
     protocols: IntCounterVec,
 }
 
@@ -131,6 +191,14 @@ impl Telegram {
                 "telegram_updates_total",
                 "Updates received.",
                 vec![all::<Update>("kind")],
+            ),
+            resolves: make.counter(
+                "telegram_resolves_total",
+                "Look-ups of the people to be called.",
+                vec![
+                    all::<ResolveSource>("source"),
+                    all::<ResolveResult>("result"),
+                ],
             ),
             protocols: make.counter(
                 "telegram_call_protocols_total",
@@ -218,6 +286,12 @@ impl Metrics {
     pub fn update(&self, kind: &'static str) {
         let labels = [Update::of(kind)];
         self.all.telegram.updates.with_label_values(&labels).inc();
+    }
+
+    /// A person was looked up.
+    pub fn resolved(&self, source: ResolveSource, result: ResolveResult) {
+        let labels = [source.label(), result.label()];
+        self.all.telegram.resolves.with_label_values(&labels).inc();
     }
 
     /// A call agreed on a library version.

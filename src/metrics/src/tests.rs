@@ -107,6 +107,7 @@ fn tell_everything(metrics: &Metrics) {
     metrics.post_dial_delay(THERE, second);
     metrics.answer_delay(THERE, second);
     metrics.media_setup(THERE, second);
+    metrics.one_way(THERE, Missing::Telegram);
     metrics.dtmf(LegKind::Sip, DtmfMethod::Rfc4733);
     metrics.trunk_state(&trunk, true, 1);
     metrics.registration(&trunk, RegistrationState::Registered, Some(1_700_000_000));
@@ -129,6 +130,7 @@ fn tell_everything(metrics: &Metrics) {
     metrics.flood_wait(&session, "requestCall", Duration::from_secs(17), 1.7e9);
     metrics.reconnected(&session);
     metrics.update("phone_call");
+    metrics.resolved(ResolveSource::Network, ResolveResult::Ok);
     metrics.call_protocol("13.0.0");
     let media = metrics.media();
     media.tick_lateness.observe(0.0003);

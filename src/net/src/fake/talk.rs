@@ -56,24 +56,26 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    /// Starts to speak and to listen.
+    /// Starts to speak, unless it is mute, and to listen.
     pub(super) fn start(
         carrier: Carrier,
         sockets: Vec<UdpSocket>,
         coder: Coder,
         payload_type: u8,
         speech: Speech,
+        is_mute: bool,
     ) -> Self {
         let (signals, signals_rx) = mpsc::unbounded_channel();
         let (events_tx, events) = mpsc::unbounded_channel();
         let (audio_tx, audio) = oneshot::channel();
         // Plain RTP needs no leave to speak; a Telegram call must be connected first.
-        let next = matches!(carrier, Carrier::Plain(_)).then(Instant::now);
+        let next = (!is_mute && matches!(carrier, Carrier::Plain(_))).then(Instant::now);
         let voice = Voice {
             carrier,
             coder,
             payload_type,
             next,
+            is_mute,
             frames: 0,
             audio: Audio {
                 said: Said {
@@ -122,6 +124,7 @@ struct Voice {
     payload_type: u8,
     /// When the next packet is due; absent before the transport can send.
     next: Option<Instant>,
+    is_mute: bool,
     frames: u32,
     audio: Audio,
     events: mpsc::UnboundedSender<TalkEvent>,
@@ -220,7 +223,9 @@ impl Voice {
     fn on_event(&mut self, event: TransportEvent) {
         let event = match event {
             TransportEvent::Connected => {
-                self.next.get_or_insert_with(Instant::now);
+                if !self.is_mute {
+                    self.next.get_or_insert_with(Instant::now);
+                }
                 TalkEvent::Connected
             }
             TransportEvent::Signal(bytes) => TalkEvent::Signal(bytes),

@@ -37,6 +37,8 @@ pub struct Simulation {
     pub frame: Duration,
     /// How long the server tells everybody to wait for what.
     pub timers: Timers,
+    /// Their microphones are dead, and nobody is told of it.
+    pub mute: bool,
 }
 
 impl Default for Simulation {
@@ -49,6 +51,7 @@ impl Default for Simulation {
             // What the apps send.
             frame: Duration::from_millis(60),
             timers: Timers::default(),
+            mute: false,
         }
     }
 }
@@ -60,6 +63,7 @@ pub(super) struct World {
     versions: Vec<String>,
     frame: Duration,
     timers: Timers,
+    mute: bool,
     /// Where the devices live: not on the threads of whoever asks.
     runtime: tokio::runtime::Handle,
     lines: Mutex<HashMap<String, mpsc::UnboundedSender<Line>>>,
@@ -74,6 +78,7 @@ impl Telegram {
             versions,
             frame,
             timers,
+            mute,
         } = simulation;
         let (events, events_rx) = mpsc::channel(EVENTS);
         let (mut lines, mut rings) = (HashMap::new(), HashMap::new());
@@ -93,6 +98,7 @@ impl Telegram {
             versions,
             timers,
             frame,
+            mute,
             runtime: tokio::runtime::Handle::current(),
             lines: Mutex::new(lines),
             rings: Mutex::new(rings),
@@ -196,6 +202,10 @@ impl World {
 
     pub(super) fn frame(&self) -> Duration {
         self.frame
+    }
+
+    pub(super) fn is_mute(&self) -> bool {
+        self.mute
     }
 
     pub(super) fn runtime(&self) -> &tokio::runtime::Handle {

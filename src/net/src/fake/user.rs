@@ -276,7 +276,14 @@ impl Conversation {
         let transport = RtcTransport::new(now, start, local, limits, rand::random());
         let carrier = Carrier::Rtc(Box::new(transport));
         let speech = Speech::new(self.device.person.id.unsigned_abs());
-        self.talk = Some(Talk::start(carrier, vec![socket], coder, OPUS, speech));
+        self.talk = Some(Talk::start(
+            carrier,
+            vec![socket],
+            coder,
+            OPUS,
+            speech,
+            self.device.world.is_mute(),
+        ));
     }
 }
 

@@ -354,6 +354,7 @@ impl Conversation {
             coder,
             audio.payload_type,
             speech,
+            false,
         ));
         self.board.talking(audio.codec);
         self.local.version += 1;
