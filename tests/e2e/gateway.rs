@@ -37,6 +37,26 @@ fn both_hear_each_other(caller: Caller, ends: Ends, version: &str, codec: [&str;
         rtp("in"),
         rtp("out")
     );
+    for leg in ["sip", "telegram"] {
+        // The media task writes its last figures a moment after the call is over.
+        house.wait_metric("strowger_call_mos_count", &[("leg", leg)], 1.0);
+        let sum = |name| house.metrics().sum_of(name, &[("leg", leg)]);
+        let (mos, loss) = (
+            sum("strowger_call_mos_sum"),
+            sum("strowger_call_loss_ratio_sum"),
+        );
+        assert!(mos > 3.5 && loss < 0.05, "{leg}: MOS {mos}, loss {loss}");
+    }
+    let metrics = house.metrics();
+    let p2p = [("path", "p2p")];
+    assert_eq!(
+        metrics.value("strowger_telegram_call_paths_total", &p2p),
+        Some(1.0)
+    );
+    assert!(metrics.sum("strowger_calls_one_way_total") < 0.5);
+    assert!(metrics.sum("strowger_transcodings_active").abs() < 0.5);
+    let frames = metrics.sum("strowger_transcode_frames_total");
+    assert_eq!(frames > 75.0, codec != OPUS, "{frames} frames transcoded");
 }
 
 #[test]

@@ -118,6 +118,27 @@ const AT_START: &[(&str, &[(&str, &str)])] = &[
         "strowger_actor_restarts_total",
         &[("actor", "session"), ("cause", "panic")],
     ),
+    ("strowger_actor_messages_total", &[("actor", "keeper")]),
+    (
+        "strowger_sip_retransmissions_total",
+        &[("direction", "out"), ("method", "INVITE")],
+    ),
+    (
+        "strowger_calls_one_way_total",
+        &[("direction", "tg_to_sip"), ("missing", "both")],
+    ),
+    (
+        "strowger_telegram_resolves_total",
+        &[("source", "cache"), ("result", "ok")],
+    ),
+    (
+        "strowger_telegram_call_paths_total",
+        &[("path", "relay_tcp")],
+    ),
+    (
+        "strowger_transcodings_active",
+        &[("from", "pcma"), ("to", "opus")],
+    ),
     ("strowger_store_size_bytes", &[]),
     ("process_cpu_seconds_total", &[]),
     ("process_resident_memory_bytes", &[]),
@@ -136,6 +157,9 @@ fn every_series_exists_from_the_start() {
         );
     }
     assert_eq!(metrics.value("strowger_ready", &[]), Some(1.0));
+    assert!(metrics.sum_of("strowger_disk_free_bytes", &[("dir", "data")]) > 0.0);
+    let read = [("op", "scan")];
+    assert!(metrics.sum_of("strowger_store_operation_seconds_count", &read) > 0.0);
     house.assert_clean(&[]);
 }
 
