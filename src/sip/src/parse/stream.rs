@@ -184,6 +184,10 @@ impl StreamFramer {
                 break None;
             };
             if !is_sip {
+                // Too long is too long, whether its end is here already or not.
+                if line_end > self.limits.line {
+                    return Some(self.close("start line too long"));
+                }
                 is_sip = self.buffer.get(..line_end).is_some_and(opens_message);
                 if !is_sip {
                     return Some(self.astray());
@@ -206,7 +210,7 @@ impl StreamFramer {
             return Some(self.close("header part too long"));
         }
         if !is_sip && self.buffer.len() > self.limits.line {
-            return Some(self.close("not SIP"));
+            return Some(self.close("start line too long"));
         }
         let Some(end) = end else {
             self.state = State::Head {
@@ -273,11 +277,14 @@ impl StreamFramer {
         let Some(line_end) = self.line_end(searched) else {
             let searched = self.buffer.len();
             if searched > self.limits.line {
-                return Some(self.close("not SIP"));
+                return Some(self.close("line too long"));
             }
             self.state = State::Skip { searched, passed };
             return None;
         };
+        if line_end > self.limits.line {
+            return Some(self.close("line too long"));
+        }
         let line = self.buffer.get(..line_end).unwrap_or_default();
         if opens_message(line) {
             return Some(self.begin(now));
