@@ -1,6 +1,6 @@
 # The verbs of this house. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-tests setup-interop build run demo test test-peers e2e torture check boundaries interop bench dist
+.PHONY: help setup setup-build setup-tests setup-interop build run demo test test-peers e2e torture fuzz check boundaries interop bench dist
 SHELL := /bin/bash
 # Real-time media shares the machine with the tests around it, so not too many of them at once.
 THREADS ?= 3
@@ -56,6 +56,15 @@ torture: setup-build ## messages made to break SIP, SDP and RTP, each against it
 	@export $(if $(SET),TORTURE='$(abspath $(SET))',-n TORTURE); status=0; \
 	cargo test -q -p sip --test torture -- --nocapture --test-threads 1 || status=1; \
 	cargo test -q -p media --lib torture -- --nocapture || status=1; exit $$status
+
+FUZZ := message:src/sip/testdata/torture stream:src/sip/testdata/torture sdp:src/sip/testdata/sdp \
+	uri:fuzz/seeds/uri digest:fuzz/seeds/digest rtp:fuzz/seeds/rtp rtcp:fuzz/seeds/rtcp
+fuzz: setup-build ## every fuzz target for 30 s, or T=seconds; what breaks one stays in target/fuzz/artifacts
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	@export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(CURDIR)/target/fuzz; cargo fuzz build && for entry in $(FUZZ); do \
+	  name=$${entry%%:*}; mkdir -p target/fuzz/corpus/$$name target/fuzz/artifacts/$$name; echo "== $$name"; \
+	  cargo fuzz run $$name target/fuzz/corpus/$$name $${entry#*:} -- -max_total_time=$(if $(T),$(T),30) -timeout=5 -max_len=16384 \
+	    -verbosity=0 -print_final_stats=1 -artifact_prefix=target/fuzz/artifacts/$$name/ || exit 1; done
 
 check: setup-build boundaries ## formatting, lints, walls, documentation
 	cargo fmt --all --check
