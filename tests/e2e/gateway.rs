@@ -3,7 +3,7 @@
 use crate::deadline::s;
 use crate::house::{HEARD, House, SESSION, TELEGRAM_TONE, TRUNK};
 use crate::pbx::{Baresip, Sipp};
-use crate::talk::{ALAW, Caller, Ends, MULAW, OPUS, Talk};
+use crate::talk::{ALAW, Caller, Ends, G722, MULAW, OPUS, Talk};
 use crate::telegram::Behaviour;
 
 /// A whole call; what the switch counted must agree with what the peers saw.
@@ -77,6 +77,11 @@ fn pbx_calls_a_telegram_user_by_9_0_0_and_both_hear_each_other_in_mulaw() {
 #[test]
 fn pbx_calls_a_telegram_user_by_13_0_0_and_both_hear_each_other_in_mulaw() {
     both_hear_each_other(Caller::Pbx, Ends::Pbx, "13.0.0", MULAW);
+}
+
+#[test]
+fn pbx_calls_a_telegram_user_and_both_hear_each_other_in_g722() {
+    both_hear_each_other(Caller::Pbx, Ends::Pbx, "13.0.0", G722);
 }
 
 #[test]

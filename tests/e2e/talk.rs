@@ -33,6 +33,7 @@ pub(crate) struct Talk {
 pub(crate) const ALAW: [&str; 3] = ["alaw", "pcma", "pcma"];
 pub(crate) const MULAW: [&str; 3] = ["mulaw", "pcmu", "pcmu"];
 pub(crate) const OPUS: [&str; 3] = ["opus", "opus", "opus"];
+pub(crate) const G722: [&str; 3] = ["g722", "g722", "g722"];
 
 impl Talk {
     /// Builds a house and lets one side call the other.

@@ -137,7 +137,13 @@ impl Decoder {
     /// Appends a guess at `samples` of audio that did not come; a whole number of 2.5 ms, at most 120 ms.
     pub(crate) fn conceal(&mut self, samples: usize, pcm: &mut Pcm) {
         match self {
-            Self::Waveform { concealer, .. } => concealer.conceal(pcm.grow(samples)),
+            Self::Waveform { format, concealer } => {
+                let out = pcm.grow(samples);
+                concealer.conceal(out);
+                if let Format::G722(_, decoder) = format {
+                    decoder.follow(out);
+                }
+            }
             Self::Opus { decoder, .. } => {
                 // On an error the zeros stay: silence is a guess, too.
                 let _ = decoder.decode(&[], pcm.grow(samples), false);

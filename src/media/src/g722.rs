@@ -54,20 +54,9 @@ impl Encoder {
     pub(crate) fn encode(&mut self, samples: &[i16], octets: &mut [u8]) {
         let frames = samples.chunks_exact(self.width.samples());
         for (octet, frame) in octets.iter_mut().zip(frames) {
-            let (low, high) = match *frame {
-                [first, second] => self.split(first, second),
-                [only] => (i32::from(only) >> 1, 0),
-                _ => continue,
-            };
+            let (low, high) = self.delay.split(frame);
             *octet = self.higher.encode_higher(high) << 6 | self.lower.encode_lower(low);
         }
-    }
-
-    /// The transmit quadrature mirror filter (section 3.1).
-    fn split(&mut self, first: i16, second: i16) -> (i32, i32) {
-        self.delay.push(i32::from(first), i32::from(second));
-        let (odd, even) = self.delay.sums();
-        (limit((even + odd) >> 14), limit((even - odd) >> 14))
     }
 }
 
@@ -78,6 +67,8 @@ pub(crate) struct Decoder {
     lower: Band,
     higher: Band,
     delay: Delay,
+    /// What was guessed, on its way back into the bands.
+    guessed: Delay,
 }
 
 impl Decoder {
@@ -87,6 +78,7 @@ impl Decoder {
             lower: Band::lower(),
             higher: Band::higher(),
             delay: Delay::default(),
+            guessed: Delay::default(),
         }
     }
 
@@ -103,6 +95,16 @@ impl Decoder {
                 [only] => *only = narrow(low << 1),
                 _ => {}
             }
+        }
+    }
+
+    /// Lets the state follow audio that was guessed at, as if it had come: that of the sender has gone on as well, and a
+    /// state left behind would spoil the next 100 ms.
+    pub(crate) fn follow(&mut self, samples: &[i16]) {
+        for frame in samples.chunks_exact(self.width.samples()) {
+            let (low, high) = self.guessed.split(frame);
+            self.lower.encode_lower(low);
+            self.higher.encode_higher(high);
         }
     }
 
@@ -123,6 +125,19 @@ impl Delay {
         self.0.copy_within(2.., 0);
         let [.., before_last, last] = &mut self.0;
         (*before_last, *last) = (first, second);
+    }
+
+    /// The transmit quadrature mirror filter (section 3.1): two samples become one of each band, one is the lower band.
+    fn split(&mut self, frame: &[i16]) -> (i32, i32) {
+        match *frame {
+            [first, second] => {
+                self.push(i32::from(first), i32::from(second));
+                let (odd, even) = self.sums();
+                (limit((even + odd) >> 14), limit((even - odd) >> 14))
+            }
+            [only] => (i32::from(only) >> 1, 0),
+            _ => (0, 0),
+        }
     }
 
     /// The sums over the values at even and at odd places.

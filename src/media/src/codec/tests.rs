@@ -237,6 +237,42 @@ fn a_missing_packet_of_a_tone_is_repeated_in_phase() {
 }
 
 #[test]
+fn g722_is_itself_again_soon_after_a_missing_packet() {
+    for rate in [8_000, 16_000] {
+        let frame = rate as usize / 50;
+        let mut encoder = Encoder::new(Codec::G722, rate).unwrap();
+        let mut whole = Decoder::new(Codec::G722, rate).unwrap();
+        let mut lossy = Decoder::new(Codec::G722, rate).unwrap();
+        let (mut sent, mut heard, mut packet) = (Pcm::default(), Pcm::default(), Vec::new());
+        let tones = sine(rate, 770.0, frame * 12);
+        let tones = tones.iter().zip(sine(rate, 1336.0, frame * 12));
+        let tones: Vec<i16> = tones.map(|(a, b)| a / 2 + b / 2).collect();
+        for (n, samples) in tones.chunks(frame).enumerate() {
+            encoder.encode(samples, &mut packet);
+            whole.decode(&packet, &mut sent);
+            if n == 1 {
+                lossy.conceal(frame, &mut heard);
+            } else {
+                lossy.decode(&packet, &mut heard);
+            }
+        }
+        // From 20 ms after the gap on.
+        let after = |pcm: &Pcm| -> Vec<f32> {
+            let samples = &pcm.all()[frame * 3..frame * 6];
+            samples.iter().map(|sample| f32::from(*sample)).collect()
+        };
+        let (sent, heard) = (after(&sent), after(&heard));
+        let power: f32 = sent.iter().map(|a| a * a).sum();
+        let error: f32 = sent
+            .iter()
+            .zip(&heard)
+            .map(|(a, b)| (a - b) * (a - b))
+            .sum();
+        assert!(error * 10.0 < power, "{rate}: {}", power / error);
+    }
+}
+
+#[test]
 fn guessing_fades_to_silence() {
     let mut decoder = Decoder::new(Codec::Mulaw, 8000).unwrap();
     let mut pcm = Pcm::default();
