@@ -243,7 +243,7 @@ impl SipLeg {
             CallEvent::OfferAnswered { sdp } => self.take_late_answer(now, &sdp, ctx),
             CallEvent::OfferRefused { .. } => {}
             CallEvent::Info { content_type, body } => {
-                if let Some(digit) = info_digit(&content_type, &body) {
+                if let Some(digit) = sip::info::digit(&content_type, &body) {
                     self.report(LegFact::Digit { digit });
                 }
             }
@@ -410,25 +410,6 @@ fn send(common: &Common, owner: Owner, packet: CallOutput) {
     }
 }
 
-/// The digit of an INFO: `Signal=5` of `application/dtmf-relay`, or the bare digit of `application/dtmf`.
-fn info_digit(content_type: &str, body: &[u8]) -> Option<char> {
-    let text = std::str::from_utf8(body).ok()?;
-    let value = match content_type {
-        "application/dtmf-relay" => text.lines().find_map(|line| {
-            let (name, value) = line.split_once('=')?;
-            name.trim()
-                .eq_ignore_ascii_case("signal")
-                .then(|| value.trim())
-        })?,
-        "application/dtmf" => text.trim(),
-        _ => return None,
-    };
-    let mut characters = value.chars();
-    let digit = characters.next()?.to_ascii_uppercase();
-    (characters.next().is_none() && matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D'))
-        .then_some(digit)
-}
-
 impl Actor for SipLeg {
     type Context = Context<Self>;
 
@@ -514,26 +495,5 @@ impl Handler<LegOrder> for SipLeg {
             LegOrder::MediaConnected | LegOrder::Signal { .. } => {}
             LegOrder::MediaFailed { .. } => self.hang_up(now, &Cause::new(Reason::RtpTimeout), ctx),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::info_digit;
-
-    #[test]
-    fn digits_of_info_are_read_in_both_forms() {
-        assert_eq!(
-            info_digit("application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n"),
-            Some('5')
-        );
-        assert_eq!(
-            info_digit("application/dtmf-relay", b"Signal= #\nDuration= 100"),
-            Some('#')
-        );
-        assert_eq!(info_digit("application/dtmf", b"*"), Some('*'));
-        assert_eq!(info_digit("application/dtmf", b"12"), None);
-        assert_eq!(info_digit("text/plain", b"1"), None);
-        assert_eq!(info_digit("application/dtmf", b"\xff"), None);
     }
 }
