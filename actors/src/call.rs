@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use model::{
-    CallId, CallRecord, Cause, Direction, LegEnd, LegId, LegKind, Outcome, Peer, Reason,
-    SessionName, Side, TrunkName, TrunkSpec,
+    CallId, CallRecord, Cause, Direction, DtmfMethod, LegEnd, LegId, LegKind, Outcome, Peer,
+    Reason, SessionName, Side, TrunkName, TrunkSpec,
 };
 use net::media::{MediaCommand, MediaEvent, MediaHandle, RtpReservation};
 use routing::Hunt;
@@ -133,6 +133,8 @@ struct Slot {
     address: LegAddr,
     /// The trunk or session it goes over.
     via: String,
+    /// How keypad digits travel on it, best first; nothing for Telegram.
+    dtmf: Vec<DtmfMethod>,
     end: Option<LegEnd>,
 }
 
@@ -330,6 +332,7 @@ impl Call {
             return;
         };
         let via = trunk.name.to_string();
+        let dtmf = trunk.dtmf.clone();
         let spec = SipLegSpec {
             leg,
             call: ctx.address(),
@@ -346,6 +349,7 @@ impl Call {
             Slot {
                 address: LegAddr::Sip(address),
                 via,
+                dtmf,
                 end: None,
             },
         );
@@ -367,6 +371,7 @@ impl Call {
             Slot {
                 address: LegAddr::Telegram(address),
                 via: self.held.session.to_string(),
+                dtmf: Vec::new(),
                 end: None,
             },
         );
@@ -575,6 +580,10 @@ impl Call {
                 media: Box::new(agreed),
             }),
         }
+        let events = agreed.audio.dtmf_payload_type.is_some();
+        let methods = self.legs.get(&leg).map(|slot| slot.dtmf.as_slice());
+        let on = DtmfMethod::listens_for_tones(methods.unwrap_or_default(), events);
+        self.tell_media(MediaCommand::ListenForTones { leg, on });
     }
 
     /// DTMF of the PBX; nothing is passed to Telegram, whose apps have no use for it.
@@ -720,8 +729,12 @@ impl Handler<FromMedia> for Call {
             Some(MediaEvent::Connected { leg }) => self.order(leg, LegOrder::MediaConnected),
             Some(MediaEvent::Signal { leg, bytes }) => self.order(leg, LegOrder::Signal { bytes }),
             Some(MediaEvent::Failed { leg, why }) => self.order(leg, LegOrder::MediaFailed { why }),
-            Some(MediaEvent::Dtmf { leg, digit }) => {
-                self.digit(leg, digit, metrics::DtmfMethod::Rfc4733)
+            Some(MediaEvent::Dtmf { leg, digit, method }) => {
+                let method = match method {
+                    DtmfMethod::Rfc2833 | DtmfMethod::Info => metrics::DtmfMethod::Rfc4733,
+                    DtmfMethod::Inband => metrics::DtmfMethod::Inband,
+                };
+                self.digit(leg, digit, method)
             }
             Some(MediaEvent::Silent { leg, .. }) => {
                 tracing::warn!(call = %self.id, %leg, "no RTP from the PBX");

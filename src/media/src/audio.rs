@@ -9,6 +9,20 @@ const MIN_PTIME: Duration = Duration::from_millis(10);
 /// The longest packet sent.
 const MAX_PTIME: Duration = Duration::from_millis(60);
 
+/// The static payload type of comfort noise, with a clock of 8000 (RFC 3389); some send it without having offered it.
+const COMFORT_NOISE: u8 = 13;
+
+/// What a packet holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PayloadKind {
+    /// The codec's audio.
+    Audio,
+    /// A keypad digit (RFC 4733).
+    Event,
+    /// Nobody speaks: there is nothing to play.
+    ComfortNoise,
+}
+
 /// The audio of one leg, as offer and answer or the Telegram negotiation agreed it; the same both ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LegAudio {
@@ -43,13 +57,49 @@ impl LegAudio {
 
     /// Returns whether a packet of this type belongs to the leg.
     pub(crate) fn accepts(&self, payload_type: u8) -> bool {
-        payload_type == self.payload_type || self.dtmf_payload_type == Some(payload_type)
+        self.kind_of(payload_type).is_some()
+    }
+
+    /// Returns what a packet of this type holds, if it belongs to the leg.
+    pub(crate) fn kind_of(&self, payload_type: u8) -> Option<PayloadKind> {
+        if payload_type == self.payload_type {
+            Some(PayloadKind::Audio)
+        } else if self.dtmf_payload_type == Some(payload_type) {
+            Some(PayloadKind::Event)
+        } else if payload_type == COMFORT_NOISE && self.codec.clock_rate() == 8000 {
+            Some(PayloadKind::ComfortNoise)
+        } else {
+            None
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn comfort_noise_belongs_to_every_codec_of_its_clock() {
+        for (codec, payload_type, dtmf, expected) in [
+            (Codec::Alaw, 8, None, Some(PayloadKind::ComfortNoise)),
+            (Codec::G722, 9, Some(101), Some(PayloadKind::ComfortNoise)),
+            (Codec::Opus, 107, Some(101), None),
+            (Codec::L16, 108, None, None),
+            (Codec::Alaw, 8, Some(13), Some(PayloadKind::Event)),
+            (Codec::Opus, 13, None, Some(PayloadKind::Audio)),
+        ] {
+            let audio = LegAudio {
+                codec,
+                payload_type,
+                dtmf_payload_type: dtmf,
+                dtmf_clock: 8000,
+                send_ptime: Duration::from_millis(20),
+                kind: LegKind::Sip,
+            };
+            assert_eq!(audio.kind_of(13), expected, "{codec}");
+            assert_eq!(audio.kind_of(77), None);
+        }
+    }
 
     #[test]
     fn any_wished_packet_time_becomes_one_the_codec_can_send() {

@@ -7,7 +7,7 @@
 //! * `bridge`: joins two legs. `relay` passes audio on as it comes, `playout` plays it by our clock, `outgoing` is
 //!   what a leg is sent, `timeline` where it belongs in time.
 //! * `quality`: how a leg must have sounded.
-//! * `codec`, `conceal`, `g711`, `g722`, `jitter`, `pcm`, `dtmf`, `tone`, `pool`: the tools.
+//! * `codec`, `conceal`, `g711`, `g722`, `jitter`, `pcm`, `dtmf`, `inband`, `tone`, `pool`: the tools.
 
 mod address;
 mod audio;
@@ -17,6 +17,7 @@ mod conceal;
 mod dtmf;
 mod g711;
 mod g722;
+mod inband;
 mod jitter;
 mod outgoing;
 mod pcm;

@@ -10,6 +10,7 @@ use crate::audio::LegAudio;
 use crate::bridge::BridgeOutput;
 use crate::codec::{CodecError, Encoder, OPUS_SILENCE, tone_rate};
 use crate::dtmf::{DtmfSender, Step};
+use crate::inband::KeyTones;
 use crate::pool::Pool;
 use crate::timeline::{Timeline, rescaled, samples, ticks, whole_frames};
 use crate::tone::{Tone, ToneSource};
@@ -32,6 +33,7 @@ pub(crate) struct Outgoing {
     /// What is played, its next samples, and their rate.
     tone: Option<(Tone, ToneSource, u32)>,
     dtmf: DtmfSender,
+    keys: KeyTones,
     /// When our clock ticks next, if this leg runs by it.
     pub(crate) tick_at: Option<Instant>,
     pub(crate) held: bool,
@@ -53,6 +55,7 @@ impl Outgoing {
             encoder: None,
             tone: None,
             dtmf: DtmfSender::default(),
+            keys: KeyTones::default(),
             tick_at: None,
             held: false,
             sent: 0,
@@ -128,9 +131,14 @@ impl Outgoing {
         }
     }
 
+    /// Queues digits that are heard; returns how many.
+    pub(crate) fn press_tones(&mut self, digits: &str) -> usize {
+        self.keys.push(digits)
+    }
+
     /// Returns whether something of our own replaces the peer's audio.
     pub(crate) fn is_overridden(&self) -> bool {
-        self.tone.is_some() || self.dtmf.is_busy()
+        self.tone.is_some() || self.dtmf.is_busy() || self.keys.is_busy()
     }
 
     /// Returns the time between two ticks.
@@ -239,7 +247,7 @@ impl Outgoing {
             }
             Step::Audio => {}
         }
-        if self.tone.is_none() {
+        if self.tone.is_none() && !self.keys.is_busy() {
             return false;
         }
         let Ok(rate) = self.own_rate() else {
@@ -247,7 +255,9 @@ impl Outgoing {
         };
         let mut frame = std::mem::take(&mut self.frame);
         frame.resize(samples(self.audio.frame(), rate), 0);
-        if let Some((tone, source, made)) = &mut self.tone {
+        if self.keys.is_busy() {
+            self.keys.fill(&mut frame, rate);
+        } else if let Some((tone, source, made)) = &mut self.tone {
             if *made != rate {
                 // The leg was joined or agreed on another codec meanwhile.
                 (*source, *made) = (ToneSource::new(*tone, rate), rate);

@@ -2,7 +2,7 @@
 
 use std::f32::consts::TAU;
 
-/// Amplitude of what we play, about -16 dBm0.
+/// Amplitude of what we play, about -13 dBm0.
 const AMPLITUDE: f32 = 5000.0;
 
 /// What a leg can be given to hear.

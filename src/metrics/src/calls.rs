@@ -45,6 +45,8 @@ pub enum DtmfMethod {
     Rfc4733,
     /// SIP INFO.
     Info,
+    /// Tones in the voice.
+    Inband,
 }
 
 impl DtmfMethod {
@@ -52,13 +54,14 @@ impl DtmfMethod {
         match self {
             DtmfMethod::Rfc4733 => "rfc4733",
             DtmfMethod::Info => "info",
+            DtmfMethod::Inband => "inband",
         }
     }
 }
 
 impl Closed for DtmfMethod {
     fn values() -> Vec<&'static str> {
-        [DtmfMethod::Rfc4733, DtmfMethod::Info]
+        [DtmfMethod::Rfc4733, DtmfMethod::Info, DtmfMethod::Inband]
             .map(DtmfMethod::label)
             .to_vec()
     }

@@ -4,6 +4,7 @@
 
 mod cause;
 mod codec;
+mod dtmf;
 mod host_port;
 mod id;
 mod number;
@@ -14,6 +15,7 @@ mod spec;
 
 pub use cause::{Cause, Reason, Row, Side};
 pub use codec::{Codec, UnknownCodec};
+pub use dtmf::{DtmfMethod, UnknownDtmfMethod};
 pub use host_port::{HostPort, HostPortError};
 pub use id::{CallId, LegId, NameError, SessionName, TrunkName};
 pub use number::{NumberError, Peer, PhoneNumber};

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BareDigits, CallerIdRules, CallerNameRules, Codec, HostPort, Secret, SessionName, TrunkName,
+    BareDigits, CallerIdRules, CallerNameRules, Codec, DtmfMethod, HostPort, Secret, SessionName,
+    TrunkName,
 };
 
 /// One relation with a PBX.
@@ -18,6 +19,9 @@ pub struct TrunkSpec {
     /// Audio codecs in order of preference; the order of the offer is ignored.
     #[serde(default = "default_codecs")]
     pub codecs: Vec<Codec>,
+    /// Ways of keypad digits: the first usable one is used for sending, tones are listened for only if listed.
+    #[serde(default = "default_dtmf")]
+    pub dtmf: Vec<DtmfMethod>,
     /// Simultaneous calls, 0 = unlimited.
     #[serde(default)]
     pub lines: u32,
@@ -150,6 +154,7 @@ impl TrunkSpec {
             name,
             kind,
             codecs: default_codecs(),
+            dtmf: default_dtmf(),
             lines: 0,
             number: None,
             caller_id: CallerIdRules::default(),
@@ -205,6 +210,10 @@ impl TrunkSpec {
 
 fn default_codecs() -> Vec<Codec> {
     Codec::DEFAULT.to_vec()
+}
+
+fn default_dtmf() -> Vec<DtmfMethod> {
+    DtmfMethod::ALL.to_vec()
 }
 
 fn default_ring_seconds() -> u32 {

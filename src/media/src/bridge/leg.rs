@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use model::LegId;
+use model::{DtmfMethod, LegId};
 
 use super::{BridgeEvent, BridgeOutput, LegStats};
-use crate::audio::LegAudio;
+use crate::audio::{LegAudio, PayloadKind};
+use crate::codec::CodecError;
 use crate::dtmf::DtmfReceiver;
+use crate::inband::Ear;
 use crate::jitter::Arrival;
 use crate::outgoing::{Outbox, Outgoing};
 use crate::playout::Playout;
@@ -30,6 +32,9 @@ pub(super) struct Leg {
     /// The peer's clock was set to this leg's packets.
     pub(super) is_phased: bool,
     dtmf: DtmfReceiver,
+    /// Digits in the voice are wanted; the ear is there until an event came.
+    listens: bool,
+    ear: Option<Ear>,
     jitter: Jitter,
     stats: LegStats,
 }
@@ -49,7 +54,7 @@ pub(super) enum Path {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Audio,
-    /// A digit or padding: it has a number, but no audio.
+    /// A digit, comfort noise or padding: it has a number, but no audio.
     NoAudio,
 }
 
@@ -63,9 +68,31 @@ impl Leg {
             outgoing,
             is_phased: false,
             dtmf: DtmfReceiver::default(),
+            listens: false,
+            ear: None,
             jitter: Jitter::default(),
             stats: LegStats::default(),
         }
+    }
+
+    /// Takes newly agreed audio.
+    pub(super) fn set_audio(&mut self, audio: LegAudio) -> Result<(), CodecError> {
+        let other = audio.codec != self.audio.codec;
+        self.audio = audio;
+        self.outgoing.set_audio(audio);
+        if other && self.ear.is_some() {
+            self.ear = Some(Ear::new(audio.codec)?);
+        }
+        Ok(())
+    }
+
+    /// Begins or ends to listen for digits in the voice.
+    pub(super) fn listen(&mut self, on: bool) -> Result<(), CodecError> {
+        if on != self.listens {
+            self.ear = on.then(|| Ear::new(self.audio.codec)).transpose()?;
+            self.listens = on;
+        }
+        Ok(())
     }
 
     pub(super) fn stats(&self) -> LegStats {
@@ -99,21 +126,32 @@ impl Leg {
         out: &mut Outbox,
     ) -> Option<Kind> {
         self.stats.received += 1;
-        if !self.audio.accepts(packet.payload_type) || packet.payload.len() > MAX_PACKET {
+        let kind = self.audio.kind_of(packet.payload_type);
+        let Some(kind) = kind.filter(|_| packet.payload.len() <= MAX_PACKET) else {
             self.stats.ignored += 1;
             return None;
-        }
-        if packet.payload.is_empty() {
+        };
+        if packet.payload.is_empty() || kind == PayloadKind::ComfortNoise {
             return Some(Kind::NoAudio);
         }
-        if packet.payload_type != self.audio.payload_type {
+        let leg = self.id;
+        let mut tell = |digit, method| {
+            out.push_back(BridgeOutput::Event(BridgeEvent::Dtmf {
+                leg,
+                digit,
+                method,
+            }));
+        };
+        if kind == PayloadKind::Event {
+            // Who sends events needs no ear, and what of the tone is in the voice before one would count twice.
+            self.ear = None;
             if let Some(digit) = self.dtmf.receive(&packet.payload, packet.timestamp) {
-                out.push_back(BridgeOutput::Event(BridgeEvent::Dtmf {
-                    leg: self.id,
-                    digit,
-                }));
+                tell(digit, DtmfMethod::Rfc2833);
             }
             return Some(Kind::NoAudio);
+        }
+        if let Some(ear) = &mut self.ear {
+            ear.hear(packet, &mut |digit| tell(digit, DtmfMethod::Inband));
         }
         self.jitter
             .arrived(now, packet.timestamp, self.audio.codec.clock_rate());

@@ -12,7 +12,7 @@ mod leg;
 
 use std::time::{Duration, Instant};
 
-use model::{LegId, LegKind};
+use model::{DtmfMethod, LegId, LegKind};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use thiserror::Error;
@@ -72,12 +72,14 @@ pub enum BridgeEvent {
         /// Which leg.
         leg: LegId,
     },
-    /// A key was pressed (RFC 4733); told once, when the press begins.
+    /// A key was pressed; told once, when the press begins.
     Dtmf {
         /// Which leg.
         leg: LegId,
         /// `0-9`, `*`, `#`, `A-D`.
         digit: char,
+        /// As an event or as a tone.
+        method: DtmfMethod,
     },
 }
 
@@ -191,8 +193,7 @@ impl Bridge {
     ) -> Result<(), BridgeError> {
         let leg = self.leg_mut(id).ok_or(BridgeError::UnknownLeg(id))?;
         let before = *leg.outgoing.audio();
-        leg.audio = audio;
-        leg.outgoing.set_audio(audio);
+        leg.set_audio(audio)?;
         let peer = leg.peer;
         if let Some(peer) =
             peer.filter(|_| (before.codec, before.kind) != (audio.codec, audio.kind))
@@ -258,6 +259,23 @@ impl Bridge {
             self.set_clock(now, id);
         }
         pressed
+    }
+
+    /// Presses keys towards a leg as tones in place of the voice; returns how many it will hear.
+    pub fn send_tones(&mut self, now: Instant, id: LegId, digits: &str) -> usize {
+        let pressed = self
+            .leg_mut(id)
+            .map_or(0, |leg| leg.outgoing.press_tones(digits));
+        if pressed > 0 {
+            self.set_clock(now, id);
+        }
+        pressed
+    }
+
+    /// Begins or ends to listen for tones of keys in the voice of a leg; a leg that sends events is not listened to.
+    pub fn listen_for_tones(&mut self, id: LegId, on: bool) -> Result<(), BridgeError> {
+        let leg = self.leg_mut(id).ok_or(BridgeError::UnknownLeg(id))?;
+        Ok(leg.listen(on)?)
     }
 
     /// Takes one packet of a leg.

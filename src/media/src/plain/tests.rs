@@ -238,12 +238,13 @@ fn a_new_answer_moves_the_media() {
 }
 
 #[test]
-fn payload_types_nobody_agreed_to_are_dropped() {
+fn payload_types_nobody_agreed_to_are_dropped_and_comfort_noise_is_heard() {
     let mut bench = Bench::new();
+    bench.packet(PEER, 13, 1, 0);
     bench.packet(PEER, 0, 1, 1);
     bench.packet(PEER, 101, 1, 2);
     bench.datagram(PEER, b"\x00\x01\x00\x00\x21\x12\xa4\x42aaaaaaaaaaaa");
-    assert_eq!((bench.heard.len(), bench.plain.stats().malformed), (1, 2));
+    assert_eq!((bench.heard.len(), bench.plain.stats().malformed), (2, 2));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use media::{
     Bridge, BridgeConfig, BridgeEvent, BridgeOutput, RtpIn, TransportEvent, TransportOutput,
 };
 use metrics::MediaCounters;
-use model::{CallId, Codec, LegId, LegKind};
+use model::{CallId, Codec, DtmfMethod, LegId, LegKind};
 use sip::sdp::Agreed;
 
 use super::message::{LegReport, MediaEvent};
@@ -127,8 +127,23 @@ impl Exchange {
         }
     }
 
-    pub(super) fn send_dtmf(&mut self, way: &mut Way<'_>, leg: LegId, digits: &str) {
-        let pressed = self.bridge.send_dtmf(way.now, leg, digits);
+    pub(super) fn listen_for_tones(&mut self, leg: LegId, on: bool) {
+        if let Err(error) = self.bridge.listen_for_tones(leg, on) {
+            tracing::warn!(call = %self.call, %leg, %error, "nobody listens for tones");
+        }
+    }
+
+    pub(super) fn send_dtmf(
+        &mut self,
+        way: &mut Way<'_>,
+        leg: LegId,
+        digits: &str,
+        method: DtmfMethod,
+    ) {
+        let pressed = match method {
+            DtmfMethod::Inband => self.bridge.send_tones(way.now, leg, digits),
+            DtmfMethod::Rfc2833 | DtmfMethod::Info => self.bridge.send_dtmf(way.now, leg, digits),
+        };
         tracing::debug!(call = %self.call, %leg, pressed, "keys pressed towards a leg");
         self.drain_bridge(way);
         self.carry(way);
@@ -243,8 +258,8 @@ impl Exchange {
                 BridgeOutput::Event(BridgeEvent::FirstAudio { leg }) => {
                     way.events.tell(MediaEvent::FirstPacket { leg });
                 }
-                BridgeOutput::Event(BridgeEvent::Dtmf { leg, digit }) => {
-                    way.events.tell(MediaEvent::Dtmf { leg, digit });
+                BridgeOutput::Event(BridgeEvent::Dtmf { leg, digit, method }) => {
+                    way.events.tell(MediaEvent::Dtmf { leg, digit, method });
                 }
                 BridgeOutput::Timeout(at) => {
                     self.bridge_deadline = at;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::{LegId, LegKind};
+use model::{DtmfMethod, LegId, LegKind};
 
 use super::ports::RtpReservation;
 
@@ -56,6 +56,15 @@ pub enum MediaCommand {
         leg: LegId,
         /// `0-9`, `*`, `#`, `A-D`.
         digits: String,
+        /// As tones, or as events if the peer knows them.
+        method: DtmfMethod,
+    },
+    /// Search the voice of a leg for tones of keys, or stop it.
+    ListenForTones {
+        /// The leg.
+        leg: LegId,
+        /// Whether to.
+        on: bool,
     },
     /// A leg is over; its ports are returned.
     Remove {
@@ -90,6 +99,8 @@ pub enum MediaEvent {
         leg: LegId,
         /// `0-9`, `*`, `#`, `A-D`.
         digit: char,
+        /// How it came.
+        method: DtmfMethod,
     },
     /// Nothing has come from a leg that should speak; told once per silence.
     Silent {

@@ -152,7 +152,12 @@ impl Task {
             MediaCommand::UpdateSip { leg, media } => exchange.update_sip(&mut way, leg, *media),
             MediaCommand::Signal { leg, bytes } => exchange.signal(&mut way, leg, &bytes),
             MediaCommand::Connect { a, b } => exchange.connect(&mut way, a, b),
-            MediaCommand::SendDtmf { leg, digits } => exchange.send_dtmf(&mut way, leg, &digits),
+            MediaCommand::SendDtmf {
+                leg,
+                digits,
+                method,
+            } => exchange.send_dtmf(&mut way, leg, &digits, method),
+            MediaCommand::ListenForTones { leg, on } => exchange.listen_for_tones(leg, on),
             MediaCommand::Remove { leg } => {
                 exchange.remove(&mut way, leg);
                 self.sockets.remove(leg);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
-use model::{BareDigits, Codec, HostPort, RuleError, TrunkKind, TrunkName, TrunkSpec};
+use model::{BareDigits, Codec, DtmfMethod, HostPort, RuleError, TrunkKind, TrunkName, TrunkSpec};
 use serde_json::json;
 use store::{Change, Store};
 
@@ -66,6 +66,9 @@ pub(super) struct Add {
     /// Codecs in order of preference: opus, alaw, mulaw, g722, l16
     #[arg(long, value_delimiter = ',')]
     codecs: Option<Vec<Codec>>,
+    /// Ways of keypad digits in order of preference: rfc2833, info, inband
+    #[arg(long, value_delimiter = ',')]
+    dtmf: Option<Vec<DtmfMethod>>,
     /// Simultaneous calls, 0 = unlimited
     #[arg(long)]
     lines: Option<u32>,
@@ -141,6 +144,7 @@ impl Add {
             auth_user: self.auth_user,
             address: self.address,
             codecs: self.codecs,
+            dtmf: self.dtmf,
             lines: self.lines,
             number: self.number,
             caller_id: rules("--caller-id", self.caller_id)?,
@@ -236,7 +240,7 @@ fn list(operator: &Operator) -> Result<(), Failure> {
             trunk.name.to_string(),
             kind.to_owned(),
             who,
-            codecs(trunk),
+            words(&trunk.codecs),
             lines(trunk.lines),
             trunk.number.clone().unwrap_or_else(|| "-".to_owned()),
             if sessions.is_empty() {
@@ -300,7 +304,8 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output) {
             line("server", &server(settings));
         }
     }
-    line("codecs", &codecs(trunk));
+    line("codecs", &words(&trunk.codecs));
+    line("dtmf", &words(&trunk.dtmf));
     line("lines", &lines(trunk.lines));
     let none = match &trunk.kind {
         TrunkKind::InboundRegister { .. } => "none: the PBX is called at what it registered",
@@ -346,15 +351,15 @@ fn public(trunk: &TrunkSpec) -> serde_json::Value {
         TrunkKind::Peer { address } => ("peer", None, Some(address.to_string())),
     };
     json!({
-        "name": trunk.name, "kind": kind, "login": login, "address": address, "codecs": trunk.codecs,
+        "name": trunk.name, "kind": kind, "login": login, "address": address, "codecs": trunk.codecs, "dtmf": trunk.dtmf,
         "lines": trunk.lines, "number": trunk.number, "caller_id": trunk.caller_id, "caller_name": trunk.caller_name,
         "bare_digits": trunk.bare_digits, "tg_headers": trunk.tg_headers, "priority": trunk.priority, "ring_seconds": trunk.ring_seconds,
         "enabled": trunk.enabled,
     })
 }
 
-fn codecs(trunk: &TrunkSpec) -> String {
-    let names: Vec<String> = trunk.codecs.iter().map(ToString::to_string).collect();
+fn words<T: ToString>(list: &[T]) -> String {
+    let names: Vec<String> = list.iter().map(ToString::to_string).collect();
     names.join(",")
 }
 

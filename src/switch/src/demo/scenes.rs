@@ -177,7 +177,7 @@ pub(super) async fn afterwards(stage: &Stage, checks: &mut Checks) {
         "0",
         &stage.telegram.open_calls().to_string(),
     );
-    checks.same("call records closed", "6", &records.len().to_string());
+    checks.same("call records closed", "7", &records.len().to_string());
     print::line("");
     print_records(&records);
 }

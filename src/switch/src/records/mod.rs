@@ -11,8 +11,8 @@ mod tests;
 use std::net::SocketAddr;
 
 use model::{
-    BareDigits, CallerIdRules, CallerNameRules, Codec, HostPort, RouteSpec, Secret, SessionName,
-    SessionSpec, TrunkKind, TrunkName, TrunkSpec,
+    BareDigits, CallerIdRules, CallerNameRules, Codec, DtmfMethod, HostPort, RouteSpec, Secret,
+    SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) auth_user: Option<String>,
     pub(crate) address: Option<SocketAddr>,
     pub(crate) codecs: Option<Vec<Codec>>,
+    pub(crate) dtmf: Option<Vec<DtmfMethod>>,
     pub(crate) lines: Option<u32>,
     pub(crate) number: Option<String>,
     pub(crate) caller_id: Option<CallerIdRules>,
@@ -99,6 +100,7 @@ impl From<&TrunkSpec> for TrunkDraft {
         let mut draft = Self {
             name: Some(spec.name.clone()),
             codecs: Some(spec.codecs.clone()),
+            dtmf: Some(spec.dtmf.clone()),
             lines: Some(spec.lines),
             number: spec.number.clone(),
             caller_id: Some(spec.caller_id.clone()),

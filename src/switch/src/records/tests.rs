@@ -98,6 +98,10 @@ const BROKEN: &[(&str, &str)] = &[
         "records.toml:1:1: `trunk`: trunk a: the codec list is empty",
     ),
     (
+        "[[trunk]]\nname = \"a\"\ndtmf = [\"sms\"]",
+        "records.toml:3:9: `dtmf`: unknown variant `sms`, expected one of `rfc2833`, `info`, `inband`",
+    ),
+    (
         "[[trunk]]\nname = \"a\"\nlines = -1",
         "records.toml:3:9: `lines`: found integer `-1`, expected a whole number",
     ),

@@ -144,7 +144,8 @@ fn keys_pressed_on_the_phone_are_told_once_and_not_heard() {
         bench.events[1..],
         [BridgeEvent::Dtmf {
             leg: SIP,
-            digit: '5'
+            digit: '5',
+            method: DtmfMethod::Rfc2833,
         }]
     );
     let packets = bench.to(TELEGRAM);
