@@ -220,11 +220,14 @@ impl Call {
     }
 }
 
+crate::supervise::watched!(Call);
+
 impl Actor for Call {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
+        crate::supervise::probe(ctx);
         self.common.metrics.call_state(
             self.record.direction,
             &self.held.trunk,

@@ -69,11 +69,14 @@ impl Endpoint {
     }
 }
 
+crate::supervise::watched!(Endpoint);
+
 impl Actor for Endpoint {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
+        crate::supervise::probe(ctx);
     }
 }
 

@@ -31,11 +31,14 @@ impl Keeper {
     }
 }
 
+crate::supervise::watched!(Keeper);
+
 impl Actor for Keeper {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
+        crate::supervise::probe(ctx);
         self.measure();
         ctx.run_interval(MEASURE_EVERY, |keeper, _| {
             keeper.flush();

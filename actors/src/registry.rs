@@ -241,11 +241,14 @@ impl Registry {
     }
 }
 
+crate::supervise::watched!(Registry);
+
 impl Actor for Registry {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
+        crate::supervise::probe(ctx);
         if self.calling_roll {
             ctx.run_later(ROLL_CALL, Self::start_missing);
         } else {

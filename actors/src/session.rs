@@ -182,11 +182,14 @@ impl Session {
     }
 }
 
+crate::supervise::watched!(Session);
+
 impl Actor for Session {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
+        crate::supervise::probe(ctx);
         self.set_state(routing::SessionState::Connecting, ctx);
         self.greet(ctx);
         // A registry that was restarted knows nothing of this session until it is told.

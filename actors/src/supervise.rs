@@ -4,13 +4,17 @@
 //! `Drop` runs on a stop, on unwinding and on the end of an arbiter alike, and tells the parent. The parent holds what it
 //! takes to build a fresh actor, never the dead value.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr, Message, Recipient};
+use actix::{Actor, Addr, AsyncContext, Handler, Message, Recipient};
 use rand::Rng;
 use tokio::sync::watch;
 
 use crate::registry::Registry;
+
+/// Time between two looks of an actor at its own mailbox.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 /// A child has ended.
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
@@ -62,7 +66,55 @@ pub(crate) struct Watch {
     parent: Parent,
     metrics: metrics::Metrics,
     messages: metrics::Counter,
+    /// Tells the mailboxes of one kind apart.
+    instance: u64,
+    /// Messages of this actor so far.
+    handled: Cell<u64>,
 }
+
+/// An actor -> itself: how long does a message wait here, and behind how many others?
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Probe {
+    sent: Instant,
+    handled: u64,
+}
+
+/// An actor that carries a [`Watch`].
+pub(crate) trait Watched: Actor<Context = actix::Context<Self>> + Handler<Probe> {
+    /// Its watch.
+    fn watch(&self) -> &Watch;
+}
+
+/// From now on the actor looks at its own mailbox; belongs into its `started`.
+pub(crate) fn probe<A: Watched>(ctx: &mut actix::Context<A>) {
+    ctx.run_interval(PROBE_EVERY, |actor, ctx| {
+        let handled = actor.watch().handled.get();
+        let sent = Instant::now();
+        ctx.address().do_send(Probe { sent, handled });
+    });
+}
+
+/// Lets an actor with a `watch` look at its own mailbox.
+macro_rules! watched {
+    ($($actor:ty),* $(,)?) => {$(
+        impl crate::supervise::Watched for $actor {
+            fn watch(&self) -> &crate::supervise::Watch {
+                &self.watch
+            }
+        }
+
+        impl actix::Handler<crate::supervise::Probe> for $actor {
+            type Result = ();
+
+            fn handle(&mut self, probe: crate::supervise::Probe, _: &mut Self::Context) {
+                self.watch.handled();
+                self.watch.probed(&probe);
+            }
+        }
+    )*};
+}
+pub(crate) use watched;
 
 /// Who hears of a death.
 pub(crate) enum Parent {
@@ -81,18 +133,29 @@ impl Watch {
             parent,
             metrics,
             messages,
+            instance: rand::random(),
+            handled: Cell::new(0),
         }
     }
 
     /// Counts a message; the first line of every handler.
     pub(crate) fn handled(&self) {
         self.messages.inc();
+        self.handled.set(self.handled.get() + 1);
+    }
+
+    /// Notes what a probe found; itself it does not count.
+    pub(crate) fn probed(&self, probe: &Probe) {
+        let behind = (self.handled.get() - 1).saturating_sub(probe.handled);
+        self.metrics
+            .actor_waited(self.who.kind(), self.instance, probe.sent.elapsed(), behind);
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         self.metrics.actor_stopped(self.who.kind());
+        self.metrics.mailbox_closed(self.who.kind(), self.instance);
         let down = Down {
             who: self.who.clone(),
             panicked: std::thread::panicking(),
@@ -342,6 +405,53 @@ mod tests {
             }
         }
         assert!(handlers > 40, "{handlers}");
+    }
+
+    /// Says whether it has seen everything.
+    struct Clerk {
+        watch: Watch,
+    }
+
+    watched!(Clerk);
+
+    impl Actor for Clerk {
+        type Context = actix::Context<Self>;
+    }
+
+    #[actix::test]
+    async fn an_actor_that_looks_at_its_mailbox_counts_what_was_there_before() {
+        let metrics = metrics::Metrics::new("test");
+        let door = DoorKeeper::<Registry>::default().door();
+        let watch = Watch::new(Unit::Keeper, Parent::Registry(door), metrics.clone());
+        let clerk = Clerk { watch }.start();
+        let probe = || Probe {
+            sent: Instant::now(),
+            handled: 0,
+        };
+        // Three wait when the fourth is put behind them.
+        for _ in 0..3 {
+            clerk.do_send(probe());
+        }
+        clerk.send(probe()).await.unwrap();
+        let page = metrics.render();
+        for line in [
+            "strowger_actor_mailbox_messages{actor=\"keeper\"} 3",
+            "strowger_actor_mailbox_messages_max{actor=\"keeper\"} 3",
+            "strowger_actor_wait_seconds_count{actor=\"keeper\"} 4",
+        ] {
+            assert!(page.contains(line), "{line}");
+        }
+        drop(clerk);
+        tokio::time::timeout(Duration::from_secs(1), async {
+            while !metrics
+                .render()
+                .contains("strowger_actor_mailbox_messages{actor=\"keeper\"} 0")
+            {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
     }
 
     #[actix::test]

@@ -404,11 +404,14 @@ impl Handler<BindAgain> for Trunk {
     }
 }
 
+crate::supervise::watched!(Trunk);
+
 impl Actor for Trunk {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
+        crate::supervise::probe(ctx);
         self.tell(Instant::now(), ctx);
         // A registry that was restarted knows no contacts until it is told.
         let mut registry = self.common.registry.clone();

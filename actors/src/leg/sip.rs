@@ -410,11 +410,14 @@ fn send(common: &Common, owner: Owner, packet: CallOutput) {
     }
 }
 
+crate::supervise::watched!(SipLeg);
+
 impl Actor for SipLeg {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
+        crate::supervise::probe(ctx);
         let mut endpoint = self.common.endpoint.clone();
         let me = ctx.address();
         let _present = endpoint.open();

@@ -265,11 +265,14 @@ impl Core {
     }
 }
 
+crate::supervise::watched!(TelegramLeg);
+
 impl Actor for TelegramLeg {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
+        crate::supervise::probe(ctx);
         let mut session = self.session.clone();
         let me = ctx.address();
         let _present = session.open();

@@ -169,6 +169,17 @@ impl Families {
         columns: Vec<Column>,
     ) -> CounterVec {
         let rows = product(&columns);
+        self.seconds_counter_rows(name, help, columns, rows)
+    }
+
+    /// A counter of seconds of which only these rows are touched.
+    pub(crate) fn seconds_counter_rows(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        columns: Vec<Column>,
+        rows: Vec<Vec<&'static str>>,
+    ) -> CounterVec {
         let vec = sure(CounterVec::new(opts(name, help), &names(&columns)));
         self.put(vec, name, FamilyKind::Counter, help, columns, rows)
     }

@@ -1,5 +1,7 @@
 //! The process, its actors, its store, its HTTP server.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
@@ -64,6 +66,11 @@ pub(crate) struct House {
     restarts: IntCounterVec,
     mailbox_full: IntCounterVec,
     messages: IntCounterVec,
+    wait: HistogramVec,
+    mailbox: IntGaugeVec,
+    mailbox_max: IntGaugeVec,
+    /// By kind and instance: the messages that waited when it was looked last.
+    mailboxes: Mutex<BTreeMap<(&'static str, u64), u64>>,
     store_size: IntGauge,
     store_records: IntGaugeVec,
     store_operations: HistogramVec,
@@ -123,6 +130,25 @@ impl House {
                 "Messages that actors took out of their mailboxes.",
                 vec![actor()],
             ),
+            wait: make.histogram(
+                "actor_wait_seconds",
+                "Time in the mailbox, one observation per actor each 5 s.",
+                &[
+                    0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0,
+                ],
+                vec![actor()],
+            ),
+            mailbox: make.gauge(
+                "actor_mailbox_messages",
+                "Messages waiting, sum over the kind, looked at each 5 s.",
+                vec![actor()],
+            ),
+            mailbox_max: make.gauge(
+                "actor_mailbox_messages_max",
+                "Messages waiting in the deepest mailbox of the kind, looked at each 5 s.",
+                vec![actor()],
+            ),
+            mailboxes: Mutex::default(),
             store_size: make.one_gauge("store_size_bytes", "Size of the store on disk."),
             store_records: make.gauge(
                 "store_records",
@@ -230,6 +256,40 @@ impl Metrics {
     pub fn actor_messages(&self, kind: &'static str) -> IntCounter {
         let labels = [Actor::of(kind)];
         self.all.house.messages.with_label_values(&labels)
+    }
+
+    /// A message of an actor to itself waited so long in its mailbox, behind so many others.
+    pub fn actor_waited(&self, kind: &'static str, instance: u64, waited: Duration, behind: u64) {
+        let wait = self.all.house.wait.with_label_values(&[Actor::of(kind)]);
+        wait.observe(waited.as_secs_f64());
+        self.mailbox(kind, instance, Some(behind));
+    }
+
+    /// The mailbox of an actor is gone.
+    pub fn mailbox_closed(&self, kind: &'static str, instance: u64) {
+        self.mailbox(kind, instance, None);
+    }
+
+    fn mailbox(&self, kind: &'static str, instance: u64, waiting: Option<u64>) {
+        let (house, kind) = (&self.all.house, Actor::of(kind));
+        let mut all = house
+            .mailboxes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match waiting {
+            Some(waiting) => all.insert((kind, instance), waiting),
+            None => all.remove(&(kind, instance)),
+        };
+        let depths = all
+            .range((kind, 0)..=(kind, u64::MAX))
+            .map(|(_, depth)| *depth);
+        let (sum, most) = depths.fold((0, 0), |(sum, most), depth| (sum + depth, depth.max(most)));
+        let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        house.mailbox.with_label_values(&[kind]).set(whole(sum));
+        house
+            .mailbox_max
+            .with_label_values(&[kind])
+            .set(whole(most));
     }
 
     /// The size of the store and its records: sessions, trunks, routes, call records.

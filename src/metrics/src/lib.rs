@@ -32,7 +32,7 @@ pub use family::{Family, FamilyKind, FamilyLabel, LabelValues};
 pub use house::StoreOp;
 pub use media::{Discard, LegCounters, MediaCounters, Transcoding};
 pub use names::NAMES_MAX;
-pub use prometheus::{IntCounter as Counter, IntGauge as Gauge};
+pub use prometheus::{Counter as Seconds, IntCounter as Counter, IntGauge as Gauge};
 pub use sip::Flow;
 pub use telegram::{ResolveResult, ResolveSource, RpcResult, SessionState};
 pub use trunks::RegistrationState;

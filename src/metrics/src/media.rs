@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{Codec, LegKind};
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::{Counter, Histogram, IntCounter, IntGauge};
 
 use crate::family::{Families, all};
 use crate::label::{AudioCodec, CallPath, Discarded, PortState, RtpCodec};
@@ -51,6 +51,8 @@ pub struct Transcoding {
     pub active: IntGauge,
     /// Frames of it.
     pub frames: IntCounter,
+    /// Seconds spent on it.
+    pub seconds: Counter,
 }
 
 /// The counters of all legs of one kind.
@@ -255,6 +257,7 @@ fn transcodings(make: &mut Families) -> Vec<Transcoding> {
         .iter()
         .map(|(from, to)| vec![from.label(), to.label()])
         .collect();
+    let cpu_rows = rows.clone();
     let active = make.gauge_rows(
         "transcodings_active",
         "Legs that are sent their peer's audio in another codec now.",
@@ -267,6 +270,12 @@ fn transcodings(make: &mut Families) -> Vec<Transcoding> {
         columns(),
         rows,
     );
+    let seconds = make.seconds_counter_rows(
+        "transcode_cpu_seconds_total",
+        "Time spent on turning audio into another codec.",
+        columns(),
+        cpu_rows,
+    );
     let make = |(from, to): (Codec, Codec)| {
         let labels = [from.label(), to.label()];
         Transcoding {
@@ -274,6 +283,7 @@ fn transcodings(make: &mut Families) -> Vec<Transcoding> {
             to,
             active: active.with_label_values(&labels),
             frames: frames.with_label_values(&labels),
+            seconds: seconds.with_label_values(&labels),
         }
     };
     pairs.into_iter().map(make).collect()

@@ -155,6 +155,7 @@ fn tell_everything(metrics: &Metrics) {
     let turned = media.transcoding(Codec::Opus, Codec::Alaw).unwrap();
     turned.active.inc();
     turned.frames.inc();
+    turned.seconds.inc_by(0.5);
     assert!(media.transcoding(Codec::Alaw, Codec::Alaw).is_none());
     metrics.ready(true);
     metrics.panicked();
@@ -164,6 +165,7 @@ fn tell_everything(metrics: &Metrics) {
     metrics.mailbox_full("endpoint");
     metrics.actor_died("trunk", true);
     metrics.actor_messages("call").inc();
+    metrics.actor_waited("call", 1, Duration::from_millis(2), 3);
     metrics.store(500_000, [1, 2, 3, 4]);
     metrics.store_operation(StoreOp::Put, Duration::from_millis(1));
     metrics.data_disk_free(1 << 30);

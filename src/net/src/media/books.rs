@@ -30,6 +30,7 @@ struct Transcoding {
     to: Codec,
     active: metrics::Gauge,
     frames: metrics::Counter,
+    seconds: metrics::Seconds,
 }
 
 impl Transcoding {
@@ -41,6 +42,7 @@ impl Transcoding {
             to,
             active: counted.active.clone(),
             frames: counted.frames.clone(),
+            seconds: counted.seconds.clone(),
         })
     }
 }
@@ -120,6 +122,18 @@ impl Port {
             .filter(|_| now.round_trips > before.round_trips)
         {
             counters.round_trip.observe(trip.as_secs_f64());
+        }
+    }
+
+    /// Whether the leg is sent its peer's audio in another codec.
+    pub(super) fn transcodes(&self) -> bool {
+        self.books.transcoding.is_some()
+    }
+
+    /// Counts time spent on that.
+    pub(super) fn spent(&self, time: Duration) {
+        if let Some(transcoding) = &self.books.transcoding {
+            transcoding.seconds.inc_by(time.as_secs_f64());
         }
     }
 

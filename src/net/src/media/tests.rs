@@ -435,6 +435,8 @@ fn the_figures_of_a_leg_are_told_at_its_end() {
         let turned = counted.transcoding(from, to).unwrap();
         assert_eq!(turned.active.get(), 0);
         assert!(turned.frames.get() > 200, "{from} {}", turned.frames.get());
+        let each = turned.seconds.get() / turned.frames.get() as f64;
+        assert!((1e-7..0.02).contains(&each), "{from} {each} s a frame");
     }
 }
 
