@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::deadline::{s, until};
 use crate::house::{House, SESSION, TRUNK};
 use crate::talk::{ALAW, Caller, Ends, Talk};
 
@@ -182,6 +183,14 @@ fn a_call_is_counted_once_everywhere() {
         ),
         Some(1.0)
     );
+    let dc = house.telegram.dc().to_string();
+    let connections = metrics.value("strowger_telegram_connections", &[("dc", &dc)]);
+    assert_eq!(connections, Some(1.0));
+    assert!(metrics.sum("strowger_transcode_cpu_seconds_total") > 0.0);
+    until("an actor to have looked at its mailbox", s(15), || {
+        let looks = house.metrics().sum("strowger_actor_wait_seconds_count");
+        (looks >= 1.0).then_some(())
+    });
     for leg in ["sip", "telegram"] {
         for direction in ["in", "out"] {
             let packets = metrics.sum_of(

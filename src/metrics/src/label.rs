@@ -145,6 +145,8 @@ fixed! {
 }
 
 open! {
+    /// The data centres of Telegram.
+    DataCentre, ["1", "2", "3", "4", "5"];
     /// Methods of SIP messages.
     Method, [
         "INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "INFO", "REFER", "NOTIFY", "PRACK", "UPDATE",

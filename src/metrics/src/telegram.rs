@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use model::SessionName;
-use prometheus::{CounterVec, GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec};
+use prometheus::{CounterVec, GaugeVec, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::Metrics;
 use crate::family::{Families, all, session};
 use crate::label::{
-    Closed, LibraryVersion, RpcErrorName, RpcGroup, RpcMethod, SessionStates, Update,
+    Closed, DataCentre, LibraryVersion, RpcErrorName, RpcGroup, RpcMethod, SessionStates, Update,
 };
 
 /// What a session can do just now; the label `state`.
@@ -133,6 +133,7 @@ pub(crate) struct Telegram {
     flood_seconds: CounterVec,
     flood_until: GaugeVec,
     reconnects: IntCounterVec,
+    connections: IntGaugeVec,
     updates: IntCounterVec,
     resolves: IntCounterVec,
     protocols: IntCounterVec,
@@ -187,6 +188,11 @@ impl Telegram {
                 "MTProto connections that broke and were made again.",
                 vec![session()],
             ),
+            connections: make.gauge(
+                "telegram_connections",
+                "Open MTProto connections of accounts, by data centre.",
+                vec![all::<DataCentre>("dc")],
+            ),
             updates: make.counter(
                 "telegram_updates_total",
                 "Updates received.",
@@ -209,7 +215,25 @@ impl Telegram {
     }
 }
 
+/// An open connection to Telegram; counted until it is dropped.
+#[derive(Debug)]
+pub struct TelegramConnection(IntGauge);
+
+impl Drop for TelegramConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl Metrics {
+    /// A connection to a data centre is open as long as what is returned lives.
+    pub fn telegram_connection(&self, dc: i32) -> TelegramConnection {
+        let labels = [DataCentre::of(&dc.to_string())];
+        let open = self.all.telegram.connections.with_label_values(&labels);
+        open.inc();
+        TelegramConnection(open)
+    }
+
     /// A session changed its state.
     pub fn session_state(&self, session: &SessionName, state: SessionState) {
         // The states of sessions beyond the limit of names would only overwrite each other.

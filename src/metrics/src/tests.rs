@@ -165,6 +165,7 @@ fn tell_everything(metrics: &Metrics) {
     metrics.mailbox_full("endpoint");
     metrics.actor_died("trunk", true);
     metrics.actor_messages("call").inc();
+    std::mem::forget(metrics.telegram_connection(2));
     metrics.actor_waited("call", 1, Duration::from_millis(2), 3);
     metrics.store(500_000, [1, 2, 3, 4]);
     metrics.store_operation(StoreOp::Put, Duration::from_millis(1));

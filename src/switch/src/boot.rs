@@ -76,7 +76,7 @@ async fn serve(
     let sessions = store.sessions().map_err(StartError::from)?;
     let mut accounts = Vec::new();
     for session in sessions.into_iter().filter(|session| session.enabled) {
-        accounts.push(account(settings, &store, session)?);
+        accounts.push(account(settings, &store, session, &metrics)?);
     }
     let parts = Parts {
         settings: house_settings(settings),
@@ -140,9 +140,10 @@ fn account(
     settings: &Settings,
     store: &Arc<dyn Store>,
     session: SessionSpec,
+    metrics: &metrics::Metrics,
 ) -> Result<Account, BootError> {
     let keys = Arc::new(Keys::new(Arc::clone(store), session.name.clone()));
-    match net::telegram::connect(telegram_params(settings), keys) {
+    match net::telegram::connect(telegram_params(settings), keys, metrics.clone()) {
         Ok((client, events)) => Ok(Account {
             session: session.name,
             client,

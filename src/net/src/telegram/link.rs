@@ -128,6 +128,7 @@ pub(super) fn build(
 pub fn connect(
     params: Params,
     storage: Arc<dyn Storage>,
+    metrics: metrics::Metrics,
 ) -> Result<(Arc<dyn Telegram>, mpsc::Receiver<Event>), StorageError> {
     let keys = Arc::new(Keys::load(Arc::clone(&storage), params.test_dc)?);
     let people = Arc::new(People::load(storage)?);
@@ -143,6 +144,7 @@ pub fn connect(
         outlet,
         wire,
         doubt: Arc::clone(&doubt),
+        metrics,
     };
     // With the link go its connection, the events and the hope of whoever waits for another connection.
     let task = tokio::spawn(async move {
@@ -263,6 +265,7 @@ struct Link {
     outlet: Outlet,
     wire: watch::Sender<Option<Wire>>,
     doubt: Arc<Notify>,
+    metrics: metrics::Metrics,
 }
 
 impl Link {
@@ -319,6 +322,9 @@ impl Link {
         }
         self.know_ourselves(&wire).await;
         self.wire.send_replace(Some(wire.clone()));
+        let _open = self
+            .metrics
+            .telegram_connection(self.keys.home_dc_id().unwrap_or(0));
         self.outlet.tell(Event::Connected);
         let _stream = Aborted(tokio::spawn(follow(handle, stream, self.outlet.clone())));
         loop {
@@ -442,7 +448,7 @@ mod tests {
                 .await
                 .unwrap();
         }
-        connect(params, storage).unwrap()
+        connect(params, storage, metrics::Metrics::new("test")).unwrap()
     }
 
     #[tokio::test]
