@@ -103,7 +103,7 @@ impl Rule {
     }
 }
 
-/// Prints what [`Rule::parse`] reads.
+/// Prints what `Rule::parse` reads.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|piece| match piece {
