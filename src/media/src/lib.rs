@@ -9,6 +9,9 @@
 //! * `quality`: how a leg must have sounded.
 //! * `codec`, `conceal`, `g711`, `g722`, `jitter`, `pcm`, `dtmf`, `inband`, `tone`, `pool`: the tools.
 
+// A new state must be thought of everywhere: no wildcard hides it.
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 mod address;
 mod audio;
 mod bridge;

@@ -4,6 +4,9 @@
 //! Caller ID rules
 //! of a trunk serve both ways: [`caller_id`] forms the number of a caller by them, [`called_peer`] reads a dialled one.
 
+// A new state must be thought of everywhere: no wildcard hides it.
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 mod caller;
 mod check;
 mod decide;

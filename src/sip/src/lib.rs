@@ -10,6 +10,9 @@
 //! * [`sdp`] - session descriptions, offer and answer (RFC 8866, RFC 3264).
 //! * [`transaction`] - requests and responses matched and repeated over UDP (RFC 3261 17, 18).
 
+// A new state must be thought of everywhere: no wildcard hides it.
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 pub mod call;
 pub mod digest;
 pub mod error;

@@ -167,6 +167,10 @@ impl Call {
     }
 
     /// A request of the caller before our final response.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "methods are many, and grow; what no rule names is answered in one way"
+    )]
     pub(super) fn request_before_answer(
         &mut self,
         s: Incoming,
@@ -195,6 +199,10 @@ impl Call {
     }
 
     /// A request of the callee before its final response.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "methods are many, and grow; what no rule names is answered in one way"
+    )]
     pub(super) fn request_before_final(
         &mut self,
         s: Calling,

@@ -6,6 +6,10 @@ use super::{HeaderName, Method, Request, Response};
 ///
 /// An empty reason becomes the usual phrase. The tag is not added to 100 nor to a To that has one. Record-Route is
 /// copied where the response forms a dialog (RFC 3261 12.1.1).
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a response copies these headers and no others"
+)]
 pub fn respond(request: &Request, status: u16, reason: &str, to_tag: Option<&str>) -> Response {
     let mut response = Response::new(status, reason);
     let forms_dialog = (101..300).contains(&status)

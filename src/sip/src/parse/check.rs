@@ -129,6 +129,10 @@ fn counts(headers: &Headers, limits: &Limits, method: &Method) -> Result<(), Fau
 
 /// Parses every value that the layers above rely on. Not Route: RFC 3261 8.2.2, a user agent passes over a malformed header
 /// that it does not need, and nothing is routed here.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only what the layers above rely on is read"
+)]
 fn typed(headers: &Headers, method: &Method) -> Result<(), Fault> {
     for (name, value) in headers.iter() {
         let is_address = || value.parse::<NameAddr>().is_ok();

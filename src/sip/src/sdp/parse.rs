@@ -223,6 +223,6 @@ pub(super) fn rtcp(value: &str) -> Option<(u16, Option<IpAddr>)> {
     match connection(rest) {
         Connection::Address(address) => Some((port, Some(address))),
         _ if rest.trim().is_empty() => Some((port, None)),
-        _ => None,
+        Connection::Host | Connection::WrongFamily | Connection::Malformed => None,
     }
 }

@@ -17,6 +17,10 @@ pub struct Repeats {
 
 impl Repeats {
     /// Counts messages.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all other methods are counted together"
+    )]
     pub(super) fn add(&mut self, method: &Method, count: usize) {
         let counter = match method {
             Method::Invite => &mut self.invite,

@@ -186,6 +186,10 @@ impl Desk {
     }
 
     /// The parameters to use and the server's random bytes.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "any other reply is one to another request"
+    )]
     pub(super) fn dh_config(
         &mut self,
         result: Result<Reply, RpcError>,
@@ -225,7 +229,10 @@ impl Desk {
             }
             tl::enums::PhoneCall::Empty(_) => Verdict::Discarded(None),
             _ if Identity::of(call) == Some(identity) => Verdict::Ours,
-            _ => Verdict::Forged,
+            tl::enums::PhoneCall::Waiting(_)
+            | tl::enums::PhoneCall::Requested(_)
+            | tl::enums::PhoneCall::Accepted(_)
+            | tl::enums::PhoneCall::Call(_) => Verdict::Forged,
         }
     }
 
@@ -352,7 +359,10 @@ impl Desk {
                 Tail::Closing { .. } => {
                     self.end(now, Reason::NormalClearing.into(), Discard::Hangup, seconds)
                 }
-                _ => self.end(
+                Tail::Connecting
+                | Tail::Established { .. }
+                | Tail::Discarding { .. }
+                | Tail::Over => self.end(
                     now,
                     Reason::MediaNotConnected.into(),
                     Discard::Disconnect,

@@ -212,6 +212,10 @@ impl Sctp {
     }
 
     /// Returns whether the association is lost.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the events of another library, which may grow"
+    )]
     fn poll_events(&mut self) -> bool {
         let Some((_, association)) = &mut self.association else {
             return false;

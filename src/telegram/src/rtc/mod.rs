@@ -247,6 +247,10 @@ impl RtcTransport {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the events of another library, which may grow"
+    )]
     fn on_event(&mut self, now: Instant, event: str0m::Event) {
         use str0m::Event;
         match event {
