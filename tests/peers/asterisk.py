@@ -180,6 +180,7 @@ def configure(a, d):
               "/usr/lib/asterisk/modules"):
         if os.path.isdir(P.ROOT + m) or os.path.isdir(m):
             mods = m; break
+    # The console's socket is named from the working folder: a socket's path holds 107 characters, a test's folder may not.
     P.write(e + "asterisk.conf", f"""[directories](!)
 astetcdir => {d}/etc
 astmoddir => {mods}
@@ -189,7 +190,7 @@ astkeydir => {d}/lib
 astdatadir => /usr/share/asterisk
 astagidir => {d}/lib
 astspooldir => {d}/spool
-astrundir => {d}/run
+astrundir => run
 astlogdir => {d}/log
 astcachedir => {d}/lib
 [options]
@@ -215,7 +216,7 @@ hideconnect = yes
 
 def cli(d, command):
     r = subprocess.run(P.argv_for(["asterisk", "-C", d + "/etc/asterisk.conf", "-rx", command], d),
-                       capture_output=True, text=True)
+                       capture_output=True, text=True, cwd=d)
     return r.returncode, r.stdout + r.stderr
 
 def main():
@@ -241,7 +242,8 @@ def main():
     proc = P.spawn("asterisk", ["asterisk", "-f", "-C", d + "/etc/asterisk.conf"], d)
     ok = P.options_ping("127.0.0.1", a.sip, 20, proc)
     end = time.time() + 10
-    while ok and time.time() < end and "fully booted" not in cli(d, "core waitfullybooted")[1]:
+    while ok and "fully booted" not in cli(d, "core waitfullybooted")[1]:
+        ok = time.time() < end
         time.sleep(0.1)
     if not ok:
         P.stop("asterisk", d)
