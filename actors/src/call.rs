@@ -288,7 +288,7 @@ impl Call {
             Plan::ToTelegram { trunk, invite, .. } => {
                 let (trunk, peer, tx) = (trunk.clone(), invite.source, invite.tx);
                 let request = Box::new(invite.request.clone());
-                if self.reserve(CALLER, peer).is_err() {
+                if self.reserve(CALLER, peer.address).is_err() {
                     let cause = Cause::new(Reason::NoRtpPorts);
                     self.common.refuse(tx, &request, &cause, true);
                     self.begin_end(cause, Side::Here, ctx);

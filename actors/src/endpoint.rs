@@ -5,7 +5,6 @@
 //! are lost, the legs bind their dialogs again to the next incarnation.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle};
@@ -13,7 +12,7 @@ use model::{Cause, Reason};
 use sip::call::{CallInput, DialogId};
 use sip::transaction::{Input, Output, Repeats};
 use sip::{
-    ALLOW, ClientKey, HeaderName, Method, Request, Response, ServerKey, Transactions, respond,
+    ALLOW, ClientKey, HeaderName, Hop, Method, Request, Response, ServerKey, Transactions, respond,
 };
 
 use crate::house::Common;
@@ -178,13 +177,7 @@ impl Endpoint {
         }
     }
 
-    fn request(
-        &mut self,
-        tx: ServerKey,
-        source: SocketAddr,
-        request: Request,
-        ctx: &mut Context<Self>,
-    ) {
+    fn request(&mut self, tx: ServerKey, source: Hop, request: Request, ctx: &mut Context<Self>) {
         self.common
             .metrics
             .sip_request(metrics::Flow::In, request.method.as_str());
@@ -312,8 +305,8 @@ impl Handler<Received> for Endpoint {
     fn handle(&mut self, Received { datagram }: Received, ctx: &mut Self::Context) {
         self.watch.handled();
         // The one place where a stranger's bytes are parsed: a panic there, a bug, must not close the front door.
-        let input = Input::Datagram {
-            source: datagram.source,
+        let input = Input::Received {
+            source: Hop::udp(datagram.source),
             bytes: datagram.bytes.clone(),
         };
         let now = Instant::now();

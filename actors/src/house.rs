@@ -16,7 +16,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use routing::Table;
 use sip::transaction::Times;
-use sip::{Host, Request, ServerKey, TransactionsConfig, Uri};
+use sip::{Hop, Host, Request, ServerKey, TransactionsConfig, Uri};
 use store::Store;
 use tokio::sync::{mpsc, watch};
 
@@ -187,33 +187,34 @@ impl Shared {
         self.to_endpoint(Respond { tx, response });
     }
 
-    fn sender(&self, peer: SocketAddr) -> Option<&SipSender> {
+    fn sender(&self, peer: Hop) -> Option<&SipSender> {
         self.sip
             .iter()
-            .find(|sender| sender.local_address().is_ipv4() == peer.is_ipv4())
+            .find(|sender| sender.local_address().is_ipv4() == peer.address.is_ipv4())
     }
 
     /// Sends a SIP datagram from the socket of its address family.
-    pub(crate) fn send_sip(&self, target: SocketAddr, bytes: &[u8]) {
+    pub(crate) fn send_sip(&self, target: Hop, bytes: &[u8]) {
         if let Some(sender) = self.sender(target) {
-            sender.send(target, bytes);
+            sender.send(target.address, bytes);
         }
     }
 
     /// Our SIP address as `peer` can reach it.
-    pub(crate) fn sip_address(&self, peer: SocketAddr) -> SocketAddr {
+    pub(crate) fn sip_address(&self, peer: Hop) -> Hop {
         let local = self
             .sender(peer)
-            .map_or(peer, |sender| sender.address_towards(peer));
-        match self.settings.sip.public_address {
+            .map_or(peer.address, |sender| sender.address_towards(peer.address));
+        let address = match self.settings.sip.public_address {
             Some(public) if !peer.ip().is_loopback() => SocketAddr::new(public, local.port()),
             _ => local,
-        }
+        };
+        Hop::new(peer.transport, address)
     }
 
     /// Our end of a dialog with `peer`.
-    pub(crate) fn sip_local(&self, peer: SocketAddr) -> sip::call::Local {
-        let mut local = sip::call::Local::new(Uri::at(None, self.sip_address(peer)));
+    pub(crate) fn sip_local(&self, peer: Hop) -> sip::call::Local {
+        let mut local = sip::call::Local::new(Uri::reached(None, self.sip_address(peer)));
         local.agent.clone_from(&self.settings.sip.user_agent);
         local.times = self.times();
         local

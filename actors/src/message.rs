@@ -1,13 +1,11 @@
 //! Every message between the actors: what happened, or what is wanted. The doc line names sender -> receiver.
 
-use std::net::SocketAddr;
-
 use actix::{Message, Recipient};
 use bytes::Bytes;
 use grammers_tl_types as tl;
 use model::{CallId, CallRecord, Cause, LegEnd, LegId, Peer, SessionName, TrunkName};
 use sip::call::{CallInput, DialogId};
-use sip::{Request, Response, ServerKey};
+use sip::{Hop, Request, Response, ServerKey};
 
 // ---------------------------------------------------------------- SIP: net, Endpoint, legs, trunks
 
@@ -23,7 +21,7 @@ pub(crate) struct Received {
 #[rtype(result = "()")]
 pub(crate) struct InviteArrived {
     pub(crate) tx: ServerKey,
-    pub(crate) source: SocketAddr,
+    pub(crate) source: Hop,
     pub(crate) request: Request,
 }
 
@@ -32,7 +30,7 @@ pub(crate) struct InviteArrived {
 #[rtype(result = "()")]
 pub(crate) struct RegisterArrived {
     pub(crate) tx: ServerKey,
-    pub(crate) source: SocketAddr,
+    pub(crate) source: Hop,
     pub(crate) request: Request,
 }
 
@@ -50,7 +48,7 @@ pub(crate) struct Respond {
 pub(crate) struct SendRequest {
     /// Absent when nobody wants the outcome.
     pub(crate) owner: Option<Owner>,
-    pub(crate) target: SocketAddr,
+    pub(crate) target: Hop,
     pub(crate) request: Request,
 }
 
@@ -58,7 +56,7 @@ pub(crate) struct SendRequest {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct SendAck {
-    pub(crate) target: SocketAddr,
+    pub(crate) target: Hop,
     pub(crate) request: Request,
 }
 
@@ -112,7 +110,7 @@ pub(crate) struct Contact {
     /// The Request-URI.
     pub(crate) uri: sip::Uri,
     /// Where its packets go.
-    pub(crate) send_to: SocketAddr,
+    pub(crate) send_to: Hop,
 }
 
 // ---------------------------------------------------------------- Telegram: net, Session, legs

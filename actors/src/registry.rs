@@ -9,7 +9,6 @@ mod offer;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use routing::{Full, Identity, Lines, SessionState, SipOffer, Table, World};
 use sip::digest::{Algorithm, Digest, Verdict};
-use sip::{HeaderName, Request, ServerKey, respond};
+use sip::{HeaderName, Hop, Request, ServerKey, respond};
 
 use crate::call::{Call, CallSpec, Held, Plan};
 use crate::house::{Common, Report, tag};
@@ -264,7 +263,7 @@ impl Registry {
         self.common.refuse(tx, request, cause, trusted);
     }
 
-    fn challenge(&mut self, tx: ServerKey, source: SocketAddr, request: &Request, stale: bool) {
+    fn challenge(&mut self, tx: ServerKey, source: Hop, request: &Request, stale: bool) {
         let mut response = respond(request, 401, "", Some(&tag()));
         for challenge in self
             .digest
@@ -281,14 +280,14 @@ impl Registry {
     fn authenticate(
         &mut self,
         tx: ServerKey,
-        source: SocketAddr,
+        source: Hop,
         request: &Request,
         peers: bool,
     ) -> Option<TrunkSpec> {
         let login = self.digest.username(request);
         let table = Arc::clone(&self.table);
         let unix = crate::house::unix_seconds();
-        match routing::identify(&table, source, login.as_deref()) {
+        match routing::identify(&table, source.address, login.as_deref()) {
             Identity::Peer(trunk) if peers => Some(trunk.clone()),
             Identity::Login(trunk) => {
                 let TrunkKind::InboundRegister { password, .. } = &trunk.kind else {
@@ -332,13 +331,13 @@ impl Registry {
     }
 
     /// The trunk by which we are registered at the sender of a request.
-    fn registrar(&self, table: &Table, source: SocketAddr, request: &Request) -> Option<TrunkSpec> {
+    fn registrar(&self, table: &Table, source: Hop, request: &Request) -> Option<TrunkSpec> {
         let registrars = self.known.trunks.iter().flat_map(|(name, unit)| {
             let contacts = unit.contacts.iter();
-            contacts.map(move |contact| (name, contact.send_to))
+            contacts.map(move |contact| (name, contact.send_to.address))
         });
         let user = request.uri.user().unwrap_or_default();
-        routing::identify_registrar(table, registrars, source, &user).cloned()
+        routing::identify_registrar(table, registrars, source.address, &user).cloned()
     }
 
     /// Decides, takes the lines and starts the call, or says why not.
@@ -356,7 +355,7 @@ impl Registry {
             .and_then(|to| to.uri.user().map(Cow::into_owned));
         let offer = SipOffer {
             trunk,
-            source: invite.source,
+            source: invite.source.address,
             request_user: &request_user,
             to_user: to_user.as_deref().unwrap_or_default(),
         };

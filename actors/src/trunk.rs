@@ -18,7 +18,7 @@ use sip::registration::{
     Binding, Change, Inbound, Outbound, OutboundConfig, OutboundError, OutboundEvent,
     OutboundInput, OutboundOutput,
 };
-use sip::{Host, Uri};
+use sip::{Hop, Host, Uri};
 
 use crate::house::{Common, tag};
 use crate::message::{
@@ -31,7 +31,7 @@ use crate::supervise::Watch;
 #[derive(Serialize, Deserialize)]
 struct Kept {
     uri: String,
-    send_to: SocketAddr,
+    send_to: String,
     expires_at: u64,
     q: u16,
     call_id: String,
@@ -40,13 +40,11 @@ struct Kept {
 
 /// How long after a name that could not be resolved it is tried again.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(30);
-/// The port of SIP over UDP (RFC 3261 19.1.2).
-const SIP_PORT: u16 = 5060;
 
 /// Our registration at the PBX.
 struct Account {
     registration: Outbound,
-    registrar: SocketAddr,
+    registrar: Hop,
     /// The registrar did not answer: before the next try its name is looked up again.
     is_lost: bool,
 }
@@ -75,7 +73,7 @@ impl Trunk {
             let left = kept.expires_at.checked_sub(unix).filter(|left| *left > 0)?;
             Some(Binding {
                 uri: kept.uri.parse::<Uri>().ok()?,
-                send_to: kept.send_to,
+                send_to: kept.send_to.parse().ok()?,
                 expires_at: now + Duration::from_secs(left),
                 q: kept.q,
                 call_id: kept.call_id,
@@ -99,9 +97,10 @@ impl Trunk {
     fn contacts(&self, now: Instant) -> Vec<Contact> {
         match &self.spec.kind {
             TrunkKind::Peer { address } => {
+                let peer = Hop::new(self.spec.transport, *address);
                 vec![Contact {
-                    uri: Uri::at(None, *address),
-                    send_to: *address,
+                    uri: Uri::reached(None, peer),
+                    send_to: peer,
                 }]
             }
             TrunkKind::OutboundRegister { domain, .. } => self
@@ -170,7 +169,7 @@ impl Trunk {
             .into_iter()
             .map(|binding| Kept {
                 uri: binding.uri.to_string(),
-                send_to: binding.send_to,
+                send_to: binding.send_to.to_string(),
                 expires_at: unix + binding.expires_at.saturating_duration_since(now).as_secs(),
                 q: binding.q,
                 call_id: binding.call_id,
@@ -209,7 +208,8 @@ impl Trunk {
                 .metrics
                 .registration(&self.spec.name, RegistrationState::Registering, None);
         }
-        let found = async move { net::resolve(host.host(), host.port().unwrap_or(SIP_PORT)).await };
+        let port = self.spec.transport.default_port();
+        let found = async move { net::resolve(host.host(), host.port().unwrap_or(port)).await };
         ctx.spawn(
             found
                 .into_actor(self)
@@ -219,7 +219,8 @@ impl Trunk {
 
     fn located(&mut self, found: std::io::Result<SocketAddr>, ctx: &mut Context<Self>) {
         match found {
-            Ok(registrar) => {
+            Ok(address) => {
+                let registrar = Hop::new(self.spec.transport, address);
                 if let Some(account) = &mut self.account {
                     account.registrar = registrar;
                     account.is_lost = false;
@@ -239,7 +240,7 @@ impl Trunk {
         }
     }
 
-    fn open_account(&mut self, registrar: SocketAddr, ctx: &mut Context<Self>) {
+    fn open_account(&mut self, registrar: Hop, ctx: &mut Context<Self>) {
         let TrunkKind::OutboundRegister {
             login,
             password,
@@ -255,7 +256,7 @@ impl Trunk {
             registrar: at_domain(None, domain),
             send_to: registrar,
             aor: at_domain(Some(login), domain),
-            contact: Uri::at(Some(login), here),
+            contact: Uri::reached(Some(login), here),
             username: auth_user.clone().unwrap_or_else(|| login.clone()),
             password: password.clone(),
             agent: self.common.sip_local(registrar).agent,

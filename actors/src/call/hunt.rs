@@ -21,7 +21,7 @@ impl Call {
         self.set_state(CallState::Calling);
         let mut leg = self.next_leg();
         for SipTarget { trunk, target } in targets {
-            if self.reserve(leg, target.send_to).is_err() {
+            if self.reserve(leg, target.send_to.address).is_err() {
                 self.remember(Cause::new(Reason::NoRtpPorts));
                 continue;
             }

@@ -12,6 +12,7 @@ use actix::{
 };
 use bytes::Bytes;
 use model::{Cause, Codec, LegId, LegKind, Reason};
+use sip::Hop;
 use sip::call::{CallEvent, CallInput, CallOutput, EndCause, Party};
 use sip::{Request, ServerKey, sdp};
 
@@ -44,7 +45,7 @@ pub(crate) enum Way {
     Incoming {
         request: Box<Request>,
         tx: ServerKey,
-        source: SocketAddr,
+        source: Hop,
     },
     /// We call the PBX.
     Outgoing { target: Box<sip::call::Target> },
@@ -66,7 +67,7 @@ pub(crate) struct SipLeg {
     described: Option<Bytes>,
     agreed: Option<sdp::Agreed>,
     /// The peer that signals.
-    peer: SocketAddr,
+    peer: Hop,
     timer: Option<SpawnHandle>,
     /// The caller has its final response.
     answered: bool,

@@ -169,7 +169,7 @@ impl Registry {
             return Vec::new();
         };
         let target = |contact: &Contact| {
-            let here = self.common.sip_address(contact.send_to);
+            let here = self.common.sip_address(contact.send_to).address;
             let (user, name) = shown(trunk, caller);
             let (uri, to) = self.request_uri(trunk, contact);
             let at = |user: &str| match &trunk.kind {
@@ -206,8 +206,11 @@ impl Registry {
     /// the PBX stands in To then.
     fn request_uri(&self, trunk: &TrunkSpec, contact: &Contact) -> (Uri, Uri) {
         match &trunk.kind {
-            TrunkKind::Peer { address } => {
-                let uri = Uri::at(Some(trunk.number.as_deref().unwrap_or("s")), *address);
+            TrunkKind::Peer { .. } => {
+                let uri = Uri::reached(
+                    Some(trunk.number.as_deref().unwrap_or("s")),
+                    contact.send_to,
+                );
                 (uri.clone(), uri)
             }
             TrunkKind::OutboundRegister { domain, .. } => {
@@ -215,7 +218,7 @@ impl Registry {
                 (uri.clone(), uri)
             }
             TrunkKind::InboundRegister { login, .. } => {
-                let here = self.common.sip_address(contact.send_to);
+                let here = self.common.sip_address(contact.send_to).address;
                 let called = trunk.number.as_deref().unwrap_or(login);
                 (contact.uri.clone(), Uri::at(Some(called), here))
             }

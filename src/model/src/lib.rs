@@ -15,6 +15,7 @@ mod record;
 mod rule;
 mod secret;
 mod spec;
+mod transport;
 
 pub use cause::{Cause, Reason, Row, Side};
 pub use codec::{Codec, UnknownCodec};
@@ -28,3 +29,4 @@ pub use rule::{
 };
 pub use secret::Secret;
 pub use spec::{RouteSpec, SessionSpec, SpecError, TrunkKind, TrunkSpec, VerboseRejects};
+pub use transport::{Transport, UnknownTransport};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BareDigits, CallerIdRules, CallerNameRules, Codec, DtmfMethod, HostPort, Secret, SessionName,
-    TrunkName,
+    Transport, TrunkName,
 };
 
 /// One relation with a PBX.
@@ -19,6 +19,9 @@ pub struct TrunkSpec {
     /// Audio codecs in order of preference; the order of the offer is ignored.
     #[serde(default = "default_codecs")]
     pub codecs: Vec<Codec>,
+    /// What carries SIP to the PBX; one that registers chooses for itself.
+    #[serde(default)]
+    pub transport: Transport,
     /// Ways of keypad digits: the first usable one is used for sending, tones are listened for only if listed.
     #[serde(default = "default_dtmf")]
     pub dtmf: Vec<DtmfMethod>,
@@ -154,6 +157,7 @@ impl TrunkSpec {
             name,
             kind,
             codecs: default_codecs(),
+            transport: Transport::Udp,
             dtmf: default_dtmf(),
             lines: 0,
             number: None,

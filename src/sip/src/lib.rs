@@ -16,6 +16,7 @@
 pub mod call;
 pub mod digest;
 pub mod error;
+mod hop;
 pub mod info;
 pub mod message;
 mod parse;
@@ -24,6 +25,7 @@ pub mod sdp;
 pub mod transaction;
 
 pub use error::ParseError;
+pub use hop::Hop;
 pub use message::{
     CSeq, HeaderName, Headers, Host, MAGIC_COOKIE, Message, Method, NameAddr, Params, Request,
     Response, SipUri, Uri, Via, reason_phrase, refuse_required, respond,

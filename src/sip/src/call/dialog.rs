@@ -1,8 +1,7 @@
 //! Who talks to whom, and how requests find the other end (RFC 3261 12).
 
-use std::net::SocketAddr;
-
 use super::{Local, Target};
+use crate::Hop;
 use crate::message::{CSeq, HeaderName, Method, NameAddr, Request, Response, Uri};
 
 /// What a request inside a dialog is matched by at our end; the peer's tag is checked by the call itself.
@@ -38,12 +37,12 @@ pub(super) struct Dialog {
     routes: Vec<NameAddr>,
     target: Uri,
     /// Where the peer's last request came from; before the first one, where we sent ours.
-    peer: SocketAddr,
+    peer: Hop,
 }
 
 impl Dialog {
     /// The callee's end (RFC 3261 12.1.1).
-    pub(super) fn uas(invite: &Request, source: SocketAddr, local_tag: &str) -> Option<Self> {
+    pub(super) fn uas(invite: &Request, source: Hop, local_tag: &str) -> Option<Self> {
         let headers = &invite.headers;
         Some(Self {
             call_id: headers.call_id()?.to_owned(),
@@ -126,7 +125,7 @@ impl Dialog {
     }
 
     /// Takes the number of a request; false when it is not higher than the last one (RFC 3261 12.2.2).
-    pub(super) fn advance(&mut self, number: u32, source: SocketAddr) -> bool {
+    pub(super) fn advance(&mut self, number: u32, source: Hop) -> bool {
         if self.remote_cseq.is_some_and(|last| number <= last) {
             return false;
         }
@@ -136,17 +135,17 @@ impl Dialog {
     }
 
     /// A new request inside the dialog, with the next number (RFC 3261 12.2.1.1).
-    pub(super) fn request(&mut self, local: &Local, method: Method) -> (SocketAddr, Request) {
+    pub(super) fn request(&mut self, local: &Local, method: Method) -> (Hop, Request) {
         self.local_cseq += 1;
         self.build(local, method, self.local_cseq)
     }
 
     /// The ACK to a 2xx, with the number of its INVITE (RFC 3261 13.2.2.4).
-    pub(super) fn ack(&self, local: &Local, number: u32) -> (SocketAddr, Request) {
+    pub(super) fn ack(&self, local: &Local, number: u32) -> (Hop, Request) {
         self.build(local, Method::Ack, number)
     }
 
-    fn build(&self, local: &Local, method: Method, number: u32) -> (SocketAddr, Request) {
+    fn build(&self, local: &Local, method: Method, number: u32) -> (Hop, Request) {
         let (uri, routes, next_hop) = self.next_hop();
         let mut request = Request::new(method.clone(), request_uri(uri));
         let headers = &mut request.headers;
@@ -166,21 +165,21 @@ impl Dialog {
     }
 
     /// The Request-URI, the Route set, and the address of the first stop when it is a literal one.
-    fn next_hop(&self) -> (Uri, Vec<NameAddr>, Option<SocketAddr>) {
+    fn next_hop(&self) -> (Uri, Vec<NameAddr>, Option<Hop>) {
         let target = self.target.clone();
         match self.routes.split_first() {
             None => {
-                let address = target.socket_addr();
+                let address = target.hop();
                 (target, Vec::new(), address)
             }
             Some((first, _)) if first.uri.param("lr").is_some() => {
-                (target, self.routes.clone(), first.uri.socket_addr())
+                (target, self.routes.clone(), first.uri.hop())
             }
             // RFC 3261 12.2.1.1: a strict router gets its own address as Request-URI, and the target stands last.
             Some((first, others)) => {
                 let mut routes = others.to_vec();
                 routes.push(NameAddr::new(target));
-                (first.uri.clone(), routes, first.uri.socket_addr())
+                (first.uri.clone(), routes, first.uri.hop())
             }
         }
     }

@@ -1,7 +1,6 @@
 //! What happens inside a confirmed dialog: ACK, re-INVITE and UPDATE, INFO, and the goodbye
 //! (RFC 3261 12.2, 13.3.1.4, 14, 15; RFC 3311).
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use super::timer::Timer;
 use super::uac::{failure, is_to_invite};
 use super::uas::put_sdp;
 use super::{Call, CallEvent, CallOutput, EndCause, Party};
+use crate::Hop;
 use crate::digest::Rounds;
 use crate::message::{HeaderName, Method, Request, Response, reason_phrase};
 use crate::transaction::{Failure, ServerKey};
@@ -27,7 +27,7 @@ impl Call {
         &mut self,
         s: Exchange,
         tx: ServerKey,
-        source: SocketAddr,
+        source: Hop,
         request: Request,
     ) -> State {
         if !self.is_in_order(tx, source, &request) {
@@ -380,7 +380,7 @@ impl Call {
         &mut self,
         s: Closing,
         tx: ServerKey,
-        source: SocketAddr,
+        source: Hop,
         request: &Request,
     ) -> State {
         if !self.is_in_order(tx, source, request) {

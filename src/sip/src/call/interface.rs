@@ -1,11 +1,11 @@
 //! What a call is told, and what it says.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use model::Secret;
 
+use crate::Hop;
 use crate::message::{NameAddr, Request, Response, Uri};
 use crate::transaction::{Failure, ServerKey, Times};
 
@@ -40,7 +40,7 @@ pub struct Target {
     /// The Request-URI.
     pub uri: Uri,
     /// Where to send the INVITE.
-    pub send_to: SocketAddr,
+    pub send_to: Hop,
     /// The calling party; its tag is made here.
     pub from: NameAddr,
     /// The called party.
@@ -123,7 +123,7 @@ pub enum CallInput {
         /// Its transaction.
         tx: ServerKey,
         /// Where it came from.
-        source: SocketAddr,
+        source: Hop,
         /// The request.
         request: Request,
     },
@@ -159,21 +159,21 @@ pub enum CallOutput {
     /// Send a request in a client transaction whose responses and failure come back here.
     Send {
         /// Where to.
-        target: SocketAddr,
+        target: Hop,
         /// The request, without Via.
         request: Request,
     },
     /// Send a BYE in a client transaction whose outcome nobody wants: it ends a branch that answered too late.
     Dismiss {
         /// Where to.
-        target: SocketAddr,
+        target: Hop,
         /// The request, without Via.
         request: Request,
     },
     /// Send an ACK outside all transactions.
     SendAck {
         /// Where to.
-        target: SocketAddr,
+        target: Hop,
         /// The ACK, without Via.
         request: Request,
     },

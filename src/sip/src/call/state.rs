@@ -1,11 +1,11 @@
 //! The states of a call and the table of what happens in them.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::{Call, CallEvent, CallInput};
+use crate::Hop;
 use crate::digest::Rounds;
 use crate::message::{Request, Response, Uri};
 use crate::transaction::ServerKey;
@@ -57,7 +57,7 @@ pub(super) struct Calling {
 pub(super) struct Sent {
     pub(super) offer: Bytes,
     pub(super) headers: Vec<(String, String)>,
-    pub(super) target: SocketAddr,
+    pub(super) target: Hop,
     pub(super) uri: Uri,
 }
 

@@ -1,7 +1,6 @@
 //! The caller's part until the answer (RFC 3261 13.2, 12.1.2, 9.1), and the ACKs.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use super::dialog::Dialog;
 use super::state::{Calling, Exchange, Sent, State};
 use super::timer::{Timer, Timers};
 use super::{Call, CallEvent, CallOutput, EndCause, Local, Party, Target, random_tag};
+use crate::Hop;
 use crate::digest::{Answerer, Rounds};
 use crate::message::{HeaderName, Method, Request, Response, reason_phrase};
 use crate::parse::ALLOW;
@@ -28,7 +28,7 @@ const MAX_ACKS: usize = 16;
 pub(super) struct Acked {
     cseq: u32,
     remote_tag: Option<String>,
-    target: SocketAddr,
+    target: Hop,
     request: Request,
 }
 
@@ -79,7 +79,7 @@ impl Call {
         &mut self,
         offer: Bytes,
         extra: Vec<(String, String)>,
-        send_to: Option<SocketAddr>,
+        send_to: Option<Hop>,
     ) -> u32 {
         let (target, mut request) = self.dialog.request(&self.local, Method::Invite);
         let headers = &mut request.headers;
@@ -189,7 +189,7 @@ impl Call {
         now: Instant,
         dialog: &Dialog,
         cseq: u32,
-        target: SocketAddr,
+        target: Hop,
         request: Request,
     ) {
         self.acks.push_back(Acked {

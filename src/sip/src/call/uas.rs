@@ -1,6 +1,5 @@
 //! The callee's part until the answer (RFC 3261 13.3, 12.1.1), and what both ends answer in an early dialog.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,6 +11,7 @@ use super::dialog::Dialog;
 use super::state::{Calling, Exchange, Incoming, State, Unacked};
 use super::timer::{Timer, Timers};
 use super::{Call, CallEvent, EndCause, Local, Party, Refusal, random_tag};
+use crate::Hop;
 use crate::message::{HeaderName, Method, Request, Response, Uri, reason_phrase, respond};
 use crate::transaction::ServerKey;
 
@@ -28,7 +28,7 @@ impl Call {
         local: Local,
         request: Request,
         tx: ServerKey,
-        source: SocketAddr,
+        source: Hop,
         seed: u64,
     ) -> Result<Self, Box<Refusal>> {
         let mut rng = SmallRng::seed_from_u64(seed);
@@ -175,7 +175,7 @@ impl Call {
         &mut self,
         s: Incoming,
         tx: ServerKey,
-        source: SocketAddr,
+        source: Hop,
         request: &Request,
     ) -> State {
         if !self.is_in_order(tx, source, request) {
@@ -207,7 +207,7 @@ impl Call {
         &mut self,
         s: Calling,
         tx: ServerKey,
-        source: SocketAddr,
+        source: Hop,
         request: &Request,
     ) -> State {
         if !self.is_in_order(tx, source, request) {
@@ -227,12 +227,7 @@ impl Call {
     }
 
     /// Whether the request is from our peer, newer than the last one, and requires nothing; it is answered if not.
-    pub(super) fn is_in_order(
-        &mut self,
-        tx: ServerKey,
-        source: SocketAddr,
-        request: &Request,
-    ) -> bool {
+    pub(super) fn is_in_order(&mut self, tx: ServerKey, source: Hop, request: &Request) -> bool {
         // An ACK or CANCEL never comes this way, and is never answered.
         if matches!(request.method, Method::Ack | Method::Cancel) {
             return false;

@@ -5,8 +5,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
+use model::Transport;
+
 use super::Params;
 use super::scan;
+use crate::Hop;
 use crate::error::ParseError;
 
 /// The port used where a `sip:` URI or a Via over UDP names none (RFC 3261 19.1.2).
@@ -202,19 +205,36 @@ impl Uri {
         }
     }
 
-    /// Returns the socket address when the host is a literal one; 5060 where no port is written (5061 for `sips:`).
-    pub fn socket_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Sip(sip) => {
-                let default = if sip.secure {
-                    DEFAULT_PORT + 1
-                } else {
-                    DEFAULT_PORT
-                };
-                Some(SocketAddr::new(sip.host.ip()?, sip.port.unwrap_or(default)))
-            }
-            Self::Tel { .. } | Self::Other { .. } => None,
+    /// Returns a `sip:` URI at a literal address, with the transport that reaches it (RFC 3261 19.1.5).
+    pub fn reached(user: Option<&str>, hop: Hop) -> Self {
+        let mut uri = Self::at(user, hop.address);
+        if let Self::Sip(sip) = &mut uri
+            && hop.is_reliable()
+        {
+            sip.params.set("transport", Some(hop.transport.as_str()));
         }
+        uri
+    }
+
+    /// Returns the transport that the URI names, or that its scheme asks for; `None` where it leaves the choice.
+    pub fn transport(&self) -> Option<Transport> {
+        let Self::Sip(sip) = self else { return None };
+        let named = sip
+            .params
+            .get("transport")
+            .and_then(|name| name.parse().ok());
+        if sip.secure {
+            return Some(Transport::Tls);
+        }
+        named
+    }
+
+    /// Returns where the URI leads when its host is a literal address; by datagrams, unless it says otherwise.
+    pub fn hop(&self) -> Option<Hop> {
+        let Self::Sip(sip) = self else { return None };
+        let transport = self.transport().unwrap_or_default();
+        let port = sip.port.unwrap_or(transport.default_port());
+        Some(Hop::new(transport, SocketAddr::new(sip.host.ip()?, port)))
     }
 
     /// Returns the URI parameters, if the scheme has any.

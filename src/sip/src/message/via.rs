@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use model::Transport;
+
 use super::uri::{DEFAULT_PORT, Host, host_and_port};
 use super::{Params, scan};
 use crate::error::ParseError;
@@ -25,13 +27,13 @@ pub struct Via {
 }
 
 impl Via {
-    /// Returns the Via of a request we send over UDP, asking for the source port back (RFC 3581 3).
-    pub fn udp(host: Host, port: Option<u16>, branch: &str) -> Self {
+    /// Returns the Via of a request we send, asking for the source port back (RFC 3581 3).
+    pub fn new(transport: Transport, host: Host, port: Option<u16>, branch: &str) -> Self {
         let mut params = Params::default();
         params.set("rport", None);
         params.set("branch", Some(branch));
         Self {
-            transport: "UDP".to_owned(),
+            transport: transport.in_via().to_owned(),
             host,
             port,
             params,

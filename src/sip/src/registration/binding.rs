@@ -1,9 +1,9 @@
 //! One binding, and what a REGISTER wants of it.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{MAX_CONTACTS, MAX_EXPIRES, MIN_EXPIRES, RegisterError};
+use crate::Hop;
 use crate::message::{HeaderName, NameAddr, Request, SipUri, Uri, delta_seconds};
 
 /// Where a trunk can be reached for a while.
@@ -12,7 +12,7 @@ pub struct Binding {
     /// The address it gave: the Request-URI of calls to it.
     pub uri: Uri,
     /// Where its REGISTER came from: the target of the packets.
-    pub send_to: SocketAddr,
+    pub send_to: Hop,
     /// When it ends.
     pub expires_at: Instant,
     /// The preference it gave, in thousandths; 1000 when it gave none.

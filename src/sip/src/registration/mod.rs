@@ -16,7 +16,6 @@ mod outbound;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
@@ -28,6 +27,7 @@ use self::binding::{Wish, same_address};
 pub use self::outbound::{
     Outbound, OutboundConfig, OutboundError, OutboundEvent, OutboundInput, OutboundOutput,
 };
+use crate::Hop;
 use crate::message::{HeaderName, Request, Response, Uri, respond};
 
 /// The shortest lifetime granted.
@@ -161,7 +161,7 @@ impl Inbound {
         &mut self,
         now: Instant,
         request: &Request,
-        source: SocketAddr,
+        source: Hop,
     ) -> Result<Registered, RegisterError> {
         self.expire(now);
         let headers = &request.headers;

@@ -13,7 +13,6 @@
 //! A challenge, and 423 with a longer time, are answered at once inside `Registering`. Deliberately absent: Path and GRUU.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use model::Secret;
@@ -21,6 +20,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, RngCore as _, SeedableRng as _};
 
 use super::binding::same_address;
+use crate::Hop;
 use crate::call::DialogId;
 use crate::digest::{Answerer, NoAnswer, Rounds};
 use crate::message::{
@@ -47,7 +47,7 @@ pub struct OutboundConfig {
     /// The registrar: `sip:` and its domain.
     pub registrar: Uri,
     /// Where packets go.
-    pub send_to: SocketAddr,
+    pub send_to: Hop,
     /// The address of record.
     pub aor: Uri,
     /// Where we want to be called.
@@ -81,7 +81,7 @@ pub enum OutboundOutput {
     /// Send a REGISTER in a client transaction.
     Send {
         /// Where to.
-        target: SocketAddr,
+        target: Hop,
         /// The request, without Via.
         request: Request,
     },
@@ -208,7 +208,7 @@ impl Outbound {
     }
 
     /// Sends to another address from the next request on: the registrar has moved.
-    pub fn move_to(&mut self, send_to: SocketAddr) {
+    pub fn move_to(&mut self, send_to: Hop) {
         self.config.send_to = send_to;
     }
 

@@ -1,8 +1,8 @@
 use super::*;
 use crate::message::Method;
 
-fn source(port: u16) -> SocketAddr {
-    SocketAddr::from(([203, 0, 113, 5], port))
+fn source(port: u16) -> Hop {
+    Hop::udp(std::net::SocketAddr::from(([203, 0, 113, 5], port)))
 }
 
 /// A REGISTER: the Call-ID, the CSeq, the Expires header, the contacts.

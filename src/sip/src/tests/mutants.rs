@@ -200,7 +200,7 @@ fn no_mutant_breaks_the_transactions() {
         let now = pair.now + std::time::Duration::from_millis(round * 10);
         pair.bob.handle_input(
             now,
-            Input::Datagram {
+            Input::Received {
                 source: Side::Alice.address(),
                 bytes,
             },

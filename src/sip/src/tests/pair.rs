@@ -1,13 +1,15 @@
 //! Two peers with a transaction layer each, a network that can lose datagrams, and a clock that only the test moves.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
+use std::net::SocketAddr;
+
+use crate::Hop;
 use crate::message::{HeaderName, Method, NameAddr, Request};
 use crate::transaction::{ClientKey, Input, Output, Transactions, TransactionsConfig};
 
@@ -19,13 +21,13 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    pub(crate) fn address(self) -> SocketAddr {
+    pub(crate) fn address(self) -> Hop {
         let ip = if self == Self::Alice {
             [192, 0, 2, 1]
         } else {
             [192, 0, 2, 2]
         };
-        SocketAddr::from((ip, 5060))
+        Hop::udp(SocketAddr::from((ip, 5060)))
     }
 
     pub(crate) fn other(self) -> Self {
@@ -60,7 +62,7 @@ impl Pair {
         let transactions = |side: Side, seed| {
             let address = side.address();
             Transactions::new(
-                TransactionsConfig::new(address.ip().into(), Some(address.port())),
+                TransactionsConfig::new(address.ip().into(), Some(address.address.port())),
                 seed,
             )
         };
@@ -115,7 +117,7 @@ impl Pair {
         while let Some((from, bytes)) = self.flying.pop_front() {
             self.input(
                 from.other(),
-                Input::Datagram {
+                Input::Received {
                     source: from.address(),
                     bytes,
                 },
@@ -198,7 +200,7 @@ impl Pair {
 /// Returns a request of Alice to Bob.
 pub(crate) fn request(method: Method) -> Request {
     let address =
-        |user: &str, side: Side| NameAddr::new(crate::Uri::at(Some(user), side.address()));
+        |user: &str, side: Side| NameAddr::new(crate::Uri::at(Some(user), side.address().address));
     let to = address("bob", Side::Bob);
     let mut request = Request::new(method.clone(), to.uri.clone());
     request.headers.push(

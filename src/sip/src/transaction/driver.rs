@@ -1,14 +1,15 @@
 //! What the table and its driver say to each other.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
+use model::Transport;
 
 use super::action::Failure;
 use super::timer::Times;
+use crate::Hop;
 use crate::message::{Host, Request, Response};
-use crate::parse::Limits;
+use crate::parse::{Limits, Parsed};
 
 /// Names a server transaction. Never used twice in the life of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,15 +19,27 @@ pub struct ServerKey(pub(super) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientKey(pub(super) u64);
 
+/// An address of ours: `sent-by` of a Via (RFC 3261 18.1.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentBy {
+    /// What it serves.
+    pub transport: Transport,
+    /// The host.
+    pub host: Host,
+    /// The port, unless it is the usual one.
+    pub port: Option<u16>,
+}
+
 /// The settings of the transaction layer.
 #[derive(Debug, Clone)]
 pub struct TransactionsConfig {
     /// T1, T2 and T4.
     pub times: Times,
-    /// The host in our Via.
-    pub via_host: Host,
-    /// The port in our Via.
-    pub via_port: Option<u16>,
+    /// Where we can be reached: what stands in our Via. Never empty; the first one of a transport and an address family
+    /// serves its requests.
+    pub sent_by: Vec<SentBy>,
+    /// A request of more octets than this goes by TCP, if that can be had (RFC 3261 18.1.1).
+    pub datagram: Option<usize>,
     /// Answer to the source port even where no `rport` asks for it; nearly all of NAT needs it.
     pub force_rport: bool,
     /// The most server transactions at a time.
@@ -38,12 +51,17 @@ pub struct TransactionsConfig {
 }
 
 impl TransactionsConfig {
-    /// Returns the usual settings for a switch that is reached at this address.
-    pub fn new(via_host: Host, via_port: Option<u16>) -> Self {
+    /// Returns the usual settings for a switch that is reached at this address by UDP.
+    pub fn new(host: Host, port: Option<u16>) -> Self {
+        let transport = Transport::Udp;
         Self {
             times: Times::default(),
-            via_host,
-            via_port,
+            sent_by: vec![SentBy {
+                transport,
+                host,
+                port,
+            }],
+            datagram: None,
             force_rport: true,
             servers: 20_000,
             clients: 20_000,
@@ -55,19 +73,26 @@ impl TransactionsConfig {
 /// What the driver tells the table.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A datagram arrived.
-    Datagram {
+    /// A datagram arrived, or a message was cut from a stream.
+    Received {
         /// Where it came from.
-        source: SocketAddr,
+        source: Hop,
         /// Its content.
         bytes: Bytes,
+    },
+    /// A message in a stream was refused before its end.
+    Refused {
+        /// Where it came from.
+        source: Hop,
+        /// What the framer said.
+        parsed: Parsed,
     },
     /// The time of the last [`Output::Timeout`] has come.
     Timeout,
     /// Send a request in a new client transaction; see [`super::Transactions::request`] for the key.
     Request {
         /// Where to send it.
-        target: SocketAddr,
+        target: Hop,
         /// The request without our Via.
         request: Request,
         /// Comes back with every response.
@@ -97,14 +122,14 @@ pub enum Input {
     /// Send the ACK to a success, outside all transactions (RFC 3261 13.2.2.4).
     Ack {
         /// Where to send it.
-        target: SocketAddr,
+        target: Hop,
         /// The ACK without our Via.
         request: Request,
     },
-    /// The network reported that nothing reaches this address.
+    /// The network reported that nothing reaches this hop, or that its stream has ended.
     Unreachable {
-        /// The address.
-        target: SocketAddr,
+        /// The hop.
+        target: Hop,
     },
 }
 
@@ -114,7 +139,7 @@ pub enum Output {
     /// Send a datagram.
     Transmit {
         /// To whom.
-        target: SocketAddr,
+        target: Hop,
         /// Its content.
         bytes: Bytes,
     },
@@ -123,14 +148,14 @@ pub enum Output {
         /// Its transaction.
         tx: ServerKey,
         /// Where it came from.
-        source: SocketAddr,
+        source: Hop,
         /// The request, top Via stamped with its source.
         request: Request,
     },
     /// An ACK that belongs to a success, or to nothing: never to be answered.
     Ack {
         /// Where it came from.
-        source: SocketAddr,
+        source: Hop,
         /// The ACK.
         request: Request,
     },
@@ -162,7 +187,7 @@ pub enum Output {
     /// Something that arrived was refused or dropped here; for counting.
     Malformed {
         /// Where it came from.
-        source: SocketAddr,
+        source: Hop,
         /// Why, one of a closed list.
         why: &'static str,
     },

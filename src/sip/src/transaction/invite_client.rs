@@ -84,6 +84,11 @@ impl InviteClient {
         self.state == State::Terminated
     }
 
+    /// Returns whether a CANCEL waits for the first response.
+    pub(super) fn is_to_be_cancelled(&self) -> bool {
+        matches!(self.state, State::Calling { cancel: true, .. })
+    }
+
     /// Returns whether a final response has come.
     pub(super) fn is_answered(&self) -> bool {
         matches!(self.state, State::Accepted | State::Completed { .. })

@@ -1,7 +1,7 @@
-//! The transport and transaction layers over UDP: RFC 3261 17 and 18, RFC 6026 (Accepted), RFC 3581 (rport).
+//! The transport and transaction layers: RFC 3261 17 and 18, RFC 6026 (Accepted), RFC 3581 (rport).
 //!
 //! One file a machine, named after the RFC's figure; `table` holds them, matches messages to them and runs their timers.
-//! Not here: dialogs, the ACK to a success and the repeats of a success (RFC 3261 13), streams, DNS.
+//! Not here: dialogs, the ACK to a success and the repeats of a success (RFC 3261 13), the framing of streams, DNS.
 
 mod action;
 mod client;
@@ -15,7 +15,7 @@ mod table;
 mod timer;
 
 pub use action::Failure;
-pub use driver::{ClientKey, Input, Output, ServerKey, TransactionsConfig};
+pub use driver::{ClientKey, Input, Output, SentBy, ServerKey, TransactionsConfig};
 pub use repeats::Repeats;
 pub use table::Transactions;
 pub use timer::Times;

@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use model::Transport;
+
 /// The base values (RFC 3261 17.1.1.1, table 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
@@ -58,6 +60,21 @@ pub(super) enum Timer {
 }
 
 impl Timer {
+    /// Returns how long the timer runs over this transport, and `None` where it does not: a reliable one repeats nothing,
+    /// and nothing comes again over it (RFC 3261 17.1, 17.2).
+    pub(super) fn over(self, transport: Transport, after: Duration) -> Option<Duration> {
+        if !transport.is_reliable() {
+            return Some(after);
+        }
+        match self {
+            Self::A | Self::E | Self::G => None,
+            Self::D | Self::I | Self::J | Self::K => Some(Duration::ZERO),
+            Self::B | Self::F | Self::H | Self::L | Self::M | Self::Trying | Self::Late => {
+                Some(after)
+            }
+        }
+    }
+
     /// Returns the first interval over UDP (RFC 3261 table 4, RFC 6026 8.11).
     pub(super) fn first(self, times: &Times) -> Duration {
         match self {

@@ -2,7 +2,6 @@
 //!
 //! A peer known by its address may call; attackers are strangers, whose calls are challenged. Registrations always are.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -22,7 +21,7 @@ const UNIX_TIME: u64 = 1_700_000_000;
 
 pub(crate) struct Switch {
     now: Instant,
-    source: SocketAddr,
+    source: sip::Hop,
     is_peer: bool,
     transactions: Transactions,
     digest: Digest,
@@ -47,7 +46,7 @@ impl Switch {
     /// Hands in one datagram and returns what became of it.
     pub(crate) fn take(mut self, bytes: &[u8]) -> Outcome {
         let read = matches!(parse(bytes), Parsed::Message(_));
-        let datagram = Input::Datagram {
+        let datagram = Input::Received {
             source: self.source,
             bytes: Bytes::copy_from_slice(bytes),
         };
@@ -76,7 +75,7 @@ impl Switch {
     }
 
     /// Notes a final answer. Nothing ever goes anywhere but back (RFC 4475 3.3.10).
-    fn sent(&mut self, target: SocketAddr, bytes: &[u8]) {
+    fn sent(&mut self, target: sip::Hop, bytes: &[u8]) {
         assert_eq!(target, self.source);
         assert!(bytes.starts_with(b"SIP/2.0 "), "only answers are sent");
         let status = std::str::from_utf8(&bytes[8..11]).unwrap();
@@ -86,7 +85,7 @@ impl Switch {
         }
     }
 
-    fn request(&mut self, tx: ServerKey, source: SocketAddr, request: &Request) {
+    fn request(&mut self, tx: ServerKey, source: sip::Hop, request: &Request) {
         let is_inside = request.headers.to().is_some_and(|to| to.tag().is_some());
         let requires = refuse_required(request, "t")
             .filter(|_| matches!(request.method, Method::Options | Method::Register));
@@ -105,7 +104,7 @@ impl Switch {
         self.answer(tx, respond(request, status, "", Some("t")));
     }
 
-    fn challenge(&mut self, source: SocketAddr, request: &Request) -> u16 {
+    fn challenge(&mut self, source: sip::Hop, request: &Request) -> u16 {
         let verdict = self
             .digest
             .check(UNIX_TIME, source.ip(), request, "nobody knows");
@@ -114,7 +113,7 @@ impl Switch {
     }
 
     /// Answers a call at once, if it can be one.
-    fn invite(&mut self, tx: ServerKey, source: SocketAddr, invite: &Request) {
+    fn invite(&mut self, tx: ServerKey, source: sip::Hop, invite: &Request) {
         let local = Local::new("sip:192.0.2.200".parse().unwrap());
         let mut call = match Call::incoming(self.now, local, invite.clone(), tx, source, 1) {
             Ok(call) => call,

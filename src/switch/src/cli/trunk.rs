@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
-use model::{BareDigits, Codec, DtmfMethod, HostPort, RuleError, TrunkKind, TrunkName, TrunkSpec};
+use model::{
+    BareDigits, Codec, DtmfMethod, HostPort, RuleError, Transport, TrunkKind, TrunkName, TrunkSpec,
+};
 use serde_json::json;
 use store::{Change, Store};
 
@@ -66,6 +68,9 @@ pub(super) struct Add {
     /// Codecs in order of preference: opus, alaw, mulaw, g722, l16
     #[arg(long, value_delimiter = ',')]
     codecs: Option<Vec<Codec>>,
+    /// What carries SIP to the PBX: udp, tcp, tls; one that registers chooses for itself
+    #[arg(long)]
+    transport: Option<Transport>,
     /// Ways of keypad digits in order of preference: rfc2833, info, inband
     #[arg(long, value_delimiter = ',')]
     dtmf: Option<Vec<DtmfMethod>>,
@@ -144,6 +149,7 @@ impl Add {
             auth_user: self.auth_user,
             address: self.address,
             codecs: self.codecs,
+            transport: self.transport,
             dtmf: self.dtmf,
             lines: self.lines,
             number: self.number,
@@ -305,6 +311,9 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output) {
         }
     }
     line("codecs", &words(&trunk.codecs));
+    if !matches!(trunk.kind, TrunkKind::InboundRegister { .. }) {
+        line("transport", trunk.transport.as_str());
+    }
     line("dtmf", &words(&trunk.dtmf));
     line("lines", &lines(trunk.lines));
     let none = match &trunk.kind {
@@ -351,7 +360,8 @@ fn public(trunk: &TrunkSpec) -> serde_json::Value {
         TrunkKind::Peer { address } => ("peer", None, Some(address.to_string())),
     };
     json!({
-        "name": trunk.name, "kind": kind, "login": login, "address": address, "codecs": trunk.codecs, "dtmf": trunk.dtmf,
+        "name": trunk.name, "kind": kind, "login": login, "address": address, "codecs": trunk.codecs, "transport": trunk.transport,
+        "dtmf": trunk.dtmf,
         "lines": trunk.lines, "number": trunk.number, "caller_id": trunk.caller_id, "caller_name": trunk.caller_name,
         "bare_digits": trunk.bare_digits, "tg_headers": trunk.tg_headers, "priority": trunk.priority, "ring_seconds": trunk.ring_seconds,
         "enabled": trunk.enabled,

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use model::{
     BareDigits, CallerIdRules, CallerNameRules, Codec, DtmfMethod, HostPort, RouteSpec, Secret,
-    SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec,
+    SessionName, SessionSpec, Transport, TrunkKind, TrunkName, TrunkSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) auth_user: Option<String>,
     pub(crate) address: Option<SocketAddr>,
     pub(crate) codecs: Option<Vec<Codec>>,
+    pub(crate) transport: Option<Transport>,
     pub(crate) dtmf: Option<Vec<DtmfMethod>>,
     pub(crate) lines: Option<u32>,
     pub(crate) number: Option<String>,
@@ -100,6 +101,7 @@ impl From<&TrunkSpec> for TrunkDraft {
         let mut draft = Self {
             name: Some(spec.name.clone()),
             codecs: Some(spec.codecs.clone()),
+            transport: Some(spec.transport),
             dtmf: Some(spec.dtmf.clone()),
             lines: Some(spec.lines),
             number: spec.number.clone(),

@@ -327,6 +327,7 @@ impl TrunkDraft {
         let default = TrunkSpec::new(name.clone(), kind);
         Ok(TrunkSpec {
             codecs: self.codecs.clone().unwrap_or(default.codecs),
+            transport: self.transport.unwrap_or(default.transport),
             dtmf: self.dtmf.clone().unwrap_or(default.dtmf),
             lines: self.lines.unwrap_or(default.lines),
             number: self.number.clone().filter(|number| !number.is_empty()),

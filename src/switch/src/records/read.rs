@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::{Placed, Records};
 use crate::fault::{Fault, FaultKind, Source, alone, blame, meant};
 
-const TRUNK: [&str; 19] = [
+const TRUNK: [&str; 20] = [
     "name",
     "kind",
     "login",
@@ -17,6 +17,7 @@ const TRUNK: [&str; 19] = [
     "auth_user",
     "address",
     "codecs",
+    "transport",
     "dtmf",
     "lines",
     "number",

@@ -24,14 +24,8 @@ const TRIES: usize = 100;
 
 /// What a conversation wants of the phone.
 pub(super) enum Wish {
-    Send {
-        target: SocketAddr,
-        request: Request,
-    },
-    Dismiss {
-        target: SocketAddr,
-        request: Request,
-    },
+    Send { target: sip::Hop, request: Request },
+    Dismiss { target: sip::Hop, request: Request },
     Input(Box<Input>),
 }
 
@@ -74,7 +68,7 @@ impl Conversation {
         let to = Uri::at(Some(number), settings.house);
         let target = Target {
             uri: to.clone(),
-            send_to: settings.house,
+            send_to: sip::Hop::udp(settings.house),
             from: NameAddr::new(Uri::at(Some(&settings.login), settings.house)),
             to: NameAddr::new(to),
             headers: Vec::new(),
@@ -100,7 +94,7 @@ impl Conversation {
     pub(super) async fn take(
         settings: &PhoneSettings,
         address: SocketAddr,
-        (tx, source, request): (ServerKey, SocketAddr, Request),
+        (tx, source, request): (ServerKey, sip::Hop, Request),
         board: Board,
     ) -> Result<Self, Box<Response>> {
         let refuse = |status| Box::new(respond(&request, status, "", Some("phone")));

@@ -79,7 +79,8 @@ impl Desk {
             tokio::select! {
                 got = self.socket.recv_from(&mut buffer) => if let Ok((length, source)) = got {
                     let bytes = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
-                    let input = Input::Datagram { source, bytes };
+                    let source = sip::Hop::udp(source);
+                    let input = Input::Received { source, bytes };
                     self.transactions.handle_input(Instant::now(), input);
                 },
                 order = orders.recv() => match order {
@@ -157,7 +158,7 @@ impl Desk {
             headers.push(HeaderName::Authorization, value);
         }
         self.transactions
-            .request(Instant::now(), house, request, REGISTRATION);
+            .request(Instant::now(), sip::Hop::udp(house), request, REGISTRATION);
     }
 
     fn on_registered(&mut self, response: &Response) {
@@ -200,7 +201,7 @@ impl Desk {
         }
     }
 
-    async fn on_request(&mut self, tx: ServerKey, source: SocketAddr, request: Request) {
+    async fn on_request(&mut self, tx: ServerKey, source: sip::Hop, request: Request) {
         if let Some(conversation) = self.conversation_of(&request) {
             conversation.input(CallInput::Request {
                 tx,
@@ -224,7 +225,7 @@ impl Desk {
             .handle_input(Instant::now(), Input::Respond { tx, response });
     }
 
-    async fn on_invite(&mut self, tx: ServerKey, source: SocketAddr, request: Request) {
+    async fn on_invite(&mut self, tx: ServerKey, source: sip::Hop, request: Request) {
         let id = rand::random();
         let orders = self.orders.clone();
         let (line, board) = Line::new(move || hang_up(&orders, id));
@@ -300,7 +301,7 @@ impl Desk {
             match self.transactions.poll_output() {
                 Output::Transmit { target, bytes } => {
                     // What the system does not take is repeated by SIP.
-                    let _ = self.socket.send_to(&bytes, target).await;
+                    let _ = self.socket.send_to(&bytes, target.address).await;
                 }
                 Output::Request {
                     tx,

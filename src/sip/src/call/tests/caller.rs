@@ -117,7 +117,7 @@ fn the_route_of_the_200_is_turned_round() {
     }
     lone.give(CallInput::Response { response });
     let (target, ack) = lone.sent.last().unwrap();
-    assert_eq!(target.to_string(), "192.0.2.60:5060");
+    assert_eq!(target.to_string(), "udp:192.0.2.60:5060");
     let routes: Vec<String> = ack
         .headers
         .routes()

@@ -22,7 +22,7 @@ fn a_reinvite_of_the_peer_is_answered_and_acknowledged() {
         // The target moved with the Contact of the re-INVITE, and the source with its packet.
         lone.hang_up();
         assert_eq!(lone.last().uri.to_string(), "sip:moved@10.0.0.6:5064");
-        assert_eq!(lone.sent.last().unwrap().0.port(), 6060);
+        assert_eq!(lone.sent.last().unwrap().0.address.port(), 6060);
     }
 }
 

@@ -6,12 +6,12 @@ mod inside;
 mod pair;
 mod table;
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::*;
+use crate::Hop;
 use crate::message::{CSeq, Uri};
 use crate::transaction::{Input, Output, Transactions, TransactionsConfig};
 
@@ -22,8 +22,8 @@ pub(super) fn sdp() -> Bytes {
     Bytes::from_static(SDP.as_bytes())
 }
 
-pub(super) fn peer() -> SocketAddr {
-    SocketAddr::from(([203, 0, 113, 5], 5060))
+pub(super) fn peer() -> Hop {
+    Hop::udp(std::net::SocketAddr::from(([203, 0, 113, 5], 5060)))
 }
 
 pub(super) fn uri(text: &str) -> Uri {
@@ -52,7 +52,7 @@ impl Keys {
             "OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{count}\r\nFrom: <sip:a@b>;tag=1\r\n\
              To: <sip:a@b>\r\nCall-ID: {count}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
         );
-        let datagram = Input::Datagram {
+        let datagram = Input::Received {
             source: peer(),
             bytes: text.into(),
         };
@@ -75,7 +75,7 @@ pub(super) struct Lone {
     /// The transaction of the last request given.
     pub(super) tx: ServerKey,
     /// The requests it sent, ACKs included.
-    pub(super) sent: Vec<(SocketAddr, Request)>,
+    pub(super) sent: Vec<(Hop, Request)>,
     /// The responses it sent.
     pub(super) responses: Vec<Response>,
     /// The CSeq of the peer's next request.
@@ -230,7 +230,7 @@ impl Lone {
         self.tx = self.keys.next(self.now);
         self.give(CallInput::Request {
             tx: self.tx,
-            source: SocketAddr::from(([203, 0, 113, 5], 6060)),
+            source: Hop::udp(std::net::SocketAddr::from(([203, 0, 113, 5], 6060))),
             request,
         })
     }

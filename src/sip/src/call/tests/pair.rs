@@ -26,7 +26,7 @@ impl Phones {
         let mut pair = Pair::new();
         pair.weather(loss, seed);
         let target = Target {
-            uri: Uri::at(Some("bob"), Side::Bob.address()),
+            uri: Uri::at(Some("bob"), Side::Bob.address().address),
             send_to: Side::Bob.address(),
             from: "<sip:alice@192.0.2.1>".parse().unwrap(),
             to: "<sip:bob@192.0.2.2>".parse().unwrap(),
@@ -207,7 +207,7 @@ impl Phones {
 }
 
 fn end_of(side: Side) -> Local {
-    Local::new(Uri::at(None, side.address()))
+    Local::new(Uri::at(None, side.address().address))
 }
 
 #[test]

@@ -77,15 +77,24 @@ fn a_made_user_is_escaped() {
 
 #[test]
 fn addresses_have_default_ports() {
+    let hop = |text| uri(text).hop().map(|hop| hop.to_string());
+    assert_eq!(hop("sip:a@192.0.2.1").unwrap(), "udp:192.0.2.1:5060");
+    assert_eq!(hop("sips:a@[::1]").unwrap(), "tls:[::1]:5061");
     assert_eq!(
-        uri("sip:a@192.0.2.1").socket_addr(),
-        Some("192.0.2.1:5060".parse().unwrap())
+        hop("sip:a@192.0.2.1;transport=TCP").unwrap(),
+        "tcp:192.0.2.1:5060"
     );
     assert_eq!(
-        uri("sips:a@[::1]").socket_addr(),
-        Some("[::1]:5061".parse().unwrap())
+        hop("sip:a@192.0.2.1;transport=tls").unwrap(),
+        "tls:192.0.2.1:5061"
     );
-    assert_eq!(uri("sip:a@example.org").socket_addr(), None);
+    assert_eq!(
+        hop("sip:a@192.0.2.1:5070;transport=ws").unwrap(),
+        "udp:192.0.2.1:5070"
+    );
+    assert_eq!(hop("sip:a@example.org"), None);
+    let made = Uri::reached(Some("a"), "tcp:192.0.2.1:5070".parse().unwrap());
+    assert_eq!(made.to_string(), "sip:a@192.0.2.1:5070;transport=tcp");
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn our_own_registrar_takes_it_by_either_algorithm_and_its_refreshes_without_a_ne
         let mut scene = Scene::new();
         let mut digest = Digest::new("pbx", [3; 32]).with_algorithms(&[algorithm]);
         let mut registrar = Inbound::new(1);
-        let source: SocketAddr = "192.0.2.1:5060".parse().unwrap();
+        let source: Hop = "192.0.2.1:5060".parse().unwrap();
         let mut request = scene.send(OutboundInput::Start);
         let mut challenges = 0;
         for round in 0..4 {
@@ -117,7 +117,7 @@ fn our_own_registrar_takes_it_by_either_algorithm_and_its_refreshes_without_a_ne
 fn unregistering_takes_the_binding_away() {
     let mut scene = Scene::new();
     let mut registrar = Inbound::new(1);
-    let source: SocketAddr = "192.0.2.1:5060".parse().unwrap();
+    let source: Hop = "192.0.2.1:5060".parse().unwrap();
     let request = scene.send(OutboundInput::Start);
     let done = registrar.update(scene.now, &request, source).unwrap();
     scene.event(OutboundInput::Response(done.response));

@@ -1,9 +1,9 @@
 //! Datagrams and their way to the machines (RFC 3261 17.1.3, 17.2.3, 18).
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{ClientMachine, Owner, ServerEntry, ServerMachine, Transactions};
+use crate::Hop;
 use crate::message::{HeaderName, Message, Method, Request, Response, Via, respond};
 use crate::parse::{Parsed, parse_with};
 use crate::transaction::action::{Action, sends};
@@ -12,8 +12,12 @@ use crate::transaction::matching::{ClientMatch, MergeMatch, ServerMatch};
 use crate::transaction::{client, invite_client, invite_server, server};
 
 impl Transactions {
-    pub(super) fn on_datagram(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
-        match parse_with(bytes, &self.config.limits) {
+    pub(super) fn on_datagram(&mut self, now: Instant, source: Hop, bytes: &[u8]) {
+        self.on_parsed(now, source, parse_with(bytes, &self.config.limits));
+    }
+
+    pub(super) fn on_parsed(&mut self, now: Instant, source: Hop, parsed: Parsed) {
+        match parsed {
             Parsed::KeepAlive => {}
             Parsed::Drop(why) => self.outputs.push_back(Output::Malformed { source, why }),
             Parsed::Reject { mut response, why } => {
@@ -31,16 +35,17 @@ impl Transactions {
     }
 
     /// Stamps the Via with the source and returns where the response goes (RFC 3261 18.2, RFC 3581 4).
-    pub(super) fn reply_target(&self, via: &mut Via, source: SocketAddr) -> SocketAddr {
-        via.stamp(source);
-        if self.config.force_rport {
+    pub(super) fn reply_target(&self, via: &mut Via, source: Hop) -> Hop {
+        via.stamp(source.address);
+        // RFC 3261 18.2.2: over a stream the answer goes where the request came from.
+        if self.config.force_rport || source.is_reliable() {
             source
         } else {
-            via.reply_to().unwrap_or(source)
+            via.reply_to().map_or(source, Hop::udp)
         }
     }
 
-    pub(super) fn on_request(&mut self, now: Instant, source: SocketAddr, mut request: Request) {
+    pub(super) fn on_request(&mut self, now: Instant, source: Hop, mut request: Request) {
         let Some(mut via) = request.headers.via() else {
             return;
         };
@@ -74,7 +79,7 @@ impl Transactions {
         &mut self,
         now: Instant,
         known: Option<ServerKey>,
-        source: SocketAddr,
+        source: Hop,
         request: Request,
     ) {
         let Some(tx) = known else {
@@ -121,8 +126,8 @@ impl Transactions {
     fn on_cancel(
         &mut self,
         now: Instant,
-        source: SocketAddr,
-        target: SocketAddr,
+        source: Hop,
+        target: Hop,
         request: &Request,
         identity: ServerMatch,
     ) {
@@ -164,16 +169,17 @@ impl Transactions {
         })
     }
 
-    pub(super) fn on_response(&mut self, now: Instant, source: SocketAddr, response: Response) {
+    pub(super) fn on_response(&mut self, now: Instant, source: Hop, response: Response) {
         let stray = Output::Malformed {
             source,
             why: "stray response",
         };
         // RFC 3261 18.1.2 and 8.1.3.3: our sent-by, and no other Via below it.
         let is_ours = response.headers.count(&HeaderName::Via) == 1
-            && response.headers.via().is_some_and(|via| {
-                via.host == self.config.via_host && via.port == self.config.via_port
-            });
+            && response
+                .headers
+                .via()
+                .is_some_and(|via| self.is_sent_by_us(&via));
         let tx = ClientMatch::of(&response.headers)
             .and_then(|identity| self.client_matches.get(&identity).copied());
         let Some(tx) = tx.filter(|_| is_ours) else {
@@ -211,7 +217,7 @@ impl Transactions {
         }
     }
 
-    pub(super) fn on_unreachable(&mut self, now: Instant, target: SocketAddr) {
+    pub(super) fn on_unreachable(&mut self, now: Instant, target: Hop) {
         let hit: Vec<ClientKey> = self
             .clients
             .iter()
@@ -219,6 +225,9 @@ impl Transactions {
             .map(|(tx, _)| *tx)
             .collect();
         for tx in hit {
+            if self.try_by_datagram(now, tx) {
+                continue;
+            }
             let mut actions = Vec::new();
             match self.clients.get_mut(&tx).map(|entry| &mut entry.machine) {
                 Some(ClientMachine::Invite(invite)) => {

@@ -1,9 +1,9 @@
 //! Client transactions: birth, CANCEL, end.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{ClientEntry, ClientMachine, Owner, Transactions};
+use crate::Hop;
 use crate::message::{Method, Request};
 use crate::transaction::action::{Action, Failure, sends};
 use crate::transaction::client::{self, Client};
@@ -16,11 +16,12 @@ impl Transactions {
     pub(super) fn start_client(
         &mut self,
         now: Instant,
-        target: SocketAddr,
+        tx: ClientKey,
+        target: Hop,
         request: Request,
         user: Option<u64>,
-    ) -> ClientKey {
-        let tx = ClientKey(self.next_key());
+        plain: Option<Box<Request>>,
+    ) {
         let identity = ClientMatch::of(&request.headers);
         let Some(identity) = identity.filter(|_| self.clients.len() < self.config.clients) else {
             if let Some(user) = user {
@@ -30,7 +31,7 @@ impl Transactions {
                     why: Failure::Overload,
                 });
             }
-            return tx;
+            return;
         };
         let mut actions = Vec::new();
         let machine = if request.method == Method::Invite {
@@ -49,12 +50,40 @@ impl Transactions {
                 machine,
                 target,
                 identity,
+                plain,
                 user,
                 cancel_reason: None,
             },
         );
         self.run_client(now, tx, actions);
-        tx
+    }
+
+    /// RFC 3261 18.1.1: what was too long for a datagram, and finds nobody who listens to streams, goes as one after all.
+    pub(super) fn try_by_datagram(&mut self, now: Instant, tx: ClientKey) -> bool {
+        let Some(mut request) = self
+            .clients
+            .get_mut(&tx)
+            .and_then(|entry| entry.plain.take())
+        else {
+            return false;
+        };
+        let Some(entry) = self.clients.remove(&tx) else {
+            return false;
+        };
+        self.timers.stop_all(Owner::Client(tx));
+        self.client_matches.remove(&entry.identity);
+        let target = Hop::udp(entry.target.address);
+        self.add_via(target, &mut request);
+        self.start_client(now, tx, target, *request, entry.user, None);
+        let is_cancelled =
+            matches!(&entry.machine, ClientMachine::Invite(invite) if invite.is_to_be_cancelled());
+        if is_cancelled {
+            if let Some(again) = self.clients.get_mut(&tx) {
+                again.cancel_reason = entry.cancel_reason;
+            }
+            self.invite_client(now, tx, invite_client::Event::Cancel);
+        }
+        true
     }
 
     pub(super) fn invite_client(
@@ -103,7 +132,11 @@ impl Transactions {
         for action in actions {
             match action {
                 Action::Send(bytes) => self.transmit(target, bytes),
-                Action::Set(timer, after) => self.timers.set(Owner::Client(tx), timer, now + after),
+                Action::Set(timer, after) => {
+                    if let Some(after) = timer.over(target.transport, after) {
+                        self.timers.set(Owner::Client(tx), timer, now + after);
+                    }
+                }
                 Action::Stop(timer) => self.timers.stop(Owner::Client(tx), timer),
                 Action::Deliver(response) => {
                     if let Some(user) = user {
@@ -138,7 +171,8 @@ impl Transactions {
             return;
         };
         let (cancel, target) = (invite.cancel(cancel_reason.as_deref()), *target);
-        self.start_client(now, target, cancel, None);
+        let tx = ClientKey(self.next_key());
+        self.start_client(now, tx, target, cancel, None, None);
     }
 }
 

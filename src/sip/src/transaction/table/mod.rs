@@ -5,24 +5,28 @@ mod clients;
 mod servers;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
+use model::Transport;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::client::Client;
-use super::driver::{ClientKey, Input, Output, ServerKey, TransactionsConfig};
+use super::driver::{ClientKey, Input, Output, SentBy, ServerKey, TransactionsConfig};
 use super::invite_client::{self, InviteClient};
 use super::invite_server::InviteServer;
 use super::matching::{ClientMatch, MergeMatch, ServerMatch};
 use super::repeats::Repeats;
 use super::server::Server;
 use super::timer::Timers;
+use crate::Hop;
 use crate::message::{HeaderName, MAGIC_COOKIE, Request, Via};
 
-/// The transport and transaction layers over UDP (RFC 3261 17, 18; RFC 6026; RFC 3581). One per process.
+/// What a Via adds to a request, at most.
+const VIA: usize = 120;
+
+/// The transport and transaction layers (RFC 3261 17, 18; RFC 6026; RFC 3581). One per process.
 ///
 /// After every input the caller drains [`Transactions::poll_output`] until it gives [`Output::Timeout`]; only then comes
 /// the next input. ACKs are never answered, stray responses never heard of again.
@@ -53,7 +57,7 @@ enum Owner {
 #[derive(Debug)]
 struct ServerEntry {
     machine: ServerMachine,
-    target: SocketAddr,
+    target: Hop,
     identity: ServerMatch,
     merge: Option<MergeMatch>,
     /// The To tag of our last response, for the 200 to a CANCEL (RFC 3261 9.2).
@@ -69,8 +73,10 @@ enum ServerMachine {
 #[derive(Debug)]
 struct ClientEntry {
     machine: ClientMachine,
-    target: SocketAddr,
+    target: Hop,
     identity: ClientMatch,
+    /// The request without Via, when it went by TCP for its length and may yet go by UDP.
+    plain: Option<Box<Request>>,
     /// `None` for a CANCEL, whose responses interest nobody.
     user: Option<u64>,
     /// The Reason of a CANCEL that waits.
@@ -126,7 +132,8 @@ impl Transactions {
     /// Takes one input.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Datagram { source, bytes } => self.on_datagram(now, source, &bytes),
+            Input::Received { source, bytes } => self.on_datagram(now, source, &bytes),
+            Input::Refused { source, parsed } => self.on_parsed(now, source, parsed),
             Input::Timeout => self.on_timeout(now),
             Input::Request {
                 target,
@@ -152,7 +159,7 @@ impl Transactions {
                 target,
                 mut request,
             } => {
-                self.add_via(&mut request);
+                self.add_via(target, &mut request);
                 self.transmit(target, request.encode());
             }
             Input::Unreachable { target } => self.on_unreachable(now, target),
@@ -170,15 +177,49 @@ impl Transactions {
     pub fn request(
         &mut self,
         now: Instant,
-        target: SocketAddr,
+        target: Hop,
         mut request: Request,
         user: u64,
     ) -> ClientKey {
-        self.add_via(&mut request);
-        self.start_client(now, target, request, Some(user))
+        let tx = ClientKey(self.next_key());
+        let is_long = |most| request.encode().len() + VIA > most;
+        if target.transport == Transport::Udp && self.config.datagram.is_some_and(is_long) {
+            let plain = Some(Box::new(request.clone()));
+            let stream = Hop::new(Transport::Tcp, target.address);
+            self.add_via(stream, &mut request);
+            self.start_client(now, tx, stream, request, Some(user), plain);
+        } else {
+            self.add_via(target, &mut request);
+            self.start_client(now, tx, target, request, Some(user), None);
+        }
+        tx
     }
 
-    fn transmit(&mut self, target: SocketAddr, bytes: Bytes) {
+    /// Returns where an answer to a request to this hop finds us.
+    fn sent_by(&self, target: Hop) -> Option<&SentBy> {
+        let ours = || self.config.sent_by.iter();
+        let serves = |ours: &&SentBy| ours.transport == target.transport;
+        let reaches = |ours: &&SentBy| {
+            let ip = ours.host.ip();
+            ip.is_none_or(|ip| ip.is_ipv4() == target.address.is_ipv4())
+        };
+        let both = |ours: &&SentBy| serves(ours) && reaches(ours);
+        ours()
+            .find(both)
+            .or_else(|| ours().find(serves))
+            .or_else(|| ours().find(reaches))
+            .or_else(|| ours().next())
+    }
+
+    /// Returns whether a Via is one of ours.
+    fn is_sent_by_us(&self, via: &Via) -> bool {
+        self.config
+            .sent_by
+            .iter()
+            .any(|ours| via.host == ours.host && via.port == ours.port)
+    }
+
+    fn transmit(&mut self, target: Hop, bytes: Bytes) {
         self.outputs.push_back(Output::Transmit { target, bytes });
     }
 
@@ -188,14 +229,18 @@ impl Transactions {
     }
 
     /// RFC 3261 8.1.1.7: every request has a branch of its own; RFC 3581 3: and asks for its source port.
-    fn add_via(&mut self, request: &mut Request) {
+    fn add_via(&mut self, target: Hop, request: &mut Request) {
         let branch = format!(
             "{MAGIC_COOKIE}{:016x}{:016x}",
             self.rng.random::<u64>(),
             self.rng.random::<u64>()
         );
-        let via = Via::udp(self.config.via_host.clone(), self.config.via_port, &branch);
-        request.headers.push_front(HeaderName::Via, via);
+        let via = self
+            .sent_by(target)
+            .map(|ours| Via::new(target.transport, ours.host.clone(), ours.port, &branch));
+        if let Some(via) = via {
+            request.headers.push_front(HeaderName::Via, via);
+        }
         if !request.headers.has(&HeaderName::MaxForwards) {
             request.headers.push(HeaderName::MaxForwards, 70);
         }

@@ -1,11 +1,11 @@
 //! Server transactions: birth, answers, end.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use rand::Rng;
 
 use super::{Owner, ServerEntry, ServerMachine, Transactions};
+use crate::Hop;
 use crate::message::{Method, Request, Response, respond};
 use crate::transaction::action::{Action, sends};
 use crate::transaction::driver::{Output, ServerKey};
@@ -18,8 +18,8 @@ impl Transactions {
     pub(super) fn start_server(
         &mut self,
         now: Instant,
-        source: SocketAddr,
-        target: SocketAddr,
+        source: Hop,
+        target: Hop,
         request: &Request,
         identity: ServerMatch,
         merge: Option<MergeMatch>,
@@ -76,8 +76,8 @@ impl Transactions {
     /// Answers without a transaction.
     pub(super) fn refuse(
         &mut self,
-        source: SocketAddr,
-        target: SocketAddr,
+        source: Hop,
+        target: Hop,
         request: &Request,
         status: u16,
         why: &'static str,
@@ -163,7 +163,11 @@ impl Transactions {
         for action in actions {
             match action {
                 Action::Send(bytes) => self.transmit(target, bytes),
-                Action::Set(timer, after) => self.timers.set(Owner::Server(tx), timer, now + after),
+                Action::Set(timer, after) => {
+                    if let Some(after) = timer.over(target.transport, after) {
+                        self.timers.set(Owner::Server(tx), timer, now + after);
+                    }
+                }
                 Action::Stop(timer) => self.timers.stop(Owner::Server(tx), timer),
                 // Handed up where the ACK is at hand; the others are a client's.
                 Action::DeliverAck | Action::Deliver(_) | Action::Fail(_) | Action::Cancel => {}

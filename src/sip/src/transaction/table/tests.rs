@@ -248,7 +248,7 @@ fn a_cancel_has_the_tag_of_the_ringing_and_is_answered_when_repeated() {
     assert!(matches!(pair.next_at(Side::Bob), Output::Cancelled { .. }));
     pair.input(
         Side::Bob,
-        Input::Datagram {
+        Input::Received {
             source: Side::Alice.address(),
             bytes: cancel,
         },
@@ -298,7 +298,7 @@ fn a_request_is_answered_from_memory_when_repeated() {
     let (_, bytes) = pair.last.clone().unwrap();
     pair.deliver();
     let (tx, options) = asked(&mut pair);
-    let again = || Input::Datagram {
+    let again = || Input::Received {
         source: Side::Alice.address(),
         bytes: bytes.clone(),
     };
@@ -323,7 +323,7 @@ fn strays_are_refused_or_dropped_and_acks_never_answered() {
     let mut send = |bytes: Bytes| {
         pair.input(
             Side::Bob,
-            Input::Datagram {
+            Input::Received {
                 source: Side::Alice.address(),
                 bytes,
             },
@@ -389,7 +389,7 @@ fn a_response_with_a_foreign_via_is_dropped() {
     for bad in [two_vias, other_host] {
         pair.input(
             Side::Alice,
-            Input::Datagram {
+            Input::Received {
                 source: Side::Bob.address(),
                 bytes: bad.encode(),
             },
@@ -572,7 +572,7 @@ fn peers_of_rfc_2543_are_matched_without_a_branch() {
     let send = |pair: &mut Pair, request: &Request| {
         pair.input(
             Side::Bob,
-            Input::Datagram {
+            Input::Received {
                 source: Side::Alice.address(),
                 bytes: request.encode(),
             },
@@ -620,7 +620,7 @@ fn answers_go_to_the_source_port_or_where_via_says() {
         );
         bob.handle_input(
             Pair::new().now,
-            Input::Datagram {
+            Input::Received {
                 source,
                 bytes: options.encode(),
             },
