@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle};
 use model::{Cause, Reason};
+use net::stream::Arrival;
 use sip::call::{CallInput, DialogId};
 use sip::transaction::{Input, Output, Repeats};
 use sip::{
@@ -89,7 +90,7 @@ impl Endpoint {
     fn drain(&mut self, now: Instant, ctx: &mut Context<Self>) {
         loop {
             match self.transactions.poll_output() {
-                Output::Transmit { target, bytes } => self.common.send_sip(target, &bytes),
+                Output::Transmit { target, bytes } => self.common.send_sip(target, bytes),
                 Output::Request {
                     tx,
                     source,
@@ -109,7 +110,7 @@ impl Endpoint {
                 }
                 Output::Malformed { why, source } => {
                     tracing::debug!(%source, why, "malformed message");
-                    self.common.metrics.sip_parse_error();
+                    self.common.metrics.sip_parse_error(source.transport);
                     self.common.metrics.sip_malformed();
                 }
                 Output::Timeout(at) => {
@@ -302,20 +303,21 @@ impl Endpoint {
 impl Handler<Received> for Endpoint {
     type Result = ();
 
-    fn handle(&mut self, Received { datagram }: Received, ctx: &mut Self::Context) {
+    fn handle(&mut self, Received { arrival }: Received, ctx: &mut Self::Context) {
         self.watch.handled();
-        // The one place where a stranger's bytes are parsed: a panic there, a bug, must not close the front door.
-        let input = Input::Received {
-            source: Hop::udp(datagram.source),
-            bytes: datagram.bytes.clone(),
+        let input = match arrival.clone() {
+            Arrival::Message { source, bytes } => Input::Received { source, bytes },
+            Arrival::Refused { source, parsed } => Input::Refused { source, parsed },
+            Arrival::Ended { hop } => Input::Unreachable { target: hop },
         };
+        // The one place where a stranger's bytes are parsed: a panic there, a bug, must not close the front door.
         let now = Instant::now();
         let transactions = &mut self.transactions;
         let parsed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             transactions.handle_input(now, input)
         }));
         if parsed.is_err() {
-            tracing::error!(source = %datagram.source, bytes = ?datagram.bytes, "a datagram made the parser panic");
+            tracing::error!(?arrival, "a message made the parser panic");
         }
         self.drain(now, ctx);
     }

@@ -3,36 +3,50 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler};
-use model::{CallId, Cause, Reason, SessionName, VerboseRejects};
+use bytes::Bytes;
+use model::{CallId, Cause, Reason, SessionName, Transport, VerboseRejects};
 use net::media::{MediaConfig, MediaPlane};
+use net::stream::{Arrival, Certificate, Listener, Patience, Streams, Tls};
 use net::telegram::{Event, Telegram};
 use net::udp::{SipSender, SipSocket};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use routing::Table;
-use sip::transaction::Times;
-use sip::{Hop, Host, Request, ServerKey, TransactionsConfig, Uri};
+use sip::transaction::{SentBy, Times};
+use sip::{Hop, Host, Limits, Request, ServerKey, TransactionsConfig, Uri};
 use store::Store;
 use tokio::sync::{mpsc, watch};
 
 use crate::endpoint::Endpoint;
 use crate::keeper::{self, Keeper};
-use crate::message::{Drain, EndAll, FromTelegram, Inspect, Received, Respond};
+use crate::message::{Contact, Drain, EndAll, FromTelegram, Inspect, Received, Respond};
 use crate::refusal;
 use crate::registry::Registry;
 use crate::session::Session;
 use crate::supervise::{Backoff, Door, DoorKeeper, Down, Parent, Unit, Verdict, Watch};
+
+/// Octets of a request that are too many for a datagram when the way is not known (RFC 3261 18.1.1).
+const DATAGRAM: usize = 1300;
 
 /// What the SIP side of the house needs to know.
 #[derive(Debug, Clone)]
 pub struct SipSettings {
     /// Where to listen, UDP; at most one of each address family is used for sending.
     pub addresses: Vec<SocketAddr>,
+    /// Where to listen, TCP.
+    pub tcp: Vec<SocketAddr>,
+    /// Where to listen, TLS; needs a certificate.
+    pub tls: Vec<SocketAddr>,
+    /// What we show to those who connect by TLS.
+    pub certificate: Option<Certificate>,
+    /// A file with the roots to trust instead of the system's.
+    pub ca: Option<PathBuf>,
     /// The address to write into Via, Contact and SDP instead of the local one.
     pub public_address: Option<IpAddr>,
     /// The realm of our challenges.
@@ -79,6 +93,12 @@ pub enum StartError {
     /// A SIP address cannot be used.
     #[error(transparent)]
     Sip(#[from] net::udp::BindError),
+    /// A SIP address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] net::stream::BindError),
+    /// TLS cannot be had.
+    #[error(transparent)]
+    Tls(#[from] net::stream::TlsError),
     /// A socket cannot be read.
     #[error("the SIP socket cannot be read: {0}")]
     Read(std::io::Error),
@@ -119,6 +139,7 @@ pub(crate) struct Shared {
     pub(crate) endpoint: Door<Endpoint>,
     pub(crate) keeper: Door<Keeper>,
     pub(crate) sessions: HashMap<SessionName, SessionLink>,
+    pub(crate) streams: Streams,
     sip: Vec<SipSender>,
     open: AtomicBool,
 }
@@ -193,10 +214,24 @@ impl Shared {
             .find(|sender| sender.local_address().is_ipv4() == peer.address.is_ipv4())
     }
 
-    /// Sends a SIP datagram from the socket of its address family.
-    pub(crate) fn send_sip(&self, target: Hop, bytes: &[u8]) {
-        if let Some(sender) = self.sender(target) {
-            sender.send(target.address, bytes);
+    /// Sends a SIP message: a datagram from the socket of its address family, or by the connection to its hop.
+    pub(crate) fn send_sip(&self, target: Hop, bytes: Bytes) {
+        if target.is_reliable() {
+            self.streams.send(target, bytes);
+        } else if let Some(sender) = self.sender(target) {
+            sender.send(target.address, &bytes);
+        }
+    }
+
+    /// Where to send what is for a contact: by the connection it was registered on, and when that is gone to where it says
+    /// it is, if that is the same host (RFC 5626 knows no other way back, RFC 3261 18.1.1 opens a new one).
+    pub(crate) fn way_to(&self, contact: &Contact) -> Hop {
+        let kept = contact.send_to;
+        let said = || contact.uri.hop().filter(|said| said.ip() == kept.ip());
+        if kept.is_reliable() && !self.streams.has(kept) {
+            said().unwrap_or(kept)
+        } else {
+            kept
         }
     }
 
@@ -205,6 +240,16 @@ impl Shared {
         let local = self
             .sender(peer)
             .map_or(peer.address, |sender| sender.address_towards(peer.address));
+        let listens = |hop: &Hop| {
+            hop.transport == peer.transport && hop.address.is_ipv4() == peer.address.is_ipv4()
+        };
+        let local = match self.streams.local().find(listens) {
+            Some(ours) if ours.ip().is_unspecified() => {
+                SocketAddr::new(local.ip(), ours.address.port())
+            }
+            Some(ours) => ours.address,
+            None => local,
+        };
         let address = match self.settings.sip.public_address {
             Some(public) if !peer.ip().is_loopback() => SocketAddr::new(public, local.port()),
             _ => local,
@@ -229,23 +274,37 @@ impl Shared {
 
     /// The transaction layer's settings; the address in Via is corrected by `received` and `rport` at the peer.
     pub(crate) fn transactions_config(&self) -> TransactionsConfig {
-        let address = self.sip.first().map(SipSender::local_address);
-        let ip = match (self.settings.sip.public_address, address) {
-            (Some(public), _) => public,
-            (None, Some(local)) if !local.ip().is_unspecified() => local.ip(),
-            // Any address of the host serves: answers follow `rport`.
-            (None, Some(local)) => net::udp::source_address_for(SocketAddr::new(
-                if local.is_ipv4() {
-                    IpAddr::from([192, 0, 2, 1])
-                } else {
-                    IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])
-                },
-                9,
-            )),
-            (None, None) => IpAddr::from([127, 0, 0, 1]),
-        };
-        let mut config =
-            TransactionsConfig::new(Host::from(ip), address.map(|address| address.port()));
+        let ours = self
+            .sip
+            .iter()
+            .map(|sender| Hop::udp(sender.local_address()))
+            .chain(self.streams.local());
+        let sent_by: Vec<SentBy> = ours
+            .map(|hop| SentBy {
+                transport: hop.transport,
+                host: Host::from(match self.settings.sip.public_address {
+                    Some(public) if public.is_ipv4() == hop.address.is_ipv4() => public,
+                    _ if !hop.ip().is_unspecified() => hop.ip(),
+                    // Any address of the host serves: answers follow `rport`.
+                    _ => net::udp::source_address_for(SocketAddr::new(
+                        if hop.address.is_ipv4() {
+                            IpAddr::from([192, 0, 2, 1])
+                        } else {
+                            IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])
+                        },
+                        9,
+                    )),
+                }),
+                port: Some(hop.address.port()),
+            })
+            .collect();
+        let mut config = TransactionsConfig::new(Host::from(IpAddr::from([127, 0, 0, 1])), None);
+        if !sent_by.is_empty() {
+            config.sent_by = sent_by;
+        }
+        if !self.settings.sip.tcp.is_empty() {
+            config.datagram = Some(DATAGRAM);
+        }
         config.times = self.times();
         config
     }
@@ -423,6 +482,13 @@ impl House {
             .iter()
             .map(|address| SipSocket::bind(*address))
             .collect::<Result<Vec<_>, _>>()?;
+        let listen = |transport, addresses: &[SocketAddr]| {
+            let bind = |address: &SocketAddr| Listener::bind(transport, *address);
+            addresses.iter().map(bind).collect::<Result<Vec<_>, _>>()
+        };
+        let mut listeners = listen(Transport::Tcp, &settings.sip.tcp)?;
+        listeners.extend(listen(Transport::Tls, &settings.sip.tls)?);
+        let tls = Tls::new(settings.sip.certificate.clone(), settings.sip.ca.as_deref())?;
         let media = MediaPlane::start(media, metrics.media())?;
         let (registry, endpoint, keeper) = (
             DoorKeeper::default(),
@@ -441,7 +507,21 @@ impl House {
                 },
             );
         }
+        let receive = {
+            let (door, metrics) = (endpoint.door(), metrics.clone());
+            move |arrival| deliver(&door, &metrics, arrival)
+        };
+        let streams = Streams::start(
+            listeners,
+            tls,
+            Limits::default(),
+            Patience::default(),
+            metrics.clone(),
+            receive.clone(),
+        )
+        .map_err(StartError::Read)?;
         let common = Common(Arc::new(Shared {
+            streams,
             settings,
             metrics,
             media,
@@ -468,16 +548,12 @@ impl House {
         };
         let root = root.start();
         for socket in sockets {
-            let door = common.clone();
+            let receive = receive.clone();
             let read = socket.receive(move |datagram| {
-                let delivered = door
-                    .endpoint
-                    .open()
-                    .is_some_and(|endpoint| endpoint.try_send(Received { datagram }).is_ok());
-                if !delivered {
-                    door.metrics.sip_dropped(1);
-                }
-                delivered
+                receive(Arrival::Message {
+                    source: Hop::udp(datagram.source),
+                    bytes: datagram.bytes,
+                })
             });
             read.map_err(StartError::Read)?;
         }
@@ -553,6 +629,17 @@ impl House {
             tracing::error!(%error, "the store cannot be flushed");
         }
     }
+}
+
+/// Hands what arrived to the endpoint; false when it has no room.
+fn deliver(door: &Door<Endpoint>, metrics: &metrics::Metrics, arrival: Arrival) -> bool {
+    let endpoint = door.open();
+    let is_delivered =
+        endpoint.is_some_and(|endpoint| endpoint.try_send(Received { arrival }).is_ok());
+    if !is_delivered {
+        metrics.sip_dropped(1);
+    }
+    is_delivered
 }
 
 /// Brings the events of an account to whatever incarnation of its session there is.

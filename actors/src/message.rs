@@ -9,11 +9,11 @@ use sip::{Hop, Request, Response, ServerKey};
 
 // ---------------------------------------------------------------- SIP: net, Endpoint, legs, trunks
 
-/// net -> Endpoint: a datagram.
+/// net -> Endpoint: a message, or the end of a connection.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Received {
-    pub(crate) datagram: net::udp::Datagram,
+    pub(crate) arrival: net::stream::Arrival,
 }
 
 /// Endpoint -> Registry: an INVITE outside any dialog.

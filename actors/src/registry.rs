@@ -288,7 +288,10 @@ impl Registry {
         let table = Arc::clone(&self.table);
         let unix = crate::house::unix_seconds();
         match routing::identify(&table, source.address, login.as_deref()) {
-            Identity::Peer(trunk) if peers => Some(trunk.clone()),
+            Identity::Peer(trunk) if peers => {
+                self.common.streams.vouch(source);
+                Some(trunk.clone())
+            }
             Identity::Login(trunk) => {
                 let TrunkKind::InboundRegister { password, .. } = &trunk.kind else {
                     return None;
@@ -297,7 +300,10 @@ impl Registry {
                     .digest
                     .check(unix, source.ip(), request, password.expose())
                 {
-                    Verdict::Ok => return Some(trunk.clone()),
+                    Verdict::Ok => {
+                        self.common.streams.vouch(source);
+                        return Some(trunk.clone());
+                    }
                     Verdict::WrongPassword => {
                         self.common.metrics.sip_auth_failure("wrong_password");
                         tracing::warn!(trunk = %trunk.name, %source, "wrong password");

@@ -11,7 +11,8 @@ use actix::{
     Actor, ActorFutureExt as _, AsyncContext, Context, Handler, SpawnHandle, WrapFuture as _,
 };
 use metrics::RegistrationState;
-use model::{HostPort, TrunkKind, TrunkSpec};
+use model::{HostPort, Transport, TrunkKind, TrunkSpec};
+use net::stream::TlsPeer;
 use serde::{Deserialize, Serialize};
 use sip::call::CallInput;
 use sip::registration::{
@@ -221,6 +222,7 @@ impl Trunk {
         match found {
             Ok(address) => {
                 let registrar = Hop::new(self.spec.transport, address);
+                self.expect(registrar);
                 if let Some(account) = &mut self.account {
                     account.registrar = registrar;
                     account.is_lost = false;
@@ -237,6 +239,22 @@ impl Trunk {
                 metrics.registration(&self.spec.name, RegistrationState::Timeout, None);
                 ctx.run_later(LOOK_UP_AGAIN, Self::locate);
             }
+        }
+    }
+
+    /// What the PBX's certificate has to show before we speak to it by TLS.
+    fn expect(&self, hop: Hop) {
+        let name = match &self.spec.kind {
+            TrunkKind::OutboundRegister { domain, .. } if domain.ip().is_none() => {
+                Some(domain.host().to_owned())
+            }
+            TrunkKind::OutboundRegister { .. }
+            | TrunkKind::InboundRegister { .. }
+            | TrunkKind::Peer { .. } => None,
+        };
+        if hop.transport == Transport::Tls {
+            let pin = self.spec.tls_digest();
+            self.common.streams.expect(hop, TlsPeer { name, pin });
         }
     }
 
@@ -413,6 +431,9 @@ impl Actor for Trunk {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
         crate::supervise::probe(ctx);
+        if let TrunkKind::Peer { address } = &self.spec.kind {
+            self.expect(Hop::new(self.spec.transport, *address));
+        }
         self.tell(Instant::now(), ctx);
         // A registry that was restarted knows no contacts until it is told.
         let mut registry = self.common.registry.clone();

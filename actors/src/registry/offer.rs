@@ -190,7 +190,7 @@ impl Registry {
                 trunk: trunk.clone(),
                 target: sip::call::Target {
                     uri,
-                    send_to: contact.send_to,
+                    send_to: self.common.way_to(contact),
                     headers: headers(trunk, caller, call, &identity),
                     from,
                     to: NameAddr::new(to),

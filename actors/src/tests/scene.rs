@@ -271,6 +271,10 @@ fn settings(address: SocketAddr) -> Settings {
     Settings {
         sip: SipSettings {
             addresses: vec![address],
+            tcp: vec![address],
+            tls: Vec::new(),
+            certificate: None,
+            ca: None,
             public_address: None,
             realm: "strowger".to_owned(),
             verbose_rejects: VerboseRejects::All,

@@ -111,7 +111,7 @@ fixed! {
     /// Request or response.
     MessageKind, ["request", "response"];
     /// What carries SIP.
-    Transport, ["udp"];
+    Transport, ["udp", "tcp", "tls"];
     /// The two halves of the transaction table.
     TransactionKind, ["client", "server"];
     /// Why a datagram was dropped without an answer.

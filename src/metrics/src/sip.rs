@@ -40,6 +40,7 @@ pub(crate) struct Sip {
     responses: IntCounterVec,
     retransmissions: IntCounterVec,
     parse_errors: IntCounterVec,
+    connections: IntGaugeVec,
     transactions: IntGaugeVec,
     durations: HistogramVec,
     auth_failures: IntCounterVec,
@@ -76,8 +77,13 @@ impl Sip {
             ),
             parse_errors: make.counter(
                 "sip_parse_errors_total",
-                "Datagrams that could not be parsed.",
+                "Messages that could not be parsed.",
                 vec![all::<Transport>("transport")],
+            ),
+            connections: make.gauge(
+                "sip_connections",
+                "Open connections of SIP.",
+                vec![some::<Transport>("transport", vec!["tcp", "tls"])],
             ),
             transactions: make.gauge(
                 "sip_transactions_active",
@@ -140,9 +146,21 @@ impl Metrics {
         retransmissions.with_label_values(&labels).inc_by(count);
     }
 
-    /// A datagram could not be parsed.
-    pub fn sip_parse_error(&self) {
-        self.all.sip.parse_errors.with_label_values(&["udp"]).inc();
+    /// A message could not be parsed that came this way.
+    pub fn sip_parse_error(&self, transport: model::Transport) {
+        let labels = [transport.as_str()];
+        self.all.sip.parse_errors.with_label_values(&labels).inc();
+    }
+
+    /// So many connections of this transport are open now; of datagrams there are none.
+    pub fn sip_connections(&self, transport: model::Transport, open: usize) {
+        if !transport.is_reliable() {
+            return;
+        }
+        let connections = &self.all.sip.connections;
+        connections
+            .with_label_values(&[transport.as_str()])
+            .set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
     /// So many transactions live now.

@@ -119,7 +119,8 @@ fn tell_everything(metrics: &Metrics) {
     metrics.sip_response(Flow::Out, "INVITE", 200);
     metrics.sip_retransmitted(Flow::Out, "BYE", 2);
     metrics.sip_request_answered("INVITE", second);
-    metrics.sip_parse_error();
+    metrics.sip_parse_error(model::Transport::Udp);
+    metrics.sip_connections(model::Transport::Tls, 2);
     metrics.sip_transactions(1, 2);
     metrics.sip_auth_failure("wrong_password");
     metrics.sip_dropped(3);

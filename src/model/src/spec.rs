@@ -22,6 +22,9 @@ pub struct TrunkSpec {
     /// What carries SIP to the PBX; one that registers chooses for itself.
     #[serde(default)]
     pub transport: Transport,
+    /// The SHA-256 of the PBX's certificate in hexadecimal digits, to be trusted instead of names and roots.
+    #[serde(default)]
+    pub tls_pin: Option<String>,
     /// Ways of keypad digits: the first usable one is used for sending, tones are listened for only if listed.
     #[serde(default = "default_dtmf")]
     pub dtmf: Vec<DtmfMethod>,
@@ -135,6 +138,12 @@ pub enum SpecError {
         "trunk {0}: the codec list is empty; write for example codecs = [\"opus\", \"alaw\", \"mulaw\"]"
     )]
     NoCodecs(TrunkName),
+    /// No SHA-256.
+    #[error(
+        "trunk {0}: tls_pin is the SHA-256 of a certificate: 64 hexadecimal digits, with or without colons, as \
+         `openssl x509 -noout -fingerprint -sha256` prints them"
+    )]
+    Pin(TrunkName),
     /// The login or password cannot be used.
     #[error(
         "trunk {0}: login and password need at least 4 and 12 characters, without spaces, quotes or control characters"
@@ -158,6 +167,7 @@ impl TrunkSpec {
             kind,
             codecs: default_codecs(),
             transport: Transport::Udp,
+            tls_pin: None,
             dtmf: default_dtmf(),
             lines: 0,
             number: None,
@@ -171,10 +181,33 @@ impl TrunkSpec {
         }
     }
 
+    /// The digest that `tls_pin` writes; `None` when there is none, or it is none.
+    pub fn tls_digest(&self) -> Option<[u8; 32]> {
+        let digits: Vec<u8> = self
+            .tls_pin
+            .as_deref()?
+            .bytes()
+            .filter(|c| *c != b':')
+            .map(|c| {
+                char::from(c)
+                    .to_digit(16)
+                    .and_then(|digit| u8::try_from(digit).ok())
+            })
+            .collect::<Option<_>>()?;
+        let octets: Vec<u8> = digits
+            .chunks(2)
+            .map(|pair| pair.iter().fold(0, |octet, digit| octet << 4 | digit))
+            .collect();
+        (digits.len() == 64).then(|| octets.try_into().ok())?
+    }
+
     /// Checks what the types cannot say.
     pub fn check(&self) -> Result<(), SpecError> {
         if self.codecs.is_empty() {
             return Err(SpecError::NoCodecs(self.name.clone()));
+        }
+        if self.tls_pin.is_some() && self.tls_digest().is_none() {
+            return Err(SpecError::Pin(self.name.clone()));
         }
         match &self.kind {
             TrunkKind::InboundRegister { login, password } => {

@@ -1,6 +1,6 @@
 //! Every socket, every await on the outside, every media thread.
 //!
-//! * [`udp`]: the SIP socket.
+//! * [`udp`]: the SIP socket for datagrams; [`stream`]: SIP over TCP and TLS.
 //! * [`telegram`]: the connection of one Telegram account.
 //! * [`media`]: the threads that carry the calls.
 //! * [`fake`]: stand-ins for Telegram and for a phone, in this process.
@@ -8,6 +8,7 @@
 pub mod fake;
 pub mod media;
 mod resolve;
+pub mod stream;
 pub mod telegram;
 pub mod udp;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use actors::{Account, House, Parts, SipSettings, StartError, TelegramSettings};
 use model::{Secret, SessionSpec};
 use net::media::MediaConfig;
+use net::stream::Certificate;
 use net::telegram::{Params, StorageError, TestDc};
 use store::{SledStore, Store};
 use tokio::signal::unix::{SignalKind, signal};
@@ -162,6 +163,13 @@ pub(crate) fn house_settings(settings: &Settings) -> actors::Settings {
     actors::Settings {
         sip: SipSettings {
             addresses: sip.udp.clone(),
+            tcp: sip.tcp(),
+            tls: sip.tls(),
+            certificate: (!sip.tls_certificate.as_os_str().is_empty()).then(|| Certificate {
+                chain: sip.tls_certificate.clone(),
+                key: sip.tls_key.clone(),
+            }),
+            ca: Some(sip.tls_ca.clone()).filter(|file| !file.as_os_str().is_empty()),
             public_address: sip.public_address,
             realm: sip.realm.to_string(),
             verbose_rejects: sip.verbose_rejects,

@@ -71,6 +71,9 @@ pub(super) struct Add {
     /// What carries SIP to the PBX: udp, tcp, tls; one that registers chooses for itself
     #[arg(long)]
     transport: Option<Transport>,
+    /// The SHA-256 of the PBX's certificate, to be trusted instead of names and roots
+    #[arg(long, value_name = "SHA256")]
+    tls_pin: Option<String>,
     /// Ways of keypad digits in order of preference: rfc2833, info, inband
     #[arg(long, value_delimiter = ',')]
     dtmf: Option<Vec<DtmfMethod>>,
@@ -150,6 +153,7 @@ impl Add {
             address: self.address,
             codecs: self.codecs,
             transport: self.transport,
+            tls_pin: self.tls_pin,
             dtmf: self.dtmf,
             lines: self.lines,
             number: self.number,
@@ -313,6 +317,9 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output) {
     line("codecs", &words(&trunk.codecs));
     if !matches!(trunk.kind, TrunkKind::InboundRegister { .. }) {
         line("transport", trunk.transport.as_str());
+        if let Some(pin) = &trunk.tls_pin {
+            line("tls pin", pin);
+        }
     }
     line("dtmf", &words(&trunk.dtmf));
     line("lines", &lines(trunk.lines));
@@ -360,7 +367,7 @@ fn public(trunk: &TrunkSpec) -> serde_json::Value {
         TrunkKind::Peer { address } => ("peer", None, Some(address.to_string())),
     };
     json!({
-        "name": trunk.name, "kind": kind, "login": login, "address": address, "codecs": trunk.codecs, "transport": trunk.transport,
+        "name": trunk.name, "kind": kind, "login": login, "address": address, "codecs": trunk.codecs, "transport": trunk.transport, "tls_pin": trunk.tls_pin,
         "dtmf": trunk.dtmf,
         "lines": trunk.lines, "number": trunk.number, "caller_id": trunk.caller_id, "caller_name": trunk.caller_name,
         "bare_digits": trunk.bare_digits, "tg_headers": trunk.tg_headers, "priority": trunk.priority, "ring_seconds": trunk.ring_seconds,

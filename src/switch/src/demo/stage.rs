@@ -254,6 +254,10 @@ fn settings(sip: SocketAddr, library_versions: Vec<String>) -> Settings {
     Settings {
         sip: SipSettings {
             addresses: vec![sip],
+            tcp: vec![sip],
+            tls: Vec::new(),
+            certificate: None,
+            ca: None,
             public_address: None,
             realm: "strowger".to_owned(),
             verbose_rejects: VerboseRejects::All,

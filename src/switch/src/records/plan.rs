@@ -328,6 +328,7 @@ impl TrunkDraft {
         Ok(TrunkSpec {
             codecs: self.codecs.clone().unwrap_or(default.codecs),
             transport: self.transport.unwrap_or(default.transport),
+            tls_pin: self.tls_pin.clone().filter(|pin| !pin.is_empty()),
             dtmf: self.dtmf.clone().unwrap_or(default.dtmf),
             lines: self.lines.unwrap_or(default.lines),
             number: self.number.clone().filter(|number| !number.is_empty()),

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::{Placed, Records};
 use crate::fault::{Fault, FaultKind, Source, alone, blame, meant};
 
-const TRUNK: [&str; 20] = [
+const TRUNK: [&str; 21] = [
     "name",
     "kind",
     "login",
@@ -18,6 +18,7 @@ const TRUNK: [&str; 20] = [
     "address",
     "codecs",
     "transport",
+    "tls_pin",
     "dtmf",
     "lines",
     "number",

@@ -168,10 +168,15 @@ impl Check {
                 format!("{range} shares ports with rtp.range {}", settings.rtp.range),
             );
         }
-        for address in &settings.sip.udp {
+        let sip = &settings.sip;
+        let ours = sip.udp.iter().map(|address| ("sip.udp", *address));
+        let ours = ours.chain(sip.tcp().into_iter().map(|address| ("sip.tcp", address)));
+        for (key, address) in
+            ours.filter(|(key, address)| *key == "sip.udp" || !sip.udp.contains(address))
+        {
             if settings.rtp.range.contains(address.port()) {
                 fault(
-                    "sip.udp",
+                    key,
                     format!(
                         "port {} lies in rtp.range {}",
                         address.port(),
@@ -179,6 +184,24 @@ impl Check {
                     ),
                 );
             }
+        }
+        let files = [&sip.tls_certificate, &sip.tls_key].map(|file| file.as_os_str().is_empty());
+        match files {
+            [false, true] => fault(
+                "sip.tls_certificate",
+                "sip.tls_key is missing: the private key of the certificate".into(),
+            ),
+            [true, false] => fault(
+                "sip.tls_key",
+                "sip.tls_certificate is missing: the certificate of the key".into(),
+            ),
+            [true, true] if matches!(&sip.tls, super::Listen::At(addresses) if !addresses.is_empty()) => {
+                fault(
+                    "sip.tls",
+                    "TLS needs a certificate: set sip.tls_certificate and sip.tls_key".into(),
+                )
+            }
+            _ => {}
         }
         if settings.data.dir.as_os_str().is_empty() {
             fault("data.dir", "expected a folder".into());

@@ -17,7 +17,7 @@ use model::{Secret, VerboseRejects};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use load::{Loaded, Sources, load};
-pub(crate) use values::{LibraryVersion, LogLevel, PortRange, Text};
+pub(crate) use values::{LibraryVersion, Listen, LogLevel, PortRange, Text};
 
 /// The commented default file.
 pub(crate) const DEFAULT_FILE: &str = include_str!("../../../../config/strowger.toml");
@@ -86,6 +86,15 @@ pub(crate) struct Sip {
     /// Addresses to listen on.
     #[serde(with = "values::list")]
     pub(crate) udp: Vec<SocketAddr>,
+    /// The same for TCP.
+    pub(crate) tcp: Listen,
+    /// The same for TLS, once there is a certificate.
+    pub(crate) tls: Listen,
+    /// PEM files; empty = none.
+    pub(crate) tls_certificate: PathBuf,
+    pub(crate) tls_key: PathBuf,
+    /// Roots that are trusted instead of the system's; empty = none.
+    pub(crate) tls_ca: PathBuf,
     /// What Contact and SDP say; otherwise the address that the route to the peer uses.
     #[serde(with = "values::optional")]
     pub(crate) public_address: Option<IpAddr>,
@@ -245,10 +254,37 @@ impl Default for Admin {
     }
 }
 
+impl Sip {
+    /// Where to listen for TCP.
+    pub(crate) fn tcp(&self) -> Vec<SocketAddr> {
+        match &self.tcp {
+            Listen::AsUdp => self.udp.clone(),
+            Listen::At(addresses) => addresses.clone(),
+        }
+    }
+
+    /// Where to listen for TLS: nowhere without a certificate.
+    pub(crate) fn tls(&self) -> Vec<SocketAddr> {
+        if self.tls_certificate.as_os_str().is_empty() {
+            return Vec::new();
+        }
+        let usual = |address: &SocketAddr| SocketAddr::new(address.ip(), 5061);
+        match &self.tls {
+            Listen::AsUdp => self.udp.iter().map(usual).collect(),
+            Listen::At(addresses) => addresses.clone(),
+        }
+    }
+}
+
 impl Default for Sip {
     fn default() -> Self {
         Self {
             udp: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060))],
+            tcp: Listen::AsUdp,
+            tls: Listen::AsUdp,
+            tls_certificate: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            tls_ca: PathBuf::new(),
             public_address: None,
             realm: text("strowger"),
             user_agent: text("Strowger"),

@@ -343,6 +343,57 @@ impl<'de, T: FromText + PartialEq + Display> Visitor<'de> for ListVisitor<T> {
     }
 }
 
+/// Addresses of a transport that has connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// Those of UDP, with the port that is usual where it is another one.
+    AsUdp,
+    /// These; there may be none.
+    At(Vec<SocketAddr>),
+}
+
+impl Serialize for Listen {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::AsUdp => to.serialize_str("udp"),
+            Self::At(addresses) if addresses.is_empty() => to.serialize_str(""),
+            Self::At(addresses) => list::serialize(addresses, to),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(ListenVisitor)
+    }
+}
+
+struct ListenVisitor;
+
+impl<'de> Visitor<'de> for ListenVisitor {
+    type Value = Listen;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"udp\", \"\" or a list of texts in quotes")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Listen, E> {
+        match text {
+            "udp" => Ok(Listen::AsUdp),
+            "" => Ok(Listen::At(Vec::new())),
+            text => ListVisitor(std::marker::PhantomData)
+                .visit_str(text)
+                .map(Listen::At),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, from: A) -> Result<Listen, A::Error> {
+        ListVisitor(std::marker::PhantomData)
+            .visit_seq(from)
+            .map(Listen::At)
+    }
+}
+
 /// Reads a whole number from `MIN` to `MAX`.
 pub(crate) fn within<'de, D, T, const MIN: u64, const MAX: u64>(from: D) -> Result<T, D::Error>
 where

@@ -138,7 +138,11 @@ fn or_to_where_it_says_when_nobody_is_behind_nat() {
             .iter()
             .map(ToString::to_string)
             .collect();
-        (target.address.to_string(), bye.uri.to_string(), routes.join(" "))
+        (
+            target.address.to_string(),
+            bye.uri.to_string(),
+            routes.join(" "),
+        )
     };
     let loose = route(&["<sip:192.0.2.50;lr>", "<sip:192.0.2.51:5070;lr>"]);
     let strict = route(&["<sip:192.0.2.50;method=X?a=b>", "<sip:192.0.2.51;lr>"]);
@@ -166,7 +170,11 @@ fn or_to_where_it_says_when_nobody_is_behind_nat() {
     );
     assert_eq!(
         named,
-        (peer().address.to_string(), contact, "<sip:proxy.example;lr>".into())
+        (
+            peer().address.to_string(),
+            contact,
+            "<sip:proxy.example;lr>".into()
+        )
     );
 }
 
