@@ -52,6 +52,7 @@ pub(crate) struct HouseBuilder {
     logged_in: bool,
     peer_port: Option<u16>,
     number: String,
+    transport: &'static str,
 }
 
 /// A running switch; ends when dropped.
@@ -59,6 +60,7 @@ pub(crate) struct HouseBuilder {
 pub(crate) struct House {
     dir: PathBuf,
     sip: SocketAddr,
+    tls: SocketAddr,
     admin: Http,
     /// Telegram's servers.
     pub(crate) telegram: Server,
@@ -96,10 +98,10 @@ impl HouseBuilder {
     fn trunk(mut self, kind: &str, codecs: &[&str]) -> Self {
         write!(
             self.records,
-            "[[trunk]]\nname = \"{TRUNK}\"\n{kind}\ncodecs = {codecs:?}\nnumber = \"{}\"\nring_seconds = 20\n\n\
+            "[[trunk]]\nname = \"{TRUNK}\"\n{kind}\ncodecs = {codecs:?}\nnumber = \"{}\"\nring_seconds = 20\ntransport = \"{}\"\n\n\
              [[session]]\nname = \"{SESSION}\"\nphone = \"+{SESSION_PHONE}\"\n\n\
              [[route]]\ntrunk = \"{TRUNK}\"\nsession = \"{SESSION}\"\n",
-            self.number
+            self.number, self.transport
         )
         .unwrap();
         self
@@ -108,6 +110,12 @@ impl HouseBuilder {
     /// The number that is dialled in the PBX, 600 unless said; before the trunk.
     pub(crate) fn number(mut self, number: &str) -> Self {
         number.clone_into(&mut self.number);
+        self
+    }
+
+    /// What carries SIP between the trunk and us, udp unless said; before the trunk.
+    pub(crate) fn by(mut self, transport: &'static str) -> Self {
+        self.transport = transport;
         self
     }
 
@@ -160,11 +168,22 @@ impl HouseBuilder {
             ("admin.listen".to_owned(), format!("\"127.0.0.1:{admin}\"")),
         ];
         let lines = settings.map(|(key, value)| format!("{key} = {value}\n"));
-        let text = lines.concat();
+        let mut text = lines.concat();
+        let tls = ports::one();
+        if self.transport == "tls" {
+            certificate(&dir);
+            write!(
+                text,
+                "sip.tls = \"127.0.0.1:{tls}\"\nsip.tls_certificate = \"cert.pem\"\nsip.tls_key = \"key.pem\"\n\
+                 sip.tls_ca = \"cert.pem\"\n"
+            )
+            .unwrap();
+        }
         fs::write(dir.join("strowger.toml"), text).unwrap();
         fs::write(dir.join("records.toml"), &self.records).unwrap();
         let house = House {
             sip: SocketAddr::from(([127, 0, 0, 1], sip)),
+            tls: SocketAddr::from(([127, 0, 0, 1], tls)),
             admin: Http::new(format!("http://127.0.0.1:{admin}")),
             telegram,
             process: None,
@@ -198,6 +217,7 @@ impl House {
             logged_in: true,
             peer_port: None,
             number: "600".to_owned(),
+            transport: "udp",
         }
     }
 
@@ -256,6 +276,11 @@ impl House {
     /// Its SIP address.
     pub(crate) fn sip(&self) -> SocketAddr {
         self.sip
+    }
+
+    /// Its address for SIP by TLS, when it has one.
+    pub(crate) fn tls(&self) -> SocketAddr {
+        self.tls
     }
 
     /// Every UDP socket that the switch has bound.
@@ -480,4 +505,15 @@ pub(crate) fn folder() -> PathBuf {
         .tempdir_in(base)
         .unwrap()
         .keep()
+}
+
+/// Makes the certificate of a house, which its PBX shows as well, and which both trust.
+fn certificate(dir: &Path) {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let asterisk = dir.join("asterisk");
+    fs::create_dir_all(&asterisk).unwrap();
+    for dir in [dir, &asterisk] {
+        fs::write(dir.join("cert.pem"), made.cert.pem()).unwrap();
+        fs::write(dir.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    }
 }

@@ -18,46 +18,56 @@ enum Kind {
 
 /// Asterisk beside a house, connected with it, and the name of its endpoint for us.
 fn asterisk(kind: Kind, codec: &str, number: &str) -> (House, Asterisk, &'static str) {
+    asterisk_by("udp", kind, codec, number)
+}
+
+/// The same by another transport.
+fn asterisk_by(
+    transport: &'static str,
+    kind: Kind,
+    codec: &str,
+    number: &str,
+) -> (House, Asterisk, &'static str) {
     let (ours, theirs) = (codec, if codec == "mulaw" { "ulaw" } else { codec });
+    let house = House::new().number(number).by(transport);
+    let at = |house: &House| match transport {
+        "tls" => house.tls().to_string(),
+        _ => house.sip().to_string(),
+    };
+    // Where it is called: over TLS at a port beside the one it answers by UDP.
+    let begin = |house: &House, port: u16, more: &[&str]| {
+        let called = port.to_string();
+        let (port, mut args) = match transport {
+            "tls" => (crate::ports::one(), vec!["--tls", &called]),
+            _ => (port, Vec::new()),
+        };
+        args.extend(["--transport", transport]);
+        args.extend(["--codecs", theirs, "--named", number]);
+        args.extend(more);
+        Asterisk::on(house.dir(), port, &args)
+    };
     match kind {
         Kind::Registers => {
-            let house = House::new()
-                .number(number)
-                .registering_trunk(&[ours])
-                .start();
-            let to = format!("{LOGIN}:{PASSWORD}@{}", house.sip());
-            let asterisk = Asterisk::start(
-                house.dir(),
-                &["--register", &to, "--codecs", theirs, "--named", number],
-            );
+            let house = house.registering_trunk(&[ours]).start();
+            let to = format!("{LOGIN}:{PASSWORD}@{}", at(&house));
+            let asterisk = begin(&house, crate::ports::one(), &["--register", &to]);
             house.wait_metric("strowger_registrar_bindings", &[("trunk", "office")], 1.0);
             (house, asterisk, "reg")
         }
         Kind::Registrar => {
             let port = crate::ports::one();
-            let mut house = House::new()
-                .number(number)
-                .outbound_trunk(port, &[ours])
-                .build();
+            let mut house = house.outbound_trunk(port, &[ours]).build();
             let account = format!("1001:{PASSWORD}");
-            let asterisk = Asterisk::on(
-                house.dir(),
-                port,
-                &["--ext", &account, "--codecs", theirs, "--named", number],
-            );
+            let asterisk = begin(&house, port, &["--ext", &account]);
             house.start();
             let labels = [("trunk", "office"), ("state", "registered")];
             house.wait_metric("strowger_registration_state", &labels, 1.0);
             (house, asterisk, "1001")
         }
         Kind::ByAddress => {
-            let house = House::new().number(number).peer_trunk(&[ours]).start();
-            let to = house.sip().to_string();
-            let asterisk = Asterisk::on(
-                house.dir(),
-                house.peer_port(),
-                &["--trunk", &to, "--codecs", theirs, "--named", number],
-            );
+            let house = house.peer_trunk(&[ours]).start();
+            let to = at(&house);
+            let asterisk = begin(&house, house.peer_port(), &["--trunk", &to]);
             (house, asterisk, "trunk")
         }
     }
@@ -78,19 +88,32 @@ fn talker(house: &House, version: &str) -> Talker {
 
 /// Asterisk calls a Telegram user; it plays its tone, and records what it hears.
 fn asterisk_calls(kind: Kind, version: &str, codec: &str) {
-    let (mut house, asterisk, endpoint) = asterisk(kind, codec, "619");
+    asterisk_calls_by("udp", kind, version, codec);
+}
+
+fn asterisk_calls_by(transport: &'static str, kind: Kind, version: &str, codec: &str) {
+    let (mut house, asterisk, endpoint) = asterisk_by(transport, kind, codec, "619");
     house.wait_session_up();
     let mut talker = talker(&house, version);
     let called = match kind {
         Kind::Registers | Kind::ByAddress => format!("bobby@{endpoint}"),
         // A phone that is registered is called at its contact; this one has many names.
-        Kind::Registrar => format!("{endpoint}/sip:bobby@{}", house.sip()),
+        Kind::Registrar if transport == "udp" => format!("{endpoint}/sip:bobby@{}", house.sip()),
+        Kind::Registrar => {
+            let at = if transport == "tls" {
+                house.tls()
+            } else {
+                house.sip()
+            };
+            format!("{endpoint}/sip:bobby@{at};transport={transport}")
+        }
     };
     asterisk.cli(&format!(
         "channel originate PJSIP/{called} extension 619@services"
     ));
     let call = house.telegram.next_call(0, s(10));
     talker.wait_heard(s(25));
+    carried_by(&house, transport);
     talker.hang_up(&house.telegram, "bobby", &call);
     heard(&asterisk);
     house.assert_clean(&[]);
@@ -98,14 +121,33 @@ fn asterisk_calls(kind: Kind, version: &str, codec: &str) {
 
 /// A Telegram user calls Asterisk, whose number 619 plays and records at once.
 fn telegram_calls(kind: Kind, version: &str, codec: &str) {
-    let (mut house, asterisk, _) = asterisk(kind, codec, "619");
+    telegram_calls_by("udp", kind, version, codec);
+}
+
+fn telegram_calls_by(transport: &'static str, kind: Kind, version: &str, codec: &str) {
+    let (mut house, asterisk, _) = asterisk_by(transport, kind, codec, "619");
     house.wait_session_up();
     let mut talker = talker(&house, version);
     let call = house.telegram.call("bobby", SESSION, version);
     talker.wait_heard(s(25));
+    carried_by(&house, transport);
     talker.hang_up(&house.telegram, "bobby", &call);
     heard(&asterisk);
     house.assert_clean(&[]);
+}
+
+/// The call went by the transport it should.
+fn carried_by(house: &House, transport: &str) {
+    for name in ["tcp", "tls"] {
+        let open = house
+            .metrics()
+            .value("strowger_sip_connections", &[("transport", name)]);
+        assert_eq!(
+            open > Some(0.0),
+            name == transport,
+            "{name}: {open:?} connections"
+        );
+    }
 }
 
 /// Asterisk must have heard the Telegram user.
@@ -191,6 +233,42 @@ fn asterisk_that_we_register_at_calls_a_telegram_user() {
 #[test]
 fn a_telegram_user_calls_asterisk_that_we_register_at() {
     telegram_calls(Kind::Registrar, "13.0.0", "alaw");
+}
+
+#[test]
+fn asterisk_registers_by_tcp_and_both_call() {
+    asterisk_calls_by("tcp", Kind::Registers, "13.0.0", "alaw");
+    telegram_calls_by("tcp", Kind::Registers, "13.0.0", "alaw");
+}
+
+#[test]
+fn asterisk_known_by_its_address_and_both_call_by_tcp() {
+    asterisk_calls_by("tcp", Kind::ByAddress, "13.0.0", "opus");
+    telegram_calls_by("tcp", Kind::ByAddress, "9.0.0", "alaw");
+}
+
+#[test]
+fn asterisk_that_we_register_at_by_tcp_and_both_call() {
+    asterisk_calls_by("tcp", Kind::Registrar, "13.0.0", "alaw");
+    telegram_calls_by("tcp", Kind::Registrar, "13.0.0", "mulaw");
+}
+
+#[test]
+fn asterisk_registers_by_tls_and_both_call() {
+    asterisk_calls_by("tls", Kind::Registers, "13.0.0", "alaw");
+    telegram_calls_by("tls", Kind::Registers, "13.0.0", "alaw");
+}
+
+#[test]
+fn asterisk_known_by_its_address_and_both_call_by_tls() {
+    asterisk_calls_by("tls", Kind::ByAddress, "13.0.0", "opus");
+    telegram_calls_by("tls", Kind::ByAddress, "9.0.0", "alaw");
+}
+
+#[test]
+fn asterisk_that_we_register_at_by_tls_and_both_call() {
+    asterisk_calls_by("tls", Kind::Registrar, "13.0.0", "alaw");
+    telegram_calls_by("tls", Kind::Registrar, "13.0.0", "mulaw");
 }
 
 #[test]

@@ -8,7 +8,7 @@
         [--trunk-auth user:pass]           ask digest of calls that arrive on the IP trunk
         [--codecs alaw,ulaw,g722,opus,gsm] [--trunk-codecs opus]
         [--dtmf rfc4733|info|inband|auto|auto_info] [--srtp no|sdes|dtls] [--timers yes|no|required]
-        [--prack yes|no|required] [--named 600: where a call to a name goes] [--mode peer|b2bua] [--dest host:port]
+        [--prack yes|no|required] [--transport udp|tcp|tls] [--named 600: where a call to a name goes] [--mode peer|b2bua] [--dest host:port]
   asterisk.py cli  --dir D 'core show channels concise'
   asterisk.py stop --dir D
 Service numbers are listed in tests/peers/README.md.
@@ -41,13 +41,14 @@ DTMF = {"rfc4733": "rfc4733", "info": "info", "inband": "inband", "auto": "auto"
 def endpoint(name, a, codecs, extra=""):
     enc = {"no": "", "sdes": "media_encryption=sdes\n",
            "dtls": "media_encryption=dtls\ndtls_auto_generate_cert=yes\ndtls_setup=actpass\ndtls_verify=no\nuse_avpf=yes\nrtcp_mux=no\n"}[a.srtp]
-    return (f"[{name}]\ntype=endpoint\ntransport=udp\ndisallow=all\nallow={codecs}\n"
+    return (f"[{name}]\ntype=endpoint\ntransport={a.transport}\ndisallow=all\nallow={codecs}\n"
             f"direct_media=no\nrtp_symmetric=yes\nforce_rport=yes\nrewrite_contact=yes\n"
             f"dtmf_mode={DTMF[a.dtmf]}\ntimers={a.timers}\n100rel={a.prack}\nsend_pai=yes\ntrust_id_inbound=yes\n"
             f"{enc}{extra}\n")
 
 def pjsip(a, d):
     t = f"[global]\ntype=global\nuser_agent=peer-asterisk\nendpoint_identifier_order=auth_username,username,ip\n\n"
+    via = "" if a.transport == "udp" else "\\;transport=" + a.transport
     t += f"[udp]\ntype=transport\nprotocol=udp\nbind=127.0.0.1:{a.sip}\n\n"
     t += f"[tcp]\ntype=transport\nprotocol=tcp\nbind=127.0.0.1:{a.sip}\n\n"
     if a.tls:
@@ -58,20 +59,20 @@ def pjsip(a, d):
         user, _, pw = e.partition(":")
         t += f"[{user}]\ntype=auth\nauth_type=digest\nusername={user}\npassword={pw}\n\n"
         t += f"[{user}]\ntype=aor\nmax_contacts=5\nremove_existing=no\nminimum_expiration=10\ndefault_expiration=120\n\n"
-        t += endpoint(user, a, a.codecs, f"context=in\nauth={user}\naors={user}\ncallerid={user} <{user}>\n").replace("transport=udp\n", "")
+        t += endpoint(user, a, a.codecs, f"context=in\nauth={user}\naors={user}\ncallerid={user} <{user}>\n").replace(f"transport={a.transport}\n", "")
     if a.register:
         cred, _, hp = a.register.rpartition("@")
         user, _, pw = cred.partition(":")
         t += f"[reg]\ntype=auth\nauth_type=digest\nusername={user}\npassword={pw}\n\n"
-        t += (f"[reg]\ntype=registration\ntransport=udp\noutbound_auth=reg\nserver_uri=sip:{hp}\n"
+        t += (f"[reg]\ntype=registration\ntransport={a.transport}\noutbound_auth=reg\nserver_uri=sip:{hp}{via}\n"
               f"client_uri=sip:{user}@{hp}\ncontact_user={user}\nretry_interval=5\nforbidden_retry_interval=10\n"
               f"expiration=120\nline=yes\nendpoint=reg\n\n")
-        t += f"[reg]\ntype=aor\ncontact=sip:{hp}\n\n"
+        t += f"[reg]\ntype=aor\ncontact=sip:{hp}{via}\n\n"
         t += endpoint("reg", a, a.trunk_codecs or a.codecs,
                       f"context=in\noutbound_auth=reg\naors=reg\nfrom_user={user}\nfrom_domain={hp.split(':')[0]}\n")
     if a.trunk:
         host, _, port = a.trunk.partition(":")
-        t += f"[trunk]\ntype=aor\ncontact=sip:{a.trunk}\nqualify_frequency={a.qualify}\n\n"
+        t += f"[trunk]\ntype=aor\ncontact=sip:{a.trunk}{via}\nqualify_frequency={a.qualify}\n\n"
         t += f"[trunk]\ntype=identify\nendpoint=trunk\nmatch={host}\n\n"
         auth = ""
         if a.trunk_auth:
@@ -80,7 +81,7 @@ def pjsip(a, d):
             auth = "auth=trunk\n"
         t += endpoint("trunk", a, a.trunk_codecs or a.codecs, f"context=in\naors=trunk\n{auth}")
     if a.mode == "b2bua":
-        t += endpoint("bench-in", a, a.codecs, "context=bench\nsend_connected_line=no\n").replace("transport=udp\n", "")
+        t += endpoint("bench-in", a, a.codecs, "context=bench\nsend_connected_line=no\n").replace(f"transport={a.transport}\n", "")
         t += f"[bench-in]\ntype=identify\nendpoint=bench-in\nmatch=127.0.0.1\n\n"
         t += f"[bench-out]\ntype=aor\ncontact=sip:{a.dest}\n\n"
         t += endpoint("bench-out", a, a.trunk_codecs or a.codecs, "context=bench\naors=bench-out\nsend_connected_line=no\n")
@@ -229,6 +230,7 @@ def main():
     p.add_argument("--trunk-auth"); p.add_argument("--qualify", type=int, default=0)
     p.add_argument("--codecs", default="alaw,ulaw,g722,opus,gsm"); p.add_argument("--trunk-codecs")
     p.add_argument("--dtmf", default="rfc4733", choices=DTMF); p.add_argument("--srtp", default="no", choices=["no", "sdes", "dtls"])
+    p.add_argument("--transport", default="udp", choices=["udp", "tcp", "tls"])
     p.add_argument("--timers", default="yes"); p.add_argument("--prack", default="yes")
     p.add_argument("--named", default="600"); p.add_argument("--mode", default="peer", choices=["peer", "b2bua"]); p.add_argument("--dest")
     p.add_argument("--bench-users", type=int, default=0)
