@@ -2,7 +2,7 @@
 //!
 //! A core: no socket, no clock, no thread. `net` brings datagrams and the time, and carries out what comes back.
 //!
-//! * `transport`: what carries the RTP of a leg; `plain` for SIP (with `source`, `sequence`, `rtp`, `rtcp`, `address`),
+//! * `transport`: what carries the RTP of a leg; `plain` for SIP (with `srtp`, `source`, `sequence`, `rtp`, `rtcp`, `address`),
 //!   the room `telegram` has the other.
 //! * `bridge`: joins two legs. `relay` passes audio on as it comes, `playout` plays it by our clock, `outgoing` is
 //!   what a leg is sent, `timeline` where it belongs in time.
@@ -33,6 +33,7 @@ mod rtcp;
 mod rtp;
 mod sequence;
 mod source;
+mod srtp;
 mod timeline;
 mod tone;
 mod transport;

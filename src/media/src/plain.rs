@@ -1,12 +1,15 @@
-//! Plain RTP over UDP (RTP/AVP, RFC 3550, RFC 3551): the transport of a SIP leg without encryption.
+//! RTP over UDP (RTP/AVP, RFC 3550, RFC 3551; RTP/SAVP, RFC 3711): the transport of a SIP leg.
 //!
 //! Symmetric (RFC 4961), with the source lock of [`crate::Latch`]. RTP and RTCP come in by their own doors; a
-//! multiplexed RTCP packet (RFC 5761) finds its way. After every input poll until `Timeout`.
+//! multiplexed RTCP packet (RFC 5761) finds its way. With keys a packet is opened before anything looks at it, the lock
+//! included (SEC-M4). After every input poll until `Timeout`.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use model::SrtpKeys;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -14,9 +17,10 @@ use crate::address::may_send_to;
 use crate::audio::LegAudio;
 use crate::pool::Pool;
 use crate::rtcp::{self, Block, Report, SenderInfo};
-use crate::rtp::{RtpPacket, looks_like_rtcp};
+use crate::rtp::{HEADER, RtpPacket, looks_like_rtcp};
 use crate::sequence::{Jitter, Sequence};
 use crate::source::{Latch, SourceLock, Verdict};
+use crate::srtp::{Refused, Srtp};
 use crate::timeline::ticks;
 use crate::transport::{RtpIn, RtpOut, Transport, TransportEvent, TransportOutput};
 
@@ -73,6 +77,10 @@ pub struct PlainStats {
     pub sent: u64,
     /// Packets dropped because they came from elsewhere.
     pub foreign: u64,
+    /// SRTP packets dropped because nobody with the key made them.
+    pub unauthentic: u64,
+    /// SRTP packets dropped because they were here before, or came too late to be sure.
+    pub replayed: u64,
     /// Datagrams that were not RTP or of a payload type nobody agreed to.
     pub malformed: u64,
     /// Packets the network lost on the way to us.
@@ -89,11 +97,12 @@ pub struct PlainStats {
     pub source: Option<SocketAddr>,
 }
 
-/// RTP/AVP of one leg.
+/// RTP of one leg.
 #[derive(Debug)]
 pub struct PlainRtp {
     config: PlainConfig,
     audio: LegAudio,
+    security: Security,
     started: Instant,
     random: StdRng,
     ssrc: u32,
@@ -109,10 +118,25 @@ pub struct PlainRtp {
     last_report: Option<(u32, Instant)>,
     last_sent: Option<(Instant, u32)>,
     octets: u32,
+    /// Packets sent before the present SSRC was.
+    sent_before: u64,
     stats: PlainStats,
     pool: Pool,
     scratch: Vec<u8>,
+    /// A received packet, opened.
+    opened: Vec<u8>,
     outputs: VecDeque<TransportOutput>,
+}
+
+/// What becomes of packets between here and the socket.
+#[derive(Debug)]
+enum Security {
+    /// They pass as they are.
+    Open,
+    /// They are opened and sealed.
+    Sealed(Box<Srtp>),
+    /// The keys cannot be used: nothing passes, for it would pass in the clear.
+    Shut,
 }
 
 /// Whether media is missing.
@@ -140,6 +164,7 @@ impl PlainRtp {
         let mut plain = Self {
             config,
             audio,
+            security: Security::Open,
             started: now,
             random,
             ssrc,
@@ -154,9 +179,11 @@ impl PlainRtp {
             last_report: None,
             last_sent: None,
             octets: 0,
+            sent_before: 0,
             stats: PlainStats::default(),
             pool: Pool::default(),
             scratch: Vec::with_capacity(rtcp::MAX_REPORT),
+            opened: Vec::new(),
             outputs: VecDeque::with_capacity(4),
         };
         if let Some(remote) = remote {
@@ -187,6 +214,35 @@ impl PlainRtp {
         self.audio = audio;
     }
 
+    /// Takes the keys of a new offer and answer; without keys packets are not encrypted.
+    ///
+    /// A direction whose key stays goes on where it is. When ours changes, or comes, we begin a new stream with an SSRC of its
+    /// own: whether the rollover counter of the old one goes on is a thing peers do not agree on.
+    pub fn set_keys(&mut self, keys: Option<&SrtpKeys>) {
+        let next = match (&mut self.security, keys) {
+            (Security::Open, None) => return,
+            (_, None) => Security::Open,
+            (Security::Sealed(srtp), Some(keys)) => match srtp.change(keys) {
+                Some(false) => return,
+                Some(true) => return self.begin_stream(),
+                None => Security::Shut,
+            },
+            (Security::Open | Security::Shut, Some(keys)) => {
+                Srtp::new(keys).map_or(Security::Shut, |srtp| Security::Sealed(Box::new(srtp)))
+            }
+        };
+        self.security = next;
+        self.begin_stream();
+    }
+
+    fn begin_stream(&mut self) {
+        self.ssrc = self.random.random();
+        // RFC 3711 s.3.3.1: far from the wrap, which a peer that misses our first packets would not notice.
+        self.sequence = self.random.random_range(0..1 << 15);
+        self.sent_before = self.stats.sent;
+        (self.octets, self.last_sent) = (0, None);
+    }
+
     /// Starts (`true`, at the answer) or suspends (`false`, on hold) the watch for silence; it is off at first.
     pub fn expect_media(&mut self, now: Instant, expected: bool) {
         self.silence = if expected {
@@ -198,6 +254,19 @@ impl PlainRtp {
 
     /// Takes one datagram of the RTCP socket.
     pub fn handle_rtcp(&mut self, now: Instant, source: SocketAddr, data: &[u8]) {
+        let mut opened = std::mem::take(&mut self.opened);
+        match &mut self.security {
+            Security::Open => self.take_rtcp(now, source, data),
+            Security::Sealed(srtp) => match srtp.receiver.open_rtcp(data, &mut opened) {
+                Ok(()) => self.take_rtcp(now, source, &opened),
+                Err(why) => self.refused(why),
+            },
+            Security::Shut => self.stats.unauthentic += 1,
+        }
+        self.opened = opened;
+    }
+
+    fn take_rtcp(&mut self, now: Instant, source: SocketAddr, data: &[u8]) {
         if !self
             .lock
             .as_ref()
@@ -223,9 +292,7 @@ impl PlainRtp {
         if let Some(target) = self.rtcp_target().filter(|_| self.stats.sent > 0) {
             self.scratch.clear();
             rtcp::write_goodbye(&mut self.scratch, self.ssrc, &self.config.cname);
-            let bytes = self.pool.copy(&self.scratch);
-            self.outputs
-                .push_back(TransportOutput::TransmitRtcp { target, bytes });
+            self.send_rtcp(target);
         }
         self.report_at = None;
         self.silence = Silence::Unwatched;
@@ -317,7 +384,7 @@ impl PlainRtp {
         let info = self.last_sent.map(|(at, timestamp)| SenderInfo {
             ntp: self.ntp(now),
             timestamp: timestamp.wrapping_add(ticks(now.saturating_duration_since(at), clock)),
-            packets: (self.stats.sent & 0xffff_ffff) as u32,
+            packets: ((self.stats.sent - self.sent_before) & 0xffff_ffff) as u32,
             octets: self.octets,
         });
         let (last, delay) = self.last_report.map_or((0, 0), |(middle, at)| {
@@ -336,9 +403,68 @@ impl PlainRtp {
             block,
             &self.config.cname,
         );
-        let bytes = self.pool.copy(&self.scratch);
-        self.outputs
-            .push_back(TransportOutput::TransmitRtcp { target, bytes });
+        self.send_rtcp(target);
+    }
+
+    /// Sends the report in `scratch`.
+    fn send_rtcp(&mut self, target: SocketAddr) {
+        let ready = match &mut self.security {
+            Security::Open => Some(()),
+            Security::Sealed(srtp) => srtp.sender.seal_rtcp(&mut self.scratch, self.ssrc),
+            Security::Shut => None,
+        };
+        if ready.is_some() {
+            let bytes = self.pool.copy(&self.scratch);
+            self.outputs
+                .push_back(TransportOutput::TransmitRtcp { target, bytes });
+        }
+    }
+
+    /// Finishes a packet to be sent; none when it must not leave.
+    fn sealed(&mut self, header: &[u8; HEADER], payload: &[u8]) -> Option<Bytes> {
+        match &mut self.security {
+            Security::Open => Some(self.pool.join([header, payload])),
+            Security::Sealed(srtp) => {
+                let packet = &mut self.scratch;
+                packet.clear();
+                packet.extend_from_slice(header);
+                packet.extend_from_slice(payload);
+                srtp.sender.seal(packet, HEADER, self.ssrc, self.sequence)?;
+                Some(self.pool.copy(packet))
+            }
+            Security::Shut => None,
+        }
+    }
+
+    fn refused(&mut self, why: Refused) {
+        match why {
+            Refused::Unauthentic => self.stats.unauthentic += 1,
+            Refused::Replayed => self.stats.replayed += 1,
+        }
+    }
+
+    /// Takes one RTP packet in the clear.
+    fn take_rtp(&mut self, now: Instant, source: SocketAddr, data: &[u8]) {
+        let Some(lock) = &mut self.lock else {
+            self.stats.foreign += 1;
+            return;
+        };
+        let Some(packet) = RtpPacket::parse(data)
+            .ok()
+            .filter(|packet| self.audio.accepts(packet.payload_type))
+        else {
+            self.stats.malformed += 1;
+            return;
+        };
+        match lock.judge(now, source, &packet) {
+            Verdict::Hear => self.hear(now, &packet),
+            Verdict::HearAndLock => {
+                self.outputs
+                    .push_back(TransportOutput::Event(TransportEvent::Connected));
+                self.hear(now, &packet);
+            }
+            Verdict::Wait | Verdict::Drop => self.stats.foreign += 1,
+        }
     }
 
     fn ntp(&self, now: Instant) -> u64 {
@@ -362,26 +488,16 @@ impl Transport for PlainRtp {
         if looks_like_rtcp(data) {
             return self.handle_rtcp(now, source, data);
         }
-        let Some(lock) = &mut self.lock else {
-            self.stats.foreign += 1;
-            return;
-        };
-        let Some(packet) = RtpPacket::parse(data)
-            .ok()
-            .filter(|packet| self.audio.accepts(packet.payload_type))
-        else {
-            self.stats.malformed += 1;
-            return;
-        };
-        match lock.judge(now, source, &packet) {
-            Verdict::Hear => self.hear(now, &packet),
-            Verdict::HearAndLock => {
-                self.outputs
-                    .push_back(TransportOutput::Event(TransportEvent::Connected));
-                self.hear(now, &packet);
-            }
-            Verdict::Wait | Verdict::Drop => self.stats.foreign += 1,
+        let mut opened = std::mem::take(&mut self.opened);
+        match &mut self.security {
+            Security::Open => self.take_rtp(now, source, data),
+            Security::Sealed(srtp) => match srtp.receiver.open(data, &mut opened) {
+                Ok(()) => self.take_rtp(now, source, &opened),
+                Err(why) => self.refused(why),
+            },
+            Security::Shut => self.stats.unauthentic += 1,
         }
+        self.opened = opened;
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -408,7 +524,9 @@ impl Transport for PlainRtp {
             payload: &[],
         }
         .header();
-        let bytes = self.pool.join([&header, &packet.payload]);
+        let Some(bytes) = self.sealed(&header, &packet.payload) else {
+            return;
+        };
         self.sequence = self.sequence.wrapping_add(1);
         self.stats.sent += 1;
         let octets = u32::try_from(packet.payload.len()).unwrap_or(0);

@@ -89,6 +89,18 @@ impl<'a> RtpPacket<'a> {
     }
 }
 
+/// The octets in front of the payload: the fixed header, contributing sources, the extension (RFC 3550 section 5.3.1). None for what
+/// is not RTP, or is shorter than it says.
+pub(crate) fn header_len(data: &[u8]) -> Option<usize> {
+    let &b0 = data.first().filter(|b0| **b0 >> 6 == 2)?;
+    let mut length = HEADER + usize::from(b0 & 0x0f) * 4;
+    if b0 & 0x10 != 0 {
+        let &[_, _, high, low] = data.get(length..)?.first_chunk::<4>()?;
+        length += 4 + usize::from(u16::from_be_bytes([high, low])) * 4;
+    }
+    (length <= data.len()).then_some(length)
+}
+
 /// Whether a datagram on a shared port is RTCP (RFC 5761 section 4).
 pub(crate) fn looks_like_rtcp(data: &[u8]) -> bool {
     matches!(data, [b0, 192..=223, ..] if b0 >> 6 == 2)

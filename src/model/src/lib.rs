@@ -15,6 +15,7 @@ mod record;
 mod rule;
 mod secret;
 mod spec;
+mod srtp;
 mod transport;
 
 pub use cause::{Cause, Reason, Row, Side};
@@ -29,4 +30,5 @@ pub use rule::{
 };
 pub use secret::Secret;
 pub use spec::{RouteSpec, SessionSpec, SpecError, TrunkKind, TrunkSpec, VerboseRejects};
+pub use srtp::{Srtp, SrtpKey, SrtpKeys, SrtpOverPlain, SrtpSuite, UnknownSrtp};
 pub use transport::{Transport, UnknownTransport};

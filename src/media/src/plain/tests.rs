@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use model::{Codec, LegKind};
+use model::{Codec, LegKind, SrtpKey, SrtpKeys, SrtpSuite};
 
 use super::*;
 
@@ -366,4 +366,205 @@ fn a_hundred_thousand_random_datagrams_change_nothing() {
     bench.sequence = 1000;
     bench.talk(10);
     assert!(bench.heard.len() >= 8);
+}
+
+/// The peer's end of an encrypted stream.
+struct Cipher {
+    srtp: Srtp,
+}
+
+impl Cipher {
+    /// Gives both ends their keys.
+    fn new(bench: &mut Bench, suite: SrtpSuite, seed: u8) -> Self {
+        let keys = keys(suite, seed);
+        bench.plain.set_keys(Some(&keys));
+        let srtp = Srtp::new(&reversed(&keys)).unwrap();
+        Self { srtp }
+    }
+
+    fn change(&mut self, bench: &mut Bench, keys: &SrtpKeys) {
+        bench.plain.set_keys(Some(keys));
+        self.srtp.change(&reversed(keys)).unwrap();
+    }
+
+    fn packet(&mut self, sequence: u16) -> Vec<u8> {
+        let header = RtpPacket {
+            payload_type: 8,
+            sequence,
+            timestamp: u32::from(sequence) * 160,
+            ssrc: 1,
+            marker: false,
+            payload: &[],
+        };
+        let mut packet = header.header().to_vec();
+        packet.extend_from_slice(&[0xd5; 160]);
+        let sealed = self.srtp.sender.seal(&mut packet, HEADER, 1, sequence);
+        sealed.unwrap();
+        packet
+    }
+
+    fn talk(&mut self, bench: &mut Bench, packets: u16) {
+        for _ in 0..packets {
+            let packet = self.packet(bench.sequence);
+            bench.datagram(PEER, &packet);
+            bench.sequence += 1;
+            bench.advance(20 * MS);
+        }
+    }
+
+    fn open(&mut self, packet: &[u8]) -> Vec<u8> {
+        let mut opened = Vec::new();
+        self.srtp.receiver.open(packet, &mut opened).unwrap();
+        opened
+    }
+}
+
+fn keys(suite: SrtpSuite, seed: u8) -> SrtpKeys {
+    SrtpKeys {
+        send: SrtpKey::generate(suite, |room| room.fill(seed)),
+        receive: SrtpKey::generate(suite, |room| room.fill(seed + 100)),
+        mki_len: 0,
+    }
+}
+
+fn reversed(keys: &SrtpKeys) -> SrtpKeys {
+    SrtpKeys {
+        send: keys.receive.clone(),
+        receive: keys.send.clone(),
+        mki_len: 0,
+    }
+}
+
+#[test]
+fn with_keys_both_directions_and_the_reports_are_encrypted() {
+    for suite in SrtpSuite::ALL {
+        let mut bench = Bench::new();
+        let mut peer = Cipher::new(&mut bench, suite, 1);
+        peer.talk(&mut bench, 10);
+        assert_eq!(bench.heard.len(), 10);
+        assert!(
+            bench
+                .heard
+                .iter()
+                .all(|packet| *packet.payload == [0xd5; 160])
+        );
+        assert!(bench.events.contains(&TransportEvent::Connected));
+        bench.send(300);
+        for (_, packet) in &bench.sent {
+            assert!(
+                !packet.windows(8).any(|part| part == [0x55; 8]),
+                "in the clear"
+            );
+            let opened = peer.open(packet);
+            assert_eq!(&opened[HEADER..], [0x55; 160]);
+        }
+        assert!(!bench.reports.is_empty());
+        for (_, report) in &bench.reports {
+            let mut opened = Vec::new();
+            peer.srtp.receiver.open_rtcp(report, &mut opened).unwrap();
+            assert!(rtcp::reports(&opened).next().is_some());
+        }
+        // A report of the peer is read, and one without encryption is not.
+        let before = bench.plain.stats();
+        let mut report = Vec::new();
+        let sender = SenderInfo {
+            ntp: 5,
+            timestamp: 6,
+            packets: 7,
+            octets: 8,
+        };
+        rtcp::write_report(&mut report, 1, Some(sender), None, "x");
+        bench
+            .plain
+            .handle_rtcp(bench.now, PEER.parse().unwrap(), &report);
+        assert_eq!(bench.plain.stats().unauthentic, before.unauthentic + 1);
+        peer.srtp.sender.seal_rtcp(&mut report, 1).unwrap();
+        bench
+            .plain
+            .handle_rtcp(bench.now, PEER.parse().unwrap(), &report);
+        assert_eq!(bench.plain.stats().unauthentic, before.unauthentic + 1);
+        assert!(bench.plain.last_report.is_some());
+    }
+}
+
+#[test]
+fn ten_thousand_forged_packets_are_counted_and_harm_nobody() {
+    let mut bench = Bench::new();
+    let mut peer = Cipher::new(&mut bench, SrtpSuite::AesCm128HmacSha1_80, 1);
+    bench.plain.expect_media(bench.now, true);
+    // Before the peer has said a word they come from its very address, and still lock nothing.
+    for sequence in 0..100 {
+        bench.packet(PEER, 8, 1, sequence);
+    }
+    assert_eq!(bench.plain.stats().source, None);
+    for burst in 0..100_u16 {
+        peer.talk(&mut bench, 1);
+        for n in 0..99 {
+            bench.packet(PEER, 8, 1, burst * 99 + n);
+        }
+    }
+    let stats = bench.plain.stats();
+    // Some of them have a number that was here before.
+    assert_eq!(stats.unauthentic + stats.replayed, 10_000);
+    assert_eq!(stats.received, 100);
+    assert_eq!((bench.heard.len(), stats.lost), (100, 0));
+    assert!(
+        !bench
+            .events
+            .iter()
+            .any(|event| matches!(event, TransportEvent::Silent { .. }))
+    );
+    let again = peer.packet(bench.sequence);
+    bench.datagram(PEER, &again);
+    bench.datagram(PEER, &again);
+    assert_eq!(bench.plain.stats().replayed, stats.replayed + 1);
+    // Forged packets are no sign of life.
+    bench.advance(5_000 * MS);
+    bench.packet(PEER, 8, 1, 5);
+    bench.advance(5_000 * MS);
+    assert!(
+        bench
+            .events
+            .iter()
+            .any(|event| matches!(event, TransportEvent::Silent { .. }))
+    );
+}
+
+#[test]
+fn keys_that_stay_go_on_and_keys_that_change_begin_a_new_stream() {
+    let suite = SrtpSuite::AesCm128HmacSha1_80;
+    let mut bench = Bench::new();
+    let mut peer = Cipher::new(&mut bench, suite, 1);
+    peer.talk(&mut bench, 10);
+    bench.send(10);
+    let ssrc = |packet: &Bytes| packet[8..12].to_vec();
+    let first = ssrc(&bench.sent[0].1);
+    // Hold and resume with the keys that are known.
+    peer.change(&mut bench, &keys(suite, 1));
+    bench.send(10);
+    assert!(bench.sent.iter().all(|(_, packet)| ssrc(packet) == first));
+    peer.talk(&mut bench, 10);
+    assert_eq!(bench.heard.len(), 20);
+    for (_, packet) in std::mem::take(&mut bench.sent) {
+        peer.open(&packet);
+    }
+    let on_its_way = peer.packet(bench.sequence);
+    bench.sequence += 1;
+    peer.change(&mut bench, &keys(suite, 2));
+    bench.datagram(PEER, &on_its_way);
+    peer.talk(&mut bench, 10);
+    assert_eq!(bench.heard.len(), 31);
+    bench.send(10);
+    for (_, packet) in std::mem::take(&mut bench.sent) {
+        assert_ne!(ssrc(&packet), first);
+        assert!(packet[2] < 0x80, "far from the wrap");
+        peer.open(&packet);
+    }
+    // Without keys all is plain again.
+    bench.plain.set_keys(None);
+    bench.talk(10);
+    bench.send(1);
+    assert_eq!(bench.heard.len(), 41);
+    assert_eq!(&bench.sent[0].1[HEADER..], [0x55; 160]);
+    assert_eq!(bench.plain.stats().unauthentic, 0);
 }

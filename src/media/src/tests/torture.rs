@@ -63,7 +63,7 @@ fn everything_gets_its_verdict() {
     );
 }
 
-/// Whether a file did as expected; `None` when it is nothing for this room: SIP, SRTP, a codec we have not.
+/// Whether a file did as expected; `None` when it is nothing for this room: SIP, a codec we have not.
 fn judge(folder: &Path, file: &str, kind: &str) -> Option<bool> {
     let bytes = std::fs::read(folder.join(file)).unwrap();
     let json = || -> Value { serde_json::from_slice(&bytes).unwrap() };
@@ -75,6 +75,9 @@ fn judge(folder: &Path, file: &str, kind: &str) -> Option<bool> {
             Some(true)
         }
         "vectors" if file.ends_with("g711-tables.json") => Some(follows_tables(&json())),
+        "vectors" if file.ends_with("srtp-vectors.json") => {
+            Some(crate::srtp::tests::follow(&json()) > 0)
+        }
         "vectors" => vector(folder, file),
         _ => None,
     }
