@@ -23,6 +23,7 @@ mod telegram;
 mod tone;
 
 mod failures;
+mod features;
 mod gateway;
 mod interop;
 mod login;

@@ -324,6 +324,7 @@ impl SipLeg {
             EndCause::Refused if by == Party::Remote => Cause::sip_refused(status, phrase),
             EndCause::Refused | EndCause::NoSdp => Cause::new(Reason::NotAcceptable),
             EndCause::NoAck => Cause::new(Reason::AckTimeout),
+            EndCause::NoPrack => Cause::new(Reason::PrackTimeout),
             EndCause::NoAnswer if called => Cause::new(Reason::SipNoAnswer),
             EndCause::NoAnswer => Cause::new(Reason::Cancelled),
             EndCause::TimedOut | EndCause::Unreachable | EndCause::DialogLost => {
@@ -488,7 +489,15 @@ impl Handler<LegOrder> for SipLeg {
         self.watch.handled();
         let now = Instant::now();
         match order {
-            LegOrder::Ring => self.input(now, CallInput::Ring { sdp: None }, ctx),
+            LegOrder::Ring => {
+                // Whoever made no offer and takes every response reliably gets ours with the first (RFC 3262 5).
+                let early = self
+                    .core
+                    .as_ref()
+                    .is_some_and(sip::call::Call::offers_early);
+                let sdp = self.described.clone().filter(|_| early);
+                self.input(now, CallInput::Ring { sdp }, ctx);
+            }
             LegOrder::Answer => {
                 self.answered = true;
                 let sdp = self.described.clone().unwrap_or_default();

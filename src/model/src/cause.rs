@@ -131,6 +131,7 @@ causes! {
     MediaNotConnected = "media_not_connected", 503, "Media is not connected", Telegram, Failed, "UDP between this host and the person is blocked";
     RtpTimeout = "rtp_timeout", 408, "RTP timeout", Sip, Failed, "no RTP came from the PBX for 10 s: check NAT and firewall";
     AckTimeout = "ack_timeout", 408, "No ACK", Sip, Failed, "the PBX never acknowledged the answer: check its route to us";
+    PrackTimeout = "prack_timeout", 504, "No PRACK", Sip, Failed, "the PBX never acknowledged that it rings: check its route to us, or switch 100rel off there";
     // Telegram to SIP.
     CallerIsGateway = "caller_is_gateway", 482, "Caller has active gateway accounts", Here, Rejected, "call from an account that is no session of this switch";
     SipAccountUnavailable = "sip_account_unavailable", 503, "SIP account is unavailable", Sip, Failed, "no trunk of the session is running: check registrations";

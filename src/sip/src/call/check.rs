@@ -25,9 +25,14 @@ impl Fault {
     }
 }
 
-/// RFC 3261 8.2.2.3: we have no extension that can be required.
+/// The extensions of calls that we have: the value of Supported (RFC 3262).
+pub(super) const SUPPORTED: &str = "100rel";
+
+/// RFC 3261 8.2.2.3: an extension that we have not cannot be required.
 pub(super) fn require(headers: &Headers) -> Result<(), Fault> {
-    let required = headers.require();
+    let is_known = |tag: &String| SUPPORTED.split(", ").any(|known| known == tag);
+    let mut required = headers.require();
+    required.retain(|tag| !is_known(tag));
     if required.is_empty() {
         return Ok(());
     }

@@ -78,6 +78,10 @@ impl Dialog {
     pub(super) fn adopt(&mut self, response: &Response) {
         let headers = &response.headers;
         if let Some(to) = headers.to() {
+            if to.tag() != self.remote.tag() {
+                // Another branch counts its requests for itself.
+                self.remote_cseq = None;
+            }
             self.remote = to;
         }
         self.routes = headers.record_routes();

@@ -129,7 +129,7 @@ impl Call {
             Exchange::RemoteOffer { tx, request } => {
                 self.dialog.refresh(request.headers.contacts());
                 if request.method == Method::Invite {
-                    return self.accept(now, tx, &request, sdp, false);
+                    return self.accept(now, tx, &request, Some(sdp), false);
                 }
                 let mut response = self.response(&request, 200, "");
                 put_sdp(&mut response, sdp);

@@ -74,7 +74,8 @@ pub struct Refusal {
 pub enum CallInput {
     /// Ring back at the caller: 180, or 183 when there is early media.
     Ring {
-        /// The answer to its offer.
+        /// The answer to its offer. For a caller that made none our offer, which only a reliable response takes along: see
+        /// [`Call::offers_early`](super::Call::offers_early).
         sdp: Option<Bytes>,
     },
     /// Answer the caller: 200.
@@ -210,14 +211,14 @@ pub enum CallEvent {
     },
     /// The ACK was sent or has arrived.
     Confirmed,
-    /// The peer wants to change the session: reply with `AnswerOffer` or `RefuseOffer`.
+    /// The peer wants to change the session, perhaps before the answer: reply with `AnswerOffer` or `RefuseOffer`.
     Offer {
         /// Its offer.
         sdp: Bytes,
     },
     /// The peer wants an offer from us: reply with `AnswerOffer` or `RefuseOffer`.
     OfferWanted,
-    /// The peer answered an offer of ours, made in a re-INVITE or in a 2xx.
+    /// The peer answered an offer of ours, made in a re-INVITE, in a 2xx or in a reliable provisional response.
     OfferAnswered {
         /// Its answer.
         sdp: Bytes,
@@ -273,6 +274,8 @@ pub enum EndCause {
     Unreachable,
     /// The peer never acknowledged our 2xx.
     NoAck,
+    /// The caller never acknowledged a reliable provisional response (RFC 3262 3).
+    NoPrack,
     /// It rang as long as it may.
     NoAnswer,
     /// A 2xx or an ACK without the session description it must have.

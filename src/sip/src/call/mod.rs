@@ -1,4 +1,5 @@
-//! One call's SIP side: a dialog and the INVITE usage in it (RFC 3261 12 to 15, RFC 3264, RFC 3311, RFC 3326, RFC 6026).
+//! One call's SIP side: a dialog and the INVITE usage in it (RFC 3261 12 to 15, RFC 3262, RFC 3264, RFC 3311, RFC 3326,
+//! RFC 6026).
 //!
 //! ```text
 //!  UAS   Incoming ------Answer------> Established(Unacknowledged) --ACK--> Established(Stable) --+
@@ -15,12 +16,13 @@
 //! answers its peer after that, until [`Call::is_over`].
 //!
 //! A challenge of the called side is answered when the target has an account; later requests of the dialog carry credentials by the
-//! same challenge. Deliberately absent: session timers, reliable provisional responses, REFER.
+//! same challenge. Deliberately absent: session timers, REFER.
 
 mod check;
 mod dialog;
 mod exchange;
 mod interface;
+mod reliable;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,7 @@ pub use self::dialog::DialogId;
 pub use self::interface::{
     Account, CallEvent, CallInput, CallOutput, EndCause, Local, Party, Refusal, Target,
 };
+use self::reliable::Reliable;
 use self::state::{Closing, State};
 use self::timer::{Timer, Timers};
 use crate::digest::{Answerer, Rounds};
@@ -61,6 +64,8 @@ pub struct Call {
     answerer: Option<Answerer>,
     /// The credentials of the INVITE, which its ACK repeats (RFC 3261 22.1).
     credentials: Option<(HeaderName, String)>,
+    /// Our provisional responses that want a PRACK.
+    reliable: Reliable,
     /// The ACKs we sent, for 2xx that come again.
     acks: VecDeque<uac::Acked>,
     /// An offer of ours that met one of the peer's and waits for [`Timer::Glare`].
@@ -93,6 +98,12 @@ impl Call {
             | State::Closing(_)
             | State::Ended => None,
         }
+    }
+
+    /// Whether our offer can go into a provisional response: the caller made none and takes every response reliably, so that it
+    /// must get one with the first (RFC 3262 5).
+    pub fn offers_early(&self) -> bool {
+        self.offer().is_none() && self.reliable.is_required()
     }
 
     /// Whether nothing more will come from this call, nor should be handed to it.
@@ -185,6 +196,9 @@ impl Call {
         }
         if (200..300).contains(&status) && moves || matches!(status, 405 | 501) {
             headers.push(HeaderName::Allow, ALLOW);
+        }
+        if (200..300).contains(&status) && moves {
+            headers.push(HeaderName::Supported, check::SUPPORTED);
         }
         if let Some(agent) = &self.local.agent {
             headers.push(HeaderName::Server, agent);

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Call, CallEvent, CallInput};
+use super::reliable::Branch;
+use super::{Call, CallEvent, CallInput, check};
 use crate::Hop;
 use crate::digest::Rounds;
 use crate::message::{Request, Response, Uri};
@@ -34,6 +35,38 @@ pub(super) struct Incoming {
     pub(super) invite: Request,
     /// The last provisional response, repeated every minute.
     pub(super) provisional: Option<Response>,
+    /// How far offer and answer have come.
+    pub(super) early: Early,
+    /// What the owner has answered with, while the 2xx waits for a PRACK (RFC 3262 3).
+    pub(super) answer: Option<Bytes>,
+}
+
+impl Incoming {
+    /// The number of the INVITE.
+    pub(super) fn cseq(&self) -> u32 {
+        self.invite.headers.cseq().map_or(0, |cseq| cseq.number)
+    }
+
+    /// Whether the caller leaves the offer to us.
+    pub(super) fn is_late_offer(&self) -> bool {
+        check::sdp(&self.invite.headers, &self.invite.body).is_none()
+    }
+}
+
+/// Offer and answer before our final response (RFC 3262 5, RFC 3311 5.1).
+#[derive(Debug)]
+pub(super) enum Early {
+    /// The 2xx settles it.
+    Open,
+    /// Our description stands in a reliable response that waits for its PRACK.
+    Told,
+    /// They are exchanged.
+    Settled,
+    /// They were, and the owner has to answer a further offer, made by PRACK or UPDATE.
+    Asked {
+        tx: ServerKey,
+        request: Box<Request>,
+    },
 }
 
 /// An INVITE of ours that waits for its final response.
@@ -44,8 +77,12 @@ pub(super) struct Calling {
     pub(super) is_heard: bool,
     /// Whether the owner knows that it rings.
     pub(super) is_ringing: bool,
-    /// The last SDP of a provisional response.
-    pub(super) early: Option<Bytes>,
+    /// The last SDP of a provisional response, and the tag of the branch that sent it.
+    pub(super) early: Option<(Option<String>, Bytes)>,
+    /// The branches that send reliable responses.
+    pub(super) branches: Vec<Branch>,
+    /// A further offer of the callee that the owner has to answer.
+    pub(super) asked: Option<(ServerKey, Request)>,
     /// Challenges answered.
     pub(super) rounds: Rounds,
     /// What it was sent with, to be sent again with credentials.
@@ -109,7 +146,7 @@ impl Call {
         let state = std::mem::replace(&mut self.state, State::Ended);
         self.state = match (state, input) {
             (State::Incoming(s), In::Ring { sdp }) => self.ring(now, s, sdp),
-            (State::Incoming(s), In::Answer { sdp }) => self.answer(now, &s, sdp),
+            (State::Incoming(s), In::Answer { sdp }) => self.answer(now, s, sdp),
             (
                 State::Incoming(s),
                 In::Refuse {
@@ -132,13 +169,13 @@ impl Call {
                     source,
                     request,
                 },
-            ) => self.request_before_answer(s, tx, source, &request),
+            ) => self.request_before_answer(now, s, tx, source, request),
+            (State::Incoming(s), In::AnswerOffer { sdp }) => self.answer_in_incoming(s, sdp),
+            (State::Incoming(s), In::RefuseOffer { status }) => self.refuse_in_incoming(s, status),
             (State::Incoming(s), In::Timeout) => self.incoming_timeout(now, s),
             (
                 State::Incoming(s),
-                In::AnswerOffer { .. }
-                | In::RefuseOffer { .. }
-                | In::Info { .. }
+                In::Info { .. }
                 | In::Ack { .. }
                 | In::Cancelled { .. }
                 | In::Response { .. }
@@ -148,7 +185,7 @@ impl Call {
             (State::Calling(s), In::Response { response }) => {
                 self.calling_response(now, s, &response)
             }
-            (State::Calling(_), In::Failed { why }) => self.calling_failed(why),
+            (State::Calling(s), In::Failed { why }) => self.calling_failed(now, &s, why),
             (State::Calling(_), In::HangUp { reason_header }) => self.cancel(now, reason_header),
             (
                 State::Calling(s),
@@ -157,15 +194,15 @@ impl Call {
                     source,
                     request,
                 },
-            ) => self.request_before_final(s, tx, source, &request),
+            ) => self.request_before_final(s, tx, source, request),
+            (State::Calling(s), In::AnswerOffer { sdp }) => self.answer_in_calling(s, sdp),
+            (State::Calling(s), In::RefuseOffer { status }) => self.refuse_in_calling(s, status),
             (State::Calling(s), In::Timeout) => self.calling_timeout(now, s),
             (
                 State::Calling(s),
                 In::Ring { .. }
                 | In::Answer { .. }
                 | In::Refuse { .. }
-                | In::AnswerOffer { .. }
-                | In::RefuseOffer { .. }
                 | In::Info { .. }
                 | In::Ack { .. }
                 | In::Cancelled { .. },

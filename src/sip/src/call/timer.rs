@@ -7,6 +7,10 @@ use std::time::Instant;
 pub(super) enum Timer {
     /// Repeat the last provisional response (RFC 3261 13.3.1.1).
     Refresh,
+    /// Repeat a reliable provisional response (RFC 3262 3).
+    Provisional,
+    /// No PRACK for it (RFC 3262 3).
+    NoPrack,
     /// The caller waits no longer: its Expires (RFC 3261 13.3.1).
     Expires,
     /// We let no caller wait longer.
@@ -28,8 +32,10 @@ pub(super) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Timer; 10] = [
+    const ALL: [Timer; 12] = [
         Timer::Refresh,
+        Timer::Provisional,
+        Timer::NoPrack,
         Timer::Expires,
         Timer::Patience,
         Timer::Ring,

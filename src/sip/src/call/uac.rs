@@ -9,6 +9,7 @@ use rand::rngs::SmallRng;
 
 use super::check;
 use super::dialog::Dialog;
+use super::reliable::Reliable;
 use super::state::{Calling, Exchange, Sent, State};
 use super::timer::{Timer, Timers};
 use super::{Call, CallEvent, CallOutput, EndCause, Local, Party, Target, random_tag};
@@ -51,6 +52,7 @@ impl Call {
                 .account
                 .map(|account| Answerer::new(&account.username, account.password, None)),
             credentials: None,
+            reliable: Reliable::none(),
             acks: VecDeque::new(),
             retry: None,
             timers,
@@ -63,6 +65,8 @@ impl Call {
             is_heard: false,
             is_ringing: false,
             early: None,
+            branches: Vec::new(),
+            asked: None,
             rounds: Rounds::default(),
             sent: Sent {
                 offer,
@@ -85,6 +89,7 @@ impl Call {
         let headers = &mut request.headers;
         headers.push(HeaderName::Contact, format!("<{}>", self.local.contact));
         headers.push(HeaderName::Allow, ALLOW);
+        headers.push(HeaderName::Supported, check::SUPPORTED);
         for (name, value) in extra {
             headers.push(HeaderName::from(name.as_str()), value);
         }
@@ -147,16 +152,22 @@ impl Call {
 
     /// An early dialog; of several, the last one to be heard counts until a 2xx decides.
     fn provisional(&mut self, s: &mut Calling, response: &Response) {
-        if response.headers.to().is_some_and(|to| to.tag().is_some()) {
+        if !self.take_provisional(s, response) {
+            return;
+        }
+        let to = response.headers.to();
+        let tag = to.and_then(|to| to.tag().map(str::to_owned));
+        if tag.is_some() {
             self.dialog.adopt(response);
         }
         let sdp = check::sdp(&response.headers, &response.body);
-        let is_news = match &sdp {
-            Some(_) => sdp != s.early,
-            None => !s.is_ringing,
+        let is_news = match (&sdp, &s.early) {
+            (Some(sdp), Some((_, early))) => sdp != early,
+            (Some(_), None) => true,
+            (None, _) => !s.is_ringing,
         };
-        if sdp.is_some() {
-            s.early.clone_from(&sdp);
+        if let Some(sdp) = &sdp {
+            s.early = Some((tag, sdp.clone()));
         }
         if is_news {
             s.is_ringing = true;
@@ -168,8 +179,15 @@ impl Call {
         self.timers.stop(Timer::Ring);
         self.dialog.adopt(response);
         self.acknowledge(now, s.cseq);
-        // Some peers send the answer early and leave it out of the 2xx.
-        let Some(sdp) = check::sdp(&response.headers, &response.body).or(s.early) else {
+        if let Some((tx, request)) = s.asked {
+            let response = self.later(&request);
+            self.respond(tx, response);
+        }
+        // RFC 3262 5: the answer may have come before the 2xx, which then holds none; some peers do so without PRACK, too.
+        let tag = self.dialog.remote_tag();
+        let early = s.early.filter(|(of, _)| of.as_deref() == tag);
+        let early = early.map(|(_, sdp)| sdp);
+        let Some(sdp) = check::sdp(&response.headers, &response.body).or(early) else {
             self.ended(Party::Local, EndCause::NoSdp, 488, reason_phrase(488), None);
             return self.bye(None);
         };
@@ -245,10 +263,30 @@ impl Call {
         true
     }
 
-    pub(super) fn calling_failed(&mut self, why: Failure) -> State {
+    pub(super) fn calling_failed(&mut self, now: Instant, s: &Calling, why: Failure) -> State {
         let (cause, status) = failure(why);
+        if s.is_heard {
+            // The INVITE was heard: it is a PRACK that finds nobody.
+            self.push(CallOutput::CancelInvite { reason: None });
+            self.ended(Party::Local, cause, status, reason_phrase(status), None);
+            return self.cancelling(now);
+        }
         self.ended(Party::Local, cause, status, reason_phrase(status), None);
         self.over()
+    }
+
+    pub(super) fn answer_in_calling(&mut self, mut s: Calling, sdp: Bytes) -> State {
+        if let Some((tx, request)) = s.asked.take() {
+            self.answer_early(tx, &request, sdp);
+        }
+        State::Calling(s)
+    }
+
+    pub(super) fn refuse_in_calling(&mut self, mut s: Calling, status: u16) -> State {
+        if let Some((tx, request)) = s.asked.take() {
+            self.refuse_early(tx, &request, status);
+        }
+        State::Calling(s)
     }
 
     pub(super) fn calling_timeout(&mut self, now: Instant, s: Calling) -> State {
@@ -265,6 +303,8 @@ impl Call {
                     return self.cancelling(now);
                 }
                 Timer::Refresh
+                | Timer::Provisional
+                | Timer::NoPrack
                 | Timer::Expires
                 | Timer::Patience
                 | Timer::Cancel

@@ -8,7 +8,8 @@ use rand::rngs::SmallRng;
 
 use super::check::{self, Fault};
 use super::dialog::Dialog;
-use super::state::{Calling, Exchange, Incoming, State, Unacked};
+use super::reliable::Reliable;
+use super::state::{Calling, Early, Exchange, Incoming, State, Unacked};
 use super::timer::{Timer, Timers};
 use super::{Call, CallEvent, EndCause, Local, Party, Refusal, random_tag};
 use crate::Hop;
@@ -47,6 +48,8 @@ impl Call {
         if let Some(seconds) = request.headers.expires().filter(|seconds| *seconds > 0) {
             timers.set(Timer::Expires, now + Duration::from_secs(seconds.into()));
         }
+        let reliable = Reliable::for_invite(&request.headers, &mut rng);
+        let first_cseq = request.headers.cseq().map_or(0, |cseq| cseq.number);
         Ok(Self {
             local,
             dialog,
@@ -54,11 +57,14 @@ impl Call {
                 tx,
                 invite: request,
                 provisional: None,
+                early: Early::Open,
+                answer: None,
             }),
             is_uac: false,
-            first_cseq: 0,
+            first_cseq,
             answerer: None,
             credentials: None,
+            reliable,
             acks: std::collections::VecDeque::new(),
             retry: None,
             timers,
@@ -68,22 +74,62 @@ impl Call {
     }
 
     pub(super) fn ring(&mut self, now: Instant, mut s: Incoming, sdp: Option<Bytes>) -> State {
-        // RFC 3261 13.2.1: an offer of ours does not go into a response that may get lost.
-        let sdp = sdp.filter(|_| check::sdp(&s.invite.headers, &s.invite.body).is_some());
-        let status = if sdp.is_some() { 183 } else { 180 };
+        // RFC 3261 13.2.1: an offer of ours does not go into a response that may get lost; and nothing is told twice.
+        let is_late = s.is_late_offer();
+        let is_open = matches!(s.early, Early::Open);
+        let sdp = sdp.filter(|_| is_open && (!is_late || self.reliable.is_required()));
+        let status = if sdp.is_some() && !is_late { 183 } else { 180 };
         let mut response = self.response(&s.invite, status, "");
         if let Some(sdp) = sdp {
             put_sdp(&mut response, sdp);
         }
-        s.provisional = Some(response.clone());
-        self.respond(s.tx, response);
+        self.provide(now, &mut s, response);
         self.timers.set(Timer::Refresh, now + REFRESH);
         State::Incoming(s)
     }
 
-    pub(super) fn answer(&mut self, now: Instant, s: &Incoming, sdp: Bytes) -> State {
+    pub(super) fn answer(&mut self, now: Instant, mut s: Incoming, sdp: Bytes) -> State {
+        let sdp = match std::mem::replace(&mut s.early, Early::Open) {
+            Early::Open => Some(sdp),
+            // RFC 3262 3: no 2xx before what describes the session has arrived.
+            Early::Told => {
+                s.early = Early::Told;
+                s.answer = Some(sdp);
+                return State::Incoming(s);
+            }
+            // RFC 3262 5: what is settled is not told again.
+            Early::Settled => None,
+            Early::Asked { tx, request } => {
+                let response = self.later(&request);
+                self.respond(tx, response);
+                None
+            }
+        };
         self.timers.stop_all_but_linger();
+        self.reliable.close();
         self.accept(now, s.tx, &s.invite, sdp, true)
+    }
+
+    pub(super) fn answer_in_incoming(&mut self, mut s: Incoming, sdp: Bytes) -> State {
+        s.early = match s.early {
+            Early::Asked { tx, request } => {
+                self.answer_early(tx, &request, sdp);
+                Early::Settled
+            }
+            early @ (Early::Open | Early::Told | Early::Settled) => early,
+        };
+        State::Incoming(s)
+    }
+
+    pub(super) fn refuse_in_incoming(&mut self, mut s: Incoming, status: u16) -> State {
+        s.early = match s.early {
+            Early::Asked { tx, request } => {
+                self.refuse_early(tx, &request, status);
+                Early::Settled
+            }
+            early @ (Early::Open | Early::Told | Early::Settled) => early,
+        };
+        State::Incoming(s)
     }
 
     /// Sends the 2xx to an INVITE and starts to repeat it.
@@ -92,11 +138,14 @@ impl Call {
         now: Instant,
         tx: ServerKey,
         invite: &Request,
-        sdp: Bytes,
+        sdp: Option<Bytes>,
         is_first: bool,
     ) -> State {
+        let asks = sdp.is_some() && check::sdp(&invite.headers, &invite.body).is_none();
         let mut response = self.response(invite, 200, "");
-        put_sdp(&mut response, sdp);
+        if let Some(sdp) = sdp {
+            put_sdp(&mut response, sdp);
+        }
         self.respond(tx, response.clone());
         let times = self.local.times;
         self.timers.set(Timer::Repeat, now + times.t1);
@@ -106,7 +155,7 @@ impl Call {
             response,
             cseq: invite.headers.cseq().map_or(0, |cseq| cseq.number),
             interval: times.t1,
-            asks: check::sdp(&invite.headers, &invite.body).is_none(),
+            asks,
             is_first,
         }))
     }
@@ -143,16 +192,16 @@ impl Call {
         self.over()
     }
 
-    pub(super) fn incoming_timeout(&mut self, now: Instant, s: Incoming) -> State {
+    pub(super) fn incoming_timeout(&mut self, now: Instant, mut s: Incoming) -> State {
         while let Some(timer) = self.timers.due(now) {
             match timer {
                 Timer::Expires => return self.cancelled(&s, None),
                 Timer::Patience => return self.refuse(&s, 480, "No answer", Vec::new()),
+                Timer::NoPrack => return self.no_prack(&s),
+                Timer::Provisional => self.provide_again(now, &s),
                 Timer::Refresh => {
-                    if let Some(response) = s.provisional.clone() {
-                        self.respond(s.tx, response);
-                        self.timers.set(Timer::Refresh, now + REFRESH);
-                    }
+                    self.remind(now, &mut s);
+                    self.timers.set(Timer::Refresh, now + REFRESH);
                 }
                 Timer::Ring
                 | Timer::Cancel
@@ -173,26 +222,45 @@ impl Call {
     )]
     pub(super) fn request_before_answer(
         &mut self,
-        s: Incoming,
+        now: Instant,
+        mut s: Incoming,
         tx: ServerKey,
         source: Hop,
-        request: &Request,
+        request: Request,
     ) -> State {
-        if !self.is_in_order(tx, source, request) {
+        if !self.is_in_order(tx, source, &request) {
             return State::Incoming(s);
         }
         let response = match request.method {
             // RFC 3261 15.1.1: a caller may end an early dialog so, too.
             Method::Bye => {
-                let response = self.response(request, 200, "");
+                let response = self.response(&request, 200, "");
                 self.respond(tx, response);
                 return self.cancelled(&s, check::reason(&request.headers));
             }
-            // RFC 3261 14.2, RFC 3311 5.2: the offer of the first INVITE is still open.
-            Method::Invite => self.later(request),
-            Method::Update if !request.body.is_empty() => self.later(request),
-            Method::Update => self.refresh_target(request),
-            _ => return self.aside(tx, request, State::Incoming(s)),
+            Method::Prack => return self.prack_received(now, s, tx, request),
+            // RFC 3261 14.2: the first INVITE is still open.
+            Method::Invite => self.later(&request),
+            Method::Update if !request.body.is_empty() => match (&s.early, early_offer(&request)) {
+                (Early::Settled, Ok(sdp)) => {
+                    s.early = Early::Asked {
+                        tx,
+                        request: Box::new(request),
+                    };
+                    self.emit(CallEvent::Offer { sdp });
+                    return State::Incoming(s);
+                }
+                (Early::Settled, Err(fault)) => {
+                    self.fault(tx, &request, fault);
+                    return State::Incoming(s);
+                }
+                // RFC 3311 5.2: our own offer is not answered yet.
+                (Early::Told, _) if s.is_late_offer() => self.response(&request, 491, ""),
+                // RFC 3311 5.2: theirs is not.
+                (Early::Open | Early::Told | Early::Asked { .. }, _) => self.later(&request),
+            },
+            Method::Update => self.refresh_target(&request),
+            _ => return self.aside(tx, &request, State::Incoming(s)),
         };
         self.respond(tx, response);
         State::Incoming(s)
@@ -205,22 +273,39 @@ impl Call {
     )]
     pub(super) fn request_before_final(
         &mut self,
-        s: Calling,
+        mut s: Calling,
         tx: ServerKey,
         source: Hop,
-        request: &Request,
+        request: Request,
     ) -> State {
-        if !self.is_in_order(tx, source, request) {
+        if !self.is_in_order(tx, source, &request) {
             return State::Calling(s);
         }
         let response = match request.method {
             // RFC 3261 15: a callee ends an early dialog by its final response.
-            Method::Bye => self.response(request, 481, ""),
-            // Our offer is still open.
-            Method::Invite => self.response(request, 491, ""),
-            Method::Update if !request.body.is_empty() => self.response(request, 491, ""),
-            Method::Update => self.refresh_target(request),
-            _ => return self.aside(tx, request, State::Calling(s)),
+            Method::Bye => self.response(&request, 481, ""),
+            // Our INVITE is still open.
+            Method::Invite => self.response(&request, 491, ""),
+            Method::Update if !request.body.is_empty() => {
+                match (self.is_settled(&s), s.asked.is_some()) {
+                    (true, false) => match early_offer(&request) {
+                        Ok(sdp) => {
+                            s.asked = Some((tx, request));
+                            self.emit(CallEvent::Offer { sdp });
+                            return State::Calling(s);
+                        }
+                        Err(fault) => {
+                            self.fault(tx, &request, fault);
+                            return State::Calling(s);
+                        }
+                    },
+                    (true, true) => self.later(&request),
+                    // RFC 3311 5.2: our offer is still open.
+                    (false, _) => self.response(&request, 491, ""),
+                }
+            }
+            Method::Update => self.refresh_target(&request),
+            _ => return self.aside(tx, &request, State::Calling(s)),
         };
         self.respond(tx, response);
         State::Calling(s)
@@ -290,8 +375,9 @@ impl Call {
                 headers.push(HeaderName::Accept, "application/sdp");
                 response
             }
-            // No reliable provisional response, no subscription of ours is there to be meant.
-            Method::Prack | Method::Notify => self.response(request, 481, ""),
+            Method::Prack => self.late_prack(request),
+            // No subscription of ours is there to be meant.
+            Method::Notify => self.response(request, 481, ""),
             Method::Refer => self.response(request, 603, ""),
             Method::Other(_) => self.response(request, 501, ""),
             Method::Message
@@ -306,6 +392,12 @@ impl Call {
         self.respond(tx, response);
         state
     }
+}
+
+/// The offer of an UPDATE.
+fn early_offer(update: &Request) -> Result<Bytes, Fault> {
+    check::content(update)?;
+    check::sdp(&update.headers, &update.body).ok_or(Fault::new(415))
 }
 
 /// RFC 3261 8.2, as far as an INVITE outside a dialog is concerned.

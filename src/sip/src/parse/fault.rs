@@ -3,7 +3,7 @@
 use crate::message::{HeaderName, Response};
 
 /// The methods named in Allow (RFC 3261 20.5).
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, PRACK";
 
 /// One fault of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

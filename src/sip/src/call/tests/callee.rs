@@ -23,9 +23,9 @@ fn an_invite_that_makes_no_call_is_refused_with_its_reason() {
         (scheme, 416, None),
         (with("To", "<sip:600@192.0.2.9>;tag=x"), 481, None),
         (
-            with("Require", "timer, 100rel"),
+            with("Require", "precondition, 100rel"),
             420,
-            Some(("Unsupported", "timer, 100rel")),
+            Some(("Unsupported", "precondition")),
         ),
         (
             with("Content-Type", "text/plain"),

@@ -286,7 +286,7 @@ fn what_is_old_or_strange_is_turned_away() {
     strange.headers.set(HeaderName::From, "<sip:x@y>;tag=other");
     assert_eq!(lone.hand_in(strange), ["481 BYE"]);
     let mut required = lone.request(Method::Invite, NEWS);
-    required.headers.push(HeaderName::Require, "timer");
+    required.headers.push(HeaderName::Require, "precondition");
     assert_eq!(lone.hand_in(required), ["420 INVITE"]);
     let mut picture = lone.request(Method::Invite, NEWS);
     picture.headers.set(HeaderName::ContentType, "image/png");

@@ -4,6 +4,7 @@ mod callee;
 mod caller;
 mod inside;
 mod pair;
+mod reliable;
 mod table;
 
 use std::time::{Duration, Instant};
