@@ -7,6 +7,7 @@
 
 mod cause;
 mod codec;
+mod dial_rules;
 mod dtmf;
 mod host_port;
 mod id;
@@ -20,6 +21,7 @@ mod transport;
 
 pub use cause::{Cause, Reason, Row, Side};
 pub use codec::{Codec, UnknownCodec};
+pub use dial_rules::{DialPiece, DialRule, DialRuleError, DialRuleKind, DialRules};
 pub use dtmf::{DtmfMethod, UnknownDtmfMethod};
 pub use host_port::{HostPort, HostPortError};
 pub use id::{CallId, LegId, NameError, SessionName, TrunkName};

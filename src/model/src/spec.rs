@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BareDigits, CallerIdRules, CallerNameRules, Codec, DtmfMethod, HostPort, Secret, SessionName,
-    Transport, TrunkName,
+    BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod, HostPort, Secret,
+    SessionName, Transport, TrunkName,
 };
 
 /// One relation with a PBX.
@@ -34,6 +34,9 @@ pub struct TrunkSpec {
     /// The number dialled in the PBX when a Telegram user simply calls.
     #[serde(default)]
     pub number: Option<String>,
+    /// What is made of a number that the PBX dials before it is understood, and which numbers are taken.
+    #[serde(default)]
+    pub inbound_rules: DialRules,
     /// How a Telegram user is numbered in the PBX, and how the PBX's numbers are understood.
     #[serde(default)]
     pub caller_id: CallerIdRules,
@@ -171,6 +174,7 @@ impl TrunkSpec {
             dtmf: default_dtmf(),
             lines: 0,
             number: None,
+            inbound_rules: DialRules::default(),
             caller_id: CallerIdRules::default(),
             caller_name: CallerNameRules::default(),
             bare_digits: BareDigits::default(),

@@ -68,7 +68,8 @@ pub fn decide_sip(
             return Err(Cause::new(Reason::SessionNotRunning));
         }
     }
-    let peer = called_peer(trunk, offer.request_user, offer.to_user)?;
+    let inbound = table.inbound(&trunk.name);
+    let peer = called_peer(trunk, inbound, offer.request_user, offer.to_user)?;
     if is_itself(session, &peer) {
         return Err(Cause::new(Reason::LoopDetected));
     }

@@ -1,8 +1,8 @@
 //! Decides: which trunk, which session, which number, or which refusal; and counts lines.
 //!
 //! Pure functions over a [`Table`] (what the owner configured) and a [`World`] (what is true just now). No IO, no clock. The
-//! Caller ID rules
-//! of a trunk serve both ways: [`caller_id`] forms the number of a caller by them, [`called_peer`] reads a dialled one.
+//! Caller ID rules of a trunk serve both ways: [`caller_id`] forms the number of a caller by them, [`called_peer`] reads a
+//! dialled one, after a [`DialPlan`] has rewritten it.
 
 // A new state must be thought of everywhere: no wildcard hides it.
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
@@ -10,6 +10,7 @@
 mod caller;
 mod check;
 mod decide;
+mod dial;
 mod hunt;
 mod identity;
 mod lines;
@@ -24,6 +25,7 @@ pub use decide::{
     SipOffer, TelegramOffer, ToTelegram, World, admit_register, decide_sip, decide_telegram,
     running,
 };
+pub use dial::{DialPlan, DialPlanError};
 pub use hunt::Hunt;
 pub use identity::{Identity, identify, identify_registrar};
 pub use lines::{Full, Lines};

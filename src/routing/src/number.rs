@@ -1,12 +1,20 @@
 //! Whom a number of the PBX means.
 //!
-//! The trunk's Caller ID rules say so: a rule of one tag is read backwards as a pattern. What no rule matches is read as people
-//! usually write it.
+//! The trunk's inbound rules bring the number into its form. Then its Caller ID rules say whom it means: a rule of one tag is read
+//! backwards as a pattern. What no rule matches is read as people usually write it.
 
 use model::{BareDigits, Cause, NumberError, Peer, Piece, Reason, Rule, Tag, TrunkKind, TrunkSpec};
 
+use crate::DialPlan;
+
 /// Returns whom the PBX dialled: the user part of the Request-URI, or of To when the Request-URI names the trunk's own login.
-pub fn called_peer(trunk: &TrunkSpec, request_user: &str, to_user: &str) -> Result<Peer, Cause> {
+/// `inbound` are the trunk's inbound rules, if it has any.
+pub fn called_peer(
+    trunk: &TrunkSpec,
+    inbound: Option<&DialPlan>,
+    request_user: &str,
+    to_user: &str,
+) -> Result<Peer, Cause> {
     let is_login = match &trunk.kind {
         TrunkKind::InboundRegister { login, .. } | TrunkKind::OutboundRegister { login, .. } => {
             login == request_user
@@ -14,6 +22,12 @@ pub fn called_peer(trunk: &TrunkSpec, request_user: &str, to_user: &str) -> Resu
         TrunkKind::Peer { .. } => false,
     };
     let dialled = if is_login { to_user } else { request_user }.trim();
+    let rewritten = match inbound {
+        Some(plan) => plan.apply(dialled).filter(|number| !number.is_empty()),
+        None => Some(dialled.to_owned()),
+    };
+    let dialled = rewritten.ok_or(Cause::new(Reason::NotFound))?;
+    let dialled = dialled.as_str();
     let by_rule = trunk
         .caller_id
         .rules()

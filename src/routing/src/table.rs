@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use model::{RouteSpec, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
 
+use crate::DialPlan;
+
 /// An immutable snapshot of trunks, sessions and routes, with the indexes a decision needs.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -13,6 +15,7 @@ pub struct Table {
     routes: Vec<RouteSpec>,
     logins: HashMap<String, TrunkName>,
     peers: Vec<(SocketAddr, TrunkName)>,
+    inbound: HashMap<TrunkName, DialPlan>,
 }
 
 impl Table {
@@ -38,6 +41,15 @@ impl Table {
                 }
             }
         }
+        // Rules are tried when they are saved; those that no longer compile take no number rather than any.
+        let inbound = trunks
+            .iter()
+            .filter(|trunk| !trunk.inbound_rules.is_empty());
+        let inbound = inbound.map(|trunk| {
+            let plan = DialPlan::new(&trunk.inbound_rules).unwrap_or_else(|_| DialPlan::closed());
+            (trunk.name.clone(), plan)
+        });
+        let inbound = inbound.collect();
         routes.sort_by(|a, b| (a.priority, &a.trunk).cmp(&(b.priority, &b.trunk)));
         Self {
             trunks: trunks
@@ -51,12 +63,18 @@ impl Table {
             routes,
             logins,
             peers,
+            inbound,
         }
     }
 
     /// Returns the trunk of this name.
     pub fn trunk(&self, name: &TrunkName) -> Option<&TrunkSpec> {
         self.trunks.get(name)
+    }
+
+    /// Returns the rules for the numbers that a trunk dials, if it has any.
+    pub(crate) fn inbound(&self, name: &TrunkName) -> Option<&DialPlan> {
+        self.inbound.get(name)
     }
 
     /// Returns the session of this name.

@@ -9,6 +9,7 @@ use model::{
 use super::*;
 
 mod caller;
+mod dial;
 mod hunt;
 mod number;
 

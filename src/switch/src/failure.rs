@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use model::{RuleError, SpecError, TrunkName};
+use routing::DialPlanError;
 use store::{OpenError, StoreError};
 
 use crate::boot::BootError;
@@ -61,6 +62,9 @@ pub(crate) enum Failure {
     /// Caller ID or Caller Name rules that cannot be used.
     #[error("{0}: {1}")]
     Rule(&'static str, RuleError),
+    /// Dial rules that cannot be used.
+    #[error("{0}: {1}")]
+    DialRules(&'static str, DialPlanError),
     /// The switch does not start.
     #[error(transparent)]
     Boot(BootError),
@@ -107,7 +111,7 @@ impl Failure {
             | Failure::Login(..)
             | Failure::Password(_) => 1,
             Failure::Boot(error) => error.code(),
-            Failure::Usage(_) | Failure::Rule(..) => 2,
+            Failure::Usage(_) | Failure::Rule(..) | Failure::DialRules(..) => 2,
             Failure::Faults(_) | Failure::Spec(_) => 3,
             Failure::Locked(_) => 4,
             Failure::NotFound { .. } => 5,

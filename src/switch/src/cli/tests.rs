@@ -133,6 +133,19 @@ fn the_rules_of_a_trunk_are_given_one_by_one() {
 }
 
 #[test]
+fn rules_for_dialled_numbers_are_tried_before_they_are_saved() {
+    let desk = Desk::new();
+    let add = |rules| desk.run(&["trunk", "add", "office", "--inbound-rules", rules]);
+    assert_eq!(add("^8=7\\x"), Err(2), "an escape that is none");
+    assert_eq!(add("(8=7"), Err(2), "an open group");
+    assert_eq!(add("(?<!1)(\\d+)+(?!\\d)z$"), Err(2), "catastrophic");
+    assert_eq!(add("^0(?=[1-9])=+49 ^\\+\\d{7,15}$"), Ok(()));
+    let rules = desk.current().trunks.remove(0).inbound_rules;
+    assert_eq!(rules.to_string(), "^0(?=[1-9])=+49 ^\\+\\d{7,15}$");
+    assert_eq!(desk.run(&["trunk", "show", "office"]), Ok(()));
+}
+
+#[test]
 fn a_peer_needs_an_address_that_no_other_has() {
     let desk = Desk::new();
     assert_eq!(desk.run(&["trunk", "add", "a", "--kind", "peer"]), Err(2));

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
 use model::{
-    BareDigits, Codec, DtmfMethod, HostPort, RuleError, Transport, TrunkKind, TrunkName, TrunkSpec,
+    BareDigits, Codec, DialRules, DtmfMethod, HostPort, RuleError, Transport, TrunkKind, TrunkName,
+    TrunkSpec,
 };
+use routing::DialPlan;
 use serde_json::json;
 use store::{Change, Store};
 
@@ -83,6 +85,9 @@ pub(super) struct Add {
     /// The number dialled in the PBX when a Telegram user simply calls
     #[arg(long)]
     number: Option<String>,
+    /// Rules for the numbers that the PBX dials, such as `^0=+49`, with spaces between them
+    #[arg(long, value_name = "RULES", allow_hyphen_values = true)]
+    inbound_rules: Option<DialRules>,
     /// How a Telegram user is numbered in the PBX, such as `+{phone}`; once for each rule, the first that applies is used
     #[arg(long, value_name = "RULE")]
     caller_id: Option<Vec<String>>,
@@ -157,6 +162,7 @@ impl Add {
             dtmf: self.dtmf,
             lines: self.lines,
             number: self.number,
+            inbound_rules: self.inbound_rules,
             caller_id: rules("--caller-id", self.caller_id)?,
             caller_name: rules("--caller-name", self.caller_name)?,
             bare_digits: self.bare_digits,
@@ -169,6 +175,8 @@ impl Add {
             .spec(&self.name, None)
             .map_err(|(_, what)| Failure::Usage(what))?;
         spec.check()?;
+        DialPlan::new(&spec.inbound_rules)
+            .map_err(|error| Failure::DialRules("--inbound-rules", error))?;
         if let Some(other) = current.trunks.iter().find(|other| other.kind == spec.kind) {
             return Err(Failure::SameAddress(other.name.clone()));
         }
@@ -328,6 +336,9 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output) {
         TrunkKind::OutboundRegister { .. } | TrunkKind::Peer { .. } => "none",
     };
     line("number", trunk.number.as_deref().unwrap_or(none));
+    if !trunk.inbound_rules.is_empty() {
+        line("inbound", &trunk.inbound_rules.to_string());
+    }
     line("priority", &trunk.priority.to_string());
     line("caller id", &shown(trunk.caller_id.clone().into()));
     line("its name", &shown(trunk.caller_name.clone().into()));
@@ -369,7 +380,7 @@ fn public(trunk: &TrunkSpec) -> serde_json::Value {
     json!({
         "name": trunk.name, "kind": kind, "login": login, "address": address, "codecs": trunk.codecs, "transport": trunk.transport, "tls_pin": trunk.tls_pin,
         "dtmf": trunk.dtmf,
-        "lines": trunk.lines, "number": trunk.number, "caller_id": trunk.caller_id, "caller_name": trunk.caller_name,
+        "lines": trunk.lines, "number": trunk.number, "inbound_rules": trunk.inbound_rules, "caller_id": trunk.caller_id, "caller_name": trunk.caller_name,
         "bare_digits": trunk.bare_digits, "tg_headers": trunk.tg_headers, "priority": trunk.priority, "ring_seconds": trunk.ring_seconds,
         "enabled": trunk.enabled,
     })

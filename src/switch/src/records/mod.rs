@@ -11,8 +11,8 @@ mod tests;
 use std::net::SocketAddr;
 
 use model::{
-    BareDigits, CallerIdRules, CallerNameRules, Codec, DtmfMethod, HostPort, RouteSpec, Secret,
-    SessionName, SessionSpec, Transport, TrunkKind, TrunkName, TrunkSpec,
+    BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod, HostPort, RouteSpec,
+    Secret, SessionName, SessionSpec, Transport, TrunkKind, TrunkName, TrunkSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) dtmf: Option<Vec<DtmfMethod>>,
     pub(crate) lines: Option<u32>,
     pub(crate) number: Option<String>,
+    pub(crate) inbound_rules: Option<DialRules>,
     pub(crate) caller_id: Option<CallerIdRules>,
     pub(crate) caller_name: Option<CallerNameRules>,
     pub(crate) bare_digits: Option<BareDigits>,
@@ -107,6 +108,7 @@ impl From<&TrunkSpec> for TrunkDraft {
             dtmf: Some(spec.dtmf.clone()),
             lines: Some(spec.lines),
             number: spec.number.clone(),
+            inbound_rules: Some(spec.inbound_rules.clone()).filter(|rules| !rules.is_empty()),
             caller_id: Some(spec.caller_id.clone()),
             caller_name: Some(spec.caller_name.clone()),
             bare_digits: Some(spec.bare_digits),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use model::{RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
+use routing::DialPlan;
 use store::{Change, Store, StoreError};
 
 use super::{Kind, PRIORITY, Placed, Records, RouteDraft, SessionDraft, TrunkDraft};
@@ -126,6 +127,9 @@ impl Plan {
                 Ok(spec) => {
                     if let Err(error) = spec.check() {
                         self.fault(place, "trunk", error.to_string());
+                    }
+                    if let Err(error) = DialPlan::new(&spec.inbound_rules) {
+                        self.fault(place, "inbound_rules", format!("trunk {name}: {error}"));
                     }
                     if before != Some(&spec) {
                         let sign = if before.is_some() { '~' } else { '+' };
@@ -332,6 +336,7 @@ impl TrunkDraft {
             dtmf: self.dtmf.clone().unwrap_or(default.dtmf),
             lines: self.lines.unwrap_or(default.lines),
             number: self.number.clone().filter(|number| !number.is_empty()),
+            inbound_rules: self.inbound_rules.clone().unwrap_or_default(),
             caller_id: self.caller_id.clone().unwrap_or(default.caller_id),
             caller_name: self.caller_name.clone().unwrap_or(default.caller_name),
             bare_digits: self.bare_digits.unwrap_or(default.bare_digits),

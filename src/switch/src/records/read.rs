@@ -22,6 +22,7 @@ const TRUNK: [&str; 21] = [
     "dtmf",
     "lines",
     "number",
+    "inbound_rules",
     "caller_id",
     "caller_name",
     "bare_digits",

@@ -17,6 +17,7 @@ ring_seconds = 20
 name = "other"
 kind = "peer"
 address = "127.0.0.1:5080"
+inbound_rules = '^0(?=[1-9])=+49 ^\+\d{7,15}$'
 
 [[trunk]]
 name = "provider"
@@ -73,6 +74,20 @@ fn after(changes: &[Change]) -> Current {
 
 /// A broken file, and what is said about it.
 const BROKEN: &[(&str, &str)] = &[
+    (
+        "[[trunk]]\nname = \"a\"\ninbound_rules = '^8=7\\x'",
+        "records.toml:3:17: `inbound_rules`: character 5: after `=` a backslash stands before a digit, a backslash or a dot; a \
+         literal `=` is written [=]",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\ninbound_rules = '^8=7 (9=7'",
+        "records.toml:1:1: `inbound_rules`: trunk a: character 10: opening parenthesis without closing parenthesis",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\ninbound_rules = '^8=7 (?<!1)(\\d+)+(?!\\d)z$'",
+        "records.toml:1:1: `inbound_rules`: trunk a: character 6: this expression takes too long on some numbers, for one and the \
+         same text matches it in too many ways; write it without one repetition inside another",
+    ),
     (
         "[[trnk]]\nname = \"a\"",
         "records.toml:1:3: unknown key `trnk`; did you mean `trunk`?",
