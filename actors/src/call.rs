@@ -66,7 +66,7 @@ pub(crate) enum Plan {
         requested: Box<grammers_tl_types::types::PhoneCallRequested>,
         settings: Box<telegram::CallSettings>,
         caller: Caller,
-        hunt: Hunt,
+        hunt: Box<Hunt>,
         targets: Vec<SipTarget>,
     },
 }

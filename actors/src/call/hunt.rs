@@ -52,14 +52,17 @@ impl Call {
         self.go_on(ctx);
     }
 
-    /// When nobody rings any more, asks the registry for the next group; without one, the call ends with the best failure.
+    /// When nobody rings any more, asks the registry for the next group; without one, the call ends with the best failure. One that
+    /// speaks for everybody ends it at once.
     fn go_on(&mut self, ctx: &mut Context<Self>) {
-        if !self.ringing.is_empty() || self.ended.is_some() {
-            return;
-        }
         let Plan::ToSip { hunt, .. } = &mut self.plan else {
             return;
         };
+        // Those of the group that still ring are stopped by the end of the call.
+        let is_open = !self.ringing.is_empty() && !hunt.is_stopped();
+        if is_open || self.ended.is_some() {
+            return;
+        }
         if let Some(trunks) = hunt.next_group() {
             self.wanted = Some(trunks);
             self.ask_again(ctx);

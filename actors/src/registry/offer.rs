@@ -114,7 +114,7 @@ impl Registry {
             requested,
             settings,
             caller,
-            hunt,
+            hunt: Box::new(hunt),
             targets,
         };
         self.start_call(id, held, plan, from, number, ctx);

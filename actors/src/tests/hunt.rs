@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use model::{CallRecord, Outcome, TrunkSpec};
+use model::{CallRecord, Outcome, SessionSpec, TrunkSpec};
 use net::fake::{Line, Phase, PhoneManner, Simulation};
 use sip::{HeaderName, Method};
 use store::Change;
 
 use super::crash::Crash;
 use super::pbx::{Habit, Pbx, added};
-use super::scene::{PATIENCE, Scene, play, reaches};
+use super::scene::{PATIENCE, Scene, play, reaches, session};
 
 /// A scene whose session has these trunks beside the phone's, which has priority 100.
 async fn scene(trunks: Vec<(TrunkSpec, u32)>) -> Scene {
@@ -187,6 +187,66 @@ fn groups_are_tried_in_turn_and_the_best_failure_is_told() {
         assert!(ends[4].starts_with("office 480"), "{ends:?}");
         assert_eq!(ends.len(), 5);
         assert_eq!(scene.telegram.open_calls(), 0);
+    });
+}
+
+/// What every trunk says is remembered, whatever the order: 486 before 480 before 603 before 404 before 503 before the rest.
+#[test]
+fn the_best_of_all_refusals_is_in_the_record() {
+    for (codes, told) in [
+        ([503, 404, 603, 480, 486], 486),
+        ([480, 603, 404, 503, 500], 480),
+        ([404, 603, 503, 488, 500], 603),
+        ([503, 500, 404, 488, 402], 404),
+        ([500, 503, 488, 402, 420], 503),
+    ] {
+        play(async move {
+            let mut records = Vec::new();
+            let mut pbxs = Vec::new();
+            for (code, priority) in codes.into_iter().zip(1..) {
+                let pbx = Pbx::start(Habit::Refuse(code)).await;
+                // Two groups: some of these ring together.
+                records.push((pbx.trunk(&format!("t{code}")), priority / 3));
+                pbxs.push(pbx);
+            }
+            let scene = scene(records).await;
+            // The last group, whose answer must not matter.
+            scene.phone.set_manner(PhoneManner::Refuse { status: 488 });
+            let user = scene.telegram.call_account("bobby").unwrap();
+            reaches(&user, Phase::Over).await;
+            scene.settles_at(0).await;
+            let record = scene.records(1).await.remove(0);
+            let asked = pbxs.iter().all(|pbx| pbx.methods() == ["INVITE", "ACK"]);
+            assert!(asked, "{codes:?}: {record:?}");
+            let best = record.legs.first().map(|leg| leg.code);
+            assert_eq!(best, Some(told), "{codes:?}: {record:?}");
+        });
+    }
+}
+
+#[test]
+fn a_6xx_ends_the_hunt_of_a_session_that_says_so() {
+    play(async {
+        let declines = Pbx::start(Habit::Refuse(603)).await;
+        let rings = Pbx::start(Habit::Ring).await;
+        let mut records = added(declines.trunk("declines"), 50).to_vec();
+        records.extend(added(rings.trunk("rings"), 50));
+        let session = SessionSpec {
+            phone: "15550000".into(),
+            stop_on_6xx: true,
+            ..SessionSpec::new(session())
+        };
+        records.push(Change::PutSession(session));
+        let scene = Scene::with(Simulation::default(), &records).await;
+        let user = scene.telegram.call_account("bobby").unwrap();
+        reaches(&user, Phase::Over).await;
+        rings.got(Method::Cancel).await;
+        scene.settles_at(0).await;
+        let record = scene.records(1).await.remove(0);
+        assert_eq!(record.outcome, Some(Outcome::Declined));
+        assert_eq!(record.legs[0].code, 603, "{record:?}");
+        let phone = scene.phone.next_call(Duration::ZERO).await;
+        assert!(phone.is_none(), "its turn never came");
     });
 }
 

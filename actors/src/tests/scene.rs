@@ -235,6 +235,7 @@ fn records() -> [Change; 3] {
             name: session(),
             phone: "15550000".to_owned(),
             lines: 0,
+            stop_on_6xx: false,
             enabled: true,
         }),
         Change::PutRoute(RouteSpec {

@@ -104,6 +104,9 @@ pub struct SessionSpec {
     /// Simultaneous calls, 0 = unlimited.
     #[serde(default)]
     pub lines: u32,
+    /// Whether a hunt of its trunks ends with the first that answers 6xx (RFC 3261 section 21.6: nobody anywhere will take the call).
+    #[serde(default)]
+    pub stop_on_6xx: bool,
     /// A session that is off stays logged in but connects no more.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -160,6 +163,19 @@ pub enum SpecError {
     /// An address that cannot be called.
     #[error("trunk {0}: address {1} cannot be sent to")]
     Address(TrunkName, SocketAddr),
+}
+
+impl SessionSpec {
+    /// A session with every default.
+    pub fn new(name: SessionName) -> Self {
+        Self {
+            name,
+            phone: String::new(),
+            lines: 0,
+            stop_on_6xx: false,
+            enabled: true,
+        }
+    }
 }
 
 impl TrunkSpec {
@@ -272,6 +288,17 @@ fn yes() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_written_by_an_earlier_version_reads_with_the_defaults() {
+        let old = r#"{"name":"gateway","phone":"+15550001","lines":2,"enabled":true}"#;
+        let expected = SessionSpec {
+            phone: "+15550001".into(),
+            lines: 2,
+            ..SessionSpec::new("gateway".parse().unwrap())
+        };
+        assert_eq!(serde_json::from_str::<SessionSpec>(old).unwrap(), expected);
+    }
 
     #[test]
     fn a_trunk_written_by_an_earlier_version_reads_with_the_defaults() {

@@ -91,13 +91,13 @@ pub fn decide_telegram(
     if world.is_own_account(offer.user_id) {
         return Err(Cause::new(Reason::CallerIsGateway));
     }
-    if table
+    let session = table
         .session(offer.session)
-        .is_none_or(|session| !session.enabled)
-    {
+        .filter(|session| session.enabled);
+    let Some(session) = session else {
         return Err(Cause::new(Reason::SessionNotRunning));
-    }
-    let hunt = Hunt::new(table.groups_of(offer.session));
+    };
+    let hunt = Hunt::new(table.groups_of(offer.session)).stopping_on_6xx(session.stop_on_6xx);
     if hunt.trunks().any(|trunk| world.is_reachable(trunk)) {
         Ok(hunt)
     } else {

@@ -9,6 +9,9 @@ use model::{Cause, Reason, TrunkName};
 pub struct Hunt {
     groups: VecDeque<Vec<TrunkName>>,
     failure: Option<Cause>,
+    stops_on_6xx: bool,
+    /// A 6xx ended it, and is the failure.
+    is_stopped: bool,
 }
 
 impl Hunt {
@@ -16,7 +19,15 @@ impl Hunt {
     pub fn new(groups: impl IntoIterator<Item = Vec<TrunkName>>) -> Self {
         Self {
             groups: groups.into_iter().collect(),
-            failure: None,
+            ..Self::default()
+        }
+    }
+
+    /// The same, which may end with the first 6xx.
+    pub fn stopping_on_6xx(self, stops_on_6xx: bool) -> Self {
+        Self {
+            stops_on_6xx,
+            ..self
         }
     }
 
@@ -32,13 +43,26 @@ impl Hunt {
 
     /// Remembers why a trunk did not take the call.
     pub fn failed(&mut self, cause: Cause) {
+        if self.is_stopped {
+            return;
+        }
+        self.is_stopped = self.stops_on_6xx && (600..700).contains(&cause.code());
+        if self.is_stopped {
+            self.groups.clear();
+        }
         let better = |before: &Cause| rank(cause.code()) <= rank(before.code());
-        if self.failure.as_ref().is_none_or(better) {
+        if self.is_stopped || self.failure.as_ref().is_none_or(better) {
             self.failure = Some(cause);
         }
     }
 
-    /// Returns what the caller is told when no group is left: the best failure, or that nothing was running.
+    /// Whether a trunk has said that nobody anywhere will take the call: those that still ring are to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
+    /// Returns what the caller is told when no group is left: the 6xx that ended the hunt, else the best failure, else that nothing
+    /// was running.
     pub fn cause(&self) -> Cause {
         let nothing = || Cause::new(Reason::SipAccountUnavailable);
         self.failure.clone().unwrap_or_else(nothing)

@@ -41,6 +41,7 @@ fn table() -> Table {
         name: "main".parse().unwrap(),
         phone: "+999 66 2 0001".into(),
         lines: 0,
+        stop_on_6xx: false,
         enabled: true,
     };
     let route = |trunk: &str, priority| RouteSpec {
@@ -145,6 +146,7 @@ fn records_that_contradict_each_other_are_named() {
         name: "main".parse().unwrap(),
         phone: String::new(),
         lines: 0,
+        stop_on_6xx: false,
         enabled: true,
     };
     let route = RouteSpec {
@@ -179,6 +181,7 @@ fn a_trunk_whose_first_session_is_off_uses_the_next() {
         name: name.parse().unwrap(),
         phone: String::new(),
         lines: 0,
+        stop_on_6xx: false,
         enabled,
     };
     let route = |session: &str, priority| RouteSpec {

@@ -283,6 +283,7 @@ fn what_belonged_to_a_removed_trunk_or_session_is_gone() {
         name: session.clone(),
         phone: String::new(),
         lines: 0,
+        stop_on_6xx: false,
         enabled: true,
     };
     let both = [

@@ -191,6 +191,7 @@ fn the_numbers_of_a_trunk_go_through_its_inbound_rules_first() {
             name: "main".parse().unwrap(),
             phone: String::new(),
             lines: 0,
+            stop_on_6xx: false,
             enabled: true,
         };
         let route = RouteSpec {

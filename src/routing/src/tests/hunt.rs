@@ -22,6 +22,7 @@ fn hunting(trunks: &[(&str, u32, u32)]) -> Table {
         name: "main".parse().unwrap(),
         phone: String::new(),
         lines: 0,
+        stop_on_6xx: false,
         enabled: true,
     };
     Table::new(specs.collect(), vec![session], routes.collect())
@@ -78,6 +79,7 @@ fn a_trunk_that_is_off_has_no_turn() {
         name: "main".parse().unwrap(),
         phone: String::new(),
         lines: 0,
+        stop_on_6xx: false,
         enabled: true,
     };
     let route = RouteSpec {
@@ -114,4 +116,58 @@ fn the_caller_is_told_the_best_of_all_failures() {
     hunt.failed(Cause::new(Reason::SipNoAnswer));
     hunt.failed(Cause::new(Reason::LinesLimit));
     assert_eq!(hunt.cause().to_string(), "480 No answer");
+}
+
+#[test]
+fn a_hunt_ends_with_the_first_6xx_if_its_session_says_so() {
+    let told = |stops, codes: &[u16]| {
+        let group: Vec<TrunkName> = vec!["later".parse().unwrap()];
+        let mut hunt = Hunt::new([group]).stopping_on_6xx(stops);
+        for code in codes {
+            hunt.failed(Cause::sip_refused(*code, ""));
+        }
+        (
+            hunt.is_stopped(),
+            hunt.next_group().is_some(),
+            hunt.cause().code(),
+        )
+    };
+    assert_eq!(told(false, &[603]), (false, true, 603), "the default");
+    assert_eq!(told(true, &[603]), (true, false, 603));
+    assert_eq!(
+        told(true, &[486, 600, 603]),
+        (true, false, 600),
+        "before the best"
+    );
+    assert_eq!(told(true, &[486, 599]), (false, true, 486));
+    let mut table = hunting(&[("a", 1, 100), ("b", 2, 100)]);
+    for (stops, left) in [(false, true), (true, false)] {
+        let session = SessionSpec {
+            stop_on_6xx: stops,
+            ..SessionSpec::new("main".parse().unwrap())
+        };
+        let route = |trunk: &str, priority| RouteSpec {
+            trunk: trunk.parse().unwrap(),
+            session: session.name.clone(),
+            priority,
+        };
+        let trunks = table.trunks().cloned().collect();
+        table = Table::new(
+            trunks,
+            vec![session.clone()],
+            vec![route("a", 1), route("b", 2)],
+        );
+        let world = Now {
+            reachable: HashSet::from(["a", "b"]),
+            ..now()
+        };
+        let offer = TelegramOffer {
+            session: &session.name,
+            user_id: 7,
+        };
+        let mut hunt = decide_telegram(&table, &world, &offer).unwrap();
+        hunt.next_group();
+        hunt.failed(Cause::sip_refused(603, "Decline"));
+        assert_eq!(hunt.next_group().is_some(), left);
+    }
 }

@@ -70,12 +70,7 @@ impl Login {
                 log_in(params, storage, &phone).await
             })
             .map_err(failed)?;
-        let new = SessionSpec {
-            name: self.name.clone(),
-            phone: String::new(),
-            lines: 0,
-            enabled: true,
-        };
+        let new = SessionSpec::new(self.name.clone());
         let spec = SessionSpec {
             phone,
             ..known.unwrap_or(new)

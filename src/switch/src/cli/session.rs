@@ -25,6 +25,9 @@ pub(super) enum Session {
         /// Simultaneous calls, 0 = unlimited
         #[arg(long, default_value_t = 0)]
         lines: u32,
+        /// End a hunt with the first trunk that answers 6xx, instead of trying the others
+        #[arg(long = "stop-on-6xx")]
+        stop_on_6xx: bool,
     },
     /// List all sessions
     List,
@@ -54,7 +57,21 @@ impl Session {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
         match self {
             Session::Login(login) => login.run(operator),
-            Session::Add { name, phone, lines } => add(operator, name, phone, lines),
+            Session::Add {
+                name,
+                phone,
+                lines,
+                stop_on_6xx,
+            } => {
+                let phone = phone.map(|phone| phone.to_string()).unwrap_or_default();
+                let spec = SessionSpec {
+                    phone,
+                    lines,
+                    stop_on_6xx,
+                    ..SessionSpec::new(name)
+                };
+                add(operator, spec)
+            }
             Session::List => list(operator),
             Session::Show { name } => show(operator, &name),
             Session::Enable { name } => switch(operator, &name, true),
@@ -73,30 +90,20 @@ impl Session {
     }
 }
 
-fn add(
-    operator: &Operator,
-    name: SessionName,
-    phone: Option<PhoneNumber>,
-    lines: u32,
-) -> Result<(), Failure> {
+fn add(operator: &Operator, spec: SessionSpec) -> Result<(), Failure> {
     let store = operator.store()?;
     let current = Current::read(&store)?;
+    let name = spec.name.clone();
     if current.session(&name).is_some() {
         return Err(Failure::Exists {
             kind: "session",
             name: name.to_string(),
         });
     }
-    let phone = phone.map(|phone| phone.to_string()).unwrap_or_default();
-    let said = format!("session {name} added; log it in with `strowger session login {name}`");
-    let spec = SessionSpec {
-        name,
-        phone,
-        lines,
-        enabled: true,
-    };
     store.commit(Some(current.generation), &[Change::PutSession(spec)])?;
-    print::line(said);
+    print::line(format_args!(
+        "session {name} added; log it in with `strowger session login {name}`"
+    ));
     Ok(())
 }
 
@@ -173,6 +180,9 @@ fn show(operator: &Operator, name: &SessionName) -> Result<(), Failure> {
             "none: log it in with `strowger session login`"
         },
     );
+    if session.stop_on_6xx {
+        line("hunt", "ends with the first trunk that answers 6xx");
+    }
     line("state", if session.enabled { "on" } else { "off" });
     Ok(())
 }

@@ -201,6 +201,7 @@ fn records(trunk: &TrunkName, session: &SessionName) -> [Change; 3] {
             name: session.clone(),
             phone: "15550000".to_owned(),
             lines: 0,
+            stop_on_6xx: false,
             enabled: true,
         }),
         Change::PutRoute(RouteSpec {

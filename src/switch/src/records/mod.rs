@@ -83,6 +83,7 @@ pub(crate) struct SessionDraft {
     pub(crate) name: Option<SessionName>,
     pub(crate) phone: Option<String>,
     pub(crate) lines: Option<u32>,
+    pub(crate) stop_on_6xx: Option<bool>,
     pub(crate) enabled: Option<bool>,
 }
 
@@ -153,6 +154,7 @@ impl From<&SessionSpec> for SessionDraft {
             name: Some(spec.name.clone()),
             phone: Some(spec.phone.clone()),
             lines: Some(spec.lines),
+            stop_on_6xx: Some(spec.stop_on_6xx),
             enabled: Some(spec.enabled),
         }
     }

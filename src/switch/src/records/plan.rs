@@ -168,6 +168,7 @@ impl Plan {
                 name: name.clone(),
                 phone: record.phone.clone().unwrap_or_default(),
                 lines: record.lines.unwrap_or(0),
+                stop_on_6xx: record.stop_on_6xx.unwrap_or(false),
                 enabled: record.enabled.unwrap_or(true),
             };
             let before = current.session(name);

@@ -31,7 +31,7 @@ const TRUNK: [&str; 21] = [
     "ring_seconds",
     "enabled",
 ];
-const SESSION: [&str; 4] = ["name", "phone", "lines", "enabled"];
+const SESSION: [&str; 5] = ["name", "phone", "lines", "stop_on_6xx", "enabled"];
 const ROUTE: [&str; 3] = ["trunk", "session", "priority"];
 
 impl Records {
