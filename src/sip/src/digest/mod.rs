@@ -52,9 +52,10 @@ pub enum Verdict {
     Ok,
     /// No credentials for our realm.
     Missing,
-    /// The right password, but an old, foreign or used-up nonce: challenge with `stale=true`.
+    /// An old, foreign or used-up nonce: challenge with `stale=true`. Whether the password is right was not looked at, unless the
+    /// nonce was used before.
     Stale,
-    /// The wrong password.
+    /// The wrong password, by somebody who got our challenge at this very address.
     WrongPassword,
     /// Credentials that break RFC 7616, or for another Request-URI.
     Malformed,
@@ -128,23 +129,28 @@ impl Digest {
         if !known || !names_target(&credentials.uri, &request.uri) {
             return Verdict::Malformed;
         }
+        // First of all: a forged source cannot have got the nonce, so it neither costs a hash nor counts as a guess.
+        let Some(nonce) = self.nonces.verify(now_unix, source, &credentials.nonce) else {
+            return Verdict::Stale;
+        };
         let expected = credentials.expected(request.method.as_str(), password);
-        let fresh = self.nonces.verify(now_unix, source, &credentials.nonce);
         if !same(&expected, &credentials.response) {
             return Verdict::WrongPassword;
         }
         // Only those who know a password fill the table of counts.
-        match fresh {
-            Some(nonce) if self.nonces.count(now_unix, nonce, credentials.nc) => Verdict::Ok,
-            Some(_) | None => Verdict::Stale,
+        if self.nonces.count(now_unix, nonce, credentials.nc) {
+            Verdict::Ok
+        } else {
+            Verdict::Stale
         }
     }
 
-    /// Does the work of [`Digest::check`] for a user that does not exist, so that the time tells nothing. Never `Ok` or `Stale`.
+    /// Does the work of [`Digest::check`] for a user that does not exist, so that the time tells nothing. Never `Ok`.
     pub fn check_unknown(&mut self, now_unix: u64, source: IpAddr, request: &Request) -> Verdict {
         // A response that fits by chance would have to be the hash of this very text.
         match self.check(now_unix, source, request, "\0no such user\0") {
-            Verdict::Ok | Verdict::Stale | Verdict::WrongPassword => Verdict::WrongPassword,
+            Verdict::Ok | Verdict::WrongPassword => Verdict::WrongPassword,
+            Verdict::Stale => Verdict::Stale,
             Verdict::Missing => Verdict::Missing,
             Verdict::Malformed => Verdict::Malformed,
         }

@@ -129,7 +129,7 @@ fn a_nonce_is_stale_after_300_seconds_elsewhere_and_after_a_restart() {
 }
 
 #[test]
-fn a_wrong_password_is_never_told_that_its_nonce_is_stale() {
+fn a_password_is_looked_at_only_with_a_nonce_that_is_ours_and_young() {
     let mut digest = digest();
     let challenge = digest.challenge(1_000, here(), false).remove(0);
     let request = register(&answer(&challenge, "guess", "sip:192.0.2.9", 1));
@@ -137,10 +137,14 @@ fn a_wrong_password_is_never_told_that_its_nonce_is_stale() {
         digest.check(1_001, here(), &request, PASSWORD),
         Verdict::WrongPassword
     );
-    assert_eq!(
-        digest.check(9_000, here(), &request, PASSWORD),
-        Verdict::WrongPassword
-    );
+    let elsewhere = "192.0.2.2".parse().unwrap();
+    for (now, source) in [(9_000, here()), (1_001, elsewhere)] {
+        assert_eq!(
+            digest.check(now, source, &request, PASSWORD),
+            Verdict::Stale
+        );
+        assert_eq!(digest.check_unknown(now, source, &request), Verdict::Stale);
+    }
     let right = register(&answer(&challenge, PASSWORD, "sip:192.0.2.9", 1));
     assert_eq!(
         digest.check_unknown(1_001, here(), &right),
@@ -181,7 +185,7 @@ fn broken_credentials_are_malformed_and_foreign_ones_missing() {
     let long = good.replace("\"100\"", &format!("\"{}\"", "1".repeat(257)));
     let many = (0..40).fold(String::new(), |all, n| all + &format!(", p{n}=1"));
     let cases = [
-        (good.to_owned(), Verdict::WrongPassword),
+        (good.to_owned(), Verdict::Stale),
         (good.replace("strowger", "other"), Verdict::Missing),
         (good.replace("Digest", "Basic"), Verdict::Missing),
         ("Digest".to_owned(), Verdict::Malformed),
@@ -197,7 +201,7 @@ fn broken_credentials_are_malformed_and_foreign_ones_missing() {
         (format!("{good}, x=\"y\" z"), Verdict::Malformed),
         (
             format!("{good},, algorithm = \"md5\" ,opaque=\"\" ,"),
-            Verdict::WrongPassword,
+            Verdict::Stale,
         ),
         (format!("{good}{many}"), Verdict::Malformed),
         (long, Verdict::Malformed),
@@ -212,7 +216,7 @@ fn broken_credentials_are_malformed_and_foreign_ones_missing() {
         let named = digest().username(&request);
         assert_eq!(
             named.is_some(),
-            expected == Verdict::WrongPassword,
+            expected == Verdict::Stale,
             "{authorization}"
         );
     }
