@@ -12,6 +12,7 @@ mod dtmf;
 mod host_port;
 mod id;
 mod number;
+mod prefix;
 mod record;
 mod rule;
 mod secret;
@@ -26,6 +27,7 @@ pub use dtmf::{DtmfMethod, UnknownDtmfMethod};
 pub use host_port::{HostPort, HostPortError};
 pub use id::{CallId, LegId, NameError, SessionName, TrunkName};
 pub use number::{NumberError, Peer, PhoneNumber};
+pub use prefix::{IpPrefix, IpPrefixError};
 pub use record::{CallRecord, Direction, LegEnd, LegKind, Outcome};
 pub use rule::{
     BareDigits, BareDigitsError, CallerIdRules, CallerNameRules, Piece, Rule, RuleError, Tag,

@@ -2,6 +2,7 @@
 //!
 //! * [`call`] - a dialog and the INVITE usage in it, caller and callee (RFC 3261 12 to 15).
 //! * [`digest`] - challenges and credentials, both sides (RFC 7616, RFC 8760).
+//! * [`guard`] - how much of whom is listened to: budgets, guesses, bans.
 //! * [`info`] - keypad digits in INFO.
 //! * [`message`] - requests, responses, URIs, addresses, headers (RFC 3261 7, 19, 20).
 //! * [`parse()`] - one datagram to one message, with limits and refusals (RFC 3261 7, 8.2, 18.3); [`StreamFramer`] - the
@@ -16,6 +17,7 @@
 pub mod call;
 pub mod digest;
 pub mod error;
+pub mod guard;
 mod hop;
 pub mod info;
 pub mod message;
