@@ -91,11 +91,8 @@ impl Endpoint {
         loop {
             match self.transactions.poll_output() {
                 Output::Transmit { target, bytes } => self.common.send_sip(target, bytes),
-                Output::Request {
-                    tx,
-                    source,
-                    request,
-                } => self.request(tx, source, request, ctx),
+                Output::Arrived { source, request } => self.arrived(now, source, request, ctx),
+                Output::Request { .. } => unreachable!("the table asks before it begins"),
                 Output::Ack { request, .. } => {
                     let leg = self.leg_of(&request);
                     self.deliver(leg, CallInput::Ack { request });
@@ -178,88 +175,115 @@ impl Endpoint {
         }
     }
 
-    fn request(&mut self, tx: ServerKey, source: Hop, request: Request, ctx: &mut Context<Self>) {
-        self.common
-            .metrics
-            .sip_request(metrics::Flow::In, request.method.as_str());
-        let in_dialog = request.headers.to().is_some_and(|to| to.tag().is_some());
-        if in_dialog {
-            match self.leg_of(&request) {
-                Some(owner) => self.deliver(
-                    Some(owner),
-                    CallInput::Request {
-                        tx,
-                        source,
-                        request,
-                    },
-                ),
-                None => self.answer(tx, respond(&request, 481, "", None), ctx),
+    /// A request that has no transaction yet. What belongs to a call, and what a trunk sends, gets one; strangers are answered
+    /// once and forgotten (SEC-D2).
+    fn arrived(&mut self, now: Instant, source: Hop, request: Request, ctx: &mut Context<Self>) {
+        let metrics = &self.common.metrics;
+        metrics.sip_request(metrics::Flow::In, request.method.as_str());
+        if request.headers.to().is_some_and(|to| to.tag().is_some()) {
+            let Some(leg) = self.leg_of(&request) else {
+                return self.reply(now, source, respond(&request, 481, "", None));
+            };
+            if let Some(tx) = self.transactions.admit(now, source, &request) {
+                let input = CallInput::Request {
+                    tx,
+                    source,
+                    request,
+                };
+                self.deliver(Some(leg), input);
             }
             return;
         }
-        let tag = crate::house::tag();
+        let tag = self.transactions.tag_of(&request);
         // A call looks for itself, when it is known who calls.
         if matches!(request.method, Method::Options | Method::Register)
             && let Some(response) = sip::refuse_required(&request, &tag)
         {
-            return self.answer(tx, response, ctx);
+            return self.reply(now, source, response);
         }
-        let refused = match &request.method {
-            Method::Invite => self.common.registry.open().is_none_or(|registry| {
-                registry
-                    .try_send(InviteArrived {
-                        tx,
-                        source,
-                        request: request.clone(),
-                    })
-                    .is_err()
-            }),
+        match &request.method {
+            Method::Invite => self.of_trunk(now, source, request, &tag, ctx),
             Method::Register => match sip::registration::inspect(&request) {
-                Ok(()) => self.common.registry.open().is_none_or(|registry| {
-                    registry
-                        .try_send(RegisterArrived {
-                            tx,
-                            source,
-                            request: request.clone(),
-                        })
-                        .is_err()
-                }),
-                Err(error) => {
-                    self.answer(tx, error.respond(&request, &tag), ctx);
-                    false
-                }
+                Ok(()) => self.of_trunk(now, source, request, &tag, ctx),
+                Err(error) => self.reply(now, source, error.respond(&request, &tag)),
             },
-            Method::Options => {
-                self.options(tx, &request, ctx);
-                false
-            }
+            Method::Options => self.options(now, source, &request, &tag),
             _ => {
                 let status = if request.method.is_known() { 405 } else { 501 };
                 let mut response = respond(&request, status, "", Some(&tag));
                 response.headers.push(HeaderName::Allow, ALLOW);
-                self.answer(tx, response, ctx);
-                false
+                self.reply(now, source, response);
             }
+        }
+    }
+
+    /// An INVITE or REGISTER goes to the registry once it is certain whose it is.
+    fn of_trunk(
+        &mut self,
+        now: Instant,
+        source: Hop,
+        request: Request,
+        tag: &str,
+        ctx: &mut Context<Self>,
+    ) {
+        let unix = crate::house::unix_seconds();
+        let gate = &self.common.gate;
+        let from = match gate.identify(now, unix, source, &request, tag) {
+            Ok(trunk) => trunk,
+            Err(response) => return self.reply(now, source, response),
         };
-        if refused {
+        self.common.streams.vouch(source);
+        let Some(tx) = self.transactions.admit(now, source, &request) else {
+            return;
+        };
+        let again = request.clone();
+        let taken = self.common.registry.open().is_some_and(|registry| {
+            if request.method == Method::Invite {
+                let invite = InviteArrived {
+                    from,
+                    tx,
+                    source,
+                    request,
+                };
+                registry.try_send(invite).is_ok()
+            } else {
+                let register = RegisterArrived {
+                    from,
+                    tx,
+                    source,
+                    request,
+                };
+                registry.try_send(register).is_ok()
+            }
+        });
+        if !taken {
             self.common.metrics.mailbox_full("registry");
             let cause = Cause::new(Reason::NoResponseFromManager)
                 .with_retry_after(std::time::Duration::from_secs(5));
-            let response = crate::refusal::response(&request, &cause, &tag);
+            let response = crate::refusal::response(&again, &cause, tag);
             self.answer(tx, response, ctx);
         }
     }
 
-    /// A ping is answered to everybody, with 200 only while calls are possible.
-    fn options(&mut self, tx: ServerKey, request: &Request, ctx: &mut Context<Self>) {
+    /// A ping is answered to everybody, with 200 only while calls are possible; what we can do is told to those who are known.
+    fn options(&mut self, now: Instant, source: Hop, request: &Request, tag: &str) {
         let status = if self.common.is_open() { 200 } else { 503 };
-        let mut response = respond(request, status, "", Some(&crate::house::tag()));
-        response.headers.push(HeaderName::Allow, ALLOW);
-        response.headers.push(HeaderName::Accept, "application/sdp");
-        self.answer(tx, response, ctx);
+        let mut response = respond(request, status, "", Some(tag));
+        if self.common.gate.is_known(source.ip()) {
+            response.headers.push(HeaderName::Allow, ALLOW);
+            response.headers.push(HeaderName::Accept, "application/sdp");
+        }
+        self.reply(now, source, response);
     }
 
-    fn answer(&mut self, tx: ServerKey, response: Response, _: &mut Context<Self>) {
+    /// Answers a request that has no transaction, and forgets it.
+    fn reply(&mut self, now: Instant, source: Hop, response: Response) {
+        self.count_answer(&response);
+        self.transactions
+            .handle_input(now, Input::Reply { source, response });
+    }
+
+    fn count_answer(&self, response: &Response) {
         let method = response
             .headers
             .cseq()
@@ -267,6 +291,10 @@ impl Endpoint {
         self.common
             .metrics
             .sip_response(metrics::Flow::Out, &method, response.status);
+    }
+
+    fn answer(&mut self, tx: ServerKey, response: Response, _: &mut Context<Self>) {
+        self.count_answer(&response);
         self.transactions
             .handle_input(Instant::now(), Input::Respond { tx, response });
     }

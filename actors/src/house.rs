@@ -18,12 +18,14 @@ use net::udp::{SipSender, SipSocket};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use routing::Table;
+use sip::guard::GuardConfig;
 use sip::transaction::{SentBy, Times};
 use sip::{Hop, Host, Limits, Request, ServerKey, TransactionsConfig, Uri};
 use store::Store;
 use tokio::sync::{mpsc, watch};
 
 use crate::endpoint::Endpoint;
+use crate::gate::{Gate, GateSettings};
 use crate::keeper::{self, Keeper};
 use crate::message::{Contact, Drain, EndAll, FromTelegram, Inspect, Received, Respond};
 use crate::refusal;
@@ -53,6 +55,8 @@ pub struct SipSettings {
     pub realm: String,
     /// Who is told in plain words why a request was refused.
     pub verbose_rejects: VerboseRejects,
+    /// Budgets of senders, and bans.
+    pub guard: GuardConfig,
     /// The value of User-Agent and Server.
     pub user_agent: Option<String>,
     /// T1 of RFC 3261.
@@ -135,6 +139,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) metrics: metrics::Metrics,
     pub(crate) media: MediaPlane,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) registry: Door<Registry>,
     pub(crate) endpoint: Door<Endpoint>,
     pub(crate) keeper: Door<Keeper>,
@@ -306,6 +311,7 @@ impl Shared {
             config.datagram = Some(DATAGRAM);
         }
         config.times = self.times();
+        config.screened = true;
         config
     }
 
@@ -490,6 +496,13 @@ impl House {
         listeners.extend(listen(Transport::Tls, &settings.sip.tls)?);
         let tls = Tls::new(settings.sip.certificate.clone(), settings.sip.ca.as_deref())?;
         let media = MediaPlane::start(media, metrics.media())?;
+        let gate = GateSettings {
+            realm: settings.sip.realm.clone(),
+            verbose_rejects: settings.sip.verbose_rejects,
+            guard: settings.sip.guard.clone(),
+        };
+        let now = Instant::now();
+        let gate = Arc::new(Gate::new(Arc::clone(&table), &gate, metrics.clone(), now));
         let (registry, endpoint, keeper) = (
             DoorKeeper::default(),
             DoorKeeper::default(),
@@ -508,8 +521,8 @@ impl House {
             );
         }
         let receive = {
-            let (door, metrics) = (endpoint.door(), metrics.clone());
-            move |arrival| deliver(&door, &metrics, arrival)
+            let (door, gate, metrics) = (endpoint.door(), Arc::clone(&gate), metrics.clone());
+            move |arrival| deliver(&door, &gate, &metrics, arrival)
         };
         let streams = Streams::start(
             listeners,
@@ -525,6 +538,7 @@ impl House {
             settings,
             metrics,
             media,
+            gate,
             registry: registry.door(),
             endpoint: endpoint.door(),
             keeper: keeper.door(),
@@ -632,7 +646,18 @@ impl House {
 }
 
 /// Hands what arrived to the endpoint; false when it has no room.
-fn deliver(door: &Door<Endpoint>, metrics: &metrics::Metrics, arrival: Arrival) -> bool {
+fn deliver(
+    door: &Door<Endpoint>,
+    gate: &Gate,
+    metrics: &metrics::Metrics,
+    arrival: Arrival,
+) -> bool {
+    // What is not listened to costs no more than this.
+    if let Arrival::Message { source, bytes } = &arrival
+        && !gate.admits(Instant::now(), source.ip(), bytes)
+    {
+        return true;
+    }
     let endpoint = door.open();
     let is_delivered =
         endpoint.is_some_and(|endpoint| endpoint.try_send(Received { arrival }).is_ok());

@@ -3,10 +3,12 @@
 //! * [`house`]: the assembled house, for `switch`.
 //! * `message`: what the actors say to each other.
 //! * `supervise`: who notices a death, and what follows.
+//! * `gate`: who is listened to, and which trunk that is.
 //! * `registry`, `endpoint`, `keeper`, `trunk`, `session`, `call`, `leg`: one file an actor.
 
 mod call;
 mod endpoint;
+mod gate;
 pub mod house;
 mod keeper;
 mod leg;
@@ -23,3 +25,4 @@ pub use house::{
     Account, EXIT_REGISTRY_LOST, EXIT_STORE_LOST, House, Parts, Report, SILENT, Settings,
     SipSettings, StartError, TelegramSettings,
 };
+pub use sip::guard::GuardConfig;

@@ -16,19 +16,23 @@ pub(crate) struct Received {
     pub(crate) arrival: net::stream::Arrival,
 }
 
-/// Endpoint -> Registry: an INVITE outside any dialog.
+/// Endpoint -> Registry: an INVITE outside any dialog, of a PBX that has proved who it is.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct InviteArrived {
+    /// Whose it is.
+    pub(crate) from: TrunkName,
     pub(crate) tx: ServerKey,
     pub(crate) source: Hop,
     pub(crate) request: Request,
 }
 
-/// Endpoint -> Registry, Registry -> Trunk: a REGISTER.
+/// Endpoint -> Registry, Registry -> Trunk: a REGISTER of a PBX that has proved who it is.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct RegisterArrived {
+    /// Whose it is.
+    pub(crate) from: TrunkName,
     pub(crate) tx: ServerKey,
     pub(crate) source: Hop,
     pub(crate) request: Request,

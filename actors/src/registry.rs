@@ -15,18 +15,17 @@ use std::time::{Duration, Instant};
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, MessageResult, WrapFuture,
 };
-use model::{CallId, Cause, Direction, Peer, Reason, SessionName, TrunkKind, TrunkName, TrunkSpec};
+use model::{CallId, Cause, Direction, Peer, Reason, SessionName, TrunkName, TrunkSpec};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use routing::{Full, Identity, Lines, SessionState, SipOffer, Table, World};
-use sip::digest::{Algorithm, Digest, Verdict};
-use sip::{HeaderName, Hop, Request, ServerKey, respond};
+use routing::{Full, Lines, SessionState, SipOffer, Table, World};
+use sip::{Request, ServerKey};
 
 use crate::call::{Call, CallSpec, Held, Plan};
-use crate::house::{Common, Report, tag};
+use crate::house::{Common, Report};
 use crate::message::{
     Adopt, CallOver, CloseLost, Contact, Drain, EndAll, EndCall, Inspect, InviteArrived, Leave,
-    LoadBindings, RegisterArrived, Respond, SessionChanged, TrunkState,
+    LoadBindings, RegisterArrived, SessionChanged, TrunkState,
 };
 use crate::session::{Session, SessionParts};
 use crate::supervise::{Backoff, Down, Parent, Unit, Verdict as Fate, Watch};
@@ -97,7 +96,6 @@ pub(crate) struct Registry {
     table: Arc<Table>,
     known: Known,
     lines: Lines,
-    digest: Digest,
     draining: bool,
     /// Not the first incarnation of this process, and not told yet by all who live.
     calling_roll: bool,
@@ -107,9 +105,6 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new(common: Common, table: Arc<Table>, reborn: bool, watch: Watch) -> Self {
-        // SHA-256 beside MD5 makes the phones and test tools of today's Debian give up (see `sip::digest`).
-        let digest = Digest::new(&common.settings.sip.realm, rand::random())
-            .with_algorithms(&[Algorithm::Md5]);
         let trunks = table.trunks().map(|trunk| {
             (
                 trunk.name.clone(),
@@ -144,7 +139,6 @@ impl Registry {
             table,
             known,
             lines: Lines::default(),
-            digest,
             draining: false,
             calling_roll: reborn,
             rng: SmallRng::seed_from_u64(rand::random()),
@@ -263,89 +257,6 @@ impl Registry {
         self.common.refuse(tx, request, cause, trusted);
     }
 
-    fn challenge(&mut self, tx: ServerKey, source: Hop, request: &Request, stale: bool) {
-        let mut response = respond(request, 401, "", Some(&tag()));
-        for challenge in self
-            .digest
-            .challenge(crate::house::unix_seconds(), source.ip(), stale)
-        {
-            response
-                .headers
-                .push(HeaderName::WwwAuthenticate, challenge);
-        }
-        self.common.to_endpoint(Respond { tx, response });
-    }
-
-    /// Finds the trunk behind a request, or answers the request itself.
-    fn authenticate(
-        &mut self,
-        tx: ServerKey,
-        source: Hop,
-        request: &Request,
-        peers: bool,
-    ) -> Option<TrunkSpec> {
-        let login = self.digest.username(request);
-        let table = Arc::clone(&self.table);
-        let unix = crate::house::unix_seconds();
-        match routing::identify(&table, source.address, login.as_deref()) {
-            Identity::Peer(trunk) if peers => {
-                self.common.streams.vouch(source);
-                Some(trunk.clone())
-            }
-            Identity::Login(trunk) => {
-                let TrunkKind::InboundRegister { password, .. } = &trunk.kind else {
-                    return None;
-                };
-                match self
-                    .digest
-                    .check(unix, source.ip(), request, password.expose())
-                {
-                    Verdict::Ok => {
-                        self.common.streams.vouch(source);
-                        return Some(trunk.clone());
-                    }
-                    Verdict::WrongPassword => {
-                        self.common.metrics.sip_auth_failure("wrong_password");
-                        tracing::warn!(trunk = %trunk.name, %source, "wrong password");
-                        self.refuse(tx, request, &Cause::new(Reason::WrongPassword), false);
-                    }
-                    Verdict::Stale => {
-                        self.common.metrics.sip_auth_failure("stale_nonce");
-                        self.challenge(tx, source, request, true);
-                    }
-                    Verdict::Missing | Verdict::Malformed => {
-                        self.challenge(tx, source, request, false)
-                    }
-                }
-                None
-            }
-            Identity::UnknownLogin => {
-                // The time of the answer must not tell which logins exist.
-                self.digest.check_unknown(unix, source.ip(), request);
-                self.common.metrics.sip_auth_failure("unknown_user");
-                self.refuse(tx, request, &Cause::new(Reason::RouteNotFound), false);
-                None
-            }
-            Identity::Stranger | Identity::Peer(_) => {
-                if peers && let Some(trunk) = self.registrar(&table, source, request) {
-                    return Some(trunk);
-                }
-                self.challenge(tx, source, request, false);
-                None
-            }
-        }
-    }
-
-    /// The trunk by which we are registered at the sender of a request.
-    fn registrar(&self, table: &Table, source: Hop, request: &Request) -> Option<TrunkSpec> {
-        let registrars = self.known.trunks.iter().flat_map(|(name, unit)| {
-            let contacts = unit.contacts.iter();
-            contacts.map(move |contact| (name, contact.send_to.address))
-        });
-        let user = request.uri.user().unwrap_or_default();
-        routing::identify_registrar(table, registrars, source.address, &user).cloned()
-    }
-
     /// Decides, takes the lines and starts the call, or says why not.
     fn route_invite(
         &mut self,
@@ -443,7 +354,7 @@ impl Handler<InviteArrived> for Registry {
             self.refuse(tx, &request, &cause, false);
             return;
         }
-        let Some(trunk) = self.authenticate(tx, source, &request, true) else {
+        let Some(trunk) = self.table.trunk(&invite.from).cloned() else {
             return;
         };
         self.common
@@ -477,8 +388,8 @@ impl Handler<RegisterArrived> for Registry {
 
     fn handle(&mut self, register: RegisterArrived, _: &mut Self::Context) {
         self.watch.handled();
-        let (tx, source) = (register.tx, register.source);
-        let Some(trunk) = self.authenticate(tx, source, &register.request, false) else {
+        let tx = register.tx;
+        let Some(trunk) = self.table.trunk(&register.from).cloned() else {
             return;
         };
         if let Err(cause) = routing::admit_register(&self.table, &self.known, &trunk) {
@@ -506,6 +417,11 @@ impl Handler<TrunkState> for Registry {
 
     fn handle(&mut self, state: TrunkState, _: &mut Self::Context) {
         self.watch.handled();
+        let reached = state.contacts.iter();
+        let reached = reached.map(|contact| contact.send_to.address).collect();
+        self.common
+            .gate
+            .reached(Instant::now(), &state.trunk, reached);
         if let Some(unit) = self.known.trunks.get_mut(&state.trunk) {
             unit.contacts = state.contacts;
             unit.address = Some(state.address);

@@ -1,6 +1,7 @@
 //! The whole house with a phone and Telegram users in this process.
 
 pub(crate) mod crash;
+mod gate;
 mod house;
 mod hunt;
 mod pbx;

@@ -183,7 +183,21 @@ impl Metrics {
     /// Messages dropped without an answer, because the door was full.
     pub fn sip_dropped(&self, count: u64) {
         let dropped = &self.all.sip.dropped;
-        dropped.with_label_values(&["rate_limit"]).inc_by(count);
+        dropped.with_label_values(&["overload"]).inc_by(count);
+    }
+
+    /// A message dropped without an answer, because its sender had sent too many.
+    pub fn sip_over_budget(&self) {
+        self.all
+            .sip
+            .dropped
+            .with_label_values(&["rate_limit"])
+            .inc();
+    }
+
+    /// A message dropped without an answer, because its sender is banned.
+    pub fn sip_banned(&self) {
+        self.all.sip.dropped.with_label_values(&["ban_list"]).inc();
     }
 
     /// A malformed message dropped without an answer.

@@ -173,6 +173,7 @@ pub(crate) fn house_settings(settings: &Settings) -> actors::Settings {
             public_address: sip.public_address,
             realm: sip.realm.to_string(),
             verbose_rejects: sip.verbose_rejects,
+            guard: actors::GuardConfig::default(),
             user_agent: Some(sip.user_agent.to_string()).filter(|agent| !agent.is_empty()),
             t1: Duration::from_millis(u64::from(sip.t1_ms)),
         },

@@ -25,6 +25,14 @@ macro_rules! header_names {
                 }
             }
 
+            /// Returns the short form, or the usual spelling where there is none (RFC 3261 7.3.3).
+            pub fn shortest(&self) -> &str {
+                match self {
+                    $(Self::$variant => shorter!($text $($short)?),)*
+                    Self::Other(name) => name,
+                }
+            }
+
             fn known(name: &str) -> Option<Self> {
                 $(
                     if name.eq_ignore_ascii_case($text) $(|| name.eq_ignore_ascii_case($short))? {
@@ -34,6 +42,16 @@ macro_rules! header_names {
                 None
             }
         }
+    };
+}
+
+/// The short form where there is one.
+macro_rules! shorter {
+    ($text:literal $short:literal) => {
+        $short
+    };
+    ($text:literal) => {
+        $text
     };
 }
 

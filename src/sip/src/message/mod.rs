@@ -82,6 +82,7 @@ impl Request {
             &format!("{method} {} SIP/2.0", self.uri),
             &self.headers,
             &self.body,
+            HeaderName::as_str,
         )
     }
 }
@@ -108,6 +109,17 @@ impl Response {
             &format!("SIP/2.0 {} {}", self.status, self.reason),
             &self.headers,
             &self.body,
+            HeaderName::as_str,
+        )
+    }
+
+    /// Returns the octets of the response with the short names of its headers (RFC 3261 7.3.3).
+    pub fn encode_short(&self) -> Bytes {
+        encode(
+            &format!("SIP/2.0 {} {}", self.status, self.reason),
+            &self.headers,
+            &self.body,
+            HeaderName::shortest,
         )
     }
 
@@ -153,7 +165,7 @@ impl fmt::Display for Response {
 }
 
 /// Writes a message; whatever the parts hold, a line ends only where we end it.
-fn encode(start: &str, headers: &Headers, body: &Bytes) -> Bytes {
+fn encode(start: &str, headers: &Headers, body: &Bytes, spell: fn(&HeaderName) -> &str) -> Bytes {
     let mut out = Vec::with_capacity(512 + body.len());
     let mut line = |text: &[&str]| {
         for part in text {
@@ -166,9 +178,13 @@ fn encode(start: &str, headers: &Headers, body: &Bytes) -> Bytes {
         .iter()
         .filter(|(name, _)| **name != HeaderName::ContentLength)
     {
-        line(&[name.as_str(), ": ", value]);
+        line(&[spell(name), ": ", value]);
     }
-    line(&["Content-Length: ", &body.len().to_string()]);
+    line(&[
+        spell(&HeaderName::ContentLength),
+        ": ",
+        &body.len().to_string(),
+    ]);
     line(&[]);
     out.extend_from_slice(body);
     out.into()

@@ -48,6 +48,8 @@ pub struct TransactionsConfig {
     pub clients: usize,
     /// The limits of one message.
     pub limits: Limits,
+    /// Ask before a server transaction is made: a new request comes as [`Output::Arrived`] instead of [`Output::Request`].
+    pub screened: bool,
 }
 
 impl TransactionsConfig {
@@ -66,6 +68,7 @@ impl TransactionsConfig {
             servers: 20_000,
             clients: 20_000,
             limits: Limits::default(),
+            screened: false,
         }
     }
 }
@@ -119,6 +122,14 @@ pub enum Input {
         /// The answer.
         response: Response,
     },
+    /// Answer what [`Output::Arrived`] brought, once and without a transaction (RFC 3261 8.2.7, 26.3.2.4). It is left unsaid if it
+    /// would be more than one and a half of the octets of the request (SEC-D3): whoever forges a source gains nothing here.
+    Reply {
+        /// Where the request came from.
+        source: Hop,
+        /// The answer.
+        response: Response,
+    },
     /// Send the ACK to a success, outside all transactions (RFC 3261 13.2.2.4).
     Ack {
         /// Where to send it.
@@ -147,6 +158,14 @@ pub enum Output {
     Request {
         /// Its transaction.
         tx: ServerKey,
+        /// Where it came from.
+        source: Hop,
+        /// The request, top Via stamped with its source.
+        request: Request,
+    },
+    /// A new request that has no transaction yet (see [`TransactionsConfig::screened`]): give it one with
+    /// [`super::Transactions::admit`], answer it by [`Input::Reply`], or forget it; before the next input.
+    Arrived {
         /// Where it came from.
         source: Hop,
         /// The request, top Via stamped with its source.

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::{Placed, Records};
 use crate::fault::{Fault, FaultKind, Source, alone, blame, meant};
 
-const TRUNK: [&str; 21] = [
+const TRUNK: &[&str] = &[
     "name",
     "kind",
     "login",
@@ -43,7 +43,7 @@ impl Records {
         let mut records = Self::default();
         for (key, value) in table.get_ref() {
             match key.get_ref().as_ref() {
-                "trunk" => records.trunks = elements(&source, "trunk", value, &TRUNK, &mut faults),
+                "trunk" => records.trunks = elements(&source, "trunk", value, TRUNK, &mut faults),
                 "session" => {
                     records.sessions = elements(&source, "session", value, &SESSION, &mut faults)
                 }

@@ -308,6 +308,7 @@ impl Desk {
                     source,
                     request,
                 } => self.on_request(tx, source, request).await,
+                Output::Arrived { .. } => unreachable!("a phone answers everybody"),
                 Output::Ack { request, .. } => {
                     if let Some(conversation) = self.conversation_of(&request) {
                         conversation.input(CallInput::Ack { request });

@@ -135,7 +135,7 @@ impl Phones {
                     }
                 }
                 Output::Malformed { why, .. } => assert!(why.starts_with("stray"), "{why}"),
-                Output::Transmit { .. } | Output::Timeout(_) => {}
+                Output::Arrived { .. } | Output::Transmit { .. } | Output::Timeout(_) => {}
             }
             self.pair.deliver();
         }

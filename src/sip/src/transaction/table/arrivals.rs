@@ -13,6 +13,7 @@ use crate::transaction::{client, invite_client, invite_server, server};
 
 impl Transactions {
     pub(super) fn on_datagram(&mut self, now: Instant, source: Hop, bytes: &[u8]) {
+        self.arriving = bytes.len();
         self.on_parsed(now, source, parse_with(bytes, &self.config.limits));
     }
 
@@ -26,7 +27,7 @@ impl Transactions {
                     target = self.reply_target(&mut via, source);
                     response.headers.set_first(HeaderName::Via, via);
                 }
-                self.transmit(target, response.encode());
+                self.answer_once(source, target, &response);
                 self.outputs.push_back(Output::Malformed { source, why });
             }
             Parsed::Message(Message::Request(request)) => self.on_request(now, source, request),
@@ -57,13 +58,11 @@ impl Transactions {
             (Method::Ack, known) => self.on_ack(now, known, source, request),
             (_, Some(tx)) => self.on_repeat(now, tx),
             (Method::Cancel, None) => self.on_cancel(now, source, target, &request, identity),
+            (_, None) if self.config.screened => {
+                self.outputs.push_back(Output::Arrived { source, request });
+            }
             (_, None) => {
-                let merge = MergeMatch::of(&request);
-                if merge.as_ref().is_some_and(|merge| self.is_merged(merge)) {
-                    return self.refuse(source, target, &request, 482, "merged request");
-                }
-                if let Some(tx) = self.start_server(now, source, target, &request, identity, merge)
-                {
+                if let Some(tx) = self.admit(now, source, &request) {
                     self.outputs.push_back(Output::Request {
                         tx,
                         source,
@@ -72,6 +71,20 @@ impl Transactions {
                 }
             }
         }
+    }
+
+    /// Gives a request that [`Output::Arrived`] brought a server transaction; `None` when it had to be refused: it came before on
+    /// another way (482), or there is no room (503).
+    pub fn admit(&mut self, now: Instant, source: Hop, request: &Request) -> Option<ServerKey> {
+        let mut via = request.headers.via()?;
+        let identity = ServerMatch::of(request, &via);
+        let target = self.reply_target(&mut via, source);
+        let merge = MergeMatch::of(request);
+        if merge.as_ref().is_some_and(|merge| self.is_merged(merge)) {
+            self.refuse(source, target, request, 482, "merged request");
+            return None;
+        }
+        self.start_server(now, source, target, request, identity, merge)
     }
 
     /// An ACK to a failure ends here; an ACK to a success has a branch of its own and goes up, as does a stray one.

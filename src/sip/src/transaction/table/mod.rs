@@ -5,6 +5,7 @@ mod clients;
 mod servers;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use super::repeats::Repeats;
 use super::server::Server;
 use super::timer::Timers;
 use crate::Hop;
-use crate::message::{HeaderName, MAGIC_COOKIE, Request, Via};
+use crate::message::{HeaderName, MAGIC_COOKIE, Request, Response, Via};
 
 /// What a Via adds to a request, at most.
 const VIA: usize = 120;
@@ -44,6 +45,10 @@ pub struct Transactions {
     client_matches: HashMap<ClientMatch, ClientKey>,
     /// Server transactions that got no answer above 100 and below 300 yet: the first to go when the table is full.
     strangers: BTreeSet<ServerKey>,
+    /// The octets of the datagram that is being looked at.
+    arriving: usize,
+    /// What makes the tags of answers without a transaction ours.
+    tag_key: u64,
     repeats_in: Repeats,
     repeats_out: Repeats,
 }
@@ -92,9 +97,11 @@ enum ClientMachine {
 impl Transactions {
     /// Returns an empty table; the seed must be unpredictable to strangers, as branches are made of it.
     pub fn new(config: TransactionsConfig, seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
         Self {
             config,
-            rng: StdRng::seed_from_u64(seed),
+            tag_key: rng.random(),
+            rng,
             last_key: 0,
             outputs: VecDeque::new(),
             timers: Timers::new(),
@@ -104,6 +111,7 @@ impl Transactions {
             merge_matches: HashMap::new(),
             client_matches: HashMap::new(),
             strangers: BTreeSet::new(),
+            arriving: 0,
             repeats_in: Repeats::default(),
             repeats_out: Repeats::default(),
         }
@@ -153,6 +161,12 @@ impl Transactions {
                 if let Some(target) = self.servers.get(&tx).map(|entry| entry.target) {
                     self.forget_server(tx);
                     self.transmit(target, response.encode());
+                }
+            }
+            Input::Reply { source, response } => {
+                if let Some(mut via) = response.headers.via() {
+                    let target = self.reply_target(&mut via, source);
+                    self.answer_once(source, target, &response);
                 }
             }
             Input::Ack {
@@ -217,6 +231,36 @@ impl Transactions {
             .sent_by
             .iter()
             .any(|ours| via.host == ours.host && via.port == ours.port)
+    }
+
+    /// Returns the To tag of an answer without a transaction: the same for the same request (RFC 3261 8.2.7).
+    pub fn tag_of(&self, request: &Request) -> String {
+        let mut hasher = DefaultHasher::new();
+        self.tag_key.hash(&mut hasher);
+        for name in [
+            HeaderName::Via,
+            HeaderName::CallId,
+            HeaderName::From,
+            HeaderName::CSeq,
+        ] {
+            request.headers.get(&name).hash(&mut hasher);
+        }
+        format!("{:08x}", hasher.finish() >> 32)
+    }
+
+    /// Sends an answer that nothing remembers. By datagram it is never more than one and a half of what it answers (SEC-D3):
+    /// its headers get their short names if need be, and what is still too long is not sent.
+    fn answer_once(&mut self, source: Hop, target: Hop, response: &Response) {
+        let most = self.arriving + self.arriving / 2;
+        let mut bytes = response.encode();
+        if !source.is_reliable() && bytes.len() > most {
+            bytes = response.encode_short();
+            if bytes.len() > most {
+                let why = "shorter than its answer";
+                return self.outputs.push_back(Output::Malformed { source, why });
+            }
+        }
+        self.transmit(target, bytes);
     }
 
     fn transmit(&mut self, target: Hop, bytes: Bytes) {

@@ -82,8 +82,8 @@ impl Transactions {
         status: u16,
         why: &'static str,
     ) {
-        let tag = self.new_tag();
-        self.transmit(target, respond(request, status, "", Some(&tag)).encode());
+        let tag = self.tag_of(request);
+        self.answer_once(source, target, &respond(request, status, "", Some(&tag)));
         self.outputs.push_back(Output::Malformed { source, why });
     }
 

@@ -1,0 +1,264 @@
+//! The gate: whether a sender is listened to at all, and which trunk it is.
+//!
+//! Asked by the reading tasks of `net` for each datagram, before there is a mailbox, and by the endpoint for each request that
+//! would begin something: strangers meet nobody else. It is the one thing here that is shared by a lock instead of a mailbox; the lock
+//! is held for some microseconds and never across an await. Nothing here dies: what it knows lasts as long as the process.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use model::{Cause, Reason, TrunkKind, TrunkName, TrunkSpec, VerboseRejects};
+use routing::{Identity, Table};
+use sip::digest::{Algorithm, Digest, Verdict};
+use sip::guard::{Admission, Guard, GuardConfig};
+use sip::{HeaderName, Hop, Method, Request, Response, respond};
+
+use crate::refusal;
+
+/// What the gate needs to know.
+#[derive(Debug, Clone)]
+pub(crate) struct GateSettings {
+    /// The realm of our challenges.
+    pub(crate) realm: String,
+    /// Who is told in plain words why a request was refused.
+    pub(crate) verbose_rejects: VerboseRejects,
+    /// Budgets and bans.
+    pub(crate) guard: GuardConfig,
+}
+
+/// The gate.
+pub(crate) struct Gate {
+    table: Arc<Table>,
+    verbose_rejects: VerboseRejects,
+    metrics: metrics::Metrics,
+    state: Mutex<State>,
+}
+
+struct State {
+    guard: Guard,
+    digest: Digest,
+    /// Where the trunks can be called just now: at their bindings, or at the registrar that has us.
+    reached: HashMap<TrunkName, Vec<SocketAddr>>,
+}
+
+impl Gate {
+    /// A gate that knows the peers of the table.
+    pub(crate) fn new(
+        table: Arc<Table>,
+        settings: &GateSettings,
+        metrics: metrics::Metrics,
+        now: Instant,
+    ) -> Self {
+        // SHA-256 beside MD5 makes the phones and test tools of today's Debian give up (see `sip::digest`).
+        let digest =
+            Digest::new(&settings.realm, rand::random()).with_algorithms(&[Algorithm::Md5]);
+        let mut guard = Guard::new(settings.guard.clone(), now, rand::random());
+        guard.set_known(now, peers(&table));
+        Self {
+            table,
+            verbose_rejects: settings.verbose_rejects,
+            metrics,
+            state: Mutex::new(State {
+                guard,
+                digest,
+                reached: HashMap::new(),
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic while it was held would have left a counter too low, not a structure broken.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a datagram is read; one that is not, is counted.
+    pub(crate) fn admits(&self, now: Instant, source: IpAddr, bytes: &[u8]) -> bool {
+        // Responses and signs of life of those who are known are no load that they could be blamed for.
+        let is_request =
+            bytes.first().is_some_and(u8::is_ascii_alphabetic) && !bytes.starts_with(b"SIP/");
+        match self.state().guard.admit(now, source, is_request) {
+            Admission::Pass => true,
+            Admission::OverBudget => {
+                self.metrics.sip_over_budget();
+                false
+            }
+            Admission::Banned => {
+                self.metrics.sip_banned();
+                false
+            }
+        }
+    }
+
+    /// Whether somebody who is known sends from there: a peer, a PBX that is registered, a registrar that has us.
+    pub(crate) fn is_known(&self, source: IpAddr) -> bool {
+        self.state().guard.is_known(source)
+    }
+
+    /// Takes note of where a trunk can be reached now.
+    pub(crate) fn reached(&self, now: Instant, trunk: &TrunkName, at: Vec<SocketAddr>) {
+        let state = &mut *self.state();
+        state.reached.insert(trunk.clone(), at);
+        let reached = state.reached.values().flatten().map(SocketAddr::ip);
+        let known: Vec<IpAddr> = peers(&self.table).chain(reached).collect();
+        state.guard.set_known(now, known);
+    }
+
+    /// Finds the trunk behind an INVITE or REGISTER outside any dialog, or the answer that its sender gets instead: a challenge, or
+    /// a refusal with `tag`. Address first, then credentials, never a header that anybody can write.
+    pub(crate) fn identify(
+        &self,
+        now: Instant,
+        unix: u64,
+        source: Hop,
+        request: &Request,
+        tag: &str,
+    ) -> Result<TrunkName, Response> {
+        let state = &mut *self.state();
+        // A registration is of an account: no address stands for its password.
+        let by_address = request.method == Method::Invite;
+        let login = state.digest.username(request);
+        let refused = match routing::identify(&self.table, source.address, login.as_deref()) {
+            Identity::Peer(trunk) if by_address => return Ok(trunk.name.clone()),
+            Identity::Login(trunk) => match state.prove(now, unix, source.ip(), request, trunk) {
+                Verdict::Ok => return Ok(trunk.name.clone()),
+                Verdict::WrongPassword => Some(Reason::WrongPassword),
+                verdict @ (Verdict::Stale | Verdict::Missing | Verdict::Malformed) => {
+                    return Err(self.challenge(state, unix, source, request, tag, verdict));
+                }
+            },
+            Identity::UnknownLogin => {
+                // The time of the answer must not tell which logins exist.
+                match state.digest.check_unknown(unix, source.ip(), request) {
+                    Verdict::Ok | Verdict::WrongPassword => Some(Reason::RouteNotFound),
+                    verdict @ (Verdict::Stale | Verdict::Missing | Verdict::Malformed) => {
+                        return Err(self.challenge(state, unix, source, request, tag, verdict));
+                    }
+                }
+            }
+            Identity::Stranger | Identity::Peer(_) => {
+                let registrar = by_address.then(|| state.registrar(&self.table, source, request));
+                if let Some(trunk) = registrar.flatten() {
+                    return Ok(trunk);
+                }
+                None
+            }
+        };
+        let Some(reason) = refused else {
+            return Err(self.challenge(state, unix, source, request, tag, Verdict::Missing));
+        };
+        self.failed(state, now, source, login.as_deref(), reason);
+        Err(self.refusal(state, unix, source, request, tag, reason))
+    }
+
+    fn challenge(
+        &self,
+        state: &mut State,
+        unix: u64,
+        source: Hop,
+        request: &Request,
+        tag: &str,
+        verdict: Verdict,
+    ) -> Response {
+        let is_stale = verdict == Verdict::Stale;
+        if is_stale {
+            self.metrics.sip_auth_failure("stale_nonce");
+        }
+        let mut response = respond(request, 401, "", Some(tag));
+        for challenge in state.digest.challenge(unix, source.ip(), is_stale) {
+            response
+                .headers
+                .push(HeaderName::WwwAuthenticate, challenge);
+        }
+        response
+    }
+
+    /// Counts a failure, and says in the log what an owner has to know about it.
+    fn failed(
+        &self,
+        state: &mut State,
+        now: Instant,
+        source: Hop,
+        login: Option<&str>,
+        reason: Reason,
+    ) {
+        let trunk = login.and_then(|login| self.table.by_login(login));
+        let name = trunk.map_or("-", |trunk| trunk.name.as_str());
+        let cause = Cause::new(reason);
+        tracing::warn!(%source, trunk = name, %cause, "not let in");
+        self.metrics.sip_auth_failure(match reason {
+            Reason::WrongPassword => "wrong_password",
+            Reason::UntrustedIp => "untrusted_ip",
+            _ => "unknown_user",
+        });
+        // Only guesses at the password of an account that exists are counted with it.
+        let account = login.filter(|_| reason == Reason::WrongPassword);
+        if let Some(ban) = state.guard.failed(now, source.ip(), account) {
+            let wait = ban.until.saturating_duration_since(now);
+            tracing::warn!(source = %ban.prefix, times = ban.times, ?wait, "banned: too many failures");
+        }
+    }
+
+    /// Those who may hear it are told why; all others are asked for their password again, whatever was wrong (SEC-A3).
+    fn refusal(
+        &self,
+        state: &mut State,
+        unix: u64,
+        source: Hop,
+        request: &Request,
+        tag: &str,
+        reason: Reason,
+    ) -> Response {
+        let is_known = state.guard.is_known(source.ip());
+        if refusal::is_told(self.verbose_rejects, is_known) {
+            let cause = Cause::new(reason);
+            respond(request, cause.code(), &cause.phrase(), Some(tag))
+        } else {
+            self.challenge(state, unix, source, request, tag, Verdict::Missing)
+        }
+    }
+}
+
+impl State {
+    /// Whether a request comes from the PBX of this trunk, as far as its credentials tell.
+    fn prove(
+        &mut self,
+        now: Instant,
+        unix: u64,
+        source: IpAddr,
+        request: &Request,
+        trunk: &TrunkSpec,
+    ) -> Verdict {
+        let TrunkKind::InboundRegister { login, password } = &trunk.kind else {
+            return Verdict::Missing;
+        };
+        if !self.guard.is_open(now, source, login) {
+            return self.digest.check_unknown(unix, source, request);
+        }
+        let verdict = self.digest.check(unix, source, request, password.expose());
+        if verdict == Verdict::Ok {
+            self.guard.succeeded(source, login);
+        }
+        verdict
+    }
+
+    /// The trunk by which we are registered at the sender of a request.
+    fn registrar(&self, table: &Table, source: Hop, request: &Request) -> Option<TrunkName> {
+        let registrars = self.reached.iter().flat_map(|(name, reached)| {
+            let addresses = reached.iter();
+            addresses.map(move |address| (name, *address))
+        });
+        let user = request.uri.user().unwrap_or_default();
+        let trunk = routing::identify_registrar(table, registrars, source.address, &user)?;
+        Some(trunk.name.clone())
+    }
+}
+
+/// The addresses that peers are known by.
+fn peers(table: &Table) -> impl Iterator<Item = IpAddr> {
+    table.trunks().filter_map(|trunk| match &trunk.kind {
+        TrunkKind::Peer { address } => Some(address.ip()),
+        TrunkKind::InboundRegister { .. } | TrunkKind::OutboundRegister { .. } => None,
+    })
+}
