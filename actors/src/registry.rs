@@ -278,7 +278,9 @@ impl Registry {
         };
         let to = routing::decide_sip(&self.table, &self.known, &offer)?;
         let id = crate::house::call_id();
-        let opened = self.lines.open(id, &to.session.name, to.session.lines);
+        let opened = self
+            .lines
+            .open(id, Some(&to.session.name), to.session.lines);
         let taken = opened.and_then(|()| self.lines.take(id, &trunk.name, trunk.lines));
         taken.map_err(|full| {
             self.lines.release(id);
@@ -448,7 +450,8 @@ impl Handler<Adopt> for Registry {
     fn handle(&mut self, adopt: Adopt, _: &mut Self::Context) {
         self.watch.handled();
         let held = *adopt.held;
-        self.lines.adopt(adopt.call, &held.lines, &held.session);
+        self.lines
+            .adopt(adopt.call, &held.lines, Some(&held.session));
         for trunk in &held.lines {
             self.count_lines(trunk);
         }

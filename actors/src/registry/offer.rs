@@ -130,7 +130,7 @@ impl Registry {
         hunt: &mut Hunt,
     ) -> Result<Vec<SipTarget>, Cause> {
         let limit = self.table.session(session).map_or(0, |spec| spec.lines);
-        let opened = self.lines.open(call, session, limit);
+        let opened = self.lines.open(call, Some(session), limit);
         opened.map_err(|_| Cause::new(Reason::LinesLimit))?;
         while let Some(trunks) = hunt.next_group() {
             let group = self.group(call, &trunks, caller);

@@ -33,6 +33,8 @@ pub use rule::{
     BareDigits, BareDigitsError, CallerIdRules, CallerNameRules, Piece, Rule, RuleError, Tag,
 };
 pub use secret::Secret;
-pub use spec::{RouteSpec, SessionSpec, SpecError, TrunkKind, TrunkSpec, VerboseRejects};
+pub use spec::{
+    RouteSpec, SessionSpec, SpecError, TransitSpec, TrunkKind, TrunkSpec, VerboseRejects,
+};
 pub use srtp::{Srtp, SrtpKey, SrtpKeys, SrtpOverPlain, SrtpSuite, UnknownSrtp};
 pub use transport::{Transport, UnknownTransport};

@@ -124,6 +124,19 @@ pub struct RouteSpec {
     pub priority: u32,
 }
 
+/// A way from one trunk to another: calls that come from the first leave by the second. One way only, and never there unless an
+/// owner asked for it (SEC-F4). A record of its own, beside [`RouteSpec`]: versions that know no transit read on as before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransitSpec {
+    /// The trunk the calls come from.
+    pub trunk: TrunkName,
+    /// The trunk they leave by.
+    pub to: TrunkName,
+    /// Order among the ways out of one trunk, lower first; among equals the priority of the trunk they lead to decides.
+    #[serde(default = "default_priority")]
+    pub priority: u32,
+}
+
 /// Who is told in plain words why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

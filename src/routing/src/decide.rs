@@ -4,7 +4,11 @@ use std::net::SocketAddr;
 
 use model::{Cause, Peer, Reason, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
 
+use crate::number::dialled;
 use crate::{Hunt, SessionState, Table, called_peer};
+
+/// The longest number that is passed from trunk to trunk, in octets.
+const MAX_NUMBER: usize = 128;
 
 /// What is true just now.
 pub trait World {
@@ -49,6 +53,41 @@ pub struct ToTelegram {
     pub peer: Peer,
 }
 
+/// The call goes to another PBX.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToTrunk {
+    /// The trunks to try.
+    pub hunt: Hunt,
+    /// The number that was dialled, which is called there.
+    pub number: String,
+}
+
+/// Decides by which trunks a call leaves that came from one; only where [`Table::is_transit`] says that it does.
+pub fn decide_transit(
+    table: &Table,
+    world: &impl World,
+    offer: &SipOffer<'_>,
+) -> Result<ToTrunk, Cause> {
+    let trunk = offer.trunk;
+    if !trunk.enabled || !table.is_transit(&trunk.name) {
+        return Err(Cause::new(Reason::RouteNotPermitted));
+    }
+    must_be_registered(world, trunk)?;
+    let hunt = Hunt::new(table.groups_from(&trunk.name));
+    if !hunt.trunks().any(|trunk| world.is_reachable(trunk)) {
+        return Err(Cause::new(Reason::SipAccountUnavailable));
+    }
+    let number = dialled(trunk, offer.request_user, offer.to_user);
+    let is_fine = (1..=MAX_NUMBER).contains(&number.len()) && !number.chars().any(char::is_control);
+    if !is_fine {
+        return Err(Cause::new(Reason::NotFound));
+    }
+    Ok(ToTrunk {
+        hunt,
+        number: number.to_owned(),
+    })
+}
+
 /// Decides where a PBX's call goes.
 pub fn decide_sip(
     table: &Table,
@@ -57,10 +96,7 @@ pub fn decide_sip(
 ) -> Result<ToTelegram, Cause> {
     let trunk = offer.trunk;
     let session = pair(table, trunk)?;
-    let registers = matches!(trunk.kind, TrunkKind::InboundRegister { .. });
-    if registers && !world.is_reachable(&trunk.name) {
-        return Err(Cause::new(Reason::RegisterRequired));
-    }
+    must_be_registered(world, trunk)?;
     match world.session_state(&session.name) {
         SessionState::Running | SessionState::FloodWait => {}
         SessionState::Restricted => return Err(Cause::new(Reason::PeerFlood)),
@@ -117,6 +153,9 @@ pub fn running<'a>(
 
 /// Decides whether a PBX whose password is right may register.
 pub fn admit_register(table: &Table, world: &impl World, trunk: &TrunkSpec) -> Result<(), Cause> {
+    if trunk.enabled && table.is_on_a_way(&trunk.name) {
+        return Ok(());
+    }
     let session = pair(table, trunk)?;
     match world.session_state(&session.name) {
         SessionState::Unauthorized => Err(Cause::new(Reason::SessionInactive)),
@@ -136,6 +175,15 @@ fn is_itself(session: &SessionSpec, peer: &Peer) -> bool {
         Peer::Phone(number) => own.eq(number.digits().chars()),
         Peer::Username(_) | Peer::UserId(_) => false,
     }
+}
+
+/// Whoever was given a login must be registered before it calls.
+fn must_be_registered(world: &impl World, trunk: &TrunkSpec) -> Result<(), Cause> {
+    let registers = matches!(trunk.kind, TrunkKind::InboundRegister { .. });
+    if registers && !world.is_reachable(&trunk.name) {
+        return Err(Cause::new(Reason::RegisterRequired));
+    }
+    Ok(())
 }
 
 fn pair<'a>(table: &'a Table, trunk: &TrunkSpec) -> Result<&'a SessionSpec, Cause> {

@@ -22,8 +22,8 @@ mod tests;
 pub use caller::{CallerIdentity, caller_headers, caller_id, caller_name};
 pub use check::{Conflict, check};
 pub use decide::{
-    SipOffer, TelegramOffer, ToTelegram, World, admit_register, decide_sip, decide_telegram,
-    running,
+    SipOffer, TelegramOffer, ToTelegram, ToTrunk, World, admit_register, decide_sip,
+    decide_telegram, decide_transit, running,
 };
 pub use dial::{DialPlan, DialPlanError};
 pub use hunt::Hunt;

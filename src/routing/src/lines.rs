@@ -14,24 +14,31 @@ pub enum Full {
     Session,
 }
 
-/// The lines in use: of each call one of its session, and one of each trunk it is on or rings at. Returned by the call's id, any
+/// The lines in use: of each call one of its session, if it has one, and one of each trunk it is on or rings at. Returned by the call's id, any
 /// number of times.
 #[derive(Debug, Default)]
 pub struct Lines {
-    calls: HashMap<CallId, (Vec<TrunkName>, SessionName)>,
+    calls: HashMap<CallId, (Vec<TrunkName>, Option<SessionName>)>,
     trunks: HashMap<TrunkName, u32>,
     sessions: HashMap<SessionName, u32>,
 }
 
 impl Lines {
-    /// Takes a line of the session for a new call; a limit of 0 is none.
-    pub fn open(&mut self, call: CallId, session: &SessionName, limit: u32) -> Result<(), Full> {
+    /// Takes a line of the session for a new call; a limit of 0 is none. A call between trunks has no session.
+    pub fn open(
+        &mut self,
+        call: CallId,
+        session: Option<&SessionName>,
+        limit: u32,
+    ) -> Result<(), Full> {
         self.release(call);
-        if limit != 0 && self.session_in_use(session) >= limit {
-            return Err(Full::Session);
+        if let Some(session) = session {
+            if limit != 0 && self.session_in_use(session) >= limit {
+                return Err(Full::Session);
+            }
+            *self.sessions.entry(session.clone()).or_default() += 1;
         }
-        *self.sessions.entry(session.clone()).or_default() += 1;
-        self.calls.insert(call, (Vec::new(), session.clone()));
+        self.calls.insert(call, (Vec::new(), session.cloned()));
         Ok(())
     }
 
@@ -64,7 +71,7 @@ impl Lines {
     }
 
     /// Takes the lines of a call that is already up, whatever the limits; what it held before is returned.
-    pub fn adopt(&mut self, call: CallId, trunks: &[TrunkName], session: &SessionName) {
+    pub fn adopt(&mut self, call: CallId, trunks: &[TrunkName], session: Option<&SessionName>) {
         let _unlimited = self.open(call, session, 0);
         for trunk in trunks {
             let _unlimited = self.take(call, trunk, 0);
@@ -77,7 +84,9 @@ impl Lines {
         for trunk in &trunks {
             lower(&mut self.trunks, trunk);
         }
-        lower(&mut self.sessions, &session);
+        if let Some(session) = session {
+            lower(&mut self.sessions, &session);
+        }
         Some(trunks)
     }
 

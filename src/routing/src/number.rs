@@ -15,13 +15,7 @@ pub fn called_peer(
     request_user: &str,
     to_user: &str,
 ) -> Result<Peer, Cause> {
-    let is_login = match &trunk.kind {
-        TrunkKind::InboundRegister { login, .. } | TrunkKind::OutboundRegister { login, .. } => {
-            login == request_user
-        }
-        TrunkKind::Peer { .. } => false,
-    };
-    let dialled = if is_login { to_user } else { request_user }.trim();
+    let dialled = dialled(trunk, request_user, to_user);
     let rewritten = match inbound {
         Some(plan) => plan.apply(dialled).filter(|number| !number.is_empty()),
         None => Some(dialled.to_owned()),
@@ -39,6 +33,17 @@ pub fn called_peer(
             read_as_written(dialled, trunk.bare_digits).map_err(|_| Cause::new(Reason::NotFound))
         }
     }
+}
+
+/// What the PBX dialled: see [`called_peer`].
+pub(crate) fn dialled<'a>(trunk: &TrunkSpec, request_user: &'a str, to_user: &'a str) -> &'a str {
+    let is_login = match &trunk.kind {
+        TrunkKind::InboundRegister { login, .. } | TrunkKind::OutboundRegister { login, .. } => {
+            login == request_user
+        }
+        TrunkKind::Peer { .. } => false,
+    };
+    if is_login { to_user } else { request_user }.trim()
 }
 
 /// Reads a number by the rule that may have made it. A rule without a tag, or with several, names nobody in particular.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use model::{RouteSpec, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
+use model::{RouteSpec, SessionName, SessionSpec, TransitSpec, TrunkKind, TrunkName, TrunkSpec};
 
 use crate::DialPlan;
 
@@ -13,6 +13,7 @@ pub struct Table {
     trunks: HashMap<TrunkName, TrunkSpec>,
     sessions: HashMap<SessionName, SessionSpec>,
     routes: Vec<RouteSpec>,
+    transits: Vec<TransitSpec>,
     logins: HashMap<String, TrunkName>,
     peers: Vec<(SocketAddr, TrunkName)>,
     inbound: HashMap<TrunkName, DialPlan>,
@@ -61,10 +62,17 @@ impl Table {
                 .map(|session| (session.name.clone(), session))
                 .collect(),
             routes,
+            transits: Vec::new(),
             logins,
             peers,
             inbound,
         }
+    }
+
+    /// The same with ways between trunks; without any, no call of a trunk leaves by another (SEC-F4).
+    pub fn with_transits(mut self, transits: Vec<TransitSpec>) -> Self {
+        self.transits = transits;
+        self
     }
 
     /// Returns the trunk of this name.
@@ -137,6 +145,40 @@ impl Table {
             return Some(first);
         }
         Some(sessions.find(|session| session.enabled).unwrap_or(first))
+    }
+
+    /// Whether the calls of a trunk go to other trunks: it has such a way, and none to a session that comes before or beside it.
+    pub fn is_transit(&self, trunk: &TrunkName) -> bool {
+        let ways = self.transits.iter().filter(|way| way.trunk == *trunk);
+        let Some(first) = ways.map(|way| way.priority).min() else {
+            return false;
+        };
+        let routes = self.routes.iter().filter(|route| route.trunk == *trunk);
+        routes
+            .map(|route| route.priority)
+            .min()
+            .is_none_or(|session| first < session)
+    }
+
+    /// Whether a way between trunks begins or ends at this one.
+    pub(crate) fn is_on_a_way(&self, trunk: &TrunkName) -> bool {
+        let mut ways = self.transits.iter();
+        ways.any(|way| way.trunk == *trunk || way.to == *trunk)
+    }
+
+    /// Returns the trunks that calls of a trunk leave by, without those that are off: in groups of equal priority, lower first, as
+    /// [`Table::groups_of`] does for a session.
+    pub(crate) fn groups_from(&self, trunk: &TrunkName) -> impl Iterator<Item = Vec<TrunkName>> {
+        let mut groups: BTreeMap<(u32, u32), Vec<TrunkName>> = BTreeMap::new();
+        // A way of a trunk to itself is never made; one in a store that something else wrote leads nowhere.
+        let is_way = |way: &&TransitSpec| way.trunk == *trunk && way.to != *trunk;
+        for way in self.transits.iter().filter(is_way) {
+            if let Some(to) = self.trunks.get(&way.to).filter(|to| to.enabled) {
+                let group = groups.entry((way.priority, to.priority)).or_default();
+                group.push(to.name.clone());
+            }
+        }
+        groups.into_values()
     }
 
     /// Returns the trunks a session's calls go to, without those that are off: in groups of equal priority, lower first. The

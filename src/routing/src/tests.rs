@@ -12,6 +12,7 @@ mod caller;
 mod dial;
 mod hunt;
 mod number;
+mod transit;
 
 fn trunk(name: &str, kind: TrunkKind) -> TrunkSpec {
     TrunkSpec::new(name.parse().unwrap(), kind)
@@ -293,9 +294,9 @@ fn a_call_that_rings_at_several_trunks_holds_a_line_of_each() {
     let (call, other) = (CallId::new(1, 1), CallId::new(1, 2));
     let mut lines = Lines::default();
     assert_eq!(lines.take(call, &first, 1), Err(Full::Session), "not open");
-    lines.open(call, &session, 1).unwrap();
-    assert_eq!(lines.open(other, &session, 1), Err(Full::Session));
-    lines.open(other, &session, 0).unwrap();
+    lines.open(call, Some(&session), 1).unwrap();
+    assert_eq!(lines.open(other, Some(&session), 1), Err(Full::Session));
+    lines.open(other, Some(&session), 0).unwrap();
     assert_eq!(lines.take(call, &first, 1), Ok(()));
     assert_eq!(lines.take(call, &first, 1), Ok(()), "its own line");
     assert_eq!(lines.take(call, &second, 1), Ok(()));
@@ -334,13 +335,13 @@ fn lines_are_never_above_the_limit_and_never_leak() {
         let call = CallId::new(1, n as u128);
         match dice(9) {
             0 => {
-                lines.adopt(call, &trunks[..trunk], &session);
+                lines.adopt(call, &trunks[..trunk], Some(&session));
                 model[n] = Some((0..trunk).collect());
             }
             1 | 2 => {
                 model[n] = None;
                 let full = model.iter().flatten().count() >= SESSION_LIMIT as usize;
-                let opened = lines.open(call, &session, SESSION_LIMIT);
+                let opened = lines.open(call, Some(&session), SESSION_LIMIT);
                 assert_eq!(opened.is_err(), full);
                 if opened.is_ok() {
                     model[n] = Some(HashSet::new());

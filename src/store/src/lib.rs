@@ -10,7 +10,9 @@ mod sled_store;
 #[cfg(test)]
 mod tests;
 
-use model::{CallId, CallRecord, RouteSpec, SessionName, SessionSpec, TrunkName, TrunkSpec};
+use model::{
+    CallId, CallRecord, RouteSpec, SessionName, SessionSpec, TransitSpec, TrunkName, TrunkSpec,
+};
 
 pub use error::{OpenError, StoreError};
 pub use sled_store::SledStore;
@@ -30,6 +32,10 @@ pub enum Change {
     PutRoute(RouteSpec),
     /// Removes the pairing of a trunk and a session.
     RemoveRoute(TrunkName, SessionName),
+    /// Adds or replaces the way from one trunk to another.
+    PutTransit(TransitSpec),
+    /// Removes the way from the first trunk to the second.
+    RemoveTransit(TrunkName, TrunkName),
 }
 
 /// A key space beside the records.
@@ -53,7 +59,7 @@ pub struct Stats {
     pub sessions: u64,
     /// Trunks.
     pub trunks: u64,
-    /// Routes.
+    /// Routes, those between trunks among them.
     pub routes: u64,
     /// Call records.
     pub calls: u64,
@@ -69,6 +75,8 @@ pub trait Store: Send + Sync {
     fn sessions(&self) -> Result<Vec<SessionSpec>, StoreError>;
     /// Returns all routes, by trunk and session.
     fn routes(&self) -> Result<Vec<RouteSpec>, StoreError>;
+    /// Returns all ways between trunks, by the first and the second.
+    fn transits(&self) -> Result<Vec<TransitSpec>, StoreError>;
     /// Returns the generation of the configuration: how many commits there were.
     fn generation(&self) -> Result<u64, StoreError>;
     /// Makes all changes or none, durably, and returns the new generation; refuses when `expected` is not the present one.

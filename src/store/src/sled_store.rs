@@ -9,7 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use model::{CallId, CallRecord, RouteSpec, SessionName, SessionSpec, TrunkName, TrunkSpec};
+use model::{
+    CallId, CallRecord, RouteSpec, SessionName, SessionSpec, TransitSpec, TrunkName, TrunkSpec,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sled::{Batch, Db, Tree};
@@ -38,6 +40,7 @@ pub struct SledStore {
     trunks: Tree,
     sessions: Tree,
     routes: Tree,
+    transits: Tree,
     calls: Tree,
     open_calls: Tree,
     bindings: Tree,
@@ -129,6 +132,7 @@ impl SledStore {
             trunks: tree("trunks")?,
             sessions: tree("sessions")?,
             routes: tree("routes")?,
+            transits: tree("transits")?,
             open_calls: tree("open")?,
             bindings: tree("bindings")?,
             committing: Mutex::default(),
@@ -194,7 +198,13 @@ impl SledStore {
                 Change::RemoveRoute(trunk, session) => {
                     Self::present(&self.routes, "route", &route_key(trunk, session))?;
                 }
-                Change::PutTrunk(_) | Change::PutSession(_) | Change::PutRoute(_) => {}
+                Change::RemoveTransit(from, to) => {
+                    Self::present(&self.transits, "route", &transit_key(from, to))?;
+                }
+                Change::PutTrunk(_)
+                | Change::PutSession(_)
+                | Change::PutRoute(_)
+                | Change::PutTransit(_) => {}
             }
         }
         Ok(())
@@ -216,6 +226,10 @@ fn telegram_tree(session: &str) -> String {
 /// Names hold no `/`, so the key is unambiguous.
 fn route_key(trunk: &TrunkName, session: &SessionName) -> String {
     format!("{trunk}/{session}")
+}
+
+fn transit_key(from: &TrunkName, to: &TrunkName) -> String {
+    format!("{from}/{to}")
 }
 
 fn encode(tree: &'static str, key: &str, record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
@@ -275,6 +289,10 @@ impl Store for SledStore {
         all("routes", &self.routes)
     }
 
+    fn transits(&self) -> Result<Vec<TransitSpec>, StoreError> {
+        all("transits", &self.transits)
+    }
+
     fn generation(&self) -> Result<u64, StoreError> {
         let bytes = self.meta.get("generation")?;
         Ok(bytes
@@ -294,7 +312,7 @@ impl Store for SledStore {
         self.check(changes)?;
         let (mut trunks, mut sessions, mut routes) =
             (Batch::default(), Batch::default(), Batch::default());
-        let mut meta = Batch::default();
+        let (mut transits, mut meta) = (Batch::default(), Batch::default());
         for change in changes {
             match change {
                 Change::PutTrunk(spec) => {
@@ -324,6 +342,13 @@ impl Store for SledStore {
                 Change::RemoveRoute(trunk, session) => {
                     routes.remove(route_key(trunk, session).as_str());
                 }
+                Change::PutTransit(spec) => {
+                    let key = transit_key(&spec.trunk, &spec.to);
+                    transits.insert(key.as_str(), encode("transits", &key, spec)?);
+                }
+                Change::RemoveTransit(from, to) => {
+                    transits.remove(transit_key(from, to).as_str());
+                }
             }
         }
         let next = found + 1;
@@ -331,12 +356,19 @@ impl Store for SledStore {
         // One transaction over all trees: either the whole commit is there after a crash or nothing of it.
         let outcome: sled::transaction::TransactionResult<(), ()> =
             sled::Transactional::transaction(
-                &(&self.trunks, &self.sessions, &self.routes, &self.meta),
-                |(a, b, c, d)| {
+                &(
+                    &self.trunks,
+                    &self.sessions,
+                    &self.routes,
+                    &self.transits,
+                    &self.meta,
+                ),
+                |(a, b, c, d, e)| {
                     a.apply_batch(&trunks)?;
                     b.apply_batch(&sessions)?;
                     c.apply_batch(&routes)?;
-                    d.apply_batch(&meta)?;
+                    d.apply_batch(&transits)?;
+                    e.apply_batch(&meta)?;
                     Ok(())
                 },
             );
@@ -438,7 +470,7 @@ impl Store for SledStore {
             size_bytes: self.db.size_on_disk()?,
             sessions: self.sessions.len() as u64,
             trunks: self.trunks.len() as u64,
-            routes: self.routes.len() as u64,
+            routes: (self.routes.len() + self.transits.len()) as u64,
             calls: self.call_count.load(Ordering::Relaxed),
             free_bytes: fs2::available_space(&self.path).ok(),
         })

@@ -177,6 +177,30 @@ fn a_record_of_a_newer_program_is_refused_not_misread() {
     ));
 }
 
+#[test]
+fn ways_between_trunks_are_kept_beside_the_routes_of_sessions() {
+    let dir = folder();
+    let store = SledStore::open(dir.path()).unwrap();
+    let way = TransitSpec {
+        trunk: "a".parse().unwrap(),
+        to: "b".parse().unwrap(),
+        priority: 7,
+    };
+    let gone = Change::RemoveTransit(way.trunk.clone(), way.to.clone());
+    assert!(store.commit(None, std::slice::from_ref(&gone)).is_err());
+    store
+        .commit(None, &[Change::PutTransit(way.clone())])
+        .unwrap();
+    drop(store);
+    let store = SledStore::open(dir.path()).unwrap();
+    assert_eq!(store.transits().unwrap(), [way]);
+    // A version that does not know them reads the routes of sessions as ever.
+    assert!(store.routes().unwrap().is_empty());
+    assert_eq!(store.stats().unwrap().routes, 1);
+    store.commit(None, &[gone]).unwrap();
+    assert!(store.transits().unwrap().is_empty());
+}
+
 /// The writer of the next test: writes all that must be durable until it is killed, and says each once it is acknowledged.
 #[test]
 fn writer_that_is_killed() {

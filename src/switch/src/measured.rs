@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use metrics::{Metrics, StoreOp};
-use model::{CallId, CallRecord, RouteSpec, SessionSpec, TrunkSpec};
+use model::{CallId, CallRecord, RouteSpec, SessionSpec, TransitSpec, TrunkSpec};
 use store::{Change, Entry, Space, Stats, Store, StoreError};
 
 /// Times what it passes on.
@@ -36,6 +36,10 @@ impl<S: Store> Store for Measured<S> {
 
     fn routes(&self) -> Result<Vec<RouteSpec>, StoreError> {
         self.timed(StoreOp::Scan, S::routes)
+    }
+
+    fn transits(&self) -> Result<Vec<TransitSpec>, StoreError> {
+        self.timed(StoreOp::Scan, S::transits)
     }
 
     fn generation(&self) -> Result<u64, StoreError> {

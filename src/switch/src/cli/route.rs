@@ -1,7 +1,8 @@
 //! `strowger route`.
 
-use clap::Subcommand;
-use model::{RouteSpec, SessionName, TrunkName};
+use clap::{Args, Subcommand};
+use model::{RouteSpec, SessionName, TransitSpec, TrunkName};
+use serde::Serialize;
 use store::{Change, Store};
 
 use super::Operator;
@@ -11,25 +12,39 @@ use crate::records::{Current, PRIORITY};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Route {
-    /// Pair a trunk with a session: calls of one go to the other, both ways
+    /// Pair a trunk with a session: calls of one go to the other, both ways; or let a trunk's calls leave by another trunk
+    #[command(
+        after_help = "strowger route add office gateway       calls of office go to session gateway, and back\nstrowger route add office --to branch   calls of office leave by branch; nothing comes back"
+    )]
     Add {
         /// The trunk
         trunk: TrunkName,
-        /// The session
-        session: SessionName,
-        /// Order in which the trunks of one session are tried, lower first
+        #[command(flatten)]
+        way: Way,
+        /// Order in which the trunks are tried, lower first
         #[arg(long, default_value_t = PRIORITY)]
         priority: u32,
     },
     /// List all routes
     List,
-    /// End a pairing
+    /// End a pairing, or close the way between two trunks
     Remove {
         /// The trunk
         trunk: TrunkName,
-        /// The session
-        session: SessionName,
+        #[command(flatten)]
+        way: Way,
     },
+}
+
+/// Where a route leads: one of the two.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Way {
+    /// The session
+    session: Option<SessionName>,
+    /// The trunk that calls leave by
+    #[arg(long, value_name = "TRUNK")]
+    to: Option<TrunkName>,
 }
 
 impl Route {
@@ -39,63 +54,124 @@ impl Route {
         match self {
             Route::Add {
                 trunk,
-                session,
+                way,
                 priority,
             } => {
-                if current.trunk(&trunk).is_none() {
-                    return Err(Failure::NotFound {
-                        kind: "trunk",
-                        name: trunk.to_string(),
-                    });
-                }
-                if current.session(&session).is_none() {
-                    return Err(Failure::NotFound {
-                        kind: "session",
-                        name: session.to_string(),
-                    });
-                }
-                let said = format!("calls of trunk {trunk} go to session {session}, and back");
-                store.commit(
-                    Some(current.generation),
-                    &[Change::PutRoute(RouteSpec {
-                        trunk,
-                        session,
-                        priority,
-                    })],
-                )?;
+                must_exist("trunk", &trunk, current.trunk(&trunk).is_some())?;
+                let (said, change) = match (way.session, way.to) {
+                    (Some(session), _) => {
+                        must_exist("session", &session, current.session(&session).is_some())?;
+                        let said =
+                            format!("calls of trunk {trunk} go to session {session}, and back");
+                        let spec = RouteSpec {
+                            trunk,
+                            session,
+                            priority,
+                        };
+                        (said, Change::PutRoute(spec))
+                    }
+                    (None, Some(to)) => {
+                        must_exist("trunk", &to, current.trunk(&to).is_some())?;
+                        if to == trunk {
+                            return Err(Failure::Usage("a trunk has no way to itself"));
+                        }
+                        let said = format!(
+                            "calls of trunk {trunk} leave by trunk {to}, nothing comes back"
+                        );
+                        let spec = TransitSpec {
+                            trunk,
+                            to,
+                            priority,
+                        };
+                        (said, Change::PutTransit(spec))
+                    }
+                    (None, None) => return Ok(()),
+                };
+                store.commit(Some(current.generation), &[change])?;
                 print::line(said);
             }
-            Route::List if operator.output == Output::Json => print::json(&current.routes),
+            Route::List if operator.output == Output::Json => {
+                print::json(
+                    &(current.routes.iter().map(Listed::from))
+                        .chain(current.transits.iter().map(Listed::from))
+                        .collect::<Vec<_>>(),
+                );
+            }
             Route::List => {
-                let mut table = Table::new(["trunk", "session", "priority"]);
+                let mut table = Table::new(["trunk", "session", "to", "priority"]);
+                let dash = || "-".to_owned();
                 for route in &current.routes {
                     table.row([
                         route.trunk.to_string(),
                         route.session.to_string(),
+                        dash(),
                         route.priority.to_string(),
+                    ]);
+                }
+                for way in &current.transits {
+                    table.row([
+                        way.trunk.to_string(),
+                        dash(),
+                        way.to.to_string(),
+                        way.priority.to_string(),
                     ]);
                 }
                 table.print("no routes yet: make one with `strowger route add TRUNK SESSION`");
             }
-            Route::Remove { trunk, session } => {
-                let said = format!("trunk {trunk} and session {session} are no longer paired");
-                let known = current
-                    .routes
-                    .iter()
-                    .any(|route| route.trunk == trunk && route.session == session);
-                if !known {
-                    return Err(Failure::NotFound {
-                        kind: "route",
-                        name: format!("{trunk} {session}"),
-                    });
-                }
-                store.commit(
-                    Some(current.generation),
-                    &[Change::RemoveRoute(trunk, session)],
-                )?;
+            Route::Remove { trunk, way } => {
+                let (said, known, name, change) = match (way.session, way.to) {
+                    (Some(session), _) => (
+                        format!("trunk {trunk} and session {session} are no longer paired"),
+                        (current.routes.iter())
+                            .any(|route| route.trunk == trunk && route.session == session),
+                        format!("{trunk} {session}"),
+                        Change::RemoveRoute(trunk, session),
+                    ),
+                    (None, Some(to)) => (
+                        format!("calls of trunk {trunk} no longer leave by trunk {to}"),
+                        (current.transits.iter()).any(|way| way.trunk == trunk && way.to == to),
+                        format!("{trunk} --to {to}"),
+                        Change::RemoveTransit(trunk, to),
+                    ),
+                    (None, None) => return Ok(()),
+                };
+                must_exist("route", &name, known)?;
+                store.commit(Some(current.generation), &[change])?;
                 print::line(said);
             }
         }
         Ok(())
     }
+}
+
+/// A route as programs read it: the records as they are kept.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Listed<'a> {
+    Session(&'a RouteSpec),
+    Trunk(&'a TransitSpec),
+}
+
+impl<'a> From<&'a RouteSpec> for Listed<'a> {
+    fn from(route: &'a RouteSpec) -> Self {
+        Self::Session(route)
+    }
+}
+
+impl<'a> From<&'a TransitSpec> for Listed<'a> {
+    fn from(way: &'a TransitSpec) -> Self {
+        Self::Trunk(way)
+    }
+}
+
+fn must_exist(
+    kind: &'static str,
+    name: &impl std::fmt::Display,
+    exists: bool,
+) -> Result<(), Failure> {
+    if exists {
+        return Ok(());
+    }
+    let name = name.to_string();
+    Err(Failure::NotFound { kind, name })
 }

@@ -98,6 +98,47 @@ fn a_trunk_is_added_shown_switched_off_and_removed_with_its_routes() {
 }
 
 #[test]
+fn a_way_between_two_trunks_is_opened_listed_and_closed() {
+    let desk = Desk::new();
+    for (name, port) in [("office", "5060"), ("branch", "5062")] {
+        let address = format!("192.0.2.10:{port}");
+        let line = [
+            "trunk",
+            "add",
+            name,
+            "--kind",
+            "peer",
+            "--address",
+            &address,
+        ];
+        assert_eq!(desk.run(&line), Ok(()));
+    }
+    let add = |more: &[&str]| desk.run(&[&["route", "add", "office"], more].concat());
+    assert_eq!(add(&[]), Err(2), "to whom?");
+    assert_eq!(
+        add(&["gateway", "--to", "branch"]),
+        Err(2),
+        "one of the two"
+    );
+    assert_eq!(add(&["--to", "office"]), Err(2), "not to itself");
+    assert_eq!(add(&["--to", "nobody"]), Err(5));
+    assert_eq!(add(&["--to", "branch", "--priority", "5"]), Ok(()));
+    let way = &desk.current().transits[0];
+    assert_eq!((way.to.as_str(), way.priority), ("branch", 5));
+    assert_eq!(desk.run(&["route", "list"]), Ok(()));
+    let back = ["route", "remove", "branch", "--to", "office"];
+    assert_eq!(desk.run(&back), Err(5), "there is no way back");
+    assert_eq!(
+        desk.run(&["route", "remove", "office", "--to", "branch"]),
+        Ok(())
+    );
+    assert!(desk.current().transits.is_empty());
+    assert_eq!(add(&["--to", "branch"]), Ok(()));
+    assert_eq!(desk.run(&["trunk", "remove", "branch"]), Ok(()));
+    assert!(desk.current().transits.is_empty(), "it went with its trunk");
+}
+
+#[test]
 fn the_rules_of_a_trunk_are_given_one_by_one() {
     let desk = Desk::new();
     let add = |name, more: &[&str]| {

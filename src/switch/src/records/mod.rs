@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use model::{
     BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod, HostPort, RouteSpec,
-    Secret, SessionName, SessionSpec, Transport, TrunkKind, TrunkName, TrunkSpec,
+    Secret, SessionName, SessionSpec, TransitSpec, Transport, TrunkKind, TrunkName, TrunkSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -87,12 +87,13 @@ pub(crate) struct SessionDraft {
     pub(crate) enabled: Option<bool>,
 }
 
-/// A route as written.
+/// A route as written: to a session, or with `to` to another trunk.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RouteDraft {
     pub(crate) trunk: Option<TrunkName>,
     pub(crate) session: Option<SessionName>,
+    pub(crate) to: Option<TrunkName>,
     pub(crate) priority: Option<u32>,
 }
 
@@ -165,6 +166,18 @@ impl From<&RouteSpec> for RouteDraft {
         Self {
             trunk: Some(spec.trunk.clone()),
             session: Some(spec.session.clone()),
+            to: None,
+            priority: Some(spec.priority),
+        }
+    }
+}
+
+impl From<&TransitSpec> for RouteDraft {
+    fn from(spec: &TransitSpec) -> Self {
+        Self {
+            trunk: Some(spec.trunk.clone()),
+            session: None,
+            to: Some(spec.to.clone()),
             priority: Some(spec.priority),
         }
     }
@@ -181,7 +194,11 @@ pub(crate) fn write(current: &Current) -> Result<String, toml::ser::Error> {
     let file = File {
         trunk: current.trunks.iter().map(TrunkDraft::from).collect(),
         session: current.sessions.iter().map(SessionDraft::from).collect(),
-        route: current.routes.iter().map(RouteDraft::from).collect(),
+        route: {
+            let transits = current.transits.iter().map(RouteDraft::from);
+            let routes = current.routes.iter().map(RouteDraft::from);
+            routes.chain(transits).collect()
+        },
     };
     let text = toml::to_string(&file)?;
     // No records at all have no other form in TOML than a key of their own, which nobody wants to read.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use model::{RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
+use model::{
+    RouteSpec, Secret, SessionName, SessionSpec, TransitSpec, TrunkKind, TrunkName, TrunkSpec,
+};
 use routing::DialPlan;
 use store::{Change, Store, StoreError};
 
@@ -18,6 +20,7 @@ pub(crate) struct Current {
     pub(crate) trunks: Vec<TrunkSpec>,
     pub(crate) sessions: Vec<SessionSpec>,
     pub(crate) routes: Vec<RouteSpec>,
+    pub(crate) transits: Vec<TransitSpec>,
 }
 
 /// What has to change.
@@ -29,6 +32,22 @@ pub(crate) struct Plan {
     faults: Vec<Fault>,
 }
 
+/// Where a route leads.
+#[derive(Clone, Copy, PartialEq)]
+enum To<'a> {
+    Session(&'a SessionName),
+    Trunk(&'a TrunkName),
+}
+
+impl<'a> To<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            To::Session(session) => session.as_str(),
+            To::Trunk(trunk) => trunk.as_str(),
+        }
+    }
+}
+
 impl Current {
     /// Reads everything an owner edits.
     pub(crate) fn read(store: &dyn Store) -> Result<Self, StoreError> {
@@ -37,6 +56,7 @@ impl Current {
             trunks: store.trunks()?,
             sessions: store.sessions()?,
             routes: store.routes()?,
+            transits: store.transits()?,
         })
     }
 
@@ -55,7 +75,13 @@ impl Current {
         let routes = self.routes.iter().filter(|route| route.trunk == *name);
         let routes =
             routes.map(|route| Change::RemoveRoute(route.trunk.clone(), route.session.clone()));
-        routes.chain([Change::RemoveTrunk(name.clone())]).collect()
+        let transits = self
+            .transits
+            .iter()
+            .filter(|transit| transit.trunk == *name || transit.to == *name);
+        let transits = transits.map(|way| Change::RemoveTransit(way.trunk.clone(), way.to.clone()));
+        let trunk = [Change::RemoveTrunk(name.clone())];
+        routes.chain(transits).chain(trunk).collect()
     }
 
     /// Removing a session removes its routes with it.
@@ -188,43 +214,66 @@ impl Plan {
     fn routes(&mut self, drafts: &[Placed<RouteDraft>], current: &Current, wanted: &mut Current) {
         let mut seen = Vec::new();
         for Placed { record, place } in drafts {
-            let (Some(trunk), Some(session)) = (&record.trunk, &record.session) else {
-                self.fault(
-                    place,
-                    "route",
-                    "every [[route]] needs a trunk and a session",
-                );
-                continue;
+            let (trunk, to) = match (&record.trunk, &record.session, &record.to) {
+                (Some(trunk), Some(session), None) => (trunk, To::Session(session)),
+                (Some(trunk), None, Some(other)) => (trunk, To::Trunk(other)),
+                _ => {
+                    self.fault(
+                        place,
+                        "route",
+                        "every [[route]] needs a trunk and a session, or a trunk and `to`, the trunk its calls leave by",
+                    );
+                    continue;
+                }
             };
-            if seen.contains(&(trunk, session)) {
-                self.fault(
-                    place,
-                    "route",
-                    format!("there are two routes from {trunk} to {session}"),
-                );
+            if seen.contains(&(trunk, to)) {
+                let what = format!("there are two routes from {trunk} to {}", to.name());
+                self.fault(place, "route", what);
                 continue;
             }
-            seen.push((trunk, session));
+            seen.push((trunk, to));
             if wanted.trunk(trunk).is_none() {
                 self.fault(place, "trunk", format!("there is no trunk `{trunk}`"));
             }
-            if wanted.session(session).is_none() {
-                self.fault(place, "session", format!("there is no session `{session}`"));
-            }
-            let spec = RouteSpec {
-                trunk: trunk.clone(),
-                session: session.clone(),
-                priority: record.priority.unwrap_or(PRIORITY),
-            };
-            let same = |route: &&RouteSpec| route.trunk == *trunk && route.session == *session;
-            let before = current.routes.iter().find(same);
-            if before != Some(&spec) {
-                let sign = if before.is_some() { '~' } else { '+' };
-                self.change(
-                    sign,
-                    format!("route {trunk} {session}"),
-                    Change::PutRoute(spec),
-                );
+            let priority = record.priority.unwrap_or(PRIORITY);
+            match to {
+                To::Session(session) => {
+                    if wanted.session(session).is_none() {
+                        self.fault(place, "session", format!("there is no session `{session}`"));
+                    }
+                    let spec = RouteSpec {
+                        trunk: trunk.clone(),
+                        session: session.clone(),
+                        priority,
+                    };
+                    let same =
+                        |route: &&RouteSpec| route.trunk == *trunk && route.session == *session;
+                    let before = current.routes.iter().find(same);
+                    if before != Some(&spec) {
+                        let sign = if before.is_some() { '~' } else { '+' };
+                        let what = format!("route {trunk} {session}");
+                        self.change(sign, what, Change::PutRoute(spec));
+                    }
+                }
+                To::Trunk(other) => {
+                    if other == trunk {
+                        self.fault(place, "to", "a trunk has no way to itself");
+                    } else if wanted.trunk(other).is_none() {
+                        self.fault(place, "to", format!("there is no trunk `{other}`"));
+                    }
+                    let spec = TransitSpec {
+                        trunk: trunk.clone(),
+                        to: other.clone(),
+                        priority,
+                    };
+                    let same = |way: &&TransitSpec| way.trunk == *trunk && way.to == *other;
+                    let before = current.transits.iter().find(same);
+                    if before != Some(&spec) {
+                        let sign = if before.is_some() { '~' } else { '+' };
+                        let what = format!("route {trunk} --to {other}");
+                        self.change(sign, what, Change::PutTransit(spec));
+                    }
+                }
             }
         }
     }
@@ -277,6 +326,16 @@ impl Plan {
                 format!("route {} {}", route.trunk, route.session),
                 change,
             );
+        }
+        for way in &current.transits {
+            let kept = records.routes.iter().any(|draft| {
+                let draft = &draft.record;
+                draft.trunk.as_ref() == Some(&way.trunk) && draft.to.as_ref() == Some(&way.to)
+            });
+            if !kept {
+                let change = Change::RemoveTransit(way.trunk.clone(), way.to.clone());
+                self.change('-', format!("route {} --to {}", way.trunk, way.to), change);
+            }
         }
         for trunk in &current.trunks {
             if !records

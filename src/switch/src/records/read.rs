@@ -32,7 +32,7 @@ const TRUNK: &[&str] = &[
     "enabled",
 ];
 const SESSION: [&str; 5] = ["name", "phone", "lines", "stop_on_6xx", "enabled"];
-const ROUTE: [&str; 3] = ["trunk", "session", "priority"];
+const ROUTE: [&str; 4] = ["trunk", "session", "to", "priority"];
 
 impl Records {
     /// Reads the text of a file, or returns every fault in it.

@@ -35,6 +35,11 @@ phone = "+15550001"
 [[route]]
 trunk = "office"
 session = "gateway"
+
+[[route]]
+trunk = "other"
+to = "provider"
+priority = 7
 "#;
 
 fn faults(text: &str) -> Vec<String> {
@@ -66,6 +71,7 @@ fn after(changes: &[Change]) -> Current {
             Change::PutTrunk(spec) => current.trunks.push((**spec).clone()),
             Change::PutSession(spec) => current.sessions.push(spec.clone()),
             Change::PutRoute(spec) => current.routes.push(spec.clone()),
+            Change::PutTransit(spec) => current.transits.push(spec.clone()),
             other => panic!("{other:?}"),
         }
     }
@@ -186,7 +192,19 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "[[route]]\ntrunk = \"a\"",
-        "records.toml:1:1: `route`: every [[route]] needs a trunk and a session",
+        "records.toml:1:1: `route`: every [[route]] needs a trunk and a session, or a trunk and `to`",
+    ),
+    (
+        "[[route]]\ntrunk = \"a\"\nsession = \"s\"\nto = \"b\"",
+        "records.toml:1:1: `route`: every [[route]] needs a trunk and a session, or a trunk and `to`",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\n[[route]]\ntrunk = \"a\"\nto = \"a\"",
+        "records.toml:3:1: `to`: a trunk has no way to itself",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\n[[route]]\ntrunk = \"a\"\nto = \"b\"",
+        "records.toml:3:1: `to`: there is no trunk `b`",
     ),
     (
         "[[session]]\nname = \"s\"\n[[route]]\ntrunk = \"a\"\nsession = \"s\"",
@@ -228,7 +246,8 @@ fn a_good_file_becomes_changes_and_the_same_file_again_none() {
             "+ trunk other",
             "+ trunk provider",
             "+ session gateway",
-            "+ route office gateway"
+            "+ route office gateway",
+            "+ route other --to provider"
         ]
     );
     let current = after(&first.changes);
@@ -244,8 +263,13 @@ fn what_is_exported_reads_back_as_the_same() {
     assert!(plan(&text, &current, true).changes.is_empty(), "{text}");
     let again = after(&plan(&text, &Current::default(), false).changes);
     assert_eq!(
-        (again.trunks, again.sessions, again.routes),
-        (current.trunks, current.sessions, current.routes)
+        (again.trunks, again.sessions, again.routes, again.transits),
+        (
+            current.trunks,
+            current.sessions,
+            current.routes,
+            current.transits
+        )
     );
     assert!(
         plan(
@@ -300,6 +324,7 @@ fn pruning_removes_trunks_and_routes_but_never_a_session() {
         pruned.said,
         [
             "- route office gateway",
+            "- route other --to provider",
             "- trunk office",
             "- trunk other",
             "- trunk provider"
