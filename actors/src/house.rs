@@ -61,6 +61,8 @@ pub struct SipSettings {
     pub user_agent: Option<String>,
     /// T1 of RFC 3261.
     pub t1: Duration,
+    /// What is wanted of session timers (RFC 4028).
+    pub session: sip::call::SessionTimes,
 }
 
 /// What the Telegram side of the house needs to know.
@@ -267,6 +269,7 @@ impl Shared {
         let mut local = sip::call::Local::new(Uri::reached(None, self.sip_address(peer)));
         local.agent.clone_from(&self.settings.sip.user_agent);
         local.times = self.times();
+        local.session = self.settings.sip.session;
         local
     }
 

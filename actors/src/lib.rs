@@ -26,3 +26,4 @@ pub use house::{
     SipSettings, StartError, TelegramSettings,
 };
 pub use sip::guard::GuardConfig;
+pub use sip::call::SessionTimes;

@@ -324,6 +324,7 @@ impl SipLeg {
             EndCause::Refused if by == Party::Remote => Cause::sip_refused(status, phrase),
             EndCause::Refused | EndCause::NoSdp => Cause::new(Reason::NotAcceptable),
             EndCause::NoAck => Cause::new(Reason::AckTimeout),
+            EndCause::Expired => Cause::new(Reason::SessionExpired),
             EndCause::NoPrack => Cause::new(Reason::PrackTimeout),
             EndCause::NoAnswer if called => Cause::new(Reason::SipNoAnswer),
             EndCause::NoAnswer => Cause::new(Reason::Cancelled),

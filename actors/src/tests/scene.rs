@@ -282,6 +282,7 @@ fn settings(address: SocketAddr) -> Settings {
             guard: sip::guard::GuardConfig::default(),
             user_agent: None,
             t1: Duration::from_millis(500),
+            session: sip::call::SessionTimes::default(),
         },
         telegram: TelegramSettings {
             library_versions: ["13.0.0", "12.0.0", "9.0.0", "8.0.0"]

@@ -132,6 +132,7 @@ causes! {
     RtpTimeout = "rtp_timeout", 408, "RTP timeout", Sip, Failed, "no RTP came from the PBX for 10 s: check NAT and firewall";
     AckTimeout = "ack_timeout", 408, "No ACK", Sip, Failed, "the PBX never acknowledged the answer: check its route to us";
     PrackTimeout = "prack_timeout", 504, "No PRACK", Sip, Failed, "the PBX never acknowledged that it rings: check its route to us, or switch 100rel off there";
+    SessionExpired = "session_expired", 408, "Session expired", Sip, Failed, "the PBX did not refresh the call in time: check its session timers, or set sip.session_expires_s to 0";
     // Telegram to SIP.
     CallerIsGateway = "caller_is_gateway", 482, "Caller has active gateway accounts", Here, Rejected, "call from an account that is no session of this switch";
     SipAccountUnavailable = "sip_account_unavailable", 503, "SIP account is unavailable", Sip, Failed, "no trunk of the session is running: check registrations";

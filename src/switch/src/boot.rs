@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::{Account, House, Parts, SipSettings, StartError, TelegramSettings};
+use actors::{Account, House, Parts, SessionTimes, SipSettings, StartError, TelegramSettings};
 use model::{Secret, SessionSpec};
 use net::media::MediaConfig;
 use net::stream::Certificate;
@@ -176,6 +176,10 @@ pub(crate) fn house_settings(settings: &Settings) -> actors::Settings {
             guard: actors::GuardConfig::default(),
             user_agent: Some(sip.user_agent.to_string()).filter(|agent| !agent.is_empty()),
             t1: Duration::from_millis(u64::from(sip.t1_ms)),
+            session: SessionTimes {
+                expires: sip.session_expires_s,
+                min: sip.min_se_s,
+            },
         },
         telegram: TelegramSettings {
             library_versions: telegram

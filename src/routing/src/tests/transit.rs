@@ -46,6 +46,7 @@ fn table(ways: Vec<TransitSpec>) -> Table {
         name: "main".parse().unwrap(),
         phone: String::new(),
         lines: 0,
+        stop_on_6xx: false,
         enabled: true,
     };
     let route = |trunk: &str| RouteSpec {

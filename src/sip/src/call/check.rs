@@ -19,14 +19,14 @@ impl Fault {
         }
     }
 
-    fn with(mut self, name: HeaderName, value: &str) -> Self {
+    pub(super) fn with(mut self, name: HeaderName, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
     }
 }
 
-/// The extensions of calls that we have: the value of Supported (RFC 3262).
-pub(super) const SUPPORTED: &str = "100rel";
+/// The extensions of calls that we have: the value of Supported (RFC 3262, RFC 4028).
+pub(super) const SUPPORTED: &str = "100rel, timer";
 
 /// RFC 3261 8.2.2.3: an extension that we have not cannot be required.
 pub(super) fn require(headers: &Headers) -> Result<(), Fault> {

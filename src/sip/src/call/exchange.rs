@@ -25,6 +25,7 @@ impl Call {
     )]
     pub(super) fn request_in_dialog(
         &mut self,
+        now: Instant,
         s: Exchange,
         tx: ServerKey,
         source: Hop,
@@ -33,10 +34,16 @@ impl Call {
         if !self.is_in_order(tx, source, &request) {
             return State::Established(s);
         }
+        if matches!(request.method, Method::Invite | Method::Update)
+            && let Err(fault) = self.session.check(&request.headers)
+        {
+            self.fault(tx, &request, fault);
+            return State::Established(s);
+        }
         match request.method {
             Method::Bye => self.bye_received(s, tx, &request),
             Method::Invite => self.reinvite_received(s, tx, request),
-            Method::Update => self.update_received(s, tx, request),
+            Method::Update => self.update_received(now, s, tx, request),
             _ => self.aside(tx, &request, State::Established(s)),
         }
     }
@@ -86,9 +93,16 @@ impl Call {
     }
 
     /// RFC 3311 5.2.
-    fn update_received(&mut self, s: Exchange, tx: ServerKey, request: Request) -> State {
+    fn update_received(
+        &mut self,
+        now: Instant,
+        s: Exchange,
+        tx: ServerKey,
+        request: Request,
+    ) -> State {
         if request.body.is_empty() {
-            let response = self.refresh_target(&request);
+            let mut response = self.refresh_target(&request);
+            self.grant_session(now, &request.headers, &mut response);
             self.respond(tx, response);
             return State::Established(s);
         }
@@ -132,6 +146,7 @@ impl Call {
                     return self.accept(now, tx, &request, Some(sdp), false);
                 }
                 let mut response = self.response(&request, 200, "");
+                self.grant_session(now, &request.headers, &mut response);
                 put_sdp(&mut response, sdp);
                 self.respond(tx, response);
                 State::Established(Exchange::Stable)
@@ -174,7 +189,7 @@ impl Call {
     /// The owner wants to change the session.
     pub(super) fn make_offer(&mut self, now: Instant, s: Exchange, sdp: Bytes) -> State {
         match s {
-            Exchange::Stable if self.retry.is_none() => self.reinvite(now, sdp),
+            Exchange::Stable if self.retry.is_none() => State::Established(self.reinvite(now, sdp)),
             // RFC 3261 14.1: not while another INVITE runs, RFC 3264 4: not while another offer is open.
             Exchange::Stable
             | Exchange::LocalOffer { .. }
@@ -186,11 +201,21 @@ impl Call {
         }
     }
 
-    fn reinvite(&mut self, now: Instant, sdp: Bytes) -> State {
+    pub(super) fn reinvite(&mut self, now: Instant, sdp: Bytes) -> Exchange {
+        self.reinvite_with(now, sdp, Rounds::default(), Vec::new())
+    }
+
+    fn reinvite_with(
+        &mut self,
+        now: Instant,
+        sdp: Bytes,
+        rounds: Rounds,
+        headers: Vec<(String, String)>,
+    ) -> Exchange {
         self.timers
             .set(Timer::Offer, now + self.local.times.t1 * 64);
-        let cseq = self.send_invite(sdp.clone(), Vec::new(), None);
-        State::Established(Exchange::LocalOffer { cseq, sdp })
+        let cseq = self.send_invite(sdp.clone(), headers, None);
+        Exchange::LocalOffer { cseq, sdp, rounds }
     }
 
     pub(super) fn send_info(&mut self, content_type: &str, body: Bytes) {
@@ -242,8 +267,10 @@ impl Call {
     ) -> State {
         let is_ours = self.is_from_callee(response);
         match s {
-            Exchange::LocalOffer { cseq, sdp } if is_ours && is_to_invite(response, cseq) => {
-                self.offer_response(now, cseq, sdp, response)
+            Exchange::LocalOffer { cseq, sdp, rounds }
+                if is_ours && is_to_invite(response, cseq) =>
+            {
+                self.offer_response(now, cseq, sdp, rounds, response)
             }
             s @ (Exchange::LocalOffer { .. }
             | Exchange::Stable
@@ -253,6 +280,9 @@ impl Call {
                 // RFC 3261 12.2.1.2: the peer has lost the dialog.
                 if !is_invite && is_ours && matches!(response.status, 408 | 481) {
                     return self.dialog_lost(s, response.status, &response.reason);
+                }
+                if !response.is_provisional() && self.is_to_update(response) {
+                    return self.update_answered(now, s, response);
                 }
                 State::Established(s)
             }
@@ -270,16 +300,18 @@ impl Call {
         now: Instant,
         cseq: u32,
         sdp: Bytes,
+        mut rounds: Rounds,
         response: &Response,
     ) -> State {
         if !response.is_provisional() {
             self.timers.stop(Timer::Offer);
         }
         match response.status {
-            ..200 => State::Established(Exchange::LocalOffer { cseq, sdp }),
+            ..200 => State::Established(Exchange::LocalOffer { cseq, sdp, rounds }),
             200..300 => {
                 self.dialog.refresh(response.headers.contacts());
                 self.acknowledge(now, cseq);
+                self.session_granted(now, response);
                 self.emit(match check::sdp(&response.headers, &response.body) {
                     Some(sdp) => CallEvent::OfferAnswered { sdp },
                     None => CallEvent::OfferRefused { status: 488 },
@@ -294,12 +326,29 @@ impl Call {
                 self.retry = Some(sdp);
                 State::Established(Exchange::Stable)
             }
-            status @ (408 | 481) => self.dialog_lost(Exchange::Stable, status, &response.reason),
-            status => {
-                self.emit(CallEvent::OfferRefused { status });
-                State::Established(Exchange::Stable)
+            401 | 407 => {
+                let (_, request) = self.dialog.clone().request(&self.local, Method::Invite);
+                let uri = request.uri;
+                match self.answer_challenge(&mut rounds, response, &Method::Invite, &uri) {
+                    Some((name, value)) => {
+                        let credentials = vec![(name.as_str().to_owned(), value)];
+                        State::Established(self.reinvite_with(now, sdp, rounds, credentials))
+                    }
+                    None => self.offer_refused(now, response.status),
+                }
             }
+            422 if self.raise_session(response) => {
+                State::Established(self.reinvite_with(now, sdp, rounds, Vec::new()))
+            }
+            status @ (408 | 481) => self.dialog_lost(Exchange::Stable, status, &response.reason),
+            status => self.offer_refused(now, status),
         }
+    }
+
+    fn offer_refused(&mut self, now: Instant, status: u16) -> State {
+        self.refresh_later(now);
+        self.emit(CallEvent::OfferRefused { status });
+        State::Established(Exchange::Stable)
     }
 
     fn dialog_lost(&mut self, s: Exchange, status: u16, phrase: &str) -> State {
@@ -327,7 +376,7 @@ impl Call {
                     return self.bye(None);
                 }
                 (Exchange::Stable, Timer::Glare) => match self.retry.take() {
-                    Some(sdp) => return self.reinvite(now, sdp),
+                    Some(sdp) => self.reinvite(now, sdp),
                     None => Exchange::Stable,
                 },
                 // The final response, 487 or not, comes as a response.
@@ -335,6 +384,8 @@ impl Call {
                     self.push(CallOutput::CancelInvite { reason: None });
                     s
                 }
+                (s, Timer::SessionRefresh) => self.refresh_session(now, s),
+                (s, Timer::SessionExpires) => return self.session_expired(s),
                 // The peer's own try came first: ours waits until it is through.
                 (s, Timer::Glare) => {
                     self.timers.set(Timer::Glare, now + self.local.times.t1);
@@ -360,7 +411,7 @@ impl Call {
     }
 
     /// Says goodbye as soon as it may be said.
-    fn leave(&mut self, s: Exchange, reason: Option<String>) -> State {
+    pub(super) fn leave(&mut self, s: Exchange, reason: Option<String>) -> State {
         match s {
             // RFC 3261 15: a callee does not send BYE before the ACK.
             Exchange::Unacknowledged(unacked) if unacked.is_first => {

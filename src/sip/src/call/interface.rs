@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use model::Secret;
 
+use super::session::SessionTimes;
 use crate::Hop;
 use crate::message::{NameAddr, Request, Response, Uri};
 use crate::transaction::{Failure, ServerKey, Times};
@@ -20,6 +21,8 @@ pub struct Local {
     pub send_to_source: bool,
     /// T1 and T2, for the repeats of a 2xx.
     pub times: Times,
+    /// What is wanted of session timers (RFC 4028).
+    pub session: SessionTimes,
 }
 
 impl Local {
@@ -30,6 +33,7 @@ impl Local {
             agent: None,
             send_to_source: true,
             times: Times::default(),
+            session: SessionTimes::default(),
         }
     }
 }
@@ -65,7 +69,7 @@ pub struct Account {
 /// An INVITE that makes no call, with its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The final response: 400, 405, 406, 415, 416, 420 or 481.
+    /// The final response: 400, 405, 406, 415, 416, 420, 422 or 481.
     pub response: Response,
 }
 
@@ -276,6 +280,8 @@ pub enum EndCause {
     NoAck,
     /// The caller never acknowledged a reliable provisional response (RFC 3262 3).
     NoPrack,
+    /// The session timer ran out (RFC 4028 10).
+    Expired,
     /// It rang as long as it may.
     NoAnswer,
     /// A 2xx or an ACK without the session description it must have.

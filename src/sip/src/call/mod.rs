@@ -1,5 +1,5 @@
 //! One call's SIP side: a dialog and the INVITE usage in it (RFC 3261 12 to 15, RFC 3262, RFC 3264, RFC 3311, RFC 3326,
-//! RFC 6026).
+//! RFC 4028, RFC 6026).
 //!
 //! ```text
 //!  UAS   Incoming ------Answer------> Established(Unacknowledged) --ACK--> Established(Stable) --+
@@ -16,13 +16,14 @@
 //! answers its peer after that, until [`Call::is_over`].
 //!
 //! A challenge of the called side is answered when the target has an account; later requests of the dialog carry credentials by the
-//! same challenge. Deliberately absent: session timers, REFER.
+//! same challenge. Deliberately absent: REFER.
 
 mod check;
 mod dialog;
 mod exchange;
 mod interface;
 mod reliable;
+mod session;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,8 @@ pub use self::interface::{
     Account, CallEvent, CallInput, CallOutput, EndCause, Local, Party, Refusal, Target,
 };
 use self::reliable::Reliable;
+use self::session::Session;
+pub use self::session::SessionTimes;
 use self::state::{Closing, State};
 use self::timer::{Timer, Timers};
 use crate::digest::{Answerer, Rounds};
@@ -66,6 +69,9 @@ pub struct Call {
     credentials: Option<(HeaderName, String)>,
     /// Our provisional responses that want a PRACK.
     reliable: Reliable,
+    session: Session,
+    /// The last description we told, for a refresh that repeats it.
+    told: Option<Bytes>,
     /// The ACKs we sent, for 2xx that come again.
     acks: VecDeque<uac::Acked>,
     /// An offer of ours that met one of the peer's and waits for [`Timer::Glare`].
@@ -127,18 +133,25 @@ impl Call {
 
     fn push(&mut self, mut output: CallOutput) {
         match &mut output {
-            CallOutput::Send { request, .. } | CallOutput::Dismiss { request, .. } => {
+            CallOutput::Send { request, .. } => {
                 self.authorize(request);
+                if request.method == Method::Invite {
+                    self.credentials = credentials_of(request);
+                    self.told = Some(request.body.clone());
+                }
             }
+            CallOutput::Dismiss { request, .. } => self.authorize(request),
             CallOutput::SendAck { request, .. } => {
                 if let Some((name, value)) = self.credentials.clone() {
                     request.headers.set(name, value);
                 }
             }
-            CallOutput::CancelInvite { .. }
-            | CallOutput::Respond { .. }
-            | CallOutput::Event(_)
-            | CallOutput::Timeout(_) => {}
+            CallOutput::Respond { response, .. } => {
+                if response.status < 300 && !response.body.is_empty() {
+                    self.told = Some(response.body.clone());
+                }
+            }
+            CallOutput::CancelInvite { .. } | CallOutput::Event(_) | CallOutput::Timeout(_) => {}
         }
         self.outputs.push_back(output);
     }
@@ -246,6 +259,16 @@ impl Call {
             cause,
         });
     }
+}
+
+/// The credentials in a request of ours.
+fn credentials_of(request: &Request) -> Option<(HeaderName, String)> {
+    [HeaderName::Authorization, HeaderName::ProxyAuthorization]
+        .into_iter()
+        .find_map(|name| {
+            let value = request.headers.get(&name)?.to_owned();
+            Some((name, value))
+        })
 }
 
 fn random_tag(rng: &mut SmallRng) -> String {

@@ -104,7 +104,11 @@ pub(super) enum Exchange {
     /// No offer is open and no INVITE runs.
     Stable,
     /// Our re-INVITE waits for its final response.
-    LocalOffer { cseq: u32, sdp: Bytes },
+    LocalOffer {
+        cseq: u32,
+        sdp: Bytes,
+        rounds: Rounds,
+    },
     /// The owner has to answer a re-INVITE or UPDATE.
     RemoteOffer { tx: ServerKey, request: Request },
     /// Our 2xx to an INVITE waits for its ACK.
@@ -245,7 +249,7 @@ impl Call {
                     source,
                     request,
                 },
-            ) => self.request_in_dialog(s, tx, source, request),
+            ) => self.request_in_dialog(now, s, tx, source, request),
             (State::Established(s), In::Ack { request }) => self.acknowledged(s, &request),
             (State::Established(s), In::Cancelled { tx, .. }) => self.offer_cancelled(s, tx),
             (State::Established(s), In::Response { response }) => {

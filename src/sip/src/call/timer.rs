@@ -27,12 +27,16 @@ pub(super) enum Timer {
     Offer,
     /// Try a re-INVITE again after 491 (RFC 3261 14.1).
     Glare,
+    /// Refresh the session (RFC 4028 7.4).
+    SessionRefresh,
+    /// Nobody refreshed the session (RFC 4028 10).
+    SessionExpires,
     /// A 2xx may still come again or from another branch (RFC 6026, Timer M).
     Linger,
 }
 
 impl Timer {
-    const ALL: [Timer; 12] = [
+    const ALL: [Timer; 14] = [
         Timer::Refresh,
         Timer::Provisional,
         Timer::NoPrack,
@@ -44,6 +48,8 @@ impl Timer {
         Timer::NoAck,
         Timer::Offer,
         Timer::Glare,
+        Timer::SessionRefresh,
+        Timer::SessionExpires,
         Timer::Linger,
     ];
 }

@@ -10,6 +10,7 @@ use rand::rngs::SmallRng;
 use super::check;
 use super::dialog::Dialog;
 use super::reliable::Reliable;
+use super::session::Session;
 use super::state::{Calling, Exchange, Sent, State};
 use super::timer::{Timer, Timers};
 use super::{Call, CallEvent, CallOutput, EndCause, Local, Party, Target, random_tag};
@@ -43,6 +44,8 @@ impl Call {
         let mut timers = Timers::default();
         timers.set(Timer::Ring, now + target.ring_timeout);
         let mut call = Self {
+            session: Session::new(local.session),
+            told: None,
             local,
             dialog,
             state: State::Ended,
@@ -90,6 +93,7 @@ impl Call {
         headers.push(HeaderName::Contact, format!("<{}>", self.local.contact));
         headers.push(HeaderName::Allow, ALLOW);
         headers.push(HeaderName::Supported, check::SUPPORTED);
+        self.ask_session(headers);
         for (name, value) in extra {
             headers.push(HeaderName::from(name.as_str()), value);
         }
@@ -121,6 +125,13 @@ impl Call {
             }
             200..300 => self.answered(now, s, response),
             401 | 407 if self.invite_again(&mut s, response) => State::Calling(s),
+            422 if self.raise_session(response) => {
+                let headers = s.sent.headers.clone();
+                s.cseq = self.send_invite(s.sent.offer.clone(), headers, Some(s.sent.target));
+                self.first_cseq = s.cseq;
+                s.branches.clear();
+                State::Calling(s)
+            }
             status => {
                 let reason = check::reason(&response.headers);
                 self.ended(
@@ -142,11 +153,11 @@ impl Call {
         let Some((name, value)) = credentials else {
             return false;
         };
-        self.credentials = Some((name.clone(), value.clone()));
         let mut headers = s.sent.headers.clone();
         headers.push((name.as_str().to_owned(), value));
         s.cseq = self.send_invite(s.sent.offer.clone(), headers, Some(s.sent.target));
         self.first_cseq = s.cseq;
+        s.branches.clear();
         true
     }
 
@@ -179,6 +190,7 @@ impl Call {
         self.timers.stop(Timer::Ring);
         self.dialog.adopt(response);
         self.acknowledge(now, s.cseq);
+        self.session_granted(now, response);
         if let Some((tx, request)) = s.asked {
             let response = self.later(&request);
             self.respond(tx, response);
@@ -312,6 +324,8 @@ impl Call {
                 | Timer::NoAck
                 | Timer::Offer
                 | Timer::Glare
+                | Timer::SessionRefresh
+                | Timer::SessionExpires
                 | Timer::Linger => {}
             }
         }

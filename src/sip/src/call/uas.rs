@@ -9,6 +9,7 @@ use rand::rngs::SmallRng;
 use super::check::{self, Fault};
 use super::dialog::Dialog;
 use super::reliable::Reliable;
+use super::session::Session;
 use super::state::{Calling, Early, Exchange, Incoming, State, Unacked};
 use super::timer::{Timer, Timers};
 use super::{Call, CallEvent, EndCause, Local, Party, Refusal, random_tag};
@@ -42,6 +43,8 @@ impl Call {
             Box::new(Refusal { response })
         };
         check_invite(&request).map_err(refusal)?;
+        let session = Session::new(local.session);
+        session.check(&request.headers).map_err(refusal)?;
         let dialog = Dialog::uas(&request, source, &tag).ok_or_else(|| refusal(Fault::new(400)))?;
         let mut timers = Timers::default();
         timers.set(Timer::Patience, now + PATIENCE);
@@ -65,6 +68,8 @@ impl Call {
             answerer: None,
             credentials: None,
             reliable,
+            session,
+            told: None,
             acks: std::collections::VecDeque::new(),
             retry: None,
             timers,
@@ -143,6 +148,7 @@ impl Call {
     ) -> State {
         let asks = sdp.is_some() && check::sdp(&invite.headers, &invite.body).is_none();
         let mut response = self.response(invite, 200, "");
+        self.grant_session(now, &invite.headers, &mut response);
         if let Some(sdp) = sdp {
             put_sdp(&mut response, sdp);
         }
@@ -209,6 +215,8 @@ impl Call {
                 | Timer::NoAck
                 | Timer::Offer
                 | Timer::Glare
+                | Timer::SessionRefresh
+                | Timer::SessionExpires
                 | Timer::Linger => {}
             }
         }
@@ -352,7 +360,7 @@ impl Call {
         }
     }
 
-    /// UPDATE without an offer (RFC 3311 5.2).
+    /// UPDATE without an offer before the answer (RFC 3311 5.2).
     pub(super) fn refresh_target(&mut self, request: &Request) -> Response {
         self.dialog.refresh(request.headers.contacts());
         self.response(request, 200, "")

@@ -265,6 +265,7 @@ fn settings(sip: SocketAddr, library_versions: Vec<String>) -> Settings {
             guard: actors::GuardConfig::default(),
             user_agent: Some(format!("strowger/{}", env!("CARGO_PKG_VERSION"))),
             t1: Duration::from_millis(500),
+            session: actors::SessionTimes::default(),
         },
         telegram: TelegramSettings {
             library_versions,

@@ -103,6 +103,12 @@ pub(crate) struct Sip {
     /// T1 of RFC 3261 section 17.1.1.1, milliseconds.
     #[serde(deserialize_with = "values::within::<_, _, 100, 4000>")]
     pub(crate) t1_ms: u16,
+    /// The interval of session timers to ask for, seconds; 0: none (RFC 4028).
+    #[serde(deserialize_with = "values::within::<_, _, 0, 86400>")]
+    pub(crate) session_expires_s: u32,
+    /// The smallest that is accepted.
+    #[serde(deserialize_with = "values::within::<_, _, 90, 86400>")]
+    pub(crate) min_se_s: u32,
     pub(crate) verbose_rejects: VerboseRejects,
 }
 
@@ -289,6 +295,8 @@ impl Default for Sip {
             realm: text("strowger"),
             user_agent: text("Strowger"),
             t1_ms: 500,
+            session_expires_s: 1800,
+            min_se_s: 90,
             verbose_rejects: VerboseRejects::All,
         }
     }

@@ -338,3 +338,35 @@ fn a_challenge_ends_the_call_without_an_account_and_after_a_wrong_password() {
     let refusal = challenged(&lone, 407, &mut digest);
     assert_eq!(lone.give(refusal), ["Ended Remote Refused 407"]);
 }
+
+#[test]
+fn a_challenged_reinvite_and_update_come_again_once() {
+    let mut digest = crate::digest::Digest::new("pbx", [1; 32]);
+    let mut lone = Lone::calling_with(Some(account()));
+    lone.reply(200, "b1", SDP);
+    lone.give(CallInput::Offer { sdp: sdp() });
+    let challenged = |lone: &Lone, digest: &mut crate::digest::Digest| {
+        let challenge = digest.challenge(1_000, peer().ip(), false).remove(0);
+        let mut response = lone.reply_of(401, "b1", "");
+        response
+            .headers
+            .push(HeaderName::WwwAuthenticate, challenge);
+        CallInput::Response { response }
+    };
+    let refusal = challenged(&lone, &mut digest);
+    assert_eq!(lone.give(refusal), ["INVITE"]);
+    let invite = lone.last().clone();
+    assert!(invite.headers.has(&HeaderName::Authorization) && invite.body == sdp());
+    assert_eq!(lone.reply(200, "", SDP), ["ACK", "OfferAnswered"]);
+    // The ACK repeats the credentials of its INVITE (RFC 3261 22.1).
+    let ack = &lone.sent.last().unwrap().1.headers;
+    assert_eq!(
+        ack.get(&HeaderName::Authorization),
+        invite.headers.get(&HeaderName::Authorization)
+    );
+    lone.give(CallInput::Offer { sdp: sdp() });
+    let refusal = challenged(&lone, &mut digest);
+    assert_eq!(lone.give(refusal), ["INVITE"]);
+    let refusal = challenged(&lone, &mut digest);
+    assert_eq!(lone.give(refusal), ["OfferRefused 401"]);
+}

@@ -5,6 +5,7 @@ mod caller;
 mod inside;
 mod pair;
 mod reliable;
+mod session;
 mod table;
 
 use std::time::{Duration, Instant};
