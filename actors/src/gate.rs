@@ -122,7 +122,16 @@ impl Gate {
         let refused = match routing::identify(&self.table, source.address, login.as_deref()) {
             Identity::Peer(trunk) if by_address => return Ok(trunk.name.clone()),
             Identity::Login(trunk) => match state.prove(now, unix, source.ip(), request, trunk) {
-                Verdict::Ok => return Ok(trunk.name.clone()),
+                // An owner learns that the address is the trouble, whatever the password: it is the first thing to mend.
+                Verdict::Ok | Verdict::WrongPassword if !trunk.trusted_ips.allow(source.ip()) => {
+                    Some(Reason::UntrustedIp)
+                }
+                Verdict::Ok => {
+                    state
+                        .guard
+                        .succeeded(source.ip(), login.as_deref().unwrap_or_default());
+                    return Ok(trunk.name.clone());
+                }
                 Verdict::WrongPassword => Some(Reason::WrongPassword),
                 verdict @ (Verdict::Stale | Verdict::Missing | Verdict::Malformed) => {
                     return Err(self.challenge(state, unix, source, request, tag, verdict));
@@ -236,11 +245,7 @@ impl State {
         if !self.guard.is_open(now, source, login) {
             return self.digest.check_unknown(unix, source, request);
         }
-        let verdict = self.digest.check(unix, source, request, password.expose());
-        if verdict == Verdict::Ok {
-            self.guard.succeeded(source, login);
-        }
-        verdict
+        self.digest.check(unix, source, request, password.expose())
     }
 
     /// The trunk by which we are registered at the sender of a request.

@@ -27,7 +27,12 @@ fn trunks() -> Vec<TrunkSpec> {
         ..spec("off", account("switchedoff"))
     };
     let address = PEER.parse().unwrap();
+    let inside = TrunkSpec {
+        trusted_ips: "203.0.113.0/24".parse().unwrap(),
+        ..spec("inside", account("insideonly"))
+    };
     vec![
+        inside,
         spec("office", account(LOGIN)),
         off,
         spec("peer", TrunkKind::Peer { address }),
@@ -124,14 +129,18 @@ fn strangers_cannot_tell_who_exists() {
             (1, LOGIN, "a wrong password"),
             (2, "nobodyhere", "a wrong password"),
             (3, "switchedoff", "a wrong password"),
+            (4, "insideonly", PASSWORD),
+            (5, "insideonly", "a wrong password"),
         ]
         .into_iter()
         .map(|(n, user, password)| masked(&tries(&gate, hop(n), user, password).unwrap_err(), user))
         .collect();
         assert!(answers[0].starts_with("SIP/2.0 401 Unauthorized\r\n"));
         assert!(!answers[0].contains("stale"));
-        assert_eq!(answers[0], answers[1]);
-        assert_eq!(answers[0], answers[2]);
+        assert!(
+            answers.iter().all(|answer| *answer == answers[0]),
+            "{answers:?}"
+        );
         // An account that is closed to new sources says no more, even to the right password.
         for n in 10..40 {
             tries(&gate, hop(n), LOGIN, "a wrong password").unwrap_err();
@@ -168,6 +177,23 @@ fn an_owner_is_told_what_was_wrong_unless_he_does_not_want_it() {
                 ("401 Unauthorized", "401 Unauthorized")
             );
         }
+    }
+}
+
+#[test]
+fn an_account_is_used_only_from_where_it_may_be() {
+    let gate = gate(VerboseRejects::All);
+    let office = Hop::udp("203.0.113.77:5060".parse().unwrap());
+    assert_eq!(
+        tries(&gate, office, "insideonly", PASSWORD).unwrap(),
+        "inside"
+    );
+    for password in [PASSWORD, "a wrong password"] {
+        let refused = tries(&gate, hop(1), "insideonly", password).unwrap_err();
+        assert_eq!(
+            (refused.status, &*refused.reason),
+            (403, "Untrusted IP address")
+        );
     }
 }
 

@@ -27,7 +27,7 @@ pub use dtmf::{DtmfMethod, UnknownDtmfMethod};
 pub use host_port::{HostPort, HostPortError};
 pub use id::{CallId, LegId, NameError, SessionName, TrunkName};
 pub use number::{NumberError, Peer, PhoneNumber};
-pub use prefix::{IpPrefix, IpPrefixError};
+pub use prefix::{IpPrefix, IpPrefixError, TrustedIps};
 pub use record::{CallRecord, Direction, LegEnd, LegKind, Outcome};
 pub use rule::{
     BareDigits, BareDigitsError, CallerIdRules, CallerNameRules, Piece, Rule, RuleError, Tag,

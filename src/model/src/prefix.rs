@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The addresses that begin with the same bits. IPv4 addresses written as IPv6 (`::ffff:192.0.2.7`) are IPv4 here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -121,6 +122,81 @@ impl From<IpPrefix> for String {
     }
 }
 
+/// The addresses from which an account may be used; none at all means any.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct TrustedIps(Vec<IpPrefix>);
+
+impl TrustedIps {
+    /// Whether the account may be used from there.
+    pub fn allow(&self, address: IpAddr) -> bool {
+        self.0.is_empty() || self.0.iter().any(|prefix| prefix.contains(address))
+    }
+
+    /// Whether any address will do.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<IpPrefix> for TrustedIps {
+    fn from_iter<T: IntoIterator<Item = IpPrefix>>(prefixes: T) -> Self {
+        Self(prefixes.into_iter().collect())
+    }
+}
+
+impl FromStr for TrustedIps {
+    type Err = IpPrefixError;
+
+    /// Reads addresses and networks between commas or on lines of their own.
+    fn from_str(text: &str) -> Result<Self, IpPrefixError> {
+        let words = text.split([',', '\n']).map(str::trim);
+        words
+            .filter(|word| !word.is_empty())
+            .map(str::parse)
+            .collect()
+    }
+}
+
+impl fmt::Display for TrustedIps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, prefix) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{prefix}")?;
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for TrustedIps {
+    /// Reads one text or a list of texts.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextOrList)
+    }
+}
+
+struct TextOrList;
+
+impl<'de> Visitor<'de> for TextOrList {
+    type Value = TrustedIps;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("addresses and networks, as a list or with commas between them")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<TrustedIps, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<TrustedIps, A::Error> {
+        let mut prefixes = Vec::new();
+        while let Some(prefix) = list.next_element()? {
+            prefixes.push(prefix);
+        }
+        Ok(TrustedIps(prefixes))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,5 +257,33 @@ mod tests {
         assert_eq!(party("192.0.2.7"), "192.0.2.7");
         assert_eq!(party("::ffff:192.0.2.7"), "192.0.2.7");
         assert_eq!(party("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn trusted_addresses_are_a_list_or_a_text_and_none_means_any() {
+        let list: TrustedIps = serde_json::from_str(r#"["192.0.2.0/24", "2001:db8::1"]"#).unwrap();
+        let text: TrustedIps = serde_json::from_str(r#""192.0.2.0/24,\n 2001:db8::1,""#).unwrap();
+        assert_eq!(list, text);
+        assert_eq!(list.to_string(), "192.0.2.0/24,2001:db8::1");
+        assert_eq!(
+            serde_json::to_string(&list).unwrap(),
+            r#"["192.0.2.0/24","2001:db8::1"]"#
+        );
+        for (address, is_allowed) in [
+            ("192.0.2.200", true),
+            ("::ffff:192.0.2.200", true),
+            ("2001:db8::1", true),
+            ("192.0.3.1", false),
+            ("2001:db8::2", false),
+        ] {
+            assert_eq!(
+                list.allow(address.parse().unwrap()),
+                is_allowed,
+                "{address}"
+            );
+        }
+        assert!(TrustedIps::default().allow("192.0.3.1".parse().unwrap()));
+        assert!(serde_json::from_str::<TrustedIps>(r#""192.0.2.0/24 and more""#).is_err());
+        assert!(serde_json::from_str::<TrustedIps>("7").is_err());
     }
 }

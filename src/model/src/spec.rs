@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod, HostPort, Secret,
-    SessionName, Transport, TrunkName,
+    SessionName, Transport, TrunkName, TrustedIps,
 };
 
 /// One relation with a PBX.
@@ -19,6 +19,9 @@ pub struct TrunkSpec {
     /// Audio codecs in order of preference; the order of the offer is ignored.
     #[serde(default = "default_codecs")]
     pub codecs: Vec<Codec>,
+    /// Where the account of a PBX that registers may be used from.
+    #[serde(default)]
+    pub trusted_ips: TrustedIps,
     /// What carries SIP to the PBX; one that registers chooses for itself.
     #[serde(default)]
     pub transport: Transport,
@@ -198,6 +201,7 @@ impl TrunkSpec {
             name,
             kind,
             codecs: default_codecs(),
+            trusted_ips: TrustedIps::default(),
             transport: Transport::Udp,
             tls_pin: None,
             dtmf: default_dtmf(),

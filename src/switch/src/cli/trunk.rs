@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::{Args, Subcommand};
 use model::{
     BareDigits, Codec, DialRules, DtmfMethod, HostPort, RuleError, Transport, TrunkKind, TrunkName,
-    TrunkSpec,
+    TrunkSpec, TrustedIps,
 };
 use routing::DialPlan;
 use serde_json::json;
@@ -67,6 +67,9 @@ pub(super) struct Add {
     /// Address and port of the PBX, for --kind peer
     #[arg(long)]
     address: Option<SocketAddr>,
+    /// Where the account may be used from: addresses and networks with commas between them, for --kind inbound_register
+    #[arg(long, value_name = "IPS")]
+    trusted_ips: Option<TrustedIps>,
     /// Codecs in order of preference: opus, alaw, mulaw, g722, l16
     #[arg(long, value_delimiter = ',')]
     codecs: Option<Vec<Codec>>,
@@ -156,6 +159,7 @@ impl Add {
             proxy: self.proxy,
             auth_user: self.auth_user,
             address: self.address,
+            trusted_ips: self.trusted_ips,
             codecs: self.codecs,
             transport: self.transport,
             tls_pin: self.tls_pin,
@@ -294,6 +298,9 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output) {
             line("login", login);
             line("password", password.expose());
             line("realm", settings.sip.realm.as_str());
+            if !trunk.trusted_ips.is_empty() {
+                line("only from", &trunk.trusted_ips.to_string());
+            }
         }
         TrunkKind::OutboundRegister {
             login,
@@ -378,7 +385,7 @@ fn public(trunk: &TrunkSpec) -> serde_json::Value {
         TrunkKind::Peer { address } => ("peer", None, Some(address.to_string())),
     };
     json!({
-        "name": trunk.name, "kind": kind, "login": login, "address": address, "codecs": trunk.codecs, "transport": trunk.transport, "tls_pin": trunk.tls_pin,
+        "name": trunk.name, "kind": kind, "login": login, "address": address, "trusted_ips": trunk.trusted_ips, "codecs": trunk.codecs, "transport": trunk.transport, "tls_pin": trunk.tls_pin,
         "dtmf": trunk.dtmf,
         "lines": trunk.lines, "number": trunk.number, "inbound_rules": trunk.inbound_rules, "caller_id": trunk.caller_id, "caller_name": trunk.caller_name,
         "bare_digits": trunk.bare_digits, "tg_headers": trunk.tg_headers, "priority": trunk.priority, "ring_seconds": trunk.ring_seconds,

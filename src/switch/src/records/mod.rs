@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use model::{
     BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod, HostPort, RouteSpec,
     Secret, SessionName, SessionSpec, TransitSpec, Transport, TrunkKind, TrunkName, TrunkSpec,
+    TrustedIps,
 };
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) proxy: Option<HostPort>,
     pub(crate) auth_user: Option<String>,
     pub(crate) address: Option<SocketAddr>,
+    pub(crate) trusted_ips: Option<TrustedIps>,
     pub(crate) codecs: Option<Vec<Codec>>,
     pub(crate) transport: Option<Transport>,
     pub(crate) tls_pin: Option<String>,
@@ -123,6 +125,7 @@ impl From<&TrunkSpec> for TrunkDraft {
         match &spec.kind {
             TrunkKind::InboundRegister { login, password } => {
                 draft.kind = Some(Kind::InboundRegister);
+                draft.trusted_ips = Some(spec.trusted_ips.clone());
                 draft.login = Some(login.clone());
                 draft.password = Some(password.clone());
             }

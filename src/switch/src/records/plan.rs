@@ -388,9 +388,18 @@ impl TrunkDraft {
                 TrunkKind::Peer { address }
             }
         };
+        if self.trusted_ips.as_ref().is_some_and(|ips| !ips.is_empty())
+            && !matches!(kind, TrunkKind::InboundRegister { .. })
+        {
+            return Err((
+                "trusted_ips",
+                "only the account of a PBX that registers here can be limited to addresses",
+            ));
+        }
         let default = TrunkSpec::new(name.clone(), kind);
         Ok(TrunkSpec {
             codecs: self.codecs.clone().unwrap_or(default.codecs),
+            trusted_ips: self.trusted_ips.clone().unwrap_or(default.trusted_ips),
             transport: self.transport.unwrap_or(default.transport),
             tls_pin: self.tls_pin.clone().filter(|pin| !pin.is_empty()),
             dtmf: self.dtmf.clone().unwrap_or(default.dtmf),

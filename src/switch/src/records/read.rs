@@ -16,6 +16,7 @@ const TRUNK: &[&str] = &[
     "proxy",
     "auth_user",
     "address",
+    "trusted_ips",
     "codecs",
     "transport",
     "tls_pin",

@@ -143,6 +143,14 @@ const BROKEN: &[(&str, &str)] = &[
         "records.toml:3:15: `bare_digits`: unknown variant `extension`, expected `phone` or `userid`",
     ),
     (
+        "[[trunk]]\nname = \"a\"\ntrusted_ips = [\"192.0.2.0/24\", \"192.0.2.0/33\"]",
+        "records.toml:3:32: `trusted_ips`: `192.0.2.0/33` is no address or network",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nkind = \"peer\"\naddress = \"1.2.3.4:5060\"\ntrusted_ips = \"1.2.3.4\"",
+        "records.toml:1:1: `trusted_ips`: trunk a: only the account of a PBX that registers",
+    ),
+    (
         "[[trunk]]\nkind = \"peer\"",
         "records.toml:1:1: `name`: every [[trunk]] needs a name",
     ),
