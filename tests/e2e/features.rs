@@ -2,7 +2,7 @@
 
 use crate::deadline::{s, until};
 use crate::house::{House, SESSION};
-use crate::pbx::Sipp;
+use crate::pbx::{Sipp, Verdict};
 
 /// A house with a PBX that is known by its address.
 fn house() -> House {
@@ -110,4 +110,112 @@ fn a_call_is_refreshed_before_it_expires() {
     talker.hang_up(&house.telegram, "bobby", &call);
     pbx.wait(s(10)).expect_ok();
     house.assert_clean(&[]);
+}
+
+/// The direction that a description in a 2xx to this CSeq gives.
+fn answered_direction(verdict: &Verdict, cseq: &str) -> String {
+    let answer = verdict
+        .messages
+        .iter()
+        .find(|m| !m.sent && m.start().starts_with("200") && m.header("CSeq") == Some(cseq));
+    let answer = answer.unwrap_or_else(|| panic!("no answer\n{}", verdict.ladder()));
+    let directions = ["sendrecv", "sendonly", "recvonly", "inactive"];
+    let mut lines = answer.text.lines();
+    let direction =
+        lines.find_map(|line| line.strip_prefix("a=").filter(|a| directions.contains(a)));
+    direction.unwrap_or("none").to_owned()
+}
+
+/// A PBX that holds longer than RTP may be missing, and resumes by a re-INVITE without SDP.
+fn hold(address: &str, direction: &str, expected: &str) {
+    let mut house = house();
+    let mut talker = house.talker_of_own_tone("bobby", "9.0.0");
+    let pbx = caller(&house)
+        .key("address", address)
+        .key("direction", direction)
+        .pause(s(3))
+        .echo()
+        .start("uac_hold_for");
+    let packets = || {
+        let labels = [("leg", "sip"), ("direction", "out")];
+        house
+            .metrics()
+            .sum_of("strowger_rtp_packets_total", &labels)
+    };
+    until("the hold", s(20), || {
+        let messages = pbx.messages();
+        let mut messages = messages.iter().filter(|m| m.sent);
+        messages
+            .any(|m| m.header("CSeq") == Some("3 ACK"))
+            .then_some(())
+    });
+    // Those that were on their way still count.
+    crate::deadline::within(s(2), || None::<()>);
+    let held = packets();
+    crate::deadline::within(s(5), || None::<()>);
+    assert!(
+        (packets() - held).abs() < 0.5,
+        "the PBX is spoken to on hold"
+    );
+    let verdict = pbx.wait(s(30));
+    verdict.expect_ok();
+    assert!(packets() > held + 50.0, "nothing came after the hold");
+    assert_eq!(answered_direction(&verdict, "1 INVITE"), "sendrecv");
+    assert_eq!(answered_direction(&verdict, "3 INVITE"), expected);
+    assert_eq!(answered_direction(&verdict, "4 INVITE"), "sendrecv");
+    talker.wait_heard(s(1));
+    talker.finish();
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_held_call_stays_up_without_audio() {
+    hold("127.0.0.1", "sendonly", "recvonly");
+}
+
+#[test]
+fn a_call_held_as_in_rfc_2543_stays_up_without_audio() {
+    hold("0.0.0.0", "sendrecv", "recvonly");
+}
+
+#[test]
+fn a_call_held_both_ways_stays_up_without_audio() {
+    hold("0.0.0.0", "inactive", "inactive");
+}
+
+#[test]
+fn a_called_pbx_may_hold_and_offer_nothing() {
+    for script in ["uas_hold", "uas_late_reinvite"] {
+        let mut house = house();
+        let pbx = Sipp::on(house.dir(), "pbx", house.peer_port())
+            .echo()
+            .start(script);
+        let mut talker = house.talker_of_own_tone("bobby", "9.0.0");
+        let call = house.telegram.call("bobby", SESSION, "9.0.0");
+        let reinvites = if script == "uas_hold" { 2 } else { 1 };
+        until("the re-INVITEs", s(20), || {
+            let messages = pbx.messages();
+            let acks = messages
+                .iter()
+                .filter(|m| m.sent && m.start().starts_with("ACK"));
+            (acks.count() == reinvites).then_some(())
+        });
+        talker.wait_heard(s(20));
+        talker.hang_up(&house.telegram, "bobby", &call);
+        pbx.wait(s(10)).expect_ok();
+        house.assert_clean(&[]);
+    }
+}
+
+#[test]
+fn a_pbx_may_change_its_port_and_leave_the_offer_to_us() {
+    for script in ["uac_update", "uac_reinvite_port", "uac_late_offer"] {
+        let mut house = house();
+        let mut talker = house.talker_of_own_tone("bobby", "9.0.0");
+        let verdict = caller(&house).pause(s(4)).echo().run(script);
+        verdict.expect_ok();
+        talker.wait_heard(s(1));
+        talker.finish();
+        house.assert_clean(&[]);
+    }
 }

@@ -235,10 +235,12 @@ impl SipLeg {
             CallEvent::Confirmed => self.report(LegFact::Confirmed),
             CallEvent::Offer { sdp } => self.take_reoffer(now, &sdp, ctx),
             CallEvent::OfferWanted => {
-                let sdp = self
-                    .described
-                    .clone()
-                    .unwrap_or_else(|| sdp::offer(&self.local, &self.codecs));
+                // RFC 6337 5.3: whoever holds us may want to resume so; what we would have is a conversation.
+                let previous = self.described.clone().unwrap_or_default();
+                let both = sdp::Direction::SendRecv;
+                let (sdp, version) = sdp::reoffer(&previous, &self.local, &self.codecs, both);
+                self.local.version = version;
+                self.described = Some(sdp.clone());
                 self.input(now, CallInput::AnswerOffer { sdp }, ctx);
             }
             CallEvent::OfferAnswered { sdp } => self.take_late_answer(now, &sdp, ctx),
