@@ -186,6 +186,7 @@ impl Call {
             session: spec.held.session.to_string(),
             from: spec.from,
             to: spec.to,
+            diverted_from: diverted_from(&spec.plan),
             started_ms: spec.id.unix_ms(),
             ringing_after_ms: None,
             answered_after_ms: None,
@@ -616,6 +617,17 @@ impl Call {
             };
             self.begin_end(cause, side, ctx);
         }
+    }
+}
+
+/// Who was called in the PBX before the call came to us.
+fn diverted_from(plan: &Plan) -> Option<String> {
+    match plan {
+        Plan::ToTelegram { invite, .. } => {
+            let first = sip::identity::first_called(&invite.request.headers)?;
+            first.uri.user().map(std::borrow::Cow::into_owned)
+        }
+        Plan::ToSip { .. } => None,
     }
 }
 

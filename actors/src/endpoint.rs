@@ -208,6 +208,11 @@ impl Endpoint {
                 Err(error) => self.reply(now, source, error.respond(&request, &tag)),
             },
             Method::Options => self.options(now, source, &request, &tag),
+            Method::Message
+            | Method::Subscribe
+            | Method::Notify
+            | Method::Publish
+            | Method::Refer => self.unserved(now, source, &request, &tag),
             _ => {
                 let status = if request.method.is_known() { 405 } else { 501 };
                 let mut response = respond(&request, status, "", Some(&tag));
@@ -263,6 +268,21 @@ impl Endpoint {
             let response = crate::refusal::response(&again, &cause, tag);
             self.answer(tx, response, ctx);
         }
+    }
+
+    /// RFC 3428 and others: not served as yet, but who may know so has to show who it is (SEC-A1).
+    fn unserved(&mut self, now: Instant, source: Hop, request: &Request, tag: &str) {
+        let unix = crate::house::unix_seconds();
+        let from = self.common.gate.identify(now, unix, source, request, tag);
+        let response = match from {
+            Ok(_) => {
+                let mut response = respond(request, 405, "", Some(tag));
+                response.headers.push(HeaderName::Allow, ALLOW);
+                response
+            }
+            Err(response) => response,
+        };
+        self.reply(now, source, response);
     }
 
     /// A ping is answered to everybody, with 200 only while calls are possible; what we can do is told to those who are known.

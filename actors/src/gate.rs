@@ -105,7 +105,7 @@ impl Gate {
         state.guard.set_known(now, known);
     }
 
-    /// Finds the trunk behind an INVITE or REGISTER outside any dialog, or the answer that its sender gets instead: a challenge, or
+    /// Finds the trunk behind a request outside any dialog, or the answer that its sender gets instead: a challenge, or
     /// a refusal with `tag`. Address first, then credentials, never a header that anybody can write.
     pub(crate) fn identify(
         &self,
@@ -117,7 +117,7 @@ impl Gate {
     ) -> Result<TrunkName, Response> {
         let state = &mut *self.state();
         // A registration is of an account: no address stands for its password.
-        let by_address = request.method == Method::Invite;
+        let by_address = request.method != Method::Register;
         let login = state.digest.username(request);
         let refused = match routing::identify(&self.table, source.address, login.as_deref()) {
             Identity::Peer(trunk) if by_address => return Ok(trunk.name.clone()),

@@ -286,11 +286,8 @@ impl Registry {
             self.lines.release(id);
             self.no_line(&trunk.name, full)
         })?;
-        let from = invite
-            .request
-            .headers
-            .from()
-            .and_then(|from| from.uri.user().map(Cow::into_owned));
+        let from = sip::identity::caller(&invite.request.headers);
+        let from = from.and_then(|from| from.uri.user().map(Cow::into_owned));
         let held = Held {
             direction: Direction::SipToTg,
             trunk: trunk.name.clone(),
@@ -376,7 +373,7 @@ impl Handler<InviteArrived> for Registry {
                 direction: Direction::SipToTg,
                 trunk: &trunk.name,
                 session: session.map_or_else(String::new, |session| session.name.to_string()),
-                from: user(request.headers.from()),
+                from: user(sip::identity::caller(&request.headers)),
                 to: request.uri.user().unwrap_or_default().into_owned(),
             };
             self.refused_attempt(attempt, &cause);

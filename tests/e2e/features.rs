@@ -1,8 +1,9 @@
 //! What a PBX may do within a call: reliable ringing, session timers, hold, another media port, transfer.
 
 use crate::deadline::{s, until};
-use crate::house::{House, SESSION};
+use crate::house::{House, LOGIN, PASSWORD, SESSION};
 use crate::pbx::{Sipp, Verdict};
+use crate::telegram::Behaviour;
 
 /// A house with a PBX that is known by its address.
 fn house() -> House {
@@ -218,4 +219,44 @@ fn a_pbx_may_change_its_port_and_leave_the_offer_to_us() {
         talker.finish();
         house.assert_clean(&[]);
     }
+}
+
+#[test]
+fn a_text_message_is_refused_only_when_it_is_known_who_asks() {
+    let mut house = House::new().registering_trunk(&["alaw"]).start();
+    let message = |sipp: Sipp, code: &str| {
+        let verdict = sipp
+            .to(house.sip())
+            .number("bobby")
+            .key("code", code)
+            .run("message_refused");
+        verdict.expect_ok();
+        verdict
+    };
+    let known = Sipp::new(house.dir(), "known").login(LOGIN, PASSWORD);
+    let known = message(known, "405");
+    assert!(known.received("401"), "{}", known.ladder());
+    let allow = known.last_final().header("Allow").unwrap();
+    assert!(
+        allow.contains("INVITE") && !allow.contains("MESSAGE"),
+        "{allow}"
+    );
+    let wrong = Sipp::new(house.dir(), "wrong").login(LOGIN, "a-wrong-password");
+    message(wrong, "403");
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn the_record_names_the_caller_that_the_pbx_asserts_and_who_passed_the_call_on() {
+    let mut house = house();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::declines());
+    let verdict = caller(&house).key("code", "486").run("uac_identified");
+    verdict.expect_ok();
+    house.wait_no_calls();
+    house.stop();
+    let records = house.records();
+    assert_eq!(records[0]["from"], "1007", "{records:#?}");
+    assert_eq!(records[0]["diverted_from"], "1008", "{records:#?}");
 }

@@ -40,5 +40,6 @@ pub(crate) fn end(kind: LegKind, via: String, cause: &Cause) -> LegEnd {
         code: cause.code(),
         phrase: cause.phrase().into_owned(),
         reason: cause.name().to_owned(),
+        peer_reason: None,
     }
 }

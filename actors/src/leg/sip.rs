@@ -66,6 +66,8 @@ pub(crate) struct SipLeg {
     /// The last description we sent, or are about to send with the answer.
     described: Option<Bytes>,
     agreed: Option<sdp::Agreed>,
+    /// The Reason header with which the peer ended it.
+    peer_reason: Option<String>,
     /// The peer that signals.
     peer: Hop,
     timer: Option<SpawnHandle>,
@@ -99,6 +101,7 @@ impl SipLeg {
             },
             described: None,
             agreed: None,
+            peer_reason: None,
             peer,
             timer: None,
             answered: false,
@@ -254,10 +257,15 @@ impl SipLeg {
                 by,
                 status,
                 phrase,
+                reason,
+                retry_after,
                 cause,
-                ..
             } => {
-                let cause = self.cause_of(by, status, &phrase, cause);
+                let mut cause = self.cause_of(by, status, &phrase, cause);
+                if let Some(wait) = retry_after {
+                    cause = cause.with_retry_after(wait);
+                }
+                self.peer_reason = reason.filter(|_| by == Party::Remote);
                 self.end(&cause, ctx);
             }
         }
@@ -365,7 +373,8 @@ impl SipLeg {
     /// Tells the call once; the leg stays until the dialog has said its last word.
     fn end(&mut self, cause: &Cause, ctx: &mut Context<Self>) {
         if !std::mem::replace(&mut self.over, true) {
-            let end = leg::end(LegKind::Sip, self.via.clone(), cause);
+            let mut end = leg::end(LegKind::Sip, self.via.clone(), cause);
+            end.peer_reason.clone_from(&self.peer_reason);
             self.report(LegFact::Ended {
                 cause: cause.clone(),
                 end,

@@ -47,6 +47,7 @@ impl Registry {
             session: attempt.session,
             from: attempt.from,
             to: attempt.to,
+            diverted_from: None,
             started_ms: id.unix_ms(),
             ringing_after_ms: None,
             answered_after_ms: None,

@@ -27,6 +27,7 @@ fn record(direction: Direction, answered: bool, outcome: Outcome) -> CallRecord 
         session: "main".into(),
         from: String::new(),
         to: String::new(),
+        diverted_from: None,
         started_ms: 1,
         ringing_after_ms: None,
         answered_after_ms: answered.then_some(1000),

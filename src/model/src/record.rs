@@ -113,6 +113,9 @@ pub struct LegEnd {
     pub phrase: String,
     /// Stable name of the reason.
     pub reason: String,
+    /// What a SIP peer wrote in its Reason header (RFC 3326), such as `Q.850;cause=17`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_reason: Option<String>,
 }
 
 /// What stays of a call: written when it is routed, closed when it ends.
@@ -130,6 +133,9 @@ pub struct CallRecord {
     pub from: String,
     /// Who was called, as dialled.
     pub to: String,
+    /// Who was called in the PBX first and passed the call on (RFC 5806).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverted_from: Option<String>,
     /// Seizure, milliseconds since 1970.
     pub started_ms: u64,
     /// First ringing, milliseconds after the seizure.

@@ -3,6 +3,7 @@
 //! * [`call`] - a dialog and the INVITE usage in it, caller and callee (RFC 3261 12 to 15).
 //! * [`digest`] - challenges and credentials, both sides (RFC 7616, RFC 8760).
 //! * [`guard`] - how much of whom is listened to: budgets, guesses, bans.
+//! * [`identity`] - who calls, and who was called first (RFC 3325, RFC 5806).
 //! * [`info`] - keypad digits in INFO.
 //! * [`message`] - requests, responses, URIs, addresses, headers (RFC 3261 7, 19, 20).
 //! * [`parse()`] - one datagram to one message, with limits and refusals (RFC 3261 7, 8.2, 18.3); [`StreamFramer`] - the
@@ -19,6 +20,7 @@ pub mod digest;
 pub mod error;
 pub mod guard;
 mod hop;
+pub mod identity;
 pub mod info;
 pub mod message;
 mod parse;

@@ -27,6 +27,7 @@ fn record(n: u128) -> CallRecord {
         session: "main".into(),
         from: "100".into(),
         to: "ann".into(),
+        diverted_from: None,
         started_ms: 1_700_000_000_000,
         ringing_after_ms: None,
         answered_after_ms: None,

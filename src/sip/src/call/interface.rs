@@ -249,6 +249,8 @@ pub enum CallEvent {
         phrase: String,
         /// The peer's Reason header.
         reason: Option<String>,
+        /// How long the peer wants to be left alone (RFC 3261 20.33).
+        retry_after: Option<Duration>,
         /// How it ended.
         cause: EndCause,
     },

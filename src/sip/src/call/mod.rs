@@ -256,6 +256,7 @@ impl Call {
             status,
             phrase: phrase.to_owned(),
             reason,
+            retry_after: None,
             cause,
         });
     }

@@ -16,6 +16,7 @@ use super::timer::{Timer, Timers};
 use super::{Call, CallEvent, CallOutput, EndCause, Local, Party, Target, random_tag};
 use crate::Hop;
 use crate::digest::{Answerer, Rounds};
+use crate::identity;
 use crate::message::{HeaderName, Method, Request, Response, reason_phrase};
 use crate::parse::ALLOW;
 use crate::transaction::Failure;
@@ -134,13 +135,14 @@ impl Call {
             }
             status => {
                 let reason = check::reason(&response.headers);
-                self.ended(
-                    Party::Remote,
-                    EndCause::Refused,
+                self.emit(CallEvent::Ended {
+                    by: Party::Remote,
                     status,
-                    &response.reason,
+                    phrase: response.reason.clone(),
                     reason,
-                );
+                    retry_after: identity::retry_after(&response.headers),
+                    cause: EndCause::Refused,
+                });
                 self.over()
             }
         }

@@ -331,6 +331,7 @@ fn is_list(name: &HeaderName) -> bool {
             | HeaderName::ServiceRoute
             | HeaderName::PAssertedIdentity
             | HeaderName::PPreferredIdentity
+            | HeaderName::RemotePartyId
             | HeaderName::Diversion
             | HeaderName::HistoryInfo
     )

@@ -133,6 +133,7 @@ fn a_refusal_is_handed_on_as_it_is() {
     let mut response = lone.reply_of(486, "b1", "");
     response.reason = "Busy with tea".into();
     response.headers.push(HeaderName::Reason, "Q.850;cause=17");
+    response.headers.push(HeaderName::RetryAfter, "60 (tea)");
     lone.call
         .handle_input(lone.now, CallInput::Response { response });
     assert_eq!(
@@ -142,6 +143,7 @@ fn a_refusal_is_handed_on_as_it_is() {
             status: 486,
             phrase: "Busy with tea".into(),
             reason: Some("Q.850;cause=17".into()),
+            retry_after: Some(Duration::from_secs(60)),
             cause: EndCause::Refused,
         })
     );
