@@ -27,3 +27,4 @@ pub use house::{
 };
 pub use sip::call::SessionTimes;
 pub use sip::guard::GuardConfig;
+pub use trunk::{KeptBinding, kept_bindings};

@@ -39,6 +39,28 @@ struct Kept {
     cseq: u32,
 }
 
+/// A binding as it was kept, for whoever looks while no switch runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptBinding {
+    /// The contact that was registered.
+    pub contact: String,
+    /// Where requests to it go: the address it registered from, behind its transport.
+    pub source: String,
+    /// When it runs out, in seconds since 1970.
+    pub expires_at: u64,
+}
+
+/// Reads the bindings of a trunk as the store has them; nothing if they cannot be read.
+pub fn kept_bindings(bytes: &[u8]) -> Vec<KeptBinding> {
+    let kept: Vec<Kept> = serde_json::from_slice(bytes).unwrap_or_default();
+    let kept = kept.into_iter().map(|kept| KeptBinding {
+        contact: kept.uri,
+        source: kept.send_to,
+        expires_at: kept.expires_at,
+    });
+    kept.collect()
+}
+
 /// How long after a name that could not be resolved it is tried again.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(30);
 

@@ -93,7 +93,7 @@ causes! {
     NoResponseFromManager = "no_response_from_manager", 503, "No response from Manager", Here, Failed, "wait a minute; look at CPU load and manager_timeout";
     LinesLimit = "lines_limit", 402, "Lines limit is exceeded", Here, Limited, "raise `lines` of the trunk or session";
     // Registration.
-    WrongPassword = "wrong_password", 403, "Wrong password", Sip, Rejected, "compare login and password with `strowger trunk show`";
+    WrongPassword = "wrong_password", 403, "Wrong password", Sip, Rejected, "compare login and password with `strowger trunk show --secrets`, or make a new one with `strowger trunk reset-password`";
     UntrustedIp = "untrusted_ip", 403, "Untrusted IP address", Sip, Rejected, "add the address to the trunk, or correct it";
     SessionInactive = "session_inactive", 403, "Telegram session is inactive", Telegram, Failed, "log the account in again: `strowger session login`";
     RouteNotPermitted = "route_not_permitted", 403, "Route is not permitted", Here, Rejected, "switch the trunk on, or pair it with a session";

@@ -3,10 +3,12 @@
 //! * [`udp`]: the SIP socket for datagrams; [`stream`]: SIP over TCP and TLS.
 //! * [`telegram`]: the connection of one Telegram account.
 //! * [`media`]: the threads that carry the calls.
+//! * [`probe`]: one OPTIONS, outside of a running switch.
 //! * [`fake`]: stand-ins for Telegram and for a phone, in this process.
 
 pub mod fake;
 pub mod media;
+pub mod probe;
 mod resolve;
 pub mod stream;
 pub mod telegram;

@@ -71,6 +71,12 @@ pub(crate) enum Failure {
     /// A login that did not come to its end.
     #[error("session {0}: {1}")]
     Login(model::SessionName, crate::cli::LoginFailure),
+    /// The other end of a trunk is not as it should be.
+    #[error("trunk {0}: {1}")]
+    TrunkTest(TrunkName, String),
+    /// Something that this record cannot be asked for.
+    #[error("{0}")]
+    Refused(String),
     /// The password of an account was not given.
     #[error(transparent)]
     Password(#[from] crate::cli::LoginFailure),
@@ -109,6 +115,7 @@ impl Failure {
             Failure::File { .. }
             | Failure::Write(_)
             | Failure::Login(..)
+            | Failure::TrunkTest(..)
             | Failure::Password(_) => 1,
             Failure::Boot(error) => error.code(),
             Failure::Usage(_) | Failure::Rule(..) | Failure::DialRules(..) => 2,
@@ -116,6 +123,7 @@ impl Failure {
             Failure::Locked(_) => 4,
             Failure::NotFound { .. } => 5,
             Failure::Exists { .. }
+            | Failure::Refused(_)
             | Failure::SameAddress(_)
             | Failure::WouldOverwrite(_)
             | Failure::Store(StoreError::Conflict { .. }) => 6,

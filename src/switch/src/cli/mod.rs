@@ -13,6 +13,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod trunk;
+mod trunk_test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

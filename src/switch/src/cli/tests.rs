@@ -187,6 +187,126 @@ fn rules_for_dialled_numbers_are_tried_before_they_are_saved() {
 }
 
 #[test]
+fn a_new_password_is_made_for_a_pbx_that_registers_and_whoever_had_the_old_one_is_forgotten() {
+    let desk = Desk::new();
+    assert_eq!(desk.run(&["trunk", "add", "office"]), Ok(()));
+    let store = || SledStore::open(&desk.dir.path().join("data/store")).unwrap();
+    store()
+        .put_durable(store::Space::Bindings, b"office", b"[]")
+        .unwrap();
+    let before = desk.current().trunks.remove(0);
+    assert_eq!(desk.run(&["trunk", "reset-password", "office"]), Ok(()));
+    let after = desk.current().trunks.remove(0);
+    let password = |spec| trunk::password(spec).unwrap().to_owned();
+    assert_ne!(password(&before), password(&after));
+    assert_eq!(password(&after).len(), 24);
+    assert_eq!(
+        model::TrunkSpec {
+            kind: before.kind.clone(),
+            ..after
+        },
+        before,
+        "nothing else"
+    );
+    let kept = store().get(store::Space::Bindings, b"office").unwrap();
+    assert_eq!(kept, None);
+    let peer = [
+        "trunk",
+        "add",
+        "p",
+        "--kind",
+        "peer",
+        "--address",
+        "192.0.2.1:5060",
+    ];
+    assert_eq!(desk.run(&peer), Ok(()));
+    assert_eq!(desk.run(&["trunk", "reset-password", "p"]), Err(6));
+    assert_eq!(desk.run(&["trunk", "reset-password", "nobody"]), Err(5));
+}
+
+#[test]
+fn a_trunk_is_tested_by_asking_or_by_what_the_store_knows() {
+    let desk = Desk::new();
+    assert_eq!(desk.run(&["trunk", "test", "office"]), Err(5));
+    assert_eq!(desk.run(&["trunk", "add", "office"]), Ok(()));
+    assert_eq!(
+        desk.run(&["trunk", "test", "office"]),
+        Err(1),
+        "never registered"
+    );
+    let keep = |expires_at: u64| {
+        let binding = serde_json::json!([{ "uri": "sip:600@192.0.2.7", "send_to": "udp:192.0.2.7:5060", "expires_at": expires_at,
+            "q": 1000, "call_id": "a", "cseq": 1 }]);
+        let store = SledStore::open(&desk.dir.path().join("data/store")).unwrap();
+        let key = store::Space::Bindings;
+        store
+            .put_durable(key, b"office", binding.to_string().as_bytes())
+            .unwrap();
+    };
+    keep(1);
+    assert_eq!(desk.run(&["trunk", "test", "office"]), Err(1), "ran out");
+    keep(u64::from(u32::MAX));
+    assert_eq!(
+        desk.run(&["trunk", "test", "office", "--output", "json"]),
+        Ok(())
+    );
+    assert_eq!(desk.run(&["trunk", "disable", "office"]), Ok(()));
+    assert_eq!(
+        desk.run(&["trunk", "test", "office"]),
+        Err(1),
+        "switched off"
+    );
+
+    // A PBX that answers, refuses us, is not well, or is not there.
+    let pbx = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = pbx.local_addr().unwrap().to_string();
+    let add = ["trunk", "add", "p", "--kind", "peer", "--address", &address];
+    assert_eq!(desk.run(&add), Ok(()));
+    for (status, expected) in [
+        (200, Ok(())),
+        (404, Ok(())),
+        (401, Ok(())),
+        (403, Err(1)),
+        (503, Err(1)),
+    ] {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut buffer = [0; 2048];
+                let (length, from) = pbx.recv_from(&mut buffer).unwrap();
+                let sip::Parsed::Message(sip::Message::Request(request)) =
+                    sip::parse(&buffer[..length])
+                else {
+                    panic!("no request");
+                };
+                let answer = sip::respond(&request, status, "", Some("t")).encode();
+                pbx.send_to(&answer, from).unwrap();
+            });
+            assert_eq!(desk.run(&["trunk", "test", "p"]), expected, "{status}");
+        });
+    }
+    drop(pbx);
+    assert_eq!(desk.run(&["trunk", "test", "p"]), Err(1), "nobody listens");
+    let add = [
+        "trunk",
+        "add",
+        "t",
+        "--kind",
+        "peer",
+        "--transport",
+        "tcp",
+        "--address",
+        &address,
+    ];
+    assert_eq!(desk.run(&["trunk", "remove", "p"]), Ok(()));
+    assert_eq!(desk.run(&add), Ok(()));
+    assert_eq!(
+        desk.run(&["trunk", "test", "t"]),
+        Err(1),
+        "nor by connections"
+    );
+}
+
+#[test]
 fn a_peer_needs_an_address_that_no_other_has() {
     let desk = Desk::new();
     assert_eq!(desk.run(&["trunk", "add", "a", "--kind", "peer"]), Err(2));

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
 use model::{
-    BareDigits, Codec, DialRules, DtmfMethod, HostPort, RuleError, Transport, TrunkKind, TrunkName,
-    TrunkSpec, TrustedIps,
+    BareDigits, Codec, DialRules, DtmfMethod, HostPort, RuleError, Secret, Transport, TrunkKind,
+    TrunkName, TrunkSpec, TrustedIps,
 };
 use routing::DialPlan;
 use serde_json::json;
-use store::{Change, Store};
+use store::{Change, Space, Store};
 
 use super::Operator;
 use crate::failure::Failure;
@@ -23,8 +23,21 @@ pub(super) enum Trunk {
     Add(Box<Add>),
     /// List all trunks
     List,
-    /// Show one trunk with its login and password
+    /// Show one trunk: what is entered in the PBX, and its settings
     Show {
+        /// Its name
+        name: TrunkName,
+        /// The password too
+        #[arg(long)]
+        secrets: bool,
+    },
+    /// Make a new password for a PBX that registers here, and show it once
+    ResetPassword {
+        /// Its name
+        name: TrunkName,
+    },
+    /// Try whether the PBX is there, and say what to do next
+    Test {
         /// Its name
         name: TrunkName,
     },
@@ -116,11 +129,13 @@ impl Trunk {
         match self {
             Trunk::Add(add) => add.run(operator),
             Trunk::List => list(operator),
-            Trunk::Show { name } => {
+            Trunk::Show { name, secrets } => {
                 let trunk = find(&Current::read(&operator.store()?)?, &name)?;
-                show(&trunk, &operator.settings()?, operator.output);
+                show(&trunk, &operator.settings()?, operator.output, secrets);
                 Ok(())
             }
+            Trunk::ResetPassword { name } => reset_password(operator, &name),
+            Trunk::Test { name } => super::trunk_test::run(operator, &name),
             Trunk::Enable { name } => switch(operator, &name, true),
             Trunk::Disable { name } => switch(operator, &name, false),
             Trunk::Remove { name } => {
@@ -188,7 +203,8 @@ impl Add {
             Some(current.generation),
             &[Change::PutTrunk(Box::new(spec.clone()))],
         )?;
-        show(&spec, &settings, operator.output);
+        // Its one chance to be written down.
+        show(&spec, &settings, operator.output, true);
         Ok(())
     }
 }
@@ -202,7 +218,7 @@ where
     rules.map_err(|error| Failure::Rule(option, error))
 }
 
-fn find(current: &Current, name: &TrunkName) -> Result<TrunkSpec, Failure> {
+pub(super) fn find(current: &Current, name: &TrunkName) -> Result<TrunkSpec, Failure> {
     let missing = || Failure::NotFound {
         kind: "trunk",
         name: name.to_string(),
@@ -224,6 +240,56 @@ fn switch(operator: &Operator, name: &TrunkName, enabled: bool) -> Result<(), Fa
     print::line(format_args!(
         "trunk {name} is {}",
         if enabled { "on" } else { "off" }
+    ));
+    Ok(())
+}
+
+/// A new password for the PBX. Whoever registered with the old one is forgotten.
+fn reset_password(operator: &Operator, name: &TrunkName) -> Result<(), Failure> {
+    let settings = operator.settings()?;
+    let store = operator.store()?;
+    let current = Current::read(&store)?;
+    let trunk = find(&current, name)?;
+    let login = match trunk.kind {
+        TrunkKind::InboundRegister { login, .. } => login,
+        TrunkKind::OutboundRegister { .. } => {
+            return Err(Failure::Refused(format!(
+                "the password of trunk {name} is the PBX's to change: change it there, then in a file for `strowger apply`"
+            )));
+        }
+        TrunkKind::Peer { .. } => {
+            return Err(Failure::Refused(format!(
+                "trunk {name} has no password: a peer is known by its address"
+            )));
+        }
+    };
+    let password = crate::credentials::password();
+    let spec = TrunkSpec {
+        kind: TrunkKind::InboundRegister {
+            login: login.clone(),
+            password: Secret::new(password.clone()),
+        },
+        ..trunk
+    };
+    let change = Change::PutTrunk(Box::new(spec));
+    store.commit(Some(current.generation), &[change])?;
+    store.remove(Space::Bindings, name.as_str().as_bytes())?;
+    store.flush()?;
+    let server = server(&settings);
+    if operator.output == Output::Json {
+        print::json(
+            &json!({ "name": name, "login": login, "password": password, "server": server }),
+        );
+        return Ok(());
+    }
+    let line = |what: &str, value: &str| print::line(format_args!("{what:<10}{value}"));
+    line("trunk", name.as_str());
+    line("server", &server);
+    line("login", &login);
+    line("password", &password);
+    print::note(format_args!(
+        "enter the password in the PBX, in its trunk to {server} with login {login}: until then it is refused with `403 Wrong password`. \
+         It is shown this once; `strowger trunk show {name} --secrets` has it, and `strowger trunk snippet {name} --for PBX` puts it into the text to paste"
     ));
     Ok(())
 }
@@ -277,26 +343,32 @@ fn list(operator: &Operator) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What an operator enters in the PBX; the one place where the password is shown.
-fn show(trunk: &TrunkSpec, settings: &Settings, output: Output) {
+/// What an operator enters in the PBX. The password is shown to who asks for it, as is the one of an account at a provider.
+fn show(trunk: &TrunkSpec, settings: &Settings, output: Output, secrets: bool) {
     if output == Output::Json {
         let mut value = public(trunk);
-        if let (TrunkKind::InboundRegister { password, .. }, Some(map)) =
-            (&trunk.kind, value.as_object_mut())
-        {
-            map.insert("password".to_owned(), password.expose().as_str().into());
+        if let Some(map) = value.as_object_mut() {
+            map.insert("server".to_owned(), server(settings).into());
+            map.insert("realm".to_owned(), settings.sip.realm.as_str().into());
+            if let (true, Some(password)) = (secrets, password(trunk)) {
+                map.insert("password".to_owned(), password.into());
+            }
         }
         print::json(&value);
         return;
     }
+    let password = match password(trunk) {
+        Some(password) if secrets => password.to_owned(),
+        _ => "*** (--secrets shows it)".to_owned(),
+    };
     let line = |what: &str, value: &str| print::line(format_args!("{what:<10}{value}"));
     line("trunk", trunk.name.as_str());
     match &trunk.kind {
-        TrunkKind::InboundRegister { login, password } => {
+        TrunkKind::InboundRegister { login, .. } => {
             line("kind", "inbound_register: the PBX registers here");
             line("server", &server(settings));
             line("login", login);
-            line("password", password.expose());
+            line("password", &password);
             line("realm", settings.sip.realm.as_str());
             if !trunk.trusted_ips.is_empty() {
                 line("only from", &trunk.trusted_ips.to_string());
@@ -311,7 +383,7 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output) {
         } => {
             line("kind", "outbound_register: we register at the PBX");
             line("login", login);
-            line("password", "***");
+            line("password", &password);
             line("domain", &domain.to_string());
             if let Some(proxy) = proxy {
                 line("proxy", &proxy.to_string());
@@ -351,6 +423,15 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output) {
     line("its name", &shown(trunk.caller_name.clone().into()));
     if !trunk.enabled {
         line("state", "off");
+    }
+}
+
+/// The password of a trunk that has one.
+pub(super) fn password(trunk: &TrunkSpec) -> Option<&str> {
+    match &trunk.kind {
+        TrunkKind::InboundRegister { password, .. }
+        | TrunkKind::OutboundRegister { password, .. } => Some(password.expose()),
+        TrunkKind::Peer { .. } => None,
     }
 }
 
