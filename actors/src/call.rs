@@ -345,6 +345,7 @@ impl Call {
             via: via.clone(),
             media,
             codecs: trunk.codecs,
+            header: trunk.header,
             way,
         };
         let address = SipLeg::new(self.common.clone(), spec).start();

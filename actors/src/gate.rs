@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use model::{Cause, Reason, TrunkKind, TrunkName, TrunkSpec, VerboseRejects};
+use model::{Cause, HeaderField, Reason, TrunkKind, TrunkName, TrunkSpec, VerboseRejects};
 use routing::{Identity, Table};
 use sip::digest::{Algorithm, Digest, Verdict};
 use sip::guard::{Admission, Guard, GuardConfig};
@@ -119,7 +119,15 @@ impl Gate {
         // A registration is of an account: no address stands for its password.
         let by_address = request.method != Method::Register;
         let login = state.digest.username(request);
-        let refused = match routing::identify(&self.table, source.address, login.as_deref()) {
+        let carries = |field: &HeaderField| {
+            let name = HeaderName::from(field.name());
+            request
+                .headers
+                .all(&name)
+                .any(|value| value.trim() == field.value())
+        };
+        let sender = routing::identify(&self.table, source.address, login.as_deref(), &carries);
+        let refused = match sender {
             Identity::Peer(trunk) if by_address => return Ok(trunk.name.clone()),
             Identity::Login(trunk) => match state.prove(now, unix, source.ip(), request, trunk) {
                 // An owner learns that the address is the trouble, whatever the password: it is the first thing to mend.

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use actix::{
     Actor, ActorFutureExt as _, AsyncContext, Context, Handler, SpawnHandle, WrapFuture as _,
 };
+use bytes::Bytes;
 use metrics::RegistrationState;
-use model::{HostPort, Transport, TrunkKind, TrunkSpec};
+use model::{HeaderField, HostPort, Transport, TrunkKind, TrunkSpec};
 use net::stream::TlsPeer;
 use serde::{Deserialize, Serialize};
 use sip::call::CallInput;
+use sip::qualify::{Qualify, QualifyConfig, QualifyEvent, QualifyInput, QualifyOutput};
 use sip::registration::{
     Binding, Change, Inbound, Outbound, OutboundConfig, OutboundError, OutboundEvent,
     OutboundInput, OutboundOutput,
@@ -64,6 +66,9 @@ pub fn kept_bindings(bytes: &[u8]) -> Vec<KeptBinding> {
 /// How long after a name that could not be resolved it is tried again.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(30);
 
+/// How often a registrar hears from us (NAT forgets after 30 s at the earliest, RFC 4787 4.3 allows no less than 2 minutes).
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
 /// Our registration at the PBX.
 struct Account {
     registration: Outbound,
@@ -78,10 +83,13 @@ pub(crate) struct Trunk {
     spec: TrunkSpec,
     bindings: Inbound,
     account: Option<Account>,
+    /// Whether the peer is there.
+    qualify: Option<Qualify>,
     /// Who the responses to our registration are for.
     owner: Owner,
     timer: Option<SpawnHandle>,
     account_timer: Option<SpawnHandle>,
+    qualify_timer: Option<SpawnHandle>,
     watch: Watch,
 }
 
@@ -109,9 +117,11 @@ impl Trunk {
             spec,
             bindings,
             account: None,
+            qualify: None,
             owner: Owner(rand::random_range(1..u64::MAX)),
             timer: None,
             account_timer: None,
+            qualify_timer: None,
             watch,
         }
     }
@@ -119,6 +129,10 @@ impl Trunk {
     /// Where the trunk can be called just now.
     fn contacts(&self, now: Instant) -> Vec<Contact> {
         match &self.spec.kind {
+            // Nobody waits for a peer that is not there.
+            TrunkKind::Peer { .. } if self.qualify.as_ref().is_some_and(|q| !q.is_up()) => {
+                Vec::new()
+            }
             TrunkKind::Peer { address } => {
                 let peer = Hop::new(self.spec.transport, *address);
                 vec![Contact {
@@ -311,10 +325,12 @@ impl Trunk {
 
     /// Also after the endpoint was restarted; what it had sent for us is given up in time.
     fn bind(&self, ctx: &mut Context<Self>) {
-        if let Some(account) = &self.account {
+        let account = self.account.as_ref();
+        let id = account.map(|account| account.registration.id());
+        if let Some(dialog) = id.or_else(|| self.qualify.as_ref().map(Qualify::id)) {
             self.common.to_endpoint(Bind {
                 owner: self.owner,
-                dialog: account.registration.id(),
+                dialog,
                 invite: None,
                 leg: ctx.address().recipient(),
             });
@@ -406,12 +422,104 @@ impl Trunk {
     }
 }
 
+// ---------------------------------------------------------------- whether a peer is there
+
+/// A header as `sip` takes it.
+pub(crate) fn pair(header: &HeaderField) -> (String, String) {
+    (header.name().to_owned(), header.value().to_owned())
+}
+
+impl Trunk {
+    /// Begins to ask a peer whether it is there.
+    fn ask_peer(&mut self, ctx: &mut Context<Self>) {
+        let TrunkKind::Peer { address } = &self.spec.kind else {
+            return;
+        };
+        let peer = Hop::new(self.spec.transport, *address);
+        let config = QualifyConfig {
+            send_to: peer,
+            peer: Uri::reached(None, peer),
+            here: Uri::reached(None, self.common.sip_address(peer)),
+            agent: self.common.sip_local(peer).agent,
+            header: self.spec.header.as_ref().map(pair),
+        };
+        self.qualify = Some(Qualify::new(config, rand::random()));
+        self.bind(ctx);
+        self.qualify_input(QualifyInput::Start, ctx);
+    }
+
+    fn qualify_input(&mut self, input: QualifyInput, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let Some(qualify) = &mut self.qualify else {
+            return;
+        };
+        qualify.handle_input(now, input);
+        let mut has_changed = false;
+        loop {
+            match qualify.poll_output() {
+                QualifyOutput::Send { target, request } => {
+                    self.common.to_endpoint(SendRequest {
+                        owner: Some(self.owner),
+                        target,
+                        request: *request,
+                    });
+                }
+                QualifyOutput::Event(QualifyEvent::Answered(took)) => {
+                    self.common.metrics.options_answered(&self.spec.name, took);
+                }
+                QualifyOutput::Event(QualifyEvent::Up) => {
+                    tracing::info!(trunk = %self.spec.name, "the peer answers again");
+                    has_changed = true;
+                }
+                QualifyOutput::Event(QualifyEvent::Down) => {
+                    tracing::warn!(trunk = %self.spec.name, "the peer does not answer OPTIONS: it is not called");
+                    has_changed = true;
+                }
+                QualifyOutput::Timeout(at) => {
+                    if let Some(timer) = self.qualify_timer.take() {
+                        ctx.cancel_future(timer);
+                    }
+                    self.qualify_timer = at.map(|at| {
+                        let wait = at.saturating_duration_since(now);
+                        ctx.run_later(wait, |trunk, ctx| {
+                            trunk.qualify_timer = None;
+                            trunk.qualify_input(QualifyInput::Timeout, ctx);
+                        })
+                    });
+                    break;
+                }
+            }
+        }
+        if has_changed {
+            self.tell(now, ctx);
+        }
+    }
+
+    /// Sends an empty packet to the registrar that has us (RFC 5626 3.5.1), so that a NAT in between stays open.
+    fn keep_alive(&self) {
+        let has_us = |account: &&Account| {
+            let until = account.registration.registered_until();
+            until > Some(Instant::now()) && !account.registrar.is_reliable()
+        };
+        if let Some(account) = self.account.as_ref().filter(has_us) {
+            self.common
+                .send_sip(account.registrar, Bytes::from_static(b"\r\n\r\n"));
+        }
+    }
+}
+
 impl Handler<FromWire> for Trunk {
     type Result = ();
 
     fn handle(&mut self, FromWire(input): FromWire, ctx: &mut Self::Context) {
         self.watch.handled();
         match input {
+            CallInput::Response { response } if self.qualify.is_some() => {
+                self.qualify_input(QualifyInput::Response(response), ctx);
+            }
+            CallInput::Failed { .. } if self.qualify.is_some() => {
+                self.qualify_input(QualifyInput::Failed, ctx);
+            }
             CallInput::Response { response } => {
                 self.account_input(OutboundInput::Response(response), ctx);
             }
@@ -466,7 +574,8 @@ impl Actor for Trunk {
                 me.do_send(TellAgain);
             }
         }));
-        if matches!(self.spec.kind, TrunkKind::OutboundRegister { .. }) {
+        let registers = matches!(self.spec.kind, TrunkKind::OutboundRegister { .. });
+        if registers || self.spec.qualify {
             let mut endpoint = self.common.endpoint.clone();
             let me = ctx.address();
             let _present = endpoint.open();
@@ -475,7 +584,13 @@ impl Actor for Trunk {
                     me.do_send(BindAgain);
                 }
             }));
+        }
+        if registers {
+            ctx.run_interval(KEEP_ALIVE, |trunk, _| trunk.keep_alive());
             self.locate(ctx);
+        }
+        if self.spec.qualify {
+            self.ask_peer(ctx);
         }
     }
 

@@ -11,7 +11,7 @@ use actix::{
     WrapFuture,
 };
 use bytes::Bytes;
-use model::{Cause, Codec, LegId, LegKind, Reason};
+use model::{Cause, Codec, HeaderField, LegId, LegKind, Reason};
 use sip::Hop;
 use sip::call::{CallEvent, CallInput, CallOutput, EndCause, Party};
 use sip::{Request, ServerKey, sdp};
@@ -36,6 +36,8 @@ pub(crate) struct SipLegSpec {
     /// Where we receive RTP.
     pub(crate) media: SocketAddr,
     pub(crate) codecs: Vec<Codec>,
+    /// A header of every request.
+    pub(crate) header: Option<HeaderField>,
     pub(crate) way: Way,
 }
 
@@ -59,6 +61,7 @@ pub(crate) struct SipLeg {
     via: String,
     way: Way,
     codecs: Vec<Codec>,
+    header: Option<HeaderField>,
     group: Option<Member>,
     owner: Owner,
     core: Option<sip::call::Call>,
@@ -91,6 +94,7 @@ impl SipLeg {
             via: spec.via,
             way: spec.way,
             codecs: spec.codecs,
+            header: spec.header,
             group: Some(spec.group),
             owner: Owner(rand::random_range(1..u64::MAX)),
             core: None,
@@ -126,7 +130,8 @@ impl SipLeg {
 
     /// Makes the core, and for an incoming call checks the offer before anybody is rung.
     fn begin(&mut self, now: Instant, ctx: &mut Context<Self>) {
-        let local = self.common.sip_local(self.peer);
+        let mut local = self.common.sip_local(self.peer);
+        local.header = self.header.as_ref().map(crate::trunk::pair);
         match &self.way {
             Way::Incoming {
                 request,

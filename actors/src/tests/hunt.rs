@@ -359,3 +359,31 @@ fn what_is_wanted_of_a_registry_that_is_dead_is_asked_of_the_next() {
         hang_up(&scene, &user).await;
     });
 }
+
+#[test]
+fn a_peer_has_its_header_in_every_request_and_is_asked_whether_it_is_there() {
+    play(async {
+        let pbx = Pbx::start(Habit::Answer(0)).await;
+        let marked = TrunkSpec {
+            header: Some("X-Line:7".parse().unwrap()),
+            qualify: true,
+            ..pbx.trunk("marked")
+        };
+        let scene = scene(vec![(marked, 50)]).await;
+        let user = scene.telegram.call_account("bobby").unwrap();
+        reaches(&user, Phase::Talking).await;
+        user.hang_up();
+        for method in [Method::Invite, Method::Ack, Method::Bye, Method::Options] {
+            let request = pbx.got(method.clone()).await;
+            let value = request.headers.get(&HeaderName::from("X-Line"));
+            assert_eq!(value, Some("7"), "{method}");
+        }
+        scene
+            .counts(
+                "sip_options_rtt_seconds{trunk=\"marked\"}",
+                f64::MIN_POSITIVE,
+            )
+            .await;
+        assert!(scene.number("trunk_up{trunk=\"marked\"}") > 0.5);
+    });
+}

@@ -133,6 +133,8 @@ async fn serve(socket: UdpSocket, habit: Habit, requests: Arc<Mutex<Vec<Request>
                 }
             }
             (Method::Bye, _) => say(&request, 200),
+            (Method::Options, Habit::Silent) => {}
+            (Method::Options, _) => say(&request, 200),
             _ => {}
         }
         if request.method == Method::Invite {

@@ -113,6 +113,7 @@ fn tell_everything(metrics: &Metrics) {
     metrics.trunk_state(&trunk, true, 1);
     metrics.registration(&trunk, RegistrationState::Registered, Some(1_700_000_000));
     metrics.registration_attempt(&trunk, "ok");
+    metrics.options_answered(&trunk, second);
     metrics.trunk_lines_in_use(&trunk, 2);
     metrics.trunk_lines_rejected(&trunk);
     metrics.trunk_last_error(&trunk, 503);

@@ -1,5 +1,7 @@
 //! Trunks: whether they are up, their lines, their last error, and who is registered.
 
+use std::time::Duration;
+
 use model::TrunkName;
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 
@@ -14,6 +16,7 @@ pub(crate) struct Trunks {
     lines_rejected: IntCounterVec,
     last_error: IntGaugeVec,
     bindings: IntGaugeVec,
+    options_rtt: GaugeVec,
     registration_state: IntGaugeVec,
     registration_attempts: IntCounterVec,
     registration_expiry: GaugeVec,
@@ -75,6 +78,11 @@ impl Trunks {
                 "Contacts held for a PBX that registers here.",
                 vec![trunk()],
             ),
+            options_rtt: make.time_gauge(
+                "sip_options_rtt_seconds",
+                "Last round trip of OPTIONS to a peer that is asked, 0 = none yet.",
+                vec![trunk()],
+            ),
             registration_state: make.gauge(
                 "registration_state",
                 "State of our registration at the PBX, 1 for the one it is in.",
@@ -118,6 +126,15 @@ impl Metrics {
             .registration_expiry
             .with_label_values(&[trunk.as_str()])
             .set(ends_at.unwrap_or(0) as f64);
+    }
+
+    /// A peer has answered OPTIONS after this time.
+    pub fn options_answered(&self, trunk: &TrunkName, took: Duration) {
+        if self.all.trunk_names.has(trunk.as_str()) {
+            let rtt = &self.all.trunks.options_rtt;
+            rtt.with_label_values(&[trunk.as_str()])
+                .set(took.as_secs_f64());
+        }
     }
 
     /// An attempt of ours to register: `ok`, `rejected`, `timeout` or `network`.

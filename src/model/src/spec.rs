@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod, HostPort, Secret,
-    SessionName, Transport, TrunkName, TrustedIps,
+    BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod, HeaderField,
+    HostPort, Secret, SessionName, Transport, TrunkName, TrustedIps,
 };
 
 /// One relation with a PBX.
@@ -22,6 +22,12 @@ pub struct TrunkSpec {
     /// Where the account of a PBX that registers may be used from.
     #[serde(default)]
     pub trusted_ips: TrustedIps,
+    /// A header that every request to a peer has, and that its requests have where several peers share an address.
+    #[serde(default)]
+    pub header: Option<HeaderField>,
+    /// Whether a peer is asked now and then if it is there; while it is not, it is not called.
+    #[serde(default)]
+    pub qualify: bool,
     /// What carries SIP to the PBX; one that registers chooses for itself.
     #[serde(default)]
     pub transport: Transport,
@@ -202,6 +208,8 @@ impl TrunkSpec {
             kind,
             codecs: default_codecs(),
             trusted_ips: TrustedIps::default(),
+            header: None,
+            qualify: false,
             transport: Transport::Udp,
             tls_pin: None,
             dtmf: default_dtmf(),

@@ -13,7 +13,7 @@ pub enum Conflict {
     Login(TrunkName, TrunkName),
     /// Nobody could tell who calls.
     #[error(
-        "trunks {0} and {1} have the same address {2}: peers are told apart by address and port"
+        "trunks {0} and {1} have the same address {2}: peers are told apart by address and port, or by their header"
     )]
     Address(TrunkName, TrunkName, SocketAddr),
     /// The route leads from nowhere.
@@ -45,7 +45,7 @@ pub fn check(
                 }
             }
             TrunkKind::Peer { address } => {
-                if let Some(other) = addresses.insert(address, &trunk.name) {
+                if let Some(other) = addresses.insert((address, &trunk.header), &trunk.name) {
                     let (one, two) = (other.clone(), trunk.name.clone());
                     return Err(Conflict::Address(one, two, *address));
                 }

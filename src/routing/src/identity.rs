@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use model::{TrunkKind, TrunkName, TrunkSpec};
+use model::{HeaderField, TrunkKind, TrunkName, TrunkSpec};
 
 use crate::Table;
 
@@ -40,12 +40,17 @@ pub fn identify_registrar<'a>(
     }
 }
 
-/// Identifies the sender of a request; `login` is the username of its digest credentials.
+/// Identifies the sender of a request; `login` is the username of its digest credentials, `carries` says whether it has a header.
 ///
 /// A peer at exactly this address and port needs no credentials. Otherwise credentials decide, because a PBX that registers
 /// may share an address with a peer. Without any, an address of a peer is enough, whatever its port.
-pub fn identify<'a>(table: &'a Table, source: SocketAddr, login: Option<&str>) -> Identity<'a> {
-    if let Some(trunk) = table.by_exact_address(source) {
+pub fn identify<'a>(
+    table: &'a Table,
+    source: SocketAddr,
+    login: Option<&str>,
+    carries: &dyn Fn(&HeaderField) -> bool,
+) -> Identity<'a> {
+    if let Some(trunk) = table.peer_at(source, false, carries) {
         return Identity::Peer(trunk);
     }
     match login {
@@ -53,7 +58,7 @@ pub fn identify<'a>(table: &'a Table, source: SocketAddr, login: Option<&str>) -
             .by_login(login)
             .map_or(Identity::UnknownLogin, Identity::Login),
         None => table
-            .by_address(source)
+            .peer_at(source, true, carries)
             .map_or(Identity::Stranger, Identity::Peer),
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use model::{RouteSpec, SessionName, SessionSpec, TransitSpec, TrunkKind, TrunkName, TrunkSpec};
+use model::{
+    HeaderField, RouteSpec, SessionName, SessionSpec, TransitSpec, TrunkKind, TrunkName, TrunkSpec,
+};
 
 use crate::DialPlan;
 
@@ -110,30 +112,38 @@ impl Table {
         !self.logins.is_empty()
     }
 
-    /// Returns the peer trunk at this address: the exact one, else the only one with this IP address.
-    pub fn by_address(&self, source: SocketAddr) -> Option<&TrunkSpec> {
+    /// Returns the peer trunk at exactly this address and port, or with `by_ip` at this IP address if there is none at exactly that.
+    ///
+    /// Several at one address are told apart by the header they were given: the one whose header the request carries, else the only
+    /// one without. One that is alone is known without it.
+    pub(crate) fn peer_at(
+        &self,
+        source: SocketAddr,
+        by_ip: bool,
+        carries: &dyn Fn(&HeaderField) -> bool,
+    ) -> Option<&TrunkSpec> {
         let source = canonical(source);
-        if let Some(trunk) = self.by_exact_address(source) {
-            return Some(trunk);
+        let at = |is_there: &dyn Fn(&SocketAddr) -> bool| -> Vec<&TrunkSpec> {
+            let peers = self.peers.iter().filter(|(address, _)| is_there(address));
+            peers
+                .filter_map(|(_, name)| self.trunks.get(name))
+                .collect()
+        };
+        let mut here = at(&|address| *address == source);
+        if here.is_empty() && by_ip {
+            here = at(&|address| address.ip() == source.ip());
         }
-        let mut same_ip = self
-            .peers
+        if let [only] = here.as_slice() {
+            return Some(only);
+        }
+        let marked = here
             .iter()
-            .filter(|(address, _)| address.ip() == source.ip());
-        let (_, name) = same_ip.next()?;
-        // Two peers on one address are told apart by their ports only.
-        if same_ip.next().is_some() {
-            None
-        } else {
-            self.trunks.get(name)
+            .find(|trunk| trunk.header.as_ref().is_some_and(carries));
+        let mut plain = here.iter().filter(|trunk| trunk.header.is_none());
+        match (marked, plain.next(), plain.next()) {
+            (Some(trunk), _, _) | (None, Some(trunk), None) => Some(trunk),
+            (None, _, _) => None,
         }
-    }
-
-    /// Returns the peer trunk at exactly this address and port.
-    pub fn by_exact_address(&self, source: SocketAddr) -> Option<&TrunkSpec> {
-        let source = canonical(source);
-        let (_, name) = self.peers.iter().find(|(address, _)| *address == source)?;
-        self.trunks.get(name)
     }
 
     /// Returns the session a trunk's calls go to: the first by priority that is switched on, else the first.

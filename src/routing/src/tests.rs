@@ -108,12 +108,13 @@ fn call(world: &Now, from: &str, request_user: &str, to_user: &str) -> Result<Pe
 #[test]
 fn a_sender_is_known_by_address_then_by_login() {
     let table = table();
-    let who = |source: &str, login| match identify(&table, source.parse().unwrap(), login) {
-        Identity::Peer(trunk) => format!("peer {}", trunk.name),
-        Identity::Login(trunk) => format!("login {}", trunk.name),
-        Identity::UnknownLogin => "unknown".into(),
-        Identity::Stranger => "stranger".into(),
-    };
+    let who =
+        |source: &str, login| match identify(&table, source.parse().unwrap(), login, &|_| false) {
+            Identity::Peer(trunk) => format!("peer {}", trunk.name),
+            Identity::Login(trunk) => format!("login {}", trunk.name),
+            Identity::UnknownLogin => "unknown".into(),
+            Identity::Stranger => "stranger".into(),
+        };
     assert_eq!(who("192.0.2.1:5060", None), "peer peer");
     assert_eq!(who("192.0.2.1:5060", Some("login1")), "peer peer");
     assert_eq!(who("192.0.2.1:40000", None), "peer peer");
@@ -129,11 +130,48 @@ fn a_sender_is_known_by_address_then_by_login() {
 }
 
 #[test]
+fn peers_at_one_address_are_told_apart_by_their_headers() {
+    let marked = |name: &str, header: &str| TrunkSpec {
+        header: Some(header.parse().unwrap()),
+        ..peer(name, "192.0.2.1:5060")
+    };
+    let (seven, eight) = (marked("seven", "X-Line:7"), marked("eight", "X-Line:8"));
+    let who = |trunks: &[&TrunkSpec], source: &str, sent: &str| {
+        let trunks = trunks.iter().map(|trunk| (*trunk).clone()).collect();
+        let table = Table::new(trunks, Vec::new(), Vec::new());
+        let carries = |field: &model::HeaderField| field.to_string().eq_ignore_ascii_case(sent);
+        let source = source.parse().unwrap();
+        match identify(&table, source, None, &carries) {
+            Identity::Peer(trunk) => trunk.name.to_string(),
+            other => format!("{other:?}"),
+        }
+    };
+    let plain = peer("plain", "192.0.2.1:5060");
+    let (here, elsewhere) = ("192.0.2.1:5060", "192.0.2.1:40000");
+    // Alone it is known without its header.
+    assert_eq!(who(&[&seven], here, ""), "seven");
+    assert_eq!(who(&[&seven], elsewhere, "X-Line:8"), "seven");
+    for source in [here, elsewhere] {
+        assert_eq!(who(&[&seven, &eight], source, "x-line:8"), "eight");
+        assert_eq!(who(&[&seven, &eight], source, "X-Line:9"), "Stranger");
+        assert_eq!(who(&[&seven, &eight], source, ""), "Stranger");
+        assert_eq!(who(&[&plain, &seven, &eight], source, "X-Line:7"), "seven");
+        assert_eq!(who(&[&seven, &plain, &eight], source, ""), "plain");
+    }
+    // The port decides before the header does.
+    let other = peer("other", "192.0.2.1:5062");
+    assert_eq!(
+        who(&[&seven, &other], "192.0.2.1:5062", "X-Line:7"),
+        "other"
+    );
+}
+
+#[test]
 fn two_peers_at_one_address_are_told_apart_by_their_ports() {
     let two = vec![peer("a", "192.0.2.1:5060"), peer("b", "192.0.2.1:5062")];
     let table = Table::new(two, Vec::new(), Vec::new());
     let who = |source: &str| {
-        let trunk = table.by_address(source.parse().unwrap());
+        let trunk = table.peer_at(source.parse().unwrap(), true, &|_| false);
         trunk.map(|trunk| trunk.name.to_string())
     };
     assert_eq!(who("192.0.2.1:5062").as_deref(), Some("b"));

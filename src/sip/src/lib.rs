@@ -8,6 +8,7 @@
 //! * [`message`] - requests, responses, URIs, addresses, headers (RFC 3261 7, 19, 20).
 //! * [`parse()`] - one datagram to one message, with limits and refusals (RFC 3261 7, 8.2, 18.3); [`StreamFramer`] - the
 //!   octets of a connection to such datagrams.
+//! * [`qualify`] - whether a peer that never registers is there.
 //! * [`registration`] - the bindings of a trunk that registers with us (RFC 3261 10.3).
 //! * [`sdp`] - session descriptions, offer and answer (RFC 8866, RFC 3264).
 //! * [`transaction`] - requests and responses matched and repeated over UDP (RFC 3261 17, 18).
@@ -24,6 +25,7 @@ pub mod identity;
 pub mod info;
 pub mod message;
 mod parse;
+pub mod qualify;
 pub mod registration;
 pub mod sdp;
 pub mod transaction;

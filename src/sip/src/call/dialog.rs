@@ -164,6 +164,9 @@ impl Dialog {
         if let Some(agent) = &local.agent {
             headers.push(HeaderName::UserAgent, agent);
         }
+        if let Some((name, value)) = &local.header {
+            headers.push(HeaderName::from(name.as_str()), value);
+        }
         let written = next_hop.filter(|_| !local.send_to_source);
         (written.unwrap_or(self.peer), request)
     }

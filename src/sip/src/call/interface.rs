@@ -17,6 +17,8 @@ pub struct Local {
     pub contact: Uri,
     /// The value of User-Agent and Server.
     pub agent: Option<String>,
+    /// A header that every request has, but for CANCEL and the ACK to a refusal, which belong to the transaction of one that has it.
+    pub header: Option<(String, String)>,
     /// Send requests to where the peer's last request came from, not to the address it wrote: nearly all of NAT needs it.
     pub send_to_source: bool,
     /// T1 and T2, for the repeats of a 2xx.
@@ -31,6 +33,7 @@ impl Local {
         Self {
             contact,
             agent: None,
+            header: None,
             send_to_source: true,
             times: Times::default(),
             session: SessionTimes::default(),

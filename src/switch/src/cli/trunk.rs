@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
 use model::{
-    BareDigits, Codec, DialRules, DtmfMethod, HostPort, RuleError, Secret, Transport, TrunkKind,
-    TrunkName, TrunkSpec, TrustedIps,
+    BareDigits, Codec, DialRules, DtmfMethod, HeaderField, HostPort, RuleError, Secret, Transport,
+    TrunkKind, TrunkName, TrunkSpec, TrustedIps,
 };
 use routing::DialPlan;
 use serde_json::json;
@@ -83,6 +83,12 @@ pub(super) struct Add {
     /// Where the account may be used from: addresses and networks with commas between them, for --kind inbound_register
     #[arg(long, value_name = "IPS")]
     trusted_ips: Option<TrustedIps>,
+    /// A header that tells this peer from others at the same address, such as `X-Line:7`; sent with every request to it
+    #[arg(long, value_name = "NAME:VALUE")]
+    header: Option<HeaderField>,
+    /// Ask the peer every minute whether it is there, and do not call it while it is not
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    qualify: Option<bool>,
     /// Codecs in order of preference: opus, alaw, mulaw, g722, l16
     #[arg(long, value_delimiter = ',')]
     codecs: Option<Vec<Codec>>,
@@ -175,6 +181,8 @@ impl Add {
             auth_user: self.auth_user,
             address: self.address,
             trusted_ips: self.trusted_ips,
+            header: self.header,
+            qualify: self.qualify,
             codecs: self.codecs,
             transport: self.transport,
             tls_pin: self.tls_pin,
@@ -196,7 +204,11 @@ impl Add {
         spec.check()?;
         DialPlan::new(&spec.inbound_rules)
             .map_err(|error| Failure::DialRules("--inbound-rules", error))?;
-        if let Some(other) = current.trunks.iter().find(|other| other.kind == spec.kind) {
+        if let Some(other) = current
+            .trunks
+            .iter()
+            .find(|other| other.kind == spec.kind && other.header == spec.header)
+        {
             return Err(Failure::SameAddress(other.name.clone()));
         }
         store.commit(
@@ -398,6 +410,12 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output, secrets: bool) {
                 "peer: no registration, the PBX is known by its address",
             );
             line("address", &address.to_string());
+            if let Some(header) = &trunk.header {
+                line("header", &header.to_string());
+            }
+            if trunk.qualify {
+                line("qualify", "asked every 60 s, not called while it is down");
+            }
             line("server", &server(settings));
         }
     }
@@ -466,7 +484,7 @@ fn public(trunk: &TrunkSpec) -> serde_json::Value {
         TrunkKind::Peer { address } => ("peer", None, Some(address.to_string())),
     };
     json!({
-        "name": trunk.name, "kind": kind, "login": login, "address": address, "trusted_ips": trunk.trusted_ips, "codecs": trunk.codecs, "transport": trunk.transport, "tls_pin": trunk.tls_pin,
+        "name": trunk.name, "kind": kind, "login": login, "address": address, "trusted_ips": trunk.trusted_ips, "header": trunk.header, "qualify": trunk.qualify, "codecs": trunk.codecs, "transport": trunk.transport, "tls_pin": trunk.tls_pin,
         "dtmf": trunk.dtmf,
         "lines": trunk.lines, "number": trunk.number, "inbound_rules": trunk.inbound_rules, "caller_id": trunk.caller_id, "caller_name": trunk.caller_name,
         "bare_digits": trunk.bare_digits, "tg_headers": trunk.tg_headers, "priority": trunk.priority, "ring_seconds": trunk.ring_seconds,

@@ -11,9 +11,9 @@ mod tests;
 use std::net::SocketAddr;
 
 use model::{
-    BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod, HostPort, RouteSpec,
-    Secret, SessionName, SessionSpec, TransitSpec, Transport, TrunkKind, TrunkName, TrunkSpec,
-    TrustedIps,
+    BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod, HeaderField,
+    HostPort, RouteSpec, Secret, SessionName, SessionSpec, TransitSpec, Transport, TrunkKind,
+    TrunkName, TrunkSpec, TrustedIps,
 };
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,8 @@ pub(crate) struct TrunkDraft {
     pub(crate) auth_user: Option<String>,
     pub(crate) address: Option<SocketAddr>,
     pub(crate) trusted_ips: Option<TrustedIps>,
+    pub(crate) header: Option<HeaderField>,
+    pub(crate) qualify: Option<bool>,
     pub(crate) codecs: Option<Vec<Codec>>,
     pub(crate) transport: Option<Transport>,
     pub(crate) tls_pin: Option<String>,
@@ -146,6 +148,8 @@ impl From<&TrunkSpec> for TrunkDraft {
             TrunkKind::Peer { address } => {
                 draft.kind = Some(Kind::Peer);
                 draft.address = Some(*address);
+                draft.header.clone_from(&spec.header);
+                draft.qualify = Some(spec.qualify);
             }
         }
         draft

@@ -282,7 +282,7 @@ impl Plan {
     fn distinct(&mut self, records: &Records, wanted: &Current) {
         let mut logins: BTreeMap<&str, &TrunkName> = BTreeMap::new();
         let mut accounts: BTreeMap<(&str, String), &TrunkName> = BTreeMap::new();
-        let mut addresses: BTreeMap<SocketAddr, &TrunkName> = BTreeMap::new();
+        let mut addresses: BTreeMap<(SocketAddr, String), &TrunkName> = BTreeMap::new();
         for trunk in &wanted.trunks {
             let (other, what) = match &trunk.kind {
                 TrunkKind::InboundRegister { login, .. } => {
@@ -292,10 +292,16 @@ impl Plan {
                     accounts.insert((login, domain.to_string()), &trunk.name),
                     format!("login {login} at {domain}"),
                 ),
-                TrunkKind::Peer { address } => (
-                    addresses.insert(*address, &trunk.name),
-                    format!("address {address}"),
-                ),
+                TrunkKind::Peer { address } => {
+                    let header = trunk.header.as_ref();
+                    let header = header.map_or_else(String::new, ToString::to_string);
+                    let name = header.split(':').next().unwrap_or_default();
+                    let header = header.replacen(name, &name.to_ascii_lowercase(), 1);
+                    (
+                        addresses.insert((*address, header), &trunk.name),
+                        format!("address {address}"),
+                    )
+                }
             };
             if let Some(other) = other {
                 let written = records
@@ -396,10 +402,21 @@ impl TrunkDraft {
                 "only the account of a PBX that registers here can be limited to addresses",
             ));
         }
+        if !matches!(kind, TrunkKind::Peer { .. }) {
+            let what = "only a peer has it: others are known by their registration";
+            if self.header.is_some() {
+                return Err(("header", what));
+            }
+            if self.qualify == Some(true) {
+                return Err(("qualify", what));
+            }
+        }
         let default = TrunkSpec::new(name.clone(), kind);
         Ok(TrunkSpec {
             codecs: self.codecs.clone().unwrap_or(default.codecs),
             trusted_ips: self.trusted_ips.clone().unwrap_or(default.trusted_ips),
+            header: self.header.clone(),
+            qualify: self.qualify.unwrap_or(default.qualify),
             transport: self.transport.unwrap_or(default.transport),
             tls_pin: self.tls_pin.clone().filter(|pin| !pin.is_empty()),
             dtmf: self.dtmf.clone().unwrap_or(default.dtmf),

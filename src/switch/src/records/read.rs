@@ -17,6 +17,8 @@ const TRUNK: &[&str] = &[
     "auth_user",
     "address",
     "trusted_ips",
+    "header",
+    "qualify",
     "codecs",
     "transport",
     "tls_pin",

@@ -151,6 +151,22 @@ const BROKEN: &[(&str, &str)] = &[
         "records.toml:1:1: `trusted_ips`: trunk a: only the account of a PBX that registers",
     ),
     (
+        "[[trunk]]\nname = \"a\"\nkind = \"peer\"\naddress = \"1.2.3.4:5060\"\nheader = \"Via:x\"",
+        "records.toml:5:10: `header`: `Via:x` is no header of its own",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nheader = \"X-Line:7\"",
+        "records.toml:1:1: `header`: trunk a: only a peer has it",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nqualify = true",
+        "records.toml:1:1: `qualify`: trunk a: only a peer has it",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nkind = \"peer\"\naddress = \"1.2.3.4:5060\"\nheader = \"X-Line:7\"\n[[trunk]]\nname = \"b\"\nkind = \"peer\"\naddress = \"1.2.3.4:5060\"\nheader = \"x-line: 7\"",
+        "records.toml:6:1: `trunk`: trunks a and b have the same address 1.2.3.4:5060",
+    ),
+    (
         "[[trunk]]\nkind = \"peer\"",
         "records.toml:1:1: `name`: every [[trunk]] needs a name",
     ),
