@@ -24,6 +24,7 @@ mod tone;
 
 mod failures;
 mod features;
+mod flood;
 mod gateway;
 mod interop;
 mod login;
