@@ -108,6 +108,9 @@ impl Endpoint {
                 Output::Malformed { why, source } => {
                     tracing::debug!(%source, why, "malformed message");
                     self.common.metrics.sip_parse_error(source.transport);
+                    if let Some(limit) = sip::Limits::named_by(why) {
+                        self.common.metrics.sip_over_limit(limit);
+                    }
                     self.common.metrics.sip_malformed();
                 }
                 Output::Timeout(at) => {

@@ -55,6 +55,8 @@ pub struct SipSettings {
     pub realm: String,
     /// Who is told in plain words why a request was refused.
     pub verbose_rejects: VerboseRejects,
+    /// How much one message may have.
+    pub limits: Limits,
     /// Budgets of senders, and bans.
     pub guard: GuardConfig,
     /// The value of User-Agent and Server.
@@ -315,6 +317,7 @@ impl Shared {
         }
         config.times = self.times();
         config.screened = true;
+        config.limits.clone_from(&self.settings.sip.limits);
         config
     }
 

@@ -26,5 +26,6 @@ pub use house::{
     SipSettings, StartError, TelegramSettings,
 };
 pub use sip::call::SessionTimes;
+pub use sip::Limits;
 pub use sip::guard::GuardConfig;
 pub use trunk::{KeptBinding, kept_bindings};

@@ -279,6 +279,7 @@ fn settings(address: SocketAddr) -> Settings {
             public_address: None,
             realm: "strowger".to_owned(),
             verbose_rejects: VerboseRejects::All,
+            limits: sip::Limits::default(),
             guard: sip::guard::GuardConfig::default(),
             user_agent: None,
             t1: Duration::from_millis(500),

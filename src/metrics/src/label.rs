@@ -156,6 +156,8 @@ open! {
     AnsweredMethod, ["INVITE", "REGISTER", "BYE", "OPTIONS"];
     /// Methods whose retransmissions are told apart.
     RepeatedMethod, ["INVITE", "REGISTER", "BYE"];
+    /// Limits of one SIP message.
+    MessageLimit, ["message", "head", "line", "headers", "vias", "routes", "contacts", "body"];
     /// Why credentials were refused.
     AuthFailure, ["wrong_password", "unknown_user", "untrusted_ip", "stale_nonce"];
     /// Telegram requests that are told apart.

@@ -7,8 +7,8 @@ use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 use crate::Metrics;
 use crate::family::{Families, all, some};
 use crate::label::{
-    AnsweredMethod, AuthFailure, Closed, Dropped, MessageKind, Method, OTHER, RepeatedMethod,
-    ResponseCode, TransactionKind, Transport,
+    AnsweredMethod, AuthFailure, Closed, Dropped, MessageKind, MessageLimit, Method, OTHER,
+    RepeatedMethod, ResponseCode, TransactionKind, Transport,
 };
 
 /// Which way a message goes, seen from here.
@@ -45,6 +45,7 @@ pub(crate) struct Sip {
     durations: HistogramVec,
     auth_failures: IntCounterVec,
     dropped: IntCounterVec,
+    over_limit: IntCounterVec,
 }
 
 impl Sip {
@@ -107,6 +108,11 @@ impl Sip {
                 "sip_dropped_total",
                 "Datagrams dropped without an answer.",
                 vec![all::<Dropped>("reason")],
+            ),
+            over_limit: make.counter(
+                "sip_over_limit_total",
+                "Messages refused because they had more of something than they may.",
+                vec![all::<MessageLimit>("limit")],
             ),
         }
     }
@@ -198,6 +204,12 @@ impl Metrics {
     /// A message dropped without an answer, because its sender is banned.
     pub fn sip_banned(&self) {
         self.all.sip.dropped.with_label_values(&["ban_list"]).inc();
+    }
+
+    /// A message had more than it may of this: `head`, `line`, `headers` ...
+    pub fn sip_over_limit(&self, limit: &str) {
+        let labels = [MessageLimit::of(limit)];
+        self.all.sip.over_limit.with_label_values(&labels).inc();
     }
 
     /// A malformed message dropped without an answer.

@@ -126,6 +126,7 @@ fn tell_everything(metrics: &Metrics) {
     metrics.sip_transactions(1, 2);
     metrics.sip_auth_failure("wrong_password");
     metrics.sip_dropped(3);
+    metrics.sip_over_limit("head");
     metrics.sip_over_budget();
     metrics.sip_banned();
     metrics.sip_malformed();

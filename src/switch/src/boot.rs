@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::{Account, House, Parts, SessionTimes, SipSettings, StartError, TelegramSettings};
+use actors::{
+    Account, GuardConfig, House, Limits, Parts, SessionTimes, SipSettings, StartError, TelegramSettings,
+};
 use model::{Secret, SessionSpec};
 use net::media::MediaConfig;
 use net::stream::Certificate;
@@ -17,7 +19,7 @@ use crate::failure::Failure;
 use crate::keys::Keys;
 use crate::logging;
 use crate::measured::Measured;
-use crate::settings::Settings;
+use crate::settings::{Settings, SipGuard, SipLimits};
 
 /// How long calls have for their last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -173,7 +175,8 @@ pub(crate) fn house_settings(settings: &Settings) -> actors::Settings {
             public_address: sip.public_address,
             realm: sip.realm.to_string(),
             verbose_rejects: sip.verbose_rejects,
-            guard: actors::GuardConfig::default(),
+            limits: limits(&sip.limits),
+            guard: guard(&sip.guard),
             user_agent: Some(sip.user_agent.to_string()).filter(|agent| !agent.is_empty()),
             t1: Duration::from_millis(u64::from(sip.t1_ms)),
             session: SessionTimes {
@@ -189,6 +192,39 @@ pub(crate) fn house_settings(settings: &Settings) -> actors::Settings {
                 .collect(),
             p2p: telegram.p2p,
         },
+    }
+}
+
+fn limits(of: &SipLimits) -> Limits {
+    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let (head, body) = (size(of.head), size(of.body));
+    Limits {
+        // On a connection one message may fill both.
+        message: head + body + 32 * 1024,
+        head,
+        line: size(of.line),
+        headers: size(of.headers),
+        vias: size(of.vias),
+        routes: size(of.routes),
+        contacts: size(of.contacts),
+        body,
+    }
+}
+
+fn guard(of: &SipGuard) -> GuardConfig {
+    let seconds = |number: u32| Duration::from_secs(u64::from(number));
+    GuardConfig {
+        stranger_rate: of.stranger_rate,
+        stranger_burst: of.stranger_burst,
+        strangers_rate: of.strangers_rate,
+        peer_rate: of.peer_rate,
+        failures: of.ban_failures,
+        failure_window: seconds(of.ban_window_s),
+        ban: seconds(of.ban_s),
+        longest_ban: seconds(of.ban_longest_s),
+        account_failures: of.account_failures,
+        account_window: seconds(of.account_window_s),
+        ..GuardConfig::default()
     }
 }
 

@@ -119,10 +119,10 @@ fn counts(headers: &Headers, limits: &Limits, method: &Method) -> Result<(), Fau
         .count(&HeaderName::Route)
         .max(headers.count(&HeaderName::RecordRoute));
     if routes > limits.routes {
-        return Err(Fault::TooLarge("too many Route headers"));
+        return Err(Fault::TooLarge(super::limits::ROUTES));
     }
     if *method == Method::Register && headers.count(&HeaderName::Contact) > limits.contacts {
-        return Err(Fault::TooLarge("too many Contact headers"));
+        return Err(Fault::TooLarge(super::limits::CONTACTS));
     }
     Ok(())
 }

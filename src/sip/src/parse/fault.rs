@@ -29,8 +29,8 @@ impl Fault {
     pub(super) fn why(self) -> &'static str {
         match self {
             Self::Bad(what) | Self::TooLarge(what) => what,
-            Self::BodyTooLarge => "body too large",
-            Self::TooManyVias => "too many Via headers",
+            Self::BodyTooLarge => super::limits::BODY,
+            Self::TooManyVias => super::limits::VIAS,
             Self::Scheme => "unknown URI scheme",
             Self::Method => "unknown method",
             Self::Version => "unknown SIP version",

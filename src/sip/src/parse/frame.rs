@@ -57,11 +57,11 @@ impl Frame {
             limits,
         };
         if start_line.text.len() > limits.line {
-            reader.fault(Fault::TooLarge("start line too long"));
+            reader.fault(Fault::TooLarge(super::limits::START_LINE));
         }
         let ended = reader.read_fields(&mut lines);
         if lines.taken > limits.head {
-            reader.fault(Fault::TooLarge("header part too long"));
+            reader.fault(Fault::TooLarge(super::limits::HEAD));
         } else if ended {
             reader.cut_body(lines.rest);
         } else {
@@ -181,9 +181,9 @@ impl Reader<'_> {
                 }
             }
             if size > self.limits.line {
-                self.fault(Fault::TooLarge("header line too long"));
+                self.fault(Fault::TooLarge(super::limits::LINE));
             } else if self.count >= self.limits.headers {
-                self.fault(Fault::TooLarge("too many headers"));
+                self.fault(Fault::TooLarge(super::limits::HEADERS));
             } else {
                 self.field(&text);
             }
@@ -226,7 +226,7 @@ impl Reader<'_> {
         for value in values {
             self.count += 1;
             if self.count > self.limits.headers {
-                return self.fault(Fault::TooLarge("too many headers"));
+                return self.fault(Fault::TooLarge(super::limits::HEADERS));
             }
             self.frame.headers.push(name.clone(), value);
         }

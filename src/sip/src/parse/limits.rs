@@ -21,6 +21,39 @@ pub struct Limits {
     pub body: usize,
 }
 
+impl Limits {
+    /// The names of the limits.
+    pub const NAMES: [&str; 8] = [
+        "message", "head", "line", "headers", "vias", "routes", "contacts", "body",
+    ];
+
+    /// Returns which limit a fault of [`crate::Parsed`] is about, if about one.
+    pub fn named_by(why: &str) -> Option<&'static str> {
+        Some(match why {
+            MESSAGE => "message",
+            HEAD => "head",
+            START_LINE | LINE => "line",
+            HEADERS => "headers",
+            VIAS => "vias",
+            ROUTES => "routes",
+            CONTACTS => "contacts",
+            BODY => "body",
+            _ => return None,
+        })
+    }
+}
+
+// What is said about messages that go over them.
+pub(super) const MESSAGE: &str = "message too large";
+pub(super) const HEAD: &str = "header part too long";
+pub(super) const START_LINE: &str = "start line too long";
+pub(super) const LINE: &str = "header line too long";
+pub(super) const HEADERS: &str = "too many headers";
+pub(super) const VIAS: &str = "too many Via headers";
+pub(super) const ROUTES: &str = "too many Route headers";
+pub(super) const CONTACTS: &str = "too many Contact headers";
+pub(super) const BODY: &str = "body too large";
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -50,7 +50,7 @@ pub fn parse_with(datagram: &[u8], limits: &Limits) -> Parsed {
         return Parsed::KeepAlive;
     }
     if datagram.len() > limits.message {
-        return Parsed::Drop("message too large");
+        return Parsed::Drop(limits::MESSAGE);
     }
     let Some(frame) = Frame::read(datagram, limits) else {
         return Parsed::Drop("not SIP");

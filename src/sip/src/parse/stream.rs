@@ -186,7 +186,7 @@ impl StreamFramer {
             if !is_sip {
                 // Too long is too long, whether its end is here already or not.
                 if line_end > self.limits.line {
-                    return Some(self.close("start line too long"));
+                    return Some(self.close(super::limits::START_LINE));
                 }
                 is_sip = self.buffer.get(..line_end).is_some_and(opens_message);
                 if !is_sip {
@@ -206,11 +206,11 @@ impl StreamFramer {
         };
         if end.unwrap_or(self.buffer.len()) > MAX_HEAD {
             let head = self.buffer.split_to(MAX_HEAD);
-            self.refuse(&head, Fault::TooLarge("header part too long"));
-            return Some(self.close("header part too long"));
+            self.refuse(&head, Fault::TooLarge(super::limits::HEAD));
+            return Some(self.close(super::limits::HEAD));
         }
         if !is_sip && self.buffer.len() > self.limits.line {
-            return Some(self.close("start line too long"));
+            return Some(self.close(super::limits::START_LINE));
         }
         let Some(end) = end else {
             self.state = State::Head {
@@ -291,7 +291,7 @@ impl StreamFramer {
         }
         let passed = passed + line_end + 1;
         if passed > self.limits.body {
-            return Some(self.close("body too large"));
+            return Some(self.close(super::limits::BODY));
         }
         drop(self.buffer.split_to(line_end + 1));
         Some(State::Skip {

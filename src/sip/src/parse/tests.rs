@@ -302,3 +302,111 @@ fn odd_but_legal_methods_and_users_are_read() {
         501
     );
 }
+
+/// Makes a message that has so many, or so much.
+type Made<'a> = &'a dyn Fn(usize) -> String;
+
+/// One below a limit and the limit itself pass, one above is refused with its code and named.
+#[test]
+fn every_limit_holds_to_the_last_one() {
+    let limits = Limits {
+        message: 9_000,
+        head: 4_000,
+        line: 600,
+        headers: 40,
+        vias: 7,
+        routes: 5,
+        contacts: 3,
+        body: 3_000,
+    };
+    let message = |more: &str, body: usize| {
+        format!(
+            "REGISTER sip:192.0.2.9 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: <sip:a@x>;tag=1\r\n\
+             To: <sip:a@x>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\n{more}Content-Length: {body}\r\n\r\n{}",
+            "x".repeat(body)
+        )
+    };
+    let empty = message("", 0).len();
+    // Of what is in every message already: Via, From, To, Call-ID, CSeq, Content-Length.
+    let cases: [(&str, u16, usize, Made<'_>); 7] = [
+        ("line", 513, limits.line, &|n| {
+            message(&format!("X: {}\r\n", "x".repeat(n - 3)), 0)
+        }),
+        ("line", 513, limits.line, &|n| {
+            message(
+                &format!("X: {}\r\n {}\r\n", "x".repeat(9), "x".repeat(n - 13)),
+                0,
+            )
+        }),
+        ("head", 513, limits.head, &|n| {
+            let fill = n - empty;
+            let (lines, rest) = (fill / 200, fill % 200);
+            let line = format!("X: {}\r\n", "x".repeat(195));
+            let last = format!("X: {}\r\n", "x".repeat(195 + rest));
+            message(&(line.repeat(lines - 1) + &last), 0)
+        }),
+        ("headers", 513, limits.headers, &|n| {
+            message(&"X: x\r\n".repeat(n - 6), 0)
+        }),
+        ("vias", 483, limits.vias, &|n| {
+            message(
+                &"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK2\r\n".repeat(n - 1),
+                0,
+            )
+        }),
+        ("routes", 513, limits.routes, &|n| {
+            message(
+                &format!("Route: {}\r\n", vec!["<sip:x;lr>"; n].join(", ")),
+                0,
+            )
+        }),
+        ("contacts", 513, limits.contacts, &|n| {
+            message(
+                &format!("Contact: {}\r\n", vec!["<sip:x>"; n].join(", ")),
+                0,
+            )
+        }),
+    ];
+    for (name, status, limit, made) in cases {
+        for n in [limit - 1, limit] {
+            let parsed = parse_with(made(n).as_bytes(), &limits);
+            assert!(
+                matches!(parsed, Parsed::Message(_)),
+                "{name} {n}: {parsed:?}"
+            );
+        }
+        match parse_with(made(limit + 1).as_bytes(), &limits) {
+            Parsed::Reject { response, why } => {
+                assert_eq!(
+                    (response.status, Limits::named_by(why)),
+                    (status, Some(name))
+                );
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    for (body, is_fine) in [(2_999, true), (3_000, true), (3_001, false)] {
+        match parse_with(message("", body).as_bytes(), &limits) {
+            Parsed::Message(_) => assert!(is_fine, "{body}"),
+            Parsed::Reject { response, why } => {
+                assert!(!is_fine, "{body}");
+                assert_eq!(
+                    (response.status, Limits::named_by(why)),
+                    (413, Some("body"))
+                );
+            }
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+    // The rest of a datagram behind its body counts with the message.
+    for (octets, is_fine) in [(8_999, true), (9_000, true), (9_001, false)] {
+        let mut text = message("", 0);
+        text.push_str(&"x".repeat(octets - text.len()));
+        let parsed = parse_with(text.as_bytes(), &limits);
+        if is_fine {
+            assert!(matches!(parsed, Parsed::Message(_)), "{octets}: {parsed:?}");
+        } else {
+            assert_eq!(parsed, Parsed::Drop("message too large"));
+        }
+    }
+}

@@ -262,6 +262,7 @@ fn settings(sip: SocketAddr, library_versions: Vec<String>) -> Settings {
             public_address: None,
             realm: "strowger".to_owned(),
             verbose_rejects: VerboseRejects::All,
+            limits: actors::Limits::default(),
             guard: actors::GuardConfig::default(),
             user_agent: Some(format!("strowger/{}", env!("CARGO_PKG_VERSION"))),
             t1: Duration::from_millis(500),

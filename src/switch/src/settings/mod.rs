@@ -110,6 +110,63 @@ pub(crate) struct Sip {
     #[serde(deserialize_with = "values::within::<_, _, 90, 86400>")]
     pub(crate) min_se_s: u32,
     pub(crate) verbose_rejects: VerboseRejects,
+    pub(crate) limits: SipLimits,
+    pub(crate) guard: SipGuard,
+}
+
+/// How much of everything one SIP message may have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SipLimits {
+    /// Octets of the start line and the headers together.
+    #[serde(deserialize_with = "values::within::<_, _, 1024, 1048576>")]
+    pub(crate) head: u32,
+    /// Octets of one line, with what continues it.
+    #[serde(deserialize_with = "values::within::<_, _, 256, 1048576>")]
+    pub(crate) line: u32,
+    #[serde(deserialize_with = "values::within::<_, _, 16, 10000>")]
+    pub(crate) headers: u32,
+    #[serde(deserialize_with = "values::within::<_, _, 1, 1000>")]
+    pub(crate) vias: u32,
+    #[serde(deserialize_with = "values::within::<_, _, 1, 1000>")]
+    pub(crate) routes: u32,
+    /// Contacts of one REGISTER.
+    #[serde(deserialize_with = "values::within::<_, _, 1, 10>")]
+    pub(crate) contacts: u32,
+    /// Octets.
+    #[serde(deserialize_with = "values::within::<_, _, 1024, 1048576>")]
+    pub(crate) body: u32,
+}
+
+/// How much of whom is listened to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SipGuard {
+    /// Datagrams a second; 0 = any number.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 1000000>")]
+    pub(crate) stranger_rate: u32,
+    #[serde(deserialize_with = "values::within::<_, _, 1, 1000000>")]
+    pub(crate) stranger_burst: u32,
+    #[serde(deserialize_with = "values::within::<_, _, 0, 1000000>")]
+    pub(crate) strangers_rate: u32,
+    /// Requests a second; 0 = any number.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 1000000>")]
+    pub(crate) peer_rate: u32,
+    /// Failures that ban; 0 = never.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 1000>")]
+    pub(crate) ban_failures: u32,
+    #[serde(deserialize_with = "values::within::<_, _, 1, 86400>")]
+    pub(crate) ban_window_s: u32,
+    /// Seconds of the first ban.
+    #[serde(deserialize_with = "values::within::<_, _, 1, 604800>")]
+    pub(crate) ban_s: u32,
+    #[serde(deserialize_with = "values::within::<_, _, 1, 604800>")]
+    pub(crate) ban_longest_s: u32,
+    /// Failures that close an account to new sources; 0 = never.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 10000>")]
+    pub(crate) account_failures: u32,
+    #[serde(deserialize_with = "values::within::<_, _, 1, 86400>")]
+    pub(crate) account_window_s: u32,
 }
 
 /// Audio of the SIP side.
@@ -298,6 +355,39 @@ impl Default for Sip {
             session_expires_s: 1800,
             min_se_s: 90,
             verbose_rejects: VerboseRejects::All,
+            limits: SipLimits::default(),
+            guard: SipGuard::default(),
+        }
+    }
+}
+
+impl Default for SipLimits {
+    fn default() -> Self {
+        Self {
+            head: 32_768,
+            line: 8_192,
+            headers: 256,
+            vias: 70,
+            routes: 32,
+            contacts: 10,
+            body: 65_536,
+        }
+    }
+}
+
+impl Default for SipGuard {
+    fn default() -> Self {
+        Self {
+            stranger_rate: 20,
+            stranger_burst: 40,
+            strangers_rate: 1_000,
+            peer_rate: 200,
+            ban_failures: 10,
+            ban_window_s: 60,
+            ban_s: 600,
+            ban_longest_s: 86_400,
+            account_failures: 30,
+            account_window_s: 600,
         }
     }
 }
