@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use model::{
-    CallId, CallRecord, Cause, Direction, DtmfMethod, LegEnd, LegId, LegKind, Outcome, Peer,
+    CallId, CallRecord, Cause, Codec, Direction, DtmfMethod, LegEnd, LegId, LegKind, Outcome, Peer,
     Reason, SessionName, Side, TrunkName, TrunkSpec,
 };
 use net::media::{MediaCommand, MediaEvent, MediaHandle, RtpReservation};
@@ -24,7 +24,7 @@ use crate::leg::LegAddr;
 use crate::leg::sip::{SipLeg, SipLegSpec, Way as SipWay};
 use crate::leg::telegram::{TelegramLeg, TelegramLegSpec, Way as TelegramWay};
 use crate::message::{
-    Adopt, CallOver, Caller, CloseRecord, EndCall, FromMedia, InviteArrived, LegFact, LegOrder,
+    Adopt, CallOver, Calling, CloseRecord, EndCall, FromMedia, InviteArrived, LegFact, LegOrder,
     LegReport, OpenRecord, SipMedia,
 };
 use crate::session::Session;
@@ -48,9 +48,25 @@ pub(crate) struct Held {
     pub(crate) trunk: TrunkName,
     /// The trunks it holds a line of: while a group rings, all of them.
     pub(crate) lines: Vec<TrunkName>,
-    pub(crate) session: SessionName,
+    /// None for a call from trunk to trunk.
+    pub(crate) session: Option<SessionName>,
     /// The Telegram user, as the call was routed.
     pub(crate) peer: Option<Peer>,
+}
+
+impl Held {
+    /// The name of the session, for records and logs; empty without one.
+    pub(crate) fn session_name(&self) -> &str {
+        self.session.as_ref().map_or("", SessionName::as_str)
+    }
+
+    /// The trunk that a line is held of from beginning to end, whoever rings: the caller's.
+    fn own_trunk(&self) -> Option<&TrunkName> {
+        match self.direction {
+            Direction::SipToTg | Direction::SipToSip => Some(&self.trunk),
+            Direction::TgToSip => None,
+        }
+    }
 }
 
 /// What shall be connected with what.
@@ -61,14 +77,43 @@ pub(crate) enum Plan {
         invite: Box<InviteArrived>,
         peer: Peer,
     },
-    /// A Telegram user calls the PBX; the targets ring at the same time, then the groups of the hunt.
+    /// A PBX is called; the targets ring at the same time, then the groups of the hunt.
     ToSip {
-        requested: Box<grammers_tl_types::types::PhoneCallRequested>,
-        settings: Box<telegram::CallSettings>,
-        caller: Caller,
+        origin: Origin,
+        caller: Box<Calling>,
         hunt: Box<Hunt>,
         targets: Vec<SipTarget>,
     },
+}
+
+/// Where a call to a PBX comes from.
+pub(crate) enum Origin {
+    /// A Telegram user.
+    Telegram {
+        requested: Box<grammers_tl_types::types::PhoneCallRequested>,
+        settings: Box<telegram::CallSettings>,
+    },
+    /// Another trunk.
+    Trunk {
+        trunk: Box<TrunkSpec>,
+        invite: Box<InviteArrived>,
+    },
+}
+
+impl Plan {
+    /// The trunk by which a call that came from one leaves first; empty for all others.
+    fn first_trunk(&self) -> String {
+        match self {
+            Plan::ToSip {
+                origin: Origin::Trunk { .. },
+                targets,
+                ..
+            } => targets
+                .first()
+                .map_or_else(String::new, |target| target.trunk.name.to_string()),
+            Plan::ToTelegram { .. } | Plan::ToSip { .. } => String::new(),
+        }
+    }
 }
 
 /// The trunks of a group of targets.
@@ -93,7 +138,8 @@ pub(crate) struct CallSpec {
     pub(crate) watch: Watch,
     pub(crate) held: Held,
     pub(crate) plan: Plan,
-    pub(crate) session: Door<Session>,
+    /// None for a call from trunk to trunk.
+    pub(crate) session: Option<Door<Session>>,
     pub(crate) from: String,
     pub(crate) to: String,
 }
@@ -135,6 +181,8 @@ struct Slot {
     via: String,
     /// How keypad digits travel on it, best first; nothing for Telegram.
     dtmf: Vec<DtmfMethod>,
+    /// It takes digits as RTP events.
+    events: bool,
     end: Option<LegEnd>,
 }
 
@@ -150,7 +198,7 @@ pub(crate) struct Call {
     id: CallId,
     held: Held,
     plan: Plan,
-    session: Door<Session>,
+    session: Option<Door<Session>>,
     state: CallState,
     legs: BTreeMap<LegId, Slot>,
     group: CrashGroup,
@@ -172,6 +220,8 @@ pub(crate) struct Call {
     lost: BTreeSet<LegId>,
     /// The trunk that answered.
     answered_by: Option<TrunkName>,
+    /// What the caller of another trunk can speak; empty for a Telegram user.
+    caller_codecs: Vec<Codec>,
     /// A group that the registry was asked for and has not answered.
     wanted: Option<Vec<TrunkName>>,
     watch: Watch,
@@ -183,7 +233,7 @@ impl Call {
             id: spec.id,
             direction: spec.held.direction,
             trunk: spec.held.trunk.to_string(),
-            session: spec.held.session.to_string(),
+            session: spec.held.session_name().to_owned(),
             from: spec.from,
             to: spec.to,
             diverted_from: diverted_from(&spec.plan),
@@ -194,6 +244,7 @@ impl Call {
             ended_by: None,
             outcome: None,
             legs: Vec::new(),
+            to_trunk: spec.plan.first_trunk(),
         };
         Self {
             common,
@@ -215,6 +266,7 @@ impl Call {
             ringing: BTreeMap::new(),
             lost: BTreeSet::new(),
             answered_by: None,
+            caller_codecs: Vec::new(),
             wanted: None,
             watch: spec.watch,
         }
@@ -287,38 +339,51 @@ impl Call {
     fn route(&mut self, ctx: &mut Context<Self>) {
         match &self.plan {
             Plan::ToTelegram { trunk, invite, .. } => {
-                let (trunk, peer, tx) = (trunk.clone(), invite.source, invite.tx);
-                let request = Box::new(invite.request.clone());
-                if self.reserve(CALLER, peer.address).is_err() {
-                    let cause = Cause::new(Reason::NoRtpPorts);
-                    self.common.refuse(tx, &request, &cause, true);
-                    self.begin_end(cause, Side::Here, ctx);
-                    return;
+                let (trunk, invite) = (trunk.clone(), invite.clone());
+                self.take_invite(*trunk, *invite, false, ctx);
+            }
+            Plan::ToSip { origin, .. } => match origin {
+                Origin::Trunk { trunk, invite } => {
+                    let (trunk, invite) = (trunk.clone(), invite.clone());
+                    self.take_invite(*trunk, *invite, true, ctx);
                 }
-                self.add_sip(
-                    CALLER,
-                    *trunk,
-                    SipWay::Incoming {
-                        request,
-                        tx,
-                        source: peer,
-                    },
-                    ctx,
-                );
-            }
-            Plan::ToSip {
-                requested,
-                settings,
-                ..
-            } => {
-                let way = TelegramWay::Incoming {
-                    requested: requested.clone(),
-                    settings: settings.clone(),
-                };
-                self.add_telegram(CALLER, way, ctx);
-                self.ring_first(ctx);
-            }
+                Origin::Telegram {
+                    requested,
+                    settings,
+                } => {
+                    let way = TelegramWay::Incoming {
+                        requested: requested.clone(),
+                        settings: settings.clone(),
+                    };
+                    self.add_telegram(CALLER, way, ctx);
+                    self.ring_first(ctx);
+                }
+            },
         }
+    }
+
+    /// Starts the leg of a caller in a PBX.
+    fn take_invite(
+        &mut self,
+        trunk: TrunkSpec,
+        invite: InviteArrived,
+        waits: bool,
+        ctx: &mut Context<Self>,
+    ) {
+        let (source, tx) = (invite.source, invite.tx);
+        let request = Box::new(invite.request);
+        if self.reserve(CALLER, source.address).is_err() {
+            let cause = Cause::new(Reason::NoRtpPorts);
+            self.common.refuse(tx, &request, &cause, true);
+            return self.begin_end(cause, Side::Here, ctx);
+        }
+        let way = SipWay::Incoming {
+            request,
+            tx,
+            source,
+            waits,
+        };
+        self.add_sip(CALLER, trunk, way, ctx);
     }
 
     fn reserve(&mut self, leg: LegId, peer: SocketAddr) -> Result<(), net::media::NoRtpPorts> {
@@ -355,19 +420,23 @@ impl Call {
                 address: LegAddr::Sip(address),
                 via,
                 dtmf,
+                events: false,
                 end: None,
             },
         );
     }
 
     fn add_telegram(&mut self, leg: LegId, way: TelegramWay, ctx: &mut Context<Self>) {
+        let Some(session) = self.session.clone() else {
+            return;
+        };
         let spec = TelegramLegSpec {
             leg,
             call: ctx.address(),
             watch: self.watch_leg(leg, ctx),
             group: self.group.member(),
-            via: self.held.session.to_string(),
-            session: self.session.clone(),
+            via: self.held.session_name().to_owned(),
+            session,
             way,
         };
         let address = TelegramLeg::new(spec).start();
@@ -375,8 +444,9 @@ impl Call {
             leg,
             Slot {
                 address: LegAddr::Telegram(address),
-                via: self.held.session.to_string(),
+                via: self.held.session_name().to_owned(),
                 dtmf: Vec::new(),
+                events: false,
                 end: None,
             },
         );
@@ -440,14 +510,14 @@ impl Handler<LegReport> for Call {
             return;
         }
         match report.fact {
-            LegFact::Offered { audio } => self.leg_offered(leg, audio, ctx),
+            LegFact::Offered { audio, codecs } => self.leg_offered(leg, audio, codecs, ctx),
             LegFact::Ringing => self.leg_rings(leg),
             LegFact::Agreed { start } => self.leg_agreed(leg, start),
             LegFact::Answered { audio } => self.leg_answered(leg, audio, ctx),
             LegFact::Confirmed => self.leg_confirmed(leg, ctx),
             LegFact::Changed { audio } => self.sip_media(leg, &audio),
             LegFact::Signaling { bytes } => self.tell_media(MediaCommand::Signal { leg, bytes }),
-            LegFact::Digit { digit } => self.digit(leg, digit, metrics::DtmfMethod::Info),
+            LegFact::Digit { digit } => self.digit(leg, digit, DtmfMethod::Info),
             LegFact::Ended { cause, end } => self.leg_ended(leg, cause, end, ctx),
         }
     }
@@ -455,15 +525,30 @@ impl Handler<LegReport> for Call {
 
 impl Call {
     /// The caller's offer is acceptable: now, and not before, somebody is rung.
-    fn leg_offered(&mut self, leg: LegId, audio: Option<SipMedia>, ctx: &mut Context<Self>) {
+    fn leg_offered(
+        &mut self,
+        leg: LegId,
+        audio: Option<SipMedia>,
+        codecs: Vec<Codec>,
+        ctx: &mut Context<Self>,
+    ) {
         if let Some(audio) = audio {
             self.sip_media(leg, &audio);
         }
-        if let (CallState::Routing, Plan::ToTelegram { peer, .. }) = (&self.state, &self.plan) {
-            let way = TelegramWay::Outgoing { peer: peer.clone() };
-            let callee = self.next_leg();
-            self.set_state(CallState::Calling);
-            self.add_telegram(callee, way, ctx);
+        if self.state != CallState::Routing {
+            return;
+        }
+        match &self.plan {
+            Plan::ToTelegram { peer, .. } => {
+                let way = TelegramWay::Outgoing { peer: peer.clone() };
+                let callee = self.next_leg();
+                self.set_state(CallState::Calling);
+                self.add_telegram(callee, way, ctx);
+            }
+            Plan::ToSip { .. } => {
+                self.caller_codecs = codecs;
+                self.ring_first(ctx);
+            }
         }
     }
 
@@ -493,6 +578,7 @@ impl Call {
 
     fn leg_answered(&mut self, leg: LegId, audio: Option<SipMedia>, ctx: &mut Context<Self>) {
         self.win(leg);
+        let codec = audio.as_ref().map(|audio| audio.agreed.audio.codec);
         if let Some(audio) = audio {
             self.sip_media(leg, &audio);
         }
@@ -500,7 +586,8 @@ impl Call {
             self.bridged(ctx);
         } else {
             self.set_state(CallState::Answering);
-            self.order(CALLER, LegOrder::Answer);
+            let partner = codec.filter(|_| self.held.direction == Direction::SipToSip);
+            self.order(CALLER, LegOrder::Answer { partner });
         }
     }
 
@@ -520,7 +607,7 @@ impl Call {
             ctx.run_later(ONE_WAY_AFTER, |call, _| call.count_one_way());
         }
         self.set_state(CallState::Bridged);
-        tracing::info!(call = %self.id, trunk = %self.held.trunk, session = %self.held.session, "call bridged");
+        tracing::info!(call = %self.id, trunk = %self.held.trunk, session = self.held.session_name(), "call bridged");
     }
 
     /// Audio came from a leg for the first time; from both, the call is what it should be.
@@ -576,8 +663,10 @@ impl Call {
                     media: Box::new(agreed),
                     signalling: media.signalling,
                 });
-                if let Some(partner) = self.partner(leg) {
-                    self.tell_media(MediaCommand::Connect { a: leg, b: partner });
+                // One whose ports are still reserved joins them itself when its media begins.
+                let partner = self.partner(leg);
+                if let Some(b) = partner.filter(|partner| !self.reserved.contains_key(partner)) {
+                    self.tell_media(MediaCommand::Connect { a: leg, b });
                 }
             }
             None => self.tell_media(MediaCommand::UpdateSip {
@@ -586,15 +675,50 @@ impl Call {
             }),
         }
         let events = agreed.audio.dtmf_payload_type.is_some();
-        let methods = self.legs.get(&leg).map(|slot| slot.dtmf.as_slice());
-        let on = DtmfMethod::listens_for_tones(methods.unwrap_or_default(), events);
+        let mut on = false;
+        if let Some(slot) = self.legs.get_mut(&leg) {
+            slot.events = events;
+            on = DtmfMethod::listens_for_tones(&slot.dtmf, events);
+        }
         self.tell_media(MediaCommand::ListenForTones { leg, on });
     }
 
-    /// DTMF of the PBX; nothing is passed to Telegram, whose apps have no use for it.
-    fn digit(&self, leg: LegId, digit: char, method: metrics::DtmfMethod) {
+    /// DTMF of a PBX, passed on to another one; Telegram's apps have no use for it.
+    fn digit(&self, leg: LegId, digit: char, method: DtmfMethod) {
         tracing::debug!(call = %self.id, %leg, %digit, "digit");
-        self.common.metrics.dtmf(LegKind::Sip, method);
+        self.common.metrics.dtmf(
+            LegKind::Sip,
+            match method {
+                DtmfMethod::Rfc2833 => metrics::DtmfMethod::Rfc4733,
+                DtmfMethod::Info => metrics::DtmfMethod::Info,
+                DtmfMethod::Inband => metrics::DtmfMethod::Inband,
+            },
+        );
+        if let Some(partner) = self.partner(leg) {
+            self.press(partner, digit, method);
+        }
+    }
+
+    /// Sends a digit that came by one method by the first one that the trunk wants and its PBX understands.
+    fn press(&self, leg: LegId, digit: char, came: DtmfMethod) {
+        let Some(slot) = self.legs.get(&leg) else {
+            return;
+        };
+        let usable = |method: &DtmfMethod| *method != DtmfMethod::Rfc2833 || slot.events;
+        match slot.dtmf.iter().copied().find(usable) {
+            // The tone is in the voice that passes.
+            Some(DtmfMethod::Inband) if came == DtmfMethod::Inband => {}
+            Some(method @ (DtmfMethod::Rfc2833 | DtmfMethod::Inband)) => {
+                let digits = digit.to_string();
+                self.tell_media(MediaCommand::SendDtmf {
+                    leg,
+                    digits,
+                    method,
+                });
+            }
+            Some(DtmfMethod::Info) => self.order(leg, LegOrder::Digit { digit }),
+            None => {}
+        }
     }
 
     fn leg_ended(&mut self, leg: LegId, cause: Cause, end: LegEnd, ctx: &mut Context<Self>) {
@@ -685,9 +809,12 @@ impl Call {
         self.record.outcome = Some(outcome);
         self.common.metrics.call_over(&self.record, &cause, side);
         if let Some(trunk) = &self.answered_by {
-            self.record.trunk = trunk.to_string();
+            match self.held.direction {
+                Direction::SipToSip => self.record.to_trunk = trunk.to_string(),
+                Direction::SipToTg | Direction::TgToSip => self.record.trunk = trunk.to_string(),
+            }
         }
-        tracing::info!(call = %self.id, trunk = %self.held.trunk, session = %self.held.session, cause = %cause,
+        tracing::info!(call = %self.id, trunk = %self.held.trunk, session = self.held.session_name(), cause = %cause,
             side = side.label(), outcome = outcome.label(), "call over");
         self.common.to_registry(CallOver { call: self.id });
         self.write_record(ctx);
@@ -745,13 +872,7 @@ impl Handler<FromMedia> for Call {
             Some(MediaEvent::Connected { leg }) => self.order(leg, LegOrder::MediaConnected),
             Some(MediaEvent::Signal { leg, bytes }) => self.order(leg, LegOrder::Signal { bytes }),
             Some(MediaEvent::Failed { leg, why }) => self.order(leg, LegOrder::MediaFailed { why }),
-            Some(MediaEvent::Dtmf { leg, digit, method }) => {
-                let method = match method {
-                    DtmfMethod::Rfc2833 | DtmfMethod::Info => metrics::DtmfMethod::Rfc4733,
-                    DtmfMethod::Inband => metrics::DtmfMethod::Inband,
-                };
-                self.digit(leg, digit, method)
-            }
+            Some(MediaEvent::Dtmf { leg, digit, method }) => self.digit(leg, digit, method),
             Some(MediaEvent::Silent { leg, .. }) => {
                 tracing::warn!(call = %self.id, %leg, "no RTP from the PBX");
                 self.begin_end(Cause::new(Reason::RtpTimeout), Side::Sip, ctx);

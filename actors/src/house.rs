@@ -487,7 +487,8 @@ impl House {
             metrics.add_session(&session.name);
         }
         metrics.config_applied(unix_seconds() as f64);
-        let table = Arc::new(Table::new(trunks, sessions, store.routes()?));
+        let table = Table::new(trunks, sessions, store.routes()?).with_transits(store.transits()?);
+        let table = Arc::new(table);
         let sockets = settings
             .sip
             .addresses
@@ -533,7 +534,7 @@ impl House {
         let streams = Streams::start(
             listeners,
             tls,
-            Limits::default(),
+            settings.sip.limits.clone(),
             Patience::default(),
             metrics.clone(),
             receive.clone(),

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler};
-use model::{CallRecord, Cause, LegKind, Outcome};
+use model::{CallRecord, Cause, Direction, LegKind, Outcome};
 use store::Store;
 
 use crate::message::{CloseLost, CloseRecord, LoadBindings, OpenRecord, SaveBindings};
@@ -151,7 +151,7 @@ impl Handler<SaveBindings> for Keeper {
     }
 }
 
-/// Closes the record of a call whose end nobody saw: one end for each kind of leg it must have had.
+/// Closes the record of a call whose end nobody saw: one end for each of the two legs it must have had.
 pub(crate) fn close(
     mut record: CallRecord,
     cause: &Cause,
@@ -169,10 +169,14 @@ pub(crate) fn close(
         .or(record.answered_after_ms)
         .or(Some(0));
     if record.legs.is_empty() {
-        record.legs = vec![
-            crate::leg::end(LegKind::Sip, record.trunk.clone(), cause),
-            crate::leg::end(LegKind::Telegram, record.session.clone(), cause),
-        ];
+        let sip = |trunk: &str| crate::leg::end(LegKind::Sip, trunk.to_owned(), cause);
+        let other = match record.direction {
+            Direction::SipToTg | Direction::TgToSip => {
+                crate::leg::end(LegKind::Telegram, record.session.clone(), cause)
+            }
+            Direction::SipToSip => sip(&record.to_trunk),
+        };
+        record.legs = vec![sip(&record.trunk), other];
     }
     record
 }

@@ -25,7 +25,7 @@ pub use house::{
     Account, EXIT_REGISTRY_LOST, EXIT_STORE_LOST, House, Parts, Report, SILENT, Settings,
     SipSettings, StartError, TelegramSettings,
 };
-pub use sip::call::SessionTimes;
 pub use sip::Limits;
+pub use sip::call::SessionTimes;
 pub use sip::guard::GuardConfig;
 pub use trunk::{KeptBinding, kept_bindings};

@@ -3,7 +3,7 @@
 use actix::{Message, Recipient};
 use bytes::Bytes;
 use grammers_tl_types as tl;
-use model::{CallId, CallRecord, Cause, LegEnd, LegId, Peer, SessionName, TrunkName};
+use model::{CallId, CallRecord, Cause, Codec, LegEnd, LegId, Peer, SessionName, TrunkName};
 use sip::call::{CallInput, DialogId};
 use sip::{Hop, Request, Response, ServerKey};
 
@@ -17,7 +17,7 @@ pub(crate) struct Received {
 }
 
 /// Endpoint -> Registry: an INVITE outside any dialog, of a PBX that has proved who it is.
-#[derive(Message)]
+#[derive(Message, Clone)]
 #[rtype(result = "()")]
 pub(crate) struct InviteArrived {
     /// Whose it is.
@@ -155,6 +155,28 @@ pub(crate) struct Caller {
     pub(crate) last_name: String,
 }
 
+/// Who calls a PBX.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Calling {
+    /// A Telegram user, who reaches the number of the trunk.
+    Telegram(Caller),
+    /// Somebody of another trunk, who dialled.
+    Sip(SipCaller),
+}
+
+/// A caller of another trunk, as its PBX shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SipCaller {
+    /// The user part of From; nothing for one who does not want to be known.
+    pub(crate) user: Option<String>,
+    /// Its display name, under the same condition.
+    pub(crate) display: Option<String>,
+    /// What was dialled.
+    pub(crate) number: String,
+    /// How many hops the call may still make.
+    pub(crate) max_forwards: u8,
+}
+
 /// Registry -> Session: nobody will take this call; discard it as busy.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -242,8 +264,12 @@ pub(crate) struct LegReport {
 
 /// What a leg has to say.
 pub(crate) enum LegFact {
-    /// The offer of the caller can be answered; without one (late offer) media comes with [`LegFact::Changed`].
-    Offered { audio: Option<SipMedia> },
+    /// The offer of the caller can be answered, with any of these codecs. Without media (a late offer, or an answer that waits for the
+    /// other side's) it comes with [`LegFact::Changed`].
+    Offered {
+        audio: Option<SipMedia>,
+        codecs: Vec<Codec>,
+    },
     /// A device rings.
     Ringing,
     /// A Telegram leg agreed on its key: its media can start.
@@ -276,8 +302,10 @@ pub(crate) struct SipMedia {
 pub(crate) enum LegOrder {
     /// Tell the caller that a device rings.
     Ring,
-    /// Answer the caller.
-    Answer,
+    /// Answer the caller; in the codec of another SIP party if there is one and that can be, or in one that can be turned into it.
+    Answer { partner: Option<Codec> },
+    /// Send a digit by SIP INFO.
+    Digit { digit: char },
     /// End it, saying why.
     HangUp { cause: Cause },
     /// The Telegram media is connected.
@@ -322,7 +350,7 @@ pub(crate) struct FromMedia(pub(crate) Option<net::media::MediaEvent>);
 pub(crate) struct RingGroup {
     pub(crate) call: CallId,
     pub(crate) trunks: Vec<TrunkName>,
-    pub(crate) caller: Caller,
+    pub(crate) caller: Calling,
     pub(crate) answer: Recipient<Group>,
 }
 

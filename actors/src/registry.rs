@@ -19,7 +19,7 @@ use model::{CallId, Cause, Direction, Peer, Reason, SessionName, TrunkName, Trun
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use routing::{Full, Lines, SessionState, SipOffer, Table, World};
-use sip::{Request, ServerKey};
+use sip::{NameAddr, Request, ServerKey};
 
 use crate::call::{Call, CallSpec, Held, Plan};
 use crate::house::{Common, Report};
@@ -78,9 +78,9 @@ impl World for Known {
     }
 
     fn is_talking(&self, session: &SessionName, peer: &Peer) -> bool {
-        self.calls
-            .values()
-            .any(|call| call.held.session == *session && call.held.peer.as_ref() == Some(peer))
+        self.calls.values().any(|call| {
+            call.held.session.as_ref() == Some(session) && call.held.peer.as_ref() == Some(peer)
+        })
     }
 
     fn is_own_account(&self, user_id: i64) -> bool {
@@ -265,17 +265,17 @@ impl Registry {
         ctx: &mut Context<Self>,
     ) -> Result<(), Cause> {
         let request_user = invite.request.uri.user().unwrap_or_default().into_owned();
-        let to_user = invite
-            .request
-            .headers
-            .to()
-            .and_then(|to| to.uri.user().map(Cow::into_owned));
+        let to_user = user_of(invite.request.headers.to());
         let offer = SipOffer {
             trunk,
             source: invite.source.address,
             request_user: &request_user,
-            to_user: to_user.as_deref().unwrap_or_default(),
+            to_user: &to_user,
         };
+        if self.table.is_transit(&trunk.name) {
+            let to = routing::decide_transit(&self.table, &self.known, &offer)?;
+            return self.route_transit(trunk, invite, to, ctx);
+        }
         let to = routing::decide_sip(&self.table, &self.known, &offer)?;
         let id = crate::house::call_id();
         let opened = self
@@ -286,13 +286,12 @@ impl Registry {
             self.lines.release(id);
             self.no_line(&trunk.name, full)
         })?;
-        let from = sip::identity::caller(&invite.request.headers);
-        let from = from.and_then(|from| from.uri.user().map(Cow::into_owned));
+        let from = user_of(sip::identity::caller(&invite.request.headers));
         let held = Held {
             direction: Direction::SipToTg,
             trunk: trunk.name.clone(),
             lines: vec![trunk.name.clone()],
-            session: to.session.name.clone(),
+            session: Some(to.session.name.clone()),
             peer: Some(to.peer.clone()),
         };
         let dialled = to.peer.to_string();
@@ -301,7 +300,7 @@ impl Registry {
             invite: Box::new(invite),
             peer: to.peer,
         };
-        self.start_call(id, held, plan, from.unwrap_or_default(), dialled, ctx);
+        self.start_call(id, held, plan, from, dialled, ctx);
         Ok(())
     }
 
@@ -321,25 +320,35 @@ impl Registry {
         to: String,
         _: &mut Context<Self>,
     ) {
-        let Some(link) = self.common.sessions.get(&held.session) else {
-            return;
+        let session = match &held.session {
+            Some(session) => match self.common.sessions.get(session) {
+                Some(link) => Some(link.door.door()),
+                None => return,
+            },
+            None => None,
         };
         let spec = CallSpec {
             id,
             watch: self.watch(Unit::Call(id)),
             held: held.clone(),
             plan,
-            session: link.door.door(),
+            session,
             from,
             to,
         };
-        tracing::info!(call = %id, trunk = %held.trunk, session = %held.session, direction = held.direction.label(), "call begins");
+        tracing::info!(call = %id, trunk = %held.trunk, session = held.session_name(), direction = held.direction.label(), "call begins");
         let address = Call::new(self.common.clone(), spec).start();
         for trunk in &held.lines {
             self.count_lines(trunk);
         }
         self.known.calls.insert(id, CallUnit { address, held });
     }
+}
+
+/// The user part of an address, percent-decoded; empty without one.
+fn user_of(address: Option<NameAddr>) -> String {
+    let user = address.and_then(|address| address.uri.user().map(Cow::into_owned));
+    user.unwrap_or_default()
 }
 
 impl Handler<InviteArrived> for Registry {
@@ -356,24 +365,26 @@ impl Handler<InviteArrived> for Registry {
         let Some(trunk) = self.table.trunk(&invite.from).cloned() else {
             return;
         };
-        self.common
-            .metrics
-            .call_attempt(Direction::SipToTg, &trunk.name);
+        let direction = if self.table.is_transit(&trunk.name) {
+            Direction::SipToSip
+        } else {
+            Direction::SipToTg
+        };
+        self.common.metrics.call_attempt(direction, &trunk.name);
         if let Err(cause) = self.route_invite(&trunk, invite, ctx) {
             tracing::info!(trunk = %trunk.name, %source, %cause, "a call is refused");
             self.common
                 .metrics
                 .trunk_last_error(&trunk.name, cause.code());
-            let user = |address: Option<sip::NameAddr>| {
-                let user = address.and_then(|address| address.uri.user().map(Cow::into_owned));
-                user.unwrap_or_default()
-            };
-            let session = self.table.session_of(&trunk.name);
+            let session = self
+                .table
+                .session_of(&trunk.name)
+                .filter(|_| direction == Direction::SipToTg);
             let attempt = offer::Attempt {
-                direction: Direction::SipToTg,
+                direction,
                 trunk: &trunk.name,
                 session: session.map_or_else(String::new, |session| session.name.to_string()),
-                from: user(sip::identity::caller(&request.headers)),
+                from: user_of(sip::identity::caller(&request.headers)),
                 to: request.uri.user().unwrap_or_default().into_owned(),
             };
             self.refused_attempt(attempt, &cause);
@@ -448,7 +459,7 @@ impl Handler<Adopt> for Registry {
         self.watch.handled();
         let held = *adopt.held;
         self.lines
-            .adopt(adopt.call, &held.lines, Some(&held.session));
+            .adopt(adopt.call, &held.lines, held.session.as_ref());
         for trunk in &held.lines {
             self.count_lines(trunk);
         }

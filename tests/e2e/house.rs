@@ -33,6 +33,9 @@ pub(crate) const TRUNK: &str = "office";
 pub(crate) const LOGIN: &str = "office7k2m9";
 pub(crate) const PASSWORD: &str = "correct-horse-9";
 
+/// The trunk of a second PBX.
+pub(crate) const BRANCH: &str = "branch";
+
 /// The tone each side speaks with.
 pub(crate) const PBX_TONE: u32 = 440;
 pub(crate) const TELEGRAM_TONE: u32 = 660;
@@ -51,6 +54,7 @@ pub(crate) struct HouseBuilder {
     records: String,
     logged_in: bool,
     peer_port: Option<u16>,
+    branch_port: Option<u16>,
     number: String,
     transport: &'static str,
 }
@@ -66,6 +70,7 @@ pub(crate) struct House {
     pub(crate) telegram: Server,
     process: Option<Process>,
     peer_port: Option<u16>,
+    branch_port: Option<u16>,
     runs: u32,
 }
 
@@ -102,6 +107,19 @@ impl HouseBuilder {
              [[session]]\nname = \"{SESSION}\"\nphone = \"+{SESSION_PHONE}\"\n\n\
              [[route]]\ntrunk = \"{TRUNK}\"\nsession = \"{SESSION}\"\n",
             self.number, self.transport
+        )
+        .unwrap();
+        self
+    }
+
+    /// A second PBX, known by its address, to which the calls of the first one go.
+    pub(crate) fn leaves_by(mut self, codecs: &[&str]) -> Self {
+        let port = ports::one();
+        self.branch_port = Some(port);
+        write!(
+            self.records,
+            "\n[[trunk]]\nname = \"{BRANCH}\"\nkind = \"peer\"\naddress = \"127.0.0.1:{port}\"\ncodecs = {codecs:?}\nring_seconds = 20\n\n\
+             [[route]]\ntrunk = \"{TRUNK}\"\nto = \"{BRANCH}\"\npriority = 1\n"
         )
         .unwrap();
         self
@@ -188,6 +206,7 @@ impl HouseBuilder {
             telegram,
             process: None,
             peer_port: self.peer_port,
+            branch_port: self.branch_port,
             runs: 0,
             dir,
         };
@@ -216,6 +235,7 @@ impl House {
             records: String::new(),
             logged_in: true,
             peer_port: None,
+            branch_port: None,
             number: "600".to_owned(),
             transport: "udp",
         }
@@ -309,6 +329,11 @@ impl House {
     /// The port of the PBX of a peer trunk.
     pub(crate) fn peer_port(&self) -> u16 {
         self.peer_port.expect("a peer trunk")
+    }
+
+    /// The port of the second PBX.
+    pub(crate) fn branch_port(&self) -> u16 {
+        self.branch_port.expect("a second PBX")
     }
 
     /// The folder of this house, for its peers.
@@ -421,6 +446,18 @@ impl House {
             says: PBX_TONE,
             port: self.peer_port.unwrap_or(0),
         }
+    }
+
+    /// A phone in the place of the second PBX, at number 6001; it speaks the tone of Telegram's side.
+    pub(crate) fn branch_phone(&self, codecs: &str) -> Baresip {
+        let phone = Phone {
+            login: "6001".into(),
+            registers: false,
+            says: TELEGRAM_TONE,
+            port: self.branch_port(),
+            ..self.phone_settings(codecs)
+        };
+        Baresip::start(&self.dir, BRANCH, &phone)
     }
 
     /// A scripted PBX that talks to this house with the right login.

@@ -33,3 +33,4 @@ mod peers;
 mod refusals;
 mod registration;
 mod restart;
+mod transit;

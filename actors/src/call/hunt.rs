@@ -1,11 +1,21 @@
-//! The hunt of a Telegram user's call: which legs ring, who wins, who comes next. In which order is `routing`'s to say.
+//! The hunt of a call to a PBX: which legs ring, who wins, who comes next. In which order is `routing`'s to say.
 
 use actix::{AsyncContext, Context, Handler};
-use model::{Cause, LegId, Reason, TrunkName};
+use model::{Cause, Codec, Direction, LegId, Reason, TrunkName};
 
 use super::{Call, CallState, Plan, Ringing, SipTarget, trunks};
 use crate::leg::sip::Way as SipWay;
 use crate::message::{GiveBack, Group, LegOrder, RingGroup};
+
+/// What a PBX is offered for a caller of another one: what both speak first, in the order of the trunk, then what can be turned
+/// into something that the caller speaks.
+fn understood(trunk: &[Codec], caller: &[Codec]) -> Vec<Codec> {
+    let shared = trunk.iter().filter(|codec| caller.contains(codec));
+    let turned = trunk.iter().filter(|codec| {
+        !caller.contains(codec) && caller.iter().any(|other| media::can_join(**codec, *other))
+    });
+    shared.chain(turned).copied().collect()
+}
 
 impl Call {
     /// Rings the group that came with the plan.
@@ -20,7 +30,14 @@ impl Call {
     fn ring(&mut self, targets: Vec<SipTarget>, ctx: &mut Context<Self>) {
         self.set_state(CallState::Calling);
         let mut leg = self.next_leg();
-        for SipTarget { trunk, target } in targets {
+        for SipTarget { mut trunk, target } in targets {
+            if !self.caller_codecs.is_empty() {
+                trunk.codecs = understood(&trunk.codecs, &self.caller_codecs);
+                if trunk.codecs.is_empty() {
+                    self.remember(Cause::new(Reason::NotAcceptable));
+                    continue;
+                }
+            }
             if self.reserve(leg, target.send_to.address).is_err() {
                 self.remember(Cause::new(Reason::NoRtpPorts));
                 continue;
@@ -79,7 +96,7 @@ impl Call {
             self.common.to_registry(RingGroup {
                 call: self.id,
                 trunks: trunks.clone(),
-                caller: caller.clone(),
+                caller: (**caller).clone(),
                 answer: ctx.address().recipient(),
             });
         }
@@ -96,15 +113,20 @@ impl Call {
             self.reserved.remove(&loser);
             self.lost.insert(loser);
         }
-        self.record.to = winner.number;
+        // Between trunks the number stays what was dialled.
+        if self.held.direction == Direction::TgToSip {
+            self.record.to = winner.number;
+        }
         self.answered_by = Some(winner.trunk);
         self.give_back_idle();
     }
 
-    /// Returns the lines of trunks that neither ring nor answered.
+    /// Returns the lines of trunks that neither ring nor answered, nor call.
     fn give_back_idle(&mut self) {
+        let own = self.held.own_trunk().cloned();
         let busy = |trunk: &TrunkName| {
-            self.answered_by.as_ref() == Some(trunk)
+            own.as_ref() == Some(trunk)
+                || self.answered_by.as_ref() == Some(trunk)
                 || self.ringing.values().any(|ringing| ringing.trunk == *trunk)
         };
         let (busy, idle): (_, Vec<_>) = self.held.lines.drain(..).partition(busy);
@@ -131,7 +153,8 @@ impl Handler<Group> for Call {
         for cause in group.failures {
             self.remember(cause);
         }
-        self.held.lines = trunks(&group.targets);
+        let own = self.held.own_trunk().cloned();
+        self.held.lines = own.into_iter().chain(trunks(&group.targets)).collect();
         self.ring(group.targets, ctx);
     }
 }

@@ -4,7 +4,7 @@
 //! ends the dialog from `Drop`, and its call ends the other legs.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle,
@@ -24,6 +24,9 @@ use crate::message::{
 };
 use crate::supervise::{Member, Watch};
 use crate::{leg, refusal};
+
+/// How long a key is said to be pressed in an INFO.
+const KEY: Duration = Duration::from_millis(160);
 
 /// What a SIP leg is made from.
 pub(crate) struct SipLegSpec {
@@ -48,6 +51,8 @@ pub(crate) enum Way {
         request: Box<Request>,
         tx: ServerKey,
         source: Hop,
+        /// The answer waits for what another SIP party agrees on.
+        waits: bool,
     },
     /// We call the PBX.
     Outgoing { target: Box<sip::call::Target> },
@@ -137,6 +142,7 @@ impl SipLeg {
                 request,
                 tx,
                 source,
+                ..
             } => {
                 let (tx, source, request) = (*tx, *source, (**request).clone());
                 match sip::call::Call::incoming(now, local, request, tx, source, rand::random()) {
@@ -194,24 +200,77 @@ impl SipLeg {
         let Some(offer) = self.core.as_ref().and_then(sip::call::Call::offer) else {
             // A late offer: ours goes out with the 200, the answer comes with the ACK.
             self.described = Some(sdp::offer(&self.local, &self.codecs));
-            self.report(LegFact::Offered { audio: None });
+            self.report(LegFact::Offered {
+                audio: None,
+                codecs: self.codecs.clone(),
+            });
             self.drain(now, ctx);
             return;
         };
+        if matches!(self.way, Way::Incoming { waits: true, .. }) {
+            return self.take_waiting_offer(now, &offer, ctx);
+        }
         match sdp::answer(&offer, &self.local, &self.codecs) {
             Ok((answer, agreed)) => {
                 self.described = Some(answer);
                 self.agreed = Some(agreed);
                 self.report(LegFact::Offered {
                     audio: Some(self.media(agreed)),
+                    codecs: vec![agreed.audio.codec],
                 });
                 self.drain(now, ctx);
             }
-            Err(error) => {
-                tracing::info!(leg = %self.leg, trunk = self.via, %error, "an offer cannot be answered");
-                self.hang_up(now, &Cause::new(Reason::NotAcceptable), ctx);
+            Err(error) => self.refuse_offer(now, &error, ctx),
+        }
+    }
+
+    /// Whether there can be a call is known now; in which codec, when the other side has answered.
+    fn take_waiting_offer(&mut self, now: Instant, offer: &[u8], ctx: &mut Context<Self>) {
+        match sdp::common(offer, &self.codecs) {
+            Ok(codecs) => {
+                self.report(LegFact::Offered {
+                    audio: None,
+                    codecs,
+                });
+                self.drain(now, ctx);
+            }
+            Err(error) => self.refuse_offer(now, &error, ctx),
+        }
+    }
+
+    fn refuse_offer(&mut self, now: Instant, error: &sdp::OfferError, ctx: &mut Context<Self>) {
+        tracing::info!(leg = %self.leg, trunk = self.via, %error, "an offer cannot be answered");
+        self.hang_up(now, &Cause::new(Reason::NotAcceptable), ctx);
+    }
+
+    /// Answers the caller, now that everything about the other side is known.
+    fn answer(&mut self, now: Instant, partner: Option<Codec>, ctx: &mut Context<Self>) {
+        if let Some(partner) = partner {
+            self.codecs = fitting(&self.codecs, partner);
+            let Some(offer) = self.core.as_ref().and_then(sip::call::Call::offer) else {
+                // A late offer: the caller chooses among what fits.
+                let sdp = sdp::offer(&self.local, &self.codecs);
+                return self.say_answer(now, sdp, ctx);
+            };
+            match sdp::answer(&offer, &self.local, &self.codecs) {
+                Ok((answer, agreed)) => {
+                    self.described = Some(answer);
+                    self.agreed = Some(agreed);
+                    self.report(LegFact::Changed {
+                        audio: self.media(agreed),
+                    });
+                }
+                Err(error) => return self.refuse_offer(now, &error, ctx),
             }
         }
+        let sdp = self.described.clone().unwrap_or_default();
+        self.say_answer(now, sdp, ctx);
+    }
+
+    fn say_answer(&mut self, now: Instant, sdp: Bytes, ctx: &mut Context<Self>) {
+        self.described = Some(sdp.clone());
+        self.answered = true;
+        self.input(now, CallInput::Answer { sdp }, ctx);
     }
 
     fn input(&mut self, now: Instant, input: CallInput, ctx: &mut Context<Self>) {
@@ -407,6 +466,16 @@ impl SipLeg {
     }
 }
 
+/// Those of a trunk's codecs in which a party can talk with another that speaks `partner`: the same first, so that packets pass
+/// untouched.
+pub(crate) fn fitting(codecs: &[Codec], partner: Codec) -> Vec<Codec> {
+    let same = codecs.iter().filter(|codec| **codec == partner);
+    let others = codecs
+        .iter()
+        .filter(|codec| **codec != partner && media::can_join(**codec, partner));
+    same.chain(others).copied().collect()
+}
+
 /// Hands a packet of the core to the endpoint.
 fn send(common: &Common, owner: Owner, packet: CallOutput) {
     match packet {
@@ -515,10 +584,13 @@ impl Handler<LegOrder> for SipLeg {
                 let sdp = self.described.clone().filter(|_| early);
                 self.input(now, CallInput::Ring { sdp }, ctx);
             }
-            LegOrder::Answer => {
-                self.answered = true;
-                let sdp = self.described.clone().unwrap_or_default();
-                self.input(now, CallInput::Answer { sdp }, ctx);
+            LegOrder::Answer { partner } => self.answer(now, partner, ctx),
+            LegOrder::Digit { digit } => {
+                let input = CallInput::Info {
+                    content_type: sip::info::DTMF_RELAY.to_owned(),
+                    body: sip::info::body(digit, KEY),
+                };
+                self.input(now, input, ctx);
             }
             LegOrder::HangUp { cause } => self.hang_up(now, &cause, ctx),
             // Plain RTP tells of itself only by silence, which the call handles.

@@ -440,8 +440,8 @@ impl Handler<LegOrder> for TelegramLeg {
         self.watch.handled();
         match order {
             // Ringing was reported to Telegram when the leg began.
-            LegOrder::Ring => {}
-            LegOrder::Answer => {
+            LegOrder::Ring | LegOrder::Digit { .. } => {}
+            LegOrder::Answer { .. } => {
                 self.answered = true;
                 self.input(Instant::now(), Input::Answer, ctx);
             }

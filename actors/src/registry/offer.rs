@@ -1,5 +1,6 @@
-//! The calls of Telegram users: where they go, and what the PBX is shown.
+//! Calls to a PBX, of Telegram users and of other PBXs: where they go, and what the PBX is shown.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use actix::{AsyncContext, Context, Handler};
@@ -7,20 +8,24 @@ use model::{
     CallId, CallRecord, Cause, Direction, LegKind, Peer, Reason, SessionName, TrunkKind, TrunkName,
     TrunkSpec,
 };
-use routing::{Hunt, Table, TelegramOffer, World};
+use routing::{Hunt, Table, TelegramOffer, ToTrunk, World};
 use sip::call::Account;
-use sip::{NameAddr, Uri};
+use sip::{HeaderName, NameAddr, Request, Uri};
 
 use super::{ROLL_CALL, Registry};
-use crate::call::{Held, Plan, SipTarget, trunks};
+use crate::call::{Held, Origin, Plan, SipTarget, trunks};
 use crate::leg;
 use crate::message::{
-    CallOffered, Caller, CloseRecord, Contact, DeclineCall, GiveBack, Group, RingGroup,
+    CallOffered, Caller, Calling, CloseRecord, Contact, DeclineCall, GiveBack, Group,
+    InviteArrived, RingGroup, SipCaller,
 };
 use crate::trunk::at_domain;
 
 /// The user part of From for a caller whom no rule numbers.
 const ANONYMOUS: &str = "anonymous";
+
+/// Max-Forwards of a call that begins here, and of one that came without (RFC 3261 8.1.1.6).
+const MAX_FORWARDS: u8 = 70;
 
 /// An attempt at a call.
 pub(super) struct Attempt<'a> {
@@ -55,6 +60,7 @@ impl Registry {
             ended_by: Some(cause.side()),
             outcome: Some(cause.outcome()),
             legs: vec![leg::end(kind, via, cause)],
+            to_trunk: String::new(),
         };
         self.common.metrics.call_over(&record, cause, cause.side());
         let record = Box::new(record);
@@ -84,7 +90,8 @@ impl Registry {
             .cloned()
             .ok_or(Cause::new(Reason::SipAccountUnavailable))?;
         let id = crate::house::call_id();
-        let begun = self.begin_hunt(id, &session, &caller, &mut hunt);
+        let calling = Calling::Telegram(caller.clone());
+        let begun = self.begin_hunt(id, &session, &calling, &mut hunt);
         let rings = begun.as_ref().ok().and_then(|targets| targets.first());
         let trunk = rings.map_or(first, |target| target.trunk.name.clone());
         self.common.metrics.call_attempt(Direction::TgToSip, &trunk);
@@ -108,17 +115,62 @@ impl Registry {
             direction: Direction::TgToSip,
             trunk,
             lines: trunks(&targets),
-            session,
+            session: Some(session),
             peer: Some(Peer::UserId(caller.user_id)),
         };
         let plan = Plan::ToSip {
-            requested,
-            settings,
-            caller,
+            origin: Origin::Telegram {
+                requested,
+                settings,
+            },
+            caller: Box::new(calling),
             hunt: Box::new(hunt),
             targets,
         };
         self.start_call(id, held, plan, from, number, ctx);
+        Ok(())
+    }
+
+    /// Lets a call that came from a trunk leave by others. Lines of both sides are taken here, and returned with the call.
+    pub(super) fn route_transit(
+        &mut self,
+        trunk: &TrunkSpec,
+        invite: InviteArrived,
+        to: ToTrunk,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), Cause> {
+        let ToTrunk { mut hunt, number } = to;
+        let caller = SipCaller::of(&invite.request, number)?;
+        let id = crate::house::call_id();
+        let opened = self.lines.open(id, None, 0);
+        let taken = opened.and_then(|()| self.lines.take(id, &trunk.name, trunk.lines));
+        let calling = Calling::Sip(caller.clone());
+        let begun = match taken {
+            Ok(()) => self.first_group(id, &calling, &mut hunt),
+            Err(full) => Err(self.no_line(&trunk.name, full)),
+        };
+        let targets = begun.inspect_err(|_| {
+            self.forget_call(id);
+        })?;
+        let own = [trunk.name.clone()];
+        let held = Held {
+            direction: Direction::SipToSip,
+            trunk: trunk.name.clone(),
+            lines: own.into_iter().chain(trunks(&targets)).collect(),
+            session: None,
+            peer: None,
+        };
+        let plan = Plan::ToSip {
+            origin: Origin::Trunk {
+                trunk: Box::new(trunk.clone()),
+                invite: Box::new(invite),
+            },
+            caller: Box::new(calling),
+            hunt: Box::new(hunt),
+            targets,
+        };
+        let from = caller.user.unwrap_or_default();
+        self.start_call(id, held, plan, from, caller.number, ctx);
         Ok(())
     }
 
@@ -127,12 +179,22 @@ impl Registry {
         &mut self,
         call: CallId,
         session: &SessionName,
-        caller: &Caller,
+        caller: &Calling,
         hunt: &mut Hunt,
     ) -> Result<Vec<SipTarget>, Cause> {
         let limit = self.table.session(session).map_or(0, |spec| spec.lines);
         let opened = self.lines.open(call, Some(session), limit);
         opened.map_err(|_| Cause::new(Reason::LinesLimit))?;
+        self.first_group(call, caller, hunt)
+    }
+
+    /// The same for a call that has its own line.
+    fn first_group(
+        &mut self,
+        call: CallId,
+        caller: &Calling,
+        hunt: &mut Hunt,
+    ) -> Result<Vec<SipTarget>, Cause> {
         while let Some(trunks) = hunt.next_group() {
             let group = self.group(call, &trunks, caller);
             for cause in group.failures {
@@ -146,7 +208,7 @@ impl Registry {
     }
 
     /// Takes a line of each trunk that can be called now.
-    fn group(&mut self, call: CallId, trunks: &[TrunkName], caller: &Caller) -> Group {
+    fn group(&mut self, call: CallId, trunks: &[TrunkName], caller: &Calling) -> Group {
         let mut group = Group {
             asked: trunks.to_vec(),
             ..Group::default()
@@ -165,14 +227,21 @@ impl Registry {
     }
 
     /// The ways to reach a trunk for this caller.
-    fn targets(&self, trunk: &TrunkSpec, caller: &Caller, call: CallId) -> Vec<SipTarget> {
+    fn targets(&self, trunk: &TrunkSpec, caller: &Calling, call: CallId) -> Vec<SipTarget> {
         let Some(unit) = self.known.trunks.get(&trunk.name) else {
             return Vec::new();
         };
         let target = |contact: &Contact| {
             let here = self.common.sip_address(contact.send_to).address;
-            let (user, name) = shown(trunk, caller);
-            let (uri, to) = self.request_uri(trunk, contact);
+            let (user, name) = match caller {
+                Calling::Telegram(caller) => shown(trunk, caller),
+                Calling::Sip(caller) => caller.shown(),
+            };
+            let number = match caller {
+                Calling::Telegram(_) => trunk.number.as_deref(),
+                Calling::Sip(caller) => Some(caller.number.as_str()),
+            };
+            let (uri, to) = self.request_uri(trunk, contact, number);
             let at = |user: &str| match &trunk.kind {
                 TrunkKind::OutboundRegister { domain, .. } => at_domain(Some(user), domain),
                 TrunkKind::InboundRegister { .. } | TrunkKind::Peer { .. } => {
@@ -195,6 +264,10 @@ impl Registry {
                     headers: headers(trunk, caller, call, &identity),
                     from,
                     to: NameAddr::new(to),
+                    max_forwards: match caller {
+                        Calling::Telegram(_) => MAX_FORWARDS,
+                        Calling::Sip(caller) => caller.max_forwards,
+                    },
                     ring_timeout: Duration::from_secs(u64::from(trunk.ring_seconds)),
                     account: account(trunk),
                 },
@@ -203,24 +276,26 @@ impl Registry {
         unit.contacts.iter().map(target).collect()
     }
 
-    /// The Request-URI and To. A registered contact is called as it is: phones know no other name than their own; the number on
+    /// The Request-URI and To for a number. A registered contact is called as it is: phones know no other name than their own; the number on
     /// the PBX stands in To then.
-    fn request_uri(&self, trunk: &TrunkSpec, contact: &Contact) -> (Uri, Uri) {
+    fn request_uri(
+        &self,
+        trunk: &TrunkSpec,
+        contact: &Contact,
+        number: Option<&str>,
+    ) -> (Uri, Uri) {
         match &trunk.kind {
             TrunkKind::Peer { .. } => {
-                let uri = Uri::reached(
-                    Some(trunk.number.as_deref().unwrap_or("s")),
-                    contact.send_to,
-                );
+                let uri = Uri::reached(Some(number.unwrap_or("s")), contact.send_to);
                 (uri.clone(), uri)
             }
             TrunkKind::OutboundRegister { domain, .. } => {
-                let uri = at_domain(Some(trunk.number.as_deref().unwrap_or("s")), domain);
+                let uri = at_domain(Some(number.unwrap_or("s")), domain);
                 (uri.clone(), uri)
             }
             TrunkKind::InboundRegister { login, .. } => {
                 let here = self.common.sip_address(contact.send_to).address;
-                let called = trunk.number.as_deref().unwrap_or(login);
+                let called = number.unwrap_or(login);
                 (contact.uri.clone(), Uri::at(Some(called), here))
             }
         }
@@ -253,6 +328,38 @@ fn identity(caller: &Caller) -> routing::CallerIdentity<'_> {
     }
 }
 
+impl SipCaller {
+    /// Reads who calls, and how far the call may still go.
+    fn of(invite: &Request, number: String) -> Result<Self, Cause> {
+        let headers = &invite.headers;
+        // RFC 7332 section 4: without this, two PBXs whose routes lead to each other would call forever.
+        let left = headers.max_forwards().unwrap_or(MAX_FORWARDS);
+        let max_forwards = left.checked_sub(1).ok_or(Cause::new(Reason::TooManyHops))?;
+        // RFC 3323 section 4.2: whatever else is asked for, a name is not told.
+        let is_private = headers
+            .tokens(&HeaderName::from("Privacy"))
+            .flat_map(|value| value.split(';'))
+            .any(|value| !value.trim().eq_ignore_ascii_case("none"));
+        let from = headers.from().filter(|_| !is_private);
+        let user = from.as_ref().and_then(|from| from.uri.user());
+        let user = user.filter(|user| !user.is_empty() && *user != ANONYMOUS);
+        Ok(Self {
+            user: user.map(Cow::into_owned),
+            display: from.as_ref().and_then(|from| from.display.clone()),
+            number,
+            max_forwards,
+        })
+    }
+
+    fn shown(&self) -> (String, String) {
+        let user = self.user.clone();
+        (
+            user.unwrap_or_else(|| ANONYMOUS.to_owned()),
+            self.display.clone().unwrap_or_default(),
+        )
+    }
+}
+
 /// The number and the name under which the trunk's PBX sees the caller.
 fn shown(trunk: &TrunkSpec, caller: &Caller) -> (String, String) {
     let caller = identity(caller);
@@ -273,15 +380,18 @@ fn shown_from(table: &Table, trunk: &TrunkName, caller: &Caller) -> String {
 /// What a dialplan may want to know of the caller. Nothing is asserted (RFC 3325) of one who is anonymous.
 fn headers(
     trunk: &TrunkSpec,
-    caller: &Caller,
+    caller: &Calling,
     call: CallId,
     from: &NameAddr,
 ) -> Vec<(String, String)> {
     let asserted = (from.uri.user().as_deref() != Some(ANONYMOUS))
         .then(|| ("P-Asserted-Identity", from.to_string()));
-    let known = trunk
-        .tg_headers
-        .then(|| routing::caller_headers(&identity(caller), call));
+    let known = match caller {
+        Calling::Telegram(caller) if trunk.tg_headers => {
+            Some(routing::caller_headers(&identity(caller), call))
+        }
+        Calling::Telegram(_) | Calling::Sip(_) => None,
+    };
     asserted
         .into_iter()
         .chain(known.into_iter().flatten())

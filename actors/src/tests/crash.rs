@@ -149,7 +149,7 @@ impl Calls {
 }
 
 /// Kills an actor, and makes sure that it is dead.
-async fn kill<A>(actor: &Addr<A>)
+pub(super) async fn kill<A>(actor: &Addr<A>)
 where
     A: Actor<Context = Context<A>> + Handler<Crash>,
 {

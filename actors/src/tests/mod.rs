@@ -6,3 +6,4 @@ mod house;
 mod hunt;
 mod pbx;
 mod scene;
+mod transit;

@@ -43,6 +43,17 @@ pub(crate) fn pcm_rate(a: Codec, b: Codec) -> u32 {
     a.sample_rate().min(b.sample_rate())
 }
 
+/// Returns whether audio can pass between two codecs: each must know the rate of the other, for nothing is resampled.
+pub fn can_join(a: Codec, b: Codec) -> bool {
+    let rate = pcm_rate(a, b);
+    let knows = |codec: Codec| match codec {
+        Codec::Alaw | Codec::Mulaw | Codec::L16 => rate == codec.sample_rate(),
+        Codec::G722 => Width::of(rate).is_some(),
+        Codec::Opus => [8_000, 12_000, 16_000, 24_000, 48_000].contains(&rate),
+    };
+    knows(a) && knows(b)
+}
+
 /// Returns the rate of tones for a codec: every codec can be fed at it, and 8 kHz costs least.
 pub(crate) fn tone_rate(codec: Codec) -> u32 {
     match codec {

@@ -44,7 +44,7 @@ mod tests;
 pub use address::may_send_to;
 pub use audio::LegAudio;
 pub use bridge::{Bridge, BridgeConfig, BridgeError, BridgeEvent, BridgeOutput, LegStats};
-pub use codec::CodecError;
+pub use codec::{CodecError, can_join};
 pub use plain::{PlainConfig, PlainRtp, PlainStats, Remote};
 pub use rtp::{RtpError, RtpPacket};
 pub use source::Latch;

@@ -106,7 +106,7 @@ fn teardown(reason: Reason) -> &'static str {
     }
 }
 
-/// Calls between two trunks are not placed yet: their series appear when they are.
+/// Most houses let no call go from trunk to trunk: the series of that direction appear with the first one.
 const DIRECTIONS: [Direction; 2] = [Direction::SipToTg, Direction::TgToSip];
 
 fn direction() -> Column {
@@ -118,7 +118,7 @@ enum Fails {
     FromSip,
     FromTelegram,
     EitherWay,
-    /// Not the end of an unanswered call.
+    /// Not the end of an unanswered call, or only of one from trunk to trunk.
     Never,
 }
 
@@ -128,6 +128,7 @@ fn fails(reason: Reason) -> Fails {
         | Reason::AnsweredByAnother
         | Reason::SessionInactive
         | Reason::IntervalTooBrief
+        | Reason::TooManyHops
         | Reason::RtpTimeout
         | Reason::MediaLost => Fails::Never,
         Reason::DatabaseError

@@ -34,6 +34,7 @@ fn record(direction: Direction, answered: bool, outcome: Outcome) -> CallRecord 
         ended_after_ms: Some(4000),
         ended_by: None,
         outcome: Some(outcome),
+        to_trunk: String::new(),
         legs: Vec::new(),
     }
 }
@@ -299,6 +300,7 @@ fn every_reason_of_a_failed_call_is_touched() {
         "answered_by_another",
         "session_inactive",
         "interval_too_brief",
+        "too_many_hops",
         "rtp_timeout",
         "media_lost",
     ];

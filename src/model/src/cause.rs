@@ -96,7 +96,7 @@ causes! {
     WrongPassword = "wrong_password", 403, "Wrong password", Sip, Rejected, "compare login and password with `strowger trunk show --secrets`, or make a new one with `strowger trunk reset-password`";
     UntrustedIp = "untrusted_ip", 403, "Untrusted IP address", Sip, Rejected, "add the address to the trunk, or correct it";
     SessionInactive = "session_inactive", 403, "Telegram session is inactive", Telegram, Failed, "log the account in again: `strowger session login`";
-    RouteNotPermitted = "route_not_permitted", 403, "Route is not permitted", Here, Rejected, "switch the trunk on, or pair it with a session";
+    RouteNotPermitted = "route_not_permitted", 403, "Route is not permitted", Here, Rejected, "switch the trunk on, or pair it with a session or another trunk";
     RouteNotFound = "route_not_found", 404, "Route not found", Sip, Rejected, "use exactly the issued login; it may have been deleted";
     IntervalTooBrief = "interval_too_brief", 423, "Interval Too Brief", Sip, Rejected, "raise Expires to at least 60 seconds";
     // SIP to Telegram.
@@ -112,6 +112,7 @@ causes! {
     NoAnswer = "no_answer", 480, "No answer", Telegram, NoAnswer, "nothing: nobody answered";
     TemporarilyUnavailable = "temporarily_unavailable", 480, "Temporarily Unavailable", Telegram, NoAnswer, "no device of the person came online within 20 s";
     LoopDetected = "loop_detected", 482, "Loop Detected", Here, Rejected, "the account cannot call itself";
+    TooManyHops = "too_many_hops", 483, "Too Many Hops", Sip, Rejected, "the call went round: look for PBXs whose routes lead back to each other";
     UserDeclined = "user_declined", 486, "User declined the call", Telegram, Declined, "nothing, or look for a device that declines by itself";
     BusyHere = "busy_here", 486, "Busy Here", Telegram, Busy, "the person already has a call with this account";
     NotAcceptable = "not_acceptable", 488, "Not Acceptable Here", Sip, Failed, "no common codec: add alaw or mulaw on both sides";

@@ -150,6 +150,10 @@ pub struct CallRecord {
     pub outcome: Option<Outcome>,
     /// How each leg ended, in the order the legs were made.
     pub legs: Vec<LegEnd>,
+    /// Of a call from trunk to trunk, the one it left by: that answered, or else that rang first. Empty for all others, and in
+    /// records of versions before there were such calls.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub to_trunk: String,
 }
 
 impl CallRecord {

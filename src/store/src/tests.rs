@@ -34,6 +34,7 @@ fn record(n: u128) -> CallRecord {
         ended_after_ms: None,
         ended_by: None,
         outcome: None,
+        to_trunk: String::new(),
         legs: Vec::new(),
     }
 }

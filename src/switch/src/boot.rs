@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::{
-    Account, GuardConfig, House, Limits, Parts, SessionTimes, SipSettings, StartError, TelegramSettings,
+    Account, GuardConfig, House, Limits, Parts, SessionTimes, SipSettings, StartError,
+    TelegramSettings,
 };
 use model::{Secret, SessionSpec};
 use net::media::MediaConfig;

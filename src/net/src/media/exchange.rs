@@ -208,7 +208,7 @@ impl Exchange {
             self.counters.tick_lateness.observe(late.as_secs_f64());
             let began = Instant::now();
             self.bridge.handle_timeout(way.now);
-            self.worked(LegKind::Telegram, began);
+            self.worked_by_clock(began);
             self.drain_bridge(way);
             self.carry(way);
         }
@@ -243,17 +243,30 @@ impl Exchange {
         while let Some((leg, packet)) = self.inbox.pop_front() {
             let began = Instant::now();
             self.bridge.handle_rtp(way.now, leg, &packet);
-            self.worked(LegKind::Sip, began);
+            self.worked_on_arrival(leg, began);
             self.drain_bridge(way);
         }
     }
 
-    /// Counts what the bridge needed since then, which is its codecs: a packet of a SIP leg is turned when it comes, those of a
-    /// Telegram leg when the clock of the SIP leg ticks. The clock is read twice for each packet, a thousandth of the codec.
-    fn worked(&self, from: LegKind, began: Instant) {
-        let mut ports = self.ports.iter().filter(|port| port.audio.kind != from);
-        if let Some(port) = ports.find(|port| port.transcodes()) {
+    /// Counts what the bridge needed since then, which is its codecs: what a Telegram leg hears is turned when the packet comes.
+    /// The clock is read twice for each packet, a thousandth of the codec.
+    fn worked_on_arrival(&self, from: LegId, began: Instant) {
+        let mut hearers = self.ports.iter().filter(|port| port.peer == Some(from));
+        if let Some(port) = hearers.find(|port| is_telegram(port) && port.transcodes()) {
             port.spent(began.elapsed());
+        }
+    }
+
+    /// The same for what SIP legs hear, which is turned when their clocks tick; two whose clocks tick together share the time.
+    fn worked_by_clock(&self, began: Instant) {
+        let hearers = || {
+            let ports = self.ports.iter();
+            ports.filter(|port| !is_telegram(port) && port.transcodes())
+        };
+        let count = u32::try_from(hearers().count()).unwrap_or(1).max(1);
+        let each = began.elapsed() / count;
+        for port in hearers() {
+            port.spent(each);
         }
     }
 
@@ -311,7 +324,7 @@ impl Exchange {
                 tracing::debug!(call = %self.call, %leg, "media can flow");
                 if let Some(port) = self.port(leg) {
                     port.connected = true;
-                    if port.audio.kind == LegKind::Telegram {
+                    if is_telegram(port) {
                         // The only candidates are our own and the peer's: no relay is asked for.
                         self.counters.path_p2p.inc();
                     }
@@ -412,4 +425,8 @@ impl Exchange {
     fn port(&mut self, leg: LegId) -> Option<&mut Port> {
         self.ports.iter_mut().find(|port| port.leg == leg)
     }
+}
+
+fn is_telegram(port: &Port) -> bool {
+    port.audio.kind == LegKind::Telegram
 }

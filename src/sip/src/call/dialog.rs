@@ -4,6 +4,9 @@ use super::{Local, Target};
 use crate::Hop;
 use crate::message::{CSeq, HeaderName, Method, NameAddr, Request, Response, Uri};
 
+/// RFC 3261 8.1.1.6.
+const MAX_FORWARDS: u8 = 70;
+
 /// What a request inside a dialog is matched by at our end; the peer's tag is checked by the call itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DialogId {
@@ -34,6 +37,7 @@ pub(super) struct Dialog {
     remote: NameAddr,
     local_cseq: u32,
     remote_cseq: Option<u32>,
+    max_forwards: u8,
     routes: Vec<NameAddr>,
     target: Uri,
     /// Where the peer's last request came from; before the first one, where we sent ours.
@@ -51,6 +55,7 @@ impl Dialog {
             remote: headers.from()?,
             local_cseq: 0,
             remote_cseq: Some(headers.cseq()?.number),
+            max_forwards: MAX_FORWARDS,
             routes: headers.record_routes(),
             target: headers.contacts().into_iter().next()?.uri,
             peer: source,
@@ -68,6 +73,7 @@ impl Dialog {
             remote,
             local_cseq: 0,
             remote_cseq: None,
+            max_forwards: target.max_forwards,
             routes: Vec::new(),
             target: target.uri.clone(),
             peer: target.send_to,
@@ -153,7 +159,7 @@ impl Dialog {
         let (uri, routes, next_hop) = self.next_hop();
         let mut request = Request::new(method.clone(), request_uri(uri));
         let headers = &mut request.headers;
-        headers.push(HeaderName::MaxForwards, 70);
+        headers.push(HeaderName::MaxForwards, self.max_forwards);
         for route in routes {
             headers.push(HeaderName::Route, route);
         }

@@ -54,6 +54,8 @@ pub struct Target {
     pub to: NameAddr,
     /// Further headers of the INVITE.
     pub headers: Vec<(String, String)>,
+    /// Max-Forwards of the INVITE: 70, or what is left of it to a call that came from elsewhere (RFC 7332).
+    pub max_forwards: u8,
     /// How long it may ring.
     pub ring_timeout: Duration,
     /// The account at whoever is called, for a 401 or 407.

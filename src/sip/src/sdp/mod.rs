@@ -1,7 +1,7 @@
 //! Session descriptions and the offer/answer exchange: RFC 8866, RFC 3264, RFC 4733, RFC 7587.
 //!
 //! [`parse`] reads what a peer wrote, tolerant of old devices and bounded in every dimension. [`offer`], [`answer`],
-//! [`accept_answer`], [`reanswer`] and [`reoffer`] settle one audio stream. Deliberately absent: SRTP, ICE, BUNDLE, RTCP
+//! [`common`], [`accept_answer`], [`reanswer`] and [`reoffer`] settle one audio stream. Deliberately absent: SRTP, ICE, BUNDLE, RTCP
 //! multiplexing, video, name resolution. Lines with those are refused with port 0, as RFC 3264 section 6 wants.
 
 mod error;
@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use model::Codec;
 
 pub use error::{OfferError, SdpError};
-pub use negotiate::{accept_answer, answer, reanswer};
+pub use negotiate::{accept_answer, answer, common, reanswer};
 pub use parse::{Attribute, Connection, Media, Sdp, parse};
 pub use write::{offer, reoffer};
 

@@ -22,6 +22,18 @@ pub fn answer(
     Ok((write_answer(&offer, index, &agreed, local).into(), agreed))
 }
 
+/// Returns those of our codecs that an offer can be answered with, in our order; an error where [`answer`] has one.
+pub fn common(offer: &[u8], codecs: &[Codec]) -> Result<Vec<Codec>, OfferError> {
+    let offer = parse(offer)?;
+    let (index, _) = choose(&offer, codecs)?;
+    let formats = offer.media.get(index).map(Formats::of);
+    let is_there = |codec: &Codec| {
+        let formats = formats.as_ref();
+        formats.is_some_and(|formats| formats.payload_type(*codec).is_some())
+    };
+    Ok(codecs.iter().copied().filter(is_there).collect())
+}
+
 /// Answers a later offer of the same dialog. Returns the answer, what was agreed, and the version of the answer.
 ///
 /// The codec in use stays when it is still offered; `local.version` is the version of `previous`, the last description we

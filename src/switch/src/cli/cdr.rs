@@ -65,7 +65,7 @@ fn list(records: &[CallRecord]) {
         "from",
         "to",
         "trunk",
-        "session",
+        "session or trunk",
         "talk",
         "result",
         "why",
@@ -77,7 +77,7 @@ fn list(records: &[CallRecord]) {
             record.from.clone(),
             record.to.clone(),
             record.trunk.clone(),
-            record.session.clone(),
+            format!("{}{}", record.session, record.to_trunk),
             format!("{:.0} s", record.talk_seconds()),
             record
                 .outcome
@@ -97,7 +97,7 @@ fn why(record: &CallRecord) -> String {
 }
 
 fn csv(records: &[CallRecord]) -> Vec<String> {
-    let head = "id,start,direction,trunk,session,from,to,ringing_ms,answered_ms,ended_ms,talk_s,result,ended_by,why";
+    let head = "id,start,direction,trunk,session,from,to,ringing_ms,answered_ms,ended_ms,talk_s,result,ended_by,why,to_trunk";
     let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
     let rows = records.iter().map(|record| {
         let cells = [
@@ -118,6 +118,7 @@ fn csv(records: &[CallRecord]) -> Vec<String> {
                 .to_owned(),
             record.ended_by.map_or("", model::Side::label).to_owned(),
             why(record),
+            record.to_trunk.clone(),
         ];
         cells.map(|cell| quoted(&cell)).join(",")
     });

@@ -72,6 +72,7 @@ impl Conversation {
             from: NameAddr::new(Uri::at(Some(&settings.login), settings.house)),
             to: NameAddr::new(to),
             headers: Vec::new(),
+            max_forwards: 70,
             ring_timeout: RING,
             account: None,
         };

@@ -143,6 +143,7 @@ impl Lone {
             from: "\"B\" <sip:gw@192.0.2.9>".parse().unwrap(),
             to: "<sip:600@198.51.100.7>".parse().unwrap(),
             headers: vec![("X-TG-Id".into(), "42".into())],
+            max_forwards: 70,
             ring_timeout: Duration::from_secs(60),
             account,
         };

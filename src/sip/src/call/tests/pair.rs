@@ -31,6 +31,7 @@ impl Phones {
             from: "<sip:alice@192.0.2.1>".parse().unwrap(),
             to: "<sip:bob@192.0.2.2>".parse().unwrap(),
             headers: Vec::new(),
+            max_forwards: 70,
             ring_timeout: Duration::from_secs(60),
             account: None,
         };
