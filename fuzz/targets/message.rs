@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use sip::transaction::{Input, Output};
-use sip::{HeaderName, Message, Parsed, Transactions, TransactionsConfig, parse, respond};
+use sip::{HeaderName, Hop, Message, Parsed, Transactions, TransactionsConfig, parse, respond};
 
 fuzz_target!(|data: &[u8]| {
     match parse(data) {
@@ -34,11 +34,11 @@ fn reads_back(message: &Message) {
 
 fn transact(data: &[u8]) {
     let now = Instant::now();
-    let source = "192.0.2.1:5060".parse().expect("an address");
+    let source = Hop::udp("192.0.2.1:5060".parse().expect("an address"));
     let host = "192.0.2.2".parse().expect("a host");
     let mut transactions = Transactions::new(TransactionsConfig::new(host, Some(5060)), 1);
     let bytes = Bytes::copy_from_slice(data);
-    transactions.handle_input(now, Input::Datagram { source, bytes });
+    transactions.handle_input(now, Input::Received { source, bytes });
     loop {
         match transactions.poll_output() {
             Output::Transmit { target, bytes } => {
