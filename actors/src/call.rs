@@ -407,10 +407,8 @@ impl Call {
             call: ctx.address(),
             watch: self.watch_leg(leg, ctx),
             group: self.group.member(),
-            via: via.clone(),
+            trunk,
             media,
-            codecs: trunk.codecs,
-            header: trunk.header,
             way,
         };
         let address = SipLeg::new(self.common.clone(), spec).start();
@@ -653,14 +651,15 @@ impl Call {
 
     /// What a SIP leg agreed on reaches its media task: the first time with the reserved ports.
     fn sip_media(&mut self, leg: LegId, media: &SipMedia) {
-        let agreed = media.agreed;
+        let agreed = Box::new(media.agreed.clone());
+        let events = agreed.audio.dtmf_payload_type.is_some();
         self.excuse(leg, !agreed.direction.receives());
         match self.reserved.remove(&leg) {
             Some(rtp) => {
                 self.tell_media(MediaCommand::AddSip {
                     leg,
                     rtp,
-                    media: Box::new(agreed),
+                    media: agreed,
                     signalling: media.signalling,
                 });
                 // One whose ports are still reserved joins them itself when its media begins.
@@ -669,12 +668,8 @@ impl Call {
                     self.tell_media(MediaCommand::Connect { a: leg, b });
                 }
             }
-            None => self.tell_media(MediaCommand::UpdateSip {
-                leg,
-                media: Box::new(agreed),
-            }),
+            None => self.tell_media(MediaCommand::UpdateSip { leg, media: agreed }),
         }
-        let events = agreed.audio.dtmf_payload_type.is_some();
         let mut on = false;
         if let Some(slot) = self.legs.get_mut(&leg) {
             slot.events = events;

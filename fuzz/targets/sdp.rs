@@ -3,13 +3,14 @@
 
 use libfuzzer_sys::fuzz_target;
 use model::Codec;
-use sip::sdp::{LocalMedia, accept_answer, answer, offer, parse, reanswer};
+use sip::sdp::{LocalMedia, Security, accept_answer, answer, offer, parse, reanswer};
 
 fuzz_target!(|data: &[u8]| {
     let local = LocalMedia {
         address: "192.0.2.2:4000".parse().expect("an address"),
         session_id: 1,
         version: 1,
+        security: Security::srtp(false, |room| room.fill(7)),
     };
     if let Ok((body, agreed)) = answer(data, &local, &Codec::ALL) {
         let written = parse(&body).expect("our answer");

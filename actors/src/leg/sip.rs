@@ -11,7 +11,8 @@ use actix::{
     WrapFuture,
 };
 use bytes::Bytes;
-use model::{Cause, Codec, HeaderField, LegId, LegKind, Reason};
+use model::{Cause, Codec, HeaderField, LegId, LegKind, Reason, Srtp, Transport, TrunkSpec};
+use rand::RngCore as _;
 use sip::Hop;
 use sip::call::{CallEvent, CallInput, CallOutput, EndCause, Party};
 use sip::{Request, ServerKey, sdp};
@@ -34,13 +35,9 @@ pub(crate) struct SipLegSpec {
     pub(crate) call: Addr<Call>,
     pub(crate) watch: Watch,
     pub(crate) group: Member,
-    /// The trunk, for the record.
-    pub(crate) via: String,
+    pub(crate) trunk: TrunkSpec,
     /// Where we receive RTP.
     pub(crate) media: SocketAddr,
-    pub(crate) codecs: Vec<Codec>,
-    /// A header of every request.
-    pub(crate) header: Option<HeaderField>,
     pub(crate) way: Way,
 }
 
@@ -63,10 +60,13 @@ pub(crate) struct SipLeg {
     common: Common,
     leg: LegId,
     call: Addr<Call>,
+    /// The trunk, for the record.
     via: String,
     way: Way,
     codecs: Vec<Codec>,
     header: Option<HeaderField>,
+    /// Whether to encrypt; nothing where that is required and the keys could be read on their way.
+    srtp: Option<Srtp>,
     group: Option<Member>,
     owner: Owner,
     core: Option<sip::call::Call>,
@@ -96,10 +96,11 @@ impl SipLeg {
             common,
             leg: spec.leg,
             call: spec.call,
-            via: spec.via,
+            via: spec.trunk.name.to_string(),
             way: spec.way,
-            codecs: spec.codecs,
-            header: spec.header,
+            srtp: srtp_of(&spec.trunk, peer.transport),
+            codecs: spec.trunk.codecs,
+            header: spec.trunk.header,
             group: Some(spec.group),
             owner: Owner(rand::random_range(1..u64::MAX)),
             core: None,
@@ -107,6 +108,7 @@ impl SipLeg {
                 address: spec.media,
                 session_id,
                 version: 1,
+                security: sdp::Security::Plain,
             },
             described: None,
             agreed: None,
@@ -126,17 +128,36 @@ impl SipLeg {
         });
     }
 
-    fn media(&self, agreed: sdp::Agreed) -> SipMedia {
+    /// Notes what was agreed on, and returns it for the call.
+    fn agree(&mut self, agreed: sdp::Agreed) -> SipMedia {
+        let before = self.agreed.as_ref().map(|agreed| agreed.crypto.is_some());
+        if agreed.crypto.is_some() && before != Some(true) {
+            // SEC-M5: over anything but TLS the keys were there to be read.
+            let private = self.peer.transport == Transport::Tls;
+            tracing::info!(leg = %self.leg, trunk = self.via, private, "the audio of the leg is encrypted");
+        }
+        self.agreed = Some(agreed.clone());
         SipMedia {
             agreed,
             signalling: self.peer.ip(),
         }
     }
 
+    /// Makes the keys that the next description may give away; one that stays as it was keeps its own.
+    fn renew_keys(&mut self) {
+        self.local.security = match self.srtp {
+            None | Some(Srtp::Off) => sdp::Security::Plain,
+            Some(srtp @ (Srtp::Optional | Srtp::Required)) => {
+                sdp::Security::srtp(srtp == Srtp::Required, |room| rand::rng().fill_bytes(room))
+            }
+        };
+    }
+
     /// Makes the core, and for an incoming call checks the offer before anybody is rung.
     fn begin(&mut self, now: Instant, ctx: &mut Context<Self>) {
         let mut local = self.common.sip_local(self.peer);
         local.header = self.header.as_ref().map(crate::trunk::pair);
+        self.renew_keys();
         match &self.way {
             Way::Incoming {
                 request,
@@ -149,6 +170,9 @@ impl SipLeg {
                     Ok(core) => {
                         self.core = Some(core);
                         self.bind(ctx);
+                        if self.srtp.is_none() {
+                            return self.hang_up(now, &Cause::new(Reason::NotAcceptable), ctx);
+                        }
                         self.take_offer(now, ctx);
                     }
                     Err(refusal) => {
@@ -161,6 +185,10 @@ impl SipLeg {
                         self.end(&cause, ctx);
                     }
                 }
+            }
+            // Not even an offer is made that would be one of encryption in name only.
+            Way::Outgoing { .. } if self.srtp.is_none() => {
+                self.end(&Cause::new(Reason::NotAcceptable), ctx);
             }
             Way::Outgoing { target } => {
                 let offer = sdp::offer(&self.local, &self.codecs);
@@ -213,11 +241,9 @@ impl SipLeg {
         match sdp::answer(&offer, &self.local, &self.codecs) {
             Ok((answer, agreed)) => {
                 self.described = Some(answer);
-                self.agreed = Some(agreed);
-                self.report(LegFact::Offered {
-                    audio: Some(self.media(agreed)),
-                    codecs: vec![agreed.audio.codec],
-                });
+                let codecs = vec![agreed.audio.codec];
+                let audio = Some(self.agree(agreed));
+                self.report(LegFact::Offered { audio, codecs });
                 self.drain(now, ctx);
             }
             Err(error) => self.refuse_offer(now, &error, ctx),
@@ -226,7 +252,7 @@ impl SipLeg {
 
     /// Whether there can be a call is known now; in which codec, when the other side has answered.
     fn take_waiting_offer(&mut self, now: Instant, offer: &[u8], ctx: &mut Context<Self>) {
-        match sdp::common(offer, &self.codecs) {
+        match sdp::common(offer, &self.local, &self.codecs) {
             Ok(codecs) => {
                 self.report(LegFact::Offered {
                     audio: None,
@@ -255,10 +281,8 @@ impl SipLeg {
             match sdp::answer(&offer, &self.local, &self.codecs) {
                 Ok((answer, agreed)) => {
                     self.described = Some(answer);
-                    self.agreed = Some(agreed);
-                    self.report(LegFact::Changed {
-                        audio: self.media(agreed),
-                    });
+                    let audio = self.agree(agreed);
+                    self.report(LegFact::Changed { audio });
                 }
                 Err(error) => return self.refuse_offer(now, &error, ctx),
             }
@@ -340,10 +364,8 @@ impl SipLeg {
         let offer = self.described.clone().unwrap_or_default();
         match sdp::accept_answer(&offer, answer, &self.codecs) {
             Ok(agreed) => {
-                self.agreed = Some(agreed);
-                self.report(LegFact::Answered {
-                    audio: Some(self.media(agreed)),
-                });
+                let audio = Some(self.agree(agreed));
+                self.report(LegFact::Answered { audio });
             }
             // RFC 3264 section 6: an answer we cannot use ends the dialog.
             Err(error) => {
@@ -358,10 +380,8 @@ impl SipLeg {
         let offer = self.described.clone().unwrap_or_default();
         match sdp::accept_answer(&offer, answer, &self.codecs) {
             Ok(agreed) => {
-                self.agreed = Some(agreed);
-                self.report(LegFact::Changed {
-                    audio: self.media(agreed),
-                });
+                let audio = self.agree(agreed);
+                self.report(LegFact::Changed { audio });
             }
             Err(_) => self.hang_up(now, &Cause::new(Reason::NotAcceptable), ctx),
         }
@@ -370,6 +390,7 @@ impl SipLeg {
     /// A re-INVITE or UPDATE with an offer: hold, resume, another address.
     fn take_reoffer(&mut self, now: Instant, offer: &[u8], ctx: &mut Context<Self>) {
         let previous = self.described.clone().unwrap_or_default();
+        self.renew_keys();
         let answered = match &self.agreed {
             Some(agreed) => sdp::reanswer(offer, &self.local, &self.codecs, &previous, agreed),
             None => sdp::answer(offer, &self.local, &self.codecs)
@@ -379,10 +400,8 @@ impl SipLeg {
             Ok((answer, agreed, version)) => {
                 self.local.version = version;
                 self.described = Some(answer.clone());
-                self.agreed = Some(agreed);
-                self.report(LegFact::Changed {
-                    audio: self.media(agreed),
-                });
+                let audio = self.agree(agreed);
+                self.report(LegFact::Changed { audio });
                 self.input(now, CallInput::AnswerOffer { sdp: answer }, ctx);
             }
             Err(_) => self.input(now, CallInput::RefuseOffer { status: 488 }, ctx),
@@ -474,6 +493,16 @@ pub(crate) fn fitting(codecs: &[Codec], partner: Codec) -> Vec<Codec> {
         .iter()
         .filter(|codec| **codec != partner && media::can_join(**codec, partner));
     same.chain(others).copied().collect()
+}
+
+/// What a trunk's wish for SRTP comes to where SIP travels so; nothing where there is no call.
+fn srtp_of(trunk: &TrunkSpec, transport: Transport) -> Option<Srtp> {
+    let srtp = trunk.srtp_by(transport);
+    if srtp.is_none() {
+        tracing::warn!(trunk = %trunk.name, srtp = %trunk.srtp, %transport,
+            "no SRTP: its keys could be read on the way; let the PBX use TLS, or set srtp_over_plain = \"allow\"");
+    }
+    srtp.or_else(|| (trunk.srtp == Srtp::Optional).then_some(Srtp::Off))
 }
 
 /// Hands a packet of the core to the endpoint.

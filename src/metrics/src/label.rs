@@ -127,7 +127,7 @@ fixed! {
     /// Ways a Telegram call's media can take; relays are not used yet.
     CallPath, ["p2p", "relay_udp", "relay_tcp"];
     /// Why a received packet was not played.
-    Discarded, ["late", "duplicate", "overflow", "bad_source"];
+    Discarded, ["late", "duplicate", "overflow", "bad_source", "auth"];
     /// Ports of the RTP range.
     PortState, ["used", "free"];
     /// Why an actor was started again.

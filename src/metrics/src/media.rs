@@ -20,10 +20,12 @@ pub enum Discard {
     Overflow,
     /// It came from somebody else.
     BadSource,
+    /// Nobody with the key of SRTP made it.
+    Auth,
 }
 
 /// In the order of [`Discard`] and of `by_codec`: the arrays of handles are taken apart by position.
-const DISCARDS: [&str; 4] = ["late", "duplicate", "overflow", "bad_source"];
+const DISCARDS: [&str; 5] = ["late", "duplicate", "overflow", "bad_source", "auth"];
 const CODECS: [&str; 6] = ["opus", "pcma", "pcmu", "g722", "l16", "telephone_event"];
 
 /// All counters of the media plane; cheap to clone.
@@ -65,7 +67,7 @@ pub struct LegCounters {
     pub bytes_out: IntCounter,
     /// Gaps in the sequence (RFC 3550).
     pub lost: IntCounter,
-    discarded: [IntCounter; 4],
+    discarded: [IntCounter; 5],
     /// Frames made up by concealment.
     pub concealed: IntCounter,
     /// Interarrival jitter in seconds, one observation every 5 s.
@@ -105,12 +107,13 @@ impl LegCounters {
 
     /// Packets received but not played.
     pub fn discarded(&self, why: Discard) -> &IntCounter {
-        let [late, duplicate, overflow, bad_source] = &self.discarded;
+        let [late, duplicate, overflow, bad_source, auth] = &self.discarded;
         match why {
             Discard::Late => late,
             Discard::Duplicate => duplicate,
             Discard::Overflow => overflow,
             Discard::BadSource => bad_source,
+            Discard::Auth => auth,
         }
     }
 }

@@ -115,7 +115,7 @@ causes! {
     TooManyHops = "too_many_hops", 483, "Too Many Hops", Sip, Rejected, "the call went round: look for PBXs whose routes lead back to each other";
     UserDeclined = "user_declined", 486, "User declined the call", Telegram, Declined, "nothing, or look for a device that declines by itself";
     BusyHere = "busy_here", 486, "Busy Here", Telegram, Busy, "the person already has a call with this account";
-    NotAcceptable = "not_acceptable", 488, "Not Acceptable Here", Sip, Failed, "no common codec: add alaw or mulaw on both sides";
+    NotAcceptable = "not_acceptable", 488, "Not Acceptable Here", Sip, Failed, "no common codec: add alaw or mulaw on both sides; or SRTP is required on one side and off on the other: the log says which";
     VersionOutdated = "version_outdated", 488, "PARTICIPANT_VERSION_OUTDATED", Telegram, Failed, "the called person must update the app";
     CallProtocol = "call_protocol", 488, "{}", Telegram, Failed, "no common call protocol; check telegram.library_versions";
     KeyMismatch = "key_mismatch", 500, "Encryption key mismatch", Telegram, Failed, "look at the log: somebody between the parties, or a bug";

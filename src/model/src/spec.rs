@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod, HeaderField,
-    HostPort, Secret, SessionName, Transport, TrunkName, TrustedIps,
+    HostPort, Secret, SessionName, Srtp, SrtpOverPlain, Transport, TrunkName, TrustedIps,
 };
 
 /// One relation with a PBX.
@@ -34,6 +34,12 @@ pub struct TrunkSpec {
     /// The SHA-256 of the PBX's certificate in hexadecimal digits, to be trusted instead of names and roots.
     #[serde(default)]
     pub tls_pin: Option<String>,
+    /// Whether the audio is encrypted.
+    #[serde(default)]
+    pub srtp: Srtp,
+    /// What becomes of that where SIP travels without TLS, keys and all.
+    #[serde(default)]
+    pub srtp_over_plain: SrtpOverPlain,
     /// Ways of keypad digits: the first usable one is used for sending, tones are listened for only if listed.
     #[serde(default = "default_dtmf")]
     pub dtmf: Vec<DtmfMethod>,
@@ -182,6 +188,12 @@ pub enum SpecError {
         "trunk {0}: login, password and auth_user are those that the PBX or provider has given you: not empty, without control characters"
     )]
     Account(TrunkName),
+    /// SRTP that could never be.
+    #[error(
+        "trunk {0}: with srtp = \"{1}\" the keys of the audio travel in SIP, which over {2} everybody on the way can read: \
+         write transport = \"tls\", or srtp_over_plain = \"allow\" if that is good enough"
+    )]
+    SrtpOverPlain(TrunkName, Srtp, Transport),
     /// An address that cannot be called.
     #[error("trunk {0}: address {1} cannot be sent to")]
     Address(TrunkName, SocketAddr),
@@ -212,6 +224,8 @@ impl TrunkSpec {
             qualify: false,
             transport: Transport::Udp,
             tls_pin: None,
+            srtp: Srtp::Off,
+            srtp_over_plain: SrtpOverPlain::Refuse,
             dtmf: default_dtmf(),
             lines: 0,
             number: None,
@@ -246,6 +260,15 @@ impl TrunkSpec {
         (digits.len() == 64).then(|| octets.try_into().ok())?
     }
 
+    /// What holds for a call whose SIP travels so; nothing where SRTP is wished for and its keys could be read on the way.
+    pub fn srtp_by(&self, transport: Transport) -> Option<Srtp> {
+        match (self.srtp, transport, self.srtp_over_plain) {
+            (Srtp::Off, _, _) => Some(Srtp::Off),
+            (srtp, Transport::Tls, _) | (srtp, _, SrtpOverPlain::Allow) => Some(srtp),
+            (_, Transport::Udp | Transport::Tcp, SrtpOverPlain::Refuse) => None,
+        }
+    }
+
     /// Checks what the types cannot say.
     pub fn check(&self) -> Result<(), SpecError> {
         if self.codecs.is_empty() {
@@ -253,6 +276,12 @@ impl TrunkSpec {
         }
         if self.tls_pin.is_some() && self.tls_digest().is_none() {
             return Err(SpecError::Pin(self.name.clone()));
+        }
+        // A PBX that registers chooses the transport, so that it shows with the call.
+        let chooses = matches!(self.kind, TrunkKind::InboundRegister { .. });
+        if !chooses && self.srtp != Srtp::Off && self.srtp_by(self.transport).is_none() {
+            let (name, srtp) = (self.name.clone(), self.srtp);
+            return Err(SpecError::SrtpOverPlain(name, srtp, self.transport));
         }
         match &self.kind {
             TrunkKind::InboundRegister { login, password } => {
@@ -342,5 +371,34 @@ mod tests {
         assert_eq!(serde_json::from_str::<TrunkSpec>(old).unwrap(), expected);
         let json = serde_json::to_string(&expected).unwrap();
         assert_eq!(serde_json::from_str::<TrunkSpec>(&json).unwrap(), expected);
+    }
+
+    #[test]
+    fn keys_travel_in_the_clear_only_where_the_owner_says_so() {
+        let address = "192.0.2.1:5060".parse().unwrap();
+        let peer = TrunkSpec::new("office".parse().unwrap(), TrunkKind::Peer { address });
+        let kind = TrunkKind::InboundRegister {
+            login: "office".into(),
+            password: Secret::new("correct-horse-9".into()),
+        };
+        let chooses = TrunkSpec::new("office".parse().unwrap(), kind);
+        for srtp in Srtp::ALL {
+            for transport in Transport::ALL {
+                for srtp_over_plain in SrtpOverPlain::ALL {
+                    let spec = |trunk: &TrunkSpec| TrunkSpec {
+                        transport,
+                        srtp,
+                        srtp_over_plain,
+                        ..trunk.clone()
+                    };
+                    let private = transport == Transport::Tls
+                        || srtp_over_plain == SrtpOverPlain::Allow
+                        || srtp == Srtp::Off;
+                    assert_eq!(spec(&peer).srtp_by(transport), private.then_some(srtp));
+                    assert_eq!(spec(&peer).check().is_ok(), private);
+                    assert_eq!(spec(&chooses).check(), Ok(()));
+                }
+            }
+        }
     }
 }

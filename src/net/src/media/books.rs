@@ -65,6 +65,7 @@ struct Figures {
     duplicate: u64,
     overflow: u64,
     foreign: u64,
+    unauthentic: u64,
     concealed: u64,
     transcoded: u64,
     round_trips: u64,
@@ -103,6 +104,11 @@ impl Port {
             ),
             (discarded(Discard::Overflow), now.overflow, before.overflow),
             (discarded(Discard::BadSource), now.foreign, before.foreign),
+            (
+                discarded(Discard::Auth),
+                now.unauthentic,
+                before.unauthentic,
+            ),
             (&counters.concealed, now.concealed, before.concealed),
         ] {
             counter.inc_by(now.saturating_sub(before));
@@ -192,9 +198,11 @@ impl Port {
             bytes_out: self.books.bytes_out,
             lost: plain.map_or(stats.lost, |plain| plain.lost),
             late: stats.late,
-            duplicate: stats.duplicate,
+            // What SRTP has seen before never reaches the buffer, which counts them otherwise.
+            duplicate: stats.duplicate + plain.map_or(0, |plain| plain.replayed),
             overflow: stats.discarded,
             foreign: plain.map_or(0, |plain| plain.foreign),
+            unauthentic: plain.map_or(0, |plain| plain.unauthentic),
             concealed: u64::try_from(stats.concealed.as_nanos() / FRAME.as_nanos()).unwrap_or(0),
             transcoded: stats.transcoded,
             round_trips: match &self.carrier {

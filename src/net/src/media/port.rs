@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use media::{LegAudio, PlainConfig, PlainRtp, Remote, RtpOut, Transport, TransportOutput};
-use model::{Codec, LegId, LegKind};
+use model::{Codec, LegId, LegKind, SrtpKeys};
 use sip::sdp::Agreed;
 
 use super::books::Books;
@@ -29,13 +29,13 @@ pub(super) struct Port {
 
 /// What carries a leg's packets.
 pub(super) enum Carrier {
-    /// RTP/AVP to a SIP peer.
+    /// RTP to a SIP peer, encrypted where offer and answer say so.
     Plain(Box<Plain>),
     /// ICE and DTLS-SRTP to a Telegram peer.
     Rtc(Box<Rtc>),
 }
 
-/// RTP/AVP and what SDP said.
+/// RTP and what SDP said.
 #[derive(Debug)]
 pub(super) struct Plain {
     pub(super) rtp: PlainRtp,
@@ -72,7 +72,8 @@ impl Port {
             unix_time,
             ..PlainConfig::default()
         };
-        let rtp = PlainRtp::new(now, config, audio, Some(remote(&agreed, signalling)), seed);
+        let mut rtp = PlainRtp::new(now, config, audio, Some(remote(&agreed, signalling)), seed);
+        rtp.set_keys(keys(&agreed));
         let plain = Plain {
             rtp,
             agreed,
@@ -113,9 +114,10 @@ impl Port {
             return false;
         };
         self.audio = sip_audio(&agreed);
-        plain.agreed = agreed;
         plain.rtp.set_audio(self.audio);
+        plain.rtp.set_keys(keys(&agreed));
         plain.rtp.set_remote(now, remote(&agreed, plain.signalling));
+        plain.agreed = agreed;
         true
     }
 
@@ -205,6 +207,10 @@ fn sip_audio(agreed: &Agreed) -> LegAudio {
         send_ptime: Duration::from_millis(agreed.ptime.into()),
         kind: LegKind::Sip,
     }
+}
+
+fn keys(agreed: &Agreed) -> Option<&SrtpKeys> {
+    agreed.crypto.as_ref().map(|crypto| &crypto.keys)
 }
 
 /// The transport itself refuses to send where `Agreed::may_send` forbids it, until a source is locked.

@@ -157,6 +157,7 @@ impl Far {
             remote_rtcp: None,
             direction,
             ptime: 20,
+            crypto: None,
         }
     }
 

@@ -37,9 +37,18 @@ pub enum OfferError {
     /// The description itself.
     #[error(transparent)]
     Sdp(#[from] SdpError),
-    /// No audio line with a port and plain RTP.
-    #[error("no audio over RTP/AVP is offered")]
+    /// No audio line with a port and RTP.
+    #[error("no audio over RTP/AVP or RTP/SAVP is offered")]
     NoAudio,
+    /// SRTP is demanded of an end that has none.
+    #[error("the offer demands SRTP, and there is none here")]
+    Encrypted,
+    /// Plain RTP for an end that wants SRTP.
+    #[error("there are no keys for SRTP, and there is no call without")]
+    NotEncrypted,
+    /// Keys, but none of a kind that we know.
+    #[error("no line a=crypto can be used")]
+    NoUsableKey,
     /// No codec in common.
     #[error("no common codec")]
     NoCommonCodec,
@@ -64,6 +73,9 @@ impl OfferError {
             OfferError::Sdp(SdpError::TooLarge(_)) => 413,
             OfferError::Sdp(_) | OfferError::NoConnection | OfferError::AddressFamily => 400,
             OfferError::NoAudio
+            | OfferError::Encrypted
+            | OfferError::NotEncrypted
+            | OfferError::NoUsableKey
             | OfferError::NoCommonCodec
             | OfferError::HostName
             | OfferError::Refused => 488,

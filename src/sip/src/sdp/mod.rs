@@ -1,9 +1,10 @@
-//! Session descriptions and the offer/answer exchange: RFC 8866, RFC 3264, RFC 4733, RFC 7587.
+//! Session descriptions and the offer/answer exchange: RFC 8866, RFC 3264, RFC 4568, RFC 4733, RFC 7587, RFC 8643.
 //!
 //! [`parse`] reads what a peer wrote, tolerant of old devices and bounded in every dimension. [`offer`], [`answer`],
-//! [`common`], [`accept_answer`], [`reanswer`] and [`reoffer`] settle one audio stream. Deliberately absent: SRTP, ICE, BUNDLE, RTCP
+//! [`common`], [`accept_answer`], [`reanswer`] and [`reoffer`] settle one audio stream. Deliberately absent: DTLS, ICE, BUNDLE, RTCP
 //! multiplexing, video, name resolution. Lines with those are refused with port 0, as RFC 3264 section 6 wants.
 
+mod crypto;
 mod error;
 mod negotiate;
 mod parse;
@@ -15,13 +16,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use model::Codec;
 
+pub use crypto::{Crypto, Security};
 pub use error::{OfferError, SdpError};
 pub use negotiate::{accept_answer, answer, common, reanswer};
 pub use parse::{Attribute, Connection, Media, Sdp, parse};
 pub use write::{offer, reoffer};
 
 /// What we tell a peer about our end of the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalMedia {
     /// Where we receive RTP.
     pub address: SocketAddr,
@@ -29,6 +31,8 @@ pub struct LocalMedia {
     pub session_id: u64,
     /// The session version of `o=`; grows by one whenever the description changes (RFC 3264 section 8).
     pub version: u64,
+    /// Whether it is encrypted, and with which keys.
+    pub security: Security,
 }
 
 /// Which way audio flows, seen from our end.
@@ -104,7 +108,7 @@ pub struct Audio {
 }
 
 /// The result of an offer and its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreed {
     /// The format.
     pub audio: Audio,
@@ -116,6 +120,8 @@ pub struct Agreed {
     pub direction: Direction,
     /// The duration of the packets we send, in ms: 10 to 60.
     pub ptime: u8,
+    /// The keys of SRTP; none is plain RTP.
+    pub crypto: Option<Crypto>,
 }
 
 impl Agreed {

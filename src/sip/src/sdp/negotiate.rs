@@ -5,11 +5,15 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use model::Codec;
 
+use super::crypto;
 use super::parse::rtcp;
 use super::write::{
     is_live_audio, push_answer, push_refused, session, settle_version, usual_ptime,
 };
-use super::{Agreed, Audio, Connection, Direction, LocalMedia, Media, OfferError, Sdp, parse};
+use super::{
+    Agreed, Audio, Connection, Crypto, Direction, LocalMedia, Media, OfferError, Sdp, Security,
+    parse,
+};
 
 /// Answers an offer with the first codec of our list that is in it. Returns the answer and what was agreed.
 pub fn answer(
@@ -18,14 +22,18 @@ pub fn answer(
     codecs: &[Codec],
 ) -> Result<(Bytes, Agreed), OfferError> {
     let offer = parse(offer)?;
-    let (index, agreed) = choose(&offer, codecs)?;
+    let (index, agreed) = choose(&offer, local, codecs, None)?;
     Ok((write_answer(&offer, index, &agreed, local).into(), agreed))
 }
 
 /// Returns those of our codecs that an offer can be answered with, in our order; an error where [`answer`] has one.
-pub fn common(offer: &[u8], codecs: &[Codec]) -> Result<Vec<Codec>, OfferError> {
+pub fn common(
+    offer: &[u8],
+    local: &LocalMedia,
+    codecs: &[Codec],
+) -> Result<Vec<Codec>, OfferError> {
     let offer = parse(offer)?;
-    let (index, _) = choose(&offer, codecs)?;
+    let (index, _) = choose(&offer, local, codecs, None)?;
     let formats = offer.media.get(index).map(Formats::of);
     let is_there = |codec: &Codec| {
         let formats = formats.as_ref();
@@ -36,7 +44,7 @@ pub fn common(offer: &[u8], codecs: &[Codec]) -> Result<Vec<Codec>, OfferError> 
 
 /// Answers a later offer of the same dialog. Returns the answer, what was agreed, and the version of the answer.
 ///
-/// The codec in use stays when it is still offered; `local.version` is the version of `previous`, the last description we
+/// The codec in use stays when it is still offered, and so does our key when the peer keeps its own; `local.version` is the version of `previous`, the last description we
 /// sent, and grows by one only if the new one differs (RFC 3264 section 8).
 pub fn reanswer(
     offer: &[u8],
@@ -48,7 +56,7 @@ pub fn reanswer(
     let offer = parse(offer)?;
     let mut ours = vec![current.audio.codec];
     ours.extend(codecs);
-    let (index, agreed) = choose(&offer, &ours)?;
+    let (index, agreed) = choose(&offer, local, &ours, current.crypto.as_ref())?;
     let (body, version) = settle_version(previous, local, |local| {
         write_answer(&offer, index, &agreed, local)
     });
@@ -63,35 +71,57 @@ pub fn accept_answer(
 ) -> Result<Agreed, OfferError> {
     let ours = parse(our_offer)?;
     let theirs = parse(answer)?;
-    let index = ours.media.iter().position(is_live_audio);
-    let media = index.and_then(|index| theirs.media.get(index));
-    let Some(media) = media.filter(|media| is_live_audio(media)) else {
+    let mut lines = ours.media.iter().zip(&theirs.media);
+    let Some((offered, media)) = lines
+        .find(|(offered, _)| is_live_audio(offered))
+        .filter(|(_, media)| is_live_audio(media))
+    else {
         return Err(OfferError::Refused);
     };
+    let crypto = crypto::accept(offered, media)?;
     let formats = Formats::of(media);
     // RFC 3264 section 7: the first format of the answer is the one to send.
     let format = formats.first(codecs).ok_or(OfferError::NoCommonCodec)?;
-    agree(&theirs, media, &formats, format)
+    agree(&theirs, media, &formats, format, crypto)
 }
 
-/// The first of our codecs in the first audio line that has one.
-fn choose(offer: &Sdp, codecs: &[Codec]) -> Result<(usize, Agreed), OfferError> {
+/// The first of our codecs in the first audio line that has one; where we know SRTP, in the first line with it.
+fn choose(
+    offer: &Sdp,
+    local: &LocalMedia,
+    codecs: &[Codec],
+    current: Option<&Crypto>,
+) -> Result<(usize, Agreed), OfferError> {
     let mut problem = OfferError::NoAudio;
+    let mut plain = None;
     for (index, media) in offer
         .media
         .iter()
         .enumerate()
         .filter(|(_, m)| is_live_audio(m))
     {
+        let crypto = match crypto::choose(media, &local.security, current) {
+            Ok(crypto) => crypto,
+            Err(why) => {
+                problem = why;
+                continue;
+            }
+        };
         let formats = Formats::of(media);
         let mut codecs = codecs.iter();
         let common = codecs.find_map(|&codec| Some((codec, formats.payload_type(codec)?)));
-        if let Some(format) = common {
-            return Ok((index, agree(offer, media, &formats, format)?));
+        let Some(format) = common else {
+            problem = OfferError::NoCommonCodec;
+            continue;
+        };
+        if crypto.is_some() || local.security == Security::Plain {
+            return Ok((index, agree(offer, media, &formats, format, crypto)?));
         }
-        problem = OfferError::NoCommonCodec;
+        if plain.is_none() {
+            plain = Some((index, agree(offer, media, &formats, format, None)?));
+        }
     }
-    Err(problem)
+    plain.ok_or(problem)
 }
 
 fn agree(
@@ -99,6 +129,7 @@ fn agree(
     media: &Media,
     formats: &Formats,
     (codec, payload_type): (Codec, u8),
+    crypto: Option<Crypto>,
 ) -> Result<Agreed, OfferError> {
     let address = match sdp.connection_of(media) {
         Some(Connection::Address(address)) => address,
@@ -129,6 +160,7 @@ fn agree(
             ours
         },
         ptime: usable_ptime(codec, asked.unwrap_or(usual_ptime(codec)), media),
+        crypto,
     })
 }
 
@@ -136,13 +168,7 @@ fn write_answer(offer: &Sdp, index: usize, agreed: &Agreed, local: &LocalMedia) 
     let mut text = session(local);
     for (position, media) in offer.media.iter().enumerate() {
         if position == index {
-            push_answer(
-                &mut text,
-                local,
-                &agreed.audio,
-                agreed.ptime,
-                agreed.direction,
-            );
+            push_answer(&mut text, local, media, agreed);
         } else {
             push_refused(&mut text, media);
         }

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use model::Codec;
 
-use super::{Audio, Direction, LocalMedia, Media, parse};
+use super::crypto::{self, Security};
+use super::{Agreed, Direction, LocalMedia, Media, parse};
 
 /// The packet time of our offers, in ms.
 const PTIME: u8 = 20;
@@ -19,7 +20,14 @@ const L16: u8 = 108;
 const DTMF_8K: u8 = 101;
 const DTMF_48K: u8 = 110;
 
+/// RTP as it is (RFC 3551), and encrypted (RFC 3711).
+const AVP: &str = "RTP/AVP";
+const SAVP: &str = "RTP/SAVP";
+
 /// Writes an offer of one audio line, codecs in the given order.
+///
+/// Where SRTP is a matter of choice it is RTP/AVP with keys (RFC 8643): two media lines, one of each kind, are refused or half
+/// understood by most, and a peer without SRTP passes over the attribute.
 pub fn offer(local: &LocalMedia, codecs: &[Codec]) -> Bytes {
     let mut text = session(local);
     push_offer(&mut text, local, codecs, Direction::SendRecv);
@@ -66,7 +74,7 @@ pub(super) fn settle_version(
     }
     let next = LocalMedia {
         version: local.version.wrapping_add(1),
-        ..*local
+        ..local.clone()
     };
     (write(&next).into(), next.version)
 }
@@ -74,7 +82,7 @@ pub(super) fn settle_version(
 pub(super) fn is_live_audio(media: &Media) -> bool {
     media.port != 0
         && media.kind.eq_ignore_ascii_case("audio")
-        && media.protocol.eq_ignore_ascii_case("RTP/AVP")
+        && (media.protocol.eq_ignore_ascii_case(AVP) || media.protocol.eq_ignore_ascii_case(SAVP))
 }
 
 pub(super) fn session(local: &LocalMedia) -> String {
@@ -109,7 +117,16 @@ fn push_offer(text: &mut String, local: &LocalMedia, codecs: &[Codec], direction
     }
     formats.append(&mut events);
     let ptime = codecs.first().map_or(PTIME, |codec| usual_ptime(*codec));
-    push_audio(text, local.address.port(), &formats, ptime, direction);
+    let protocol = match local.security {
+        Security::Srtp { required: true, .. } => SAVP,
+        Security::Srtp {
+            required: false, ..
+        }
+        | Security::Plain => AVP,
+    };
+    push_audio(text, local.address.port(), protocol, &formats);
+    crypto::push_offer(text, &local.security);
+    push_times(text, ptime, direction);
 }
 
 /// The packet time where nobody asks for another, in ms.
@@ -120,14 +137,9 @@ pub(super) fn usual_ptime(codec: Codec) -> u8 {
     }
 }
 
-/// Writes the audio line of an answer.
-pub(super) fn push_answer(
-    text: &mut String,
-    local: &LocalMedia,
-    audio: &Audio,
-    ptime: u8,
-    direction: Direction,
-) {
+/// Writes the answer to an audio line, with its protocol.
+pub(super) fn push_answer(text: &mut String, local: &LocalMedia, offered: &Media, agreed: &Agreed) {
+    let audio = &agreed.audio;
     let mut formats = vec![(
         audio.payload_type,
         codec_lines(audio.codec, audio.payload_type),
@@ -135,7 +147,12 @@ pub(super) fn push_answer(
     if let Some(event) = audio.dtmf_payload_type {
         formats.push((event, event_lines(event, audio.dtmf_clock)));
     }
-    push_audio(text, local.address.port(), &formats, ptime, direction);
+    let protocol = if crypto::is_savp(offered) { SAVP } else { AVP };
+    push_audio(text, local.address.port(), protocol, &formats);
+    if let Some(crypto) = &agreed.crypto {
+        crypto::push_answer(text, crypto);
+    }
+    push_times(text, agreed.ptime, agreed.direction);
 }
 
 /// Writes a media line with port 0; the formats are the offer's, because one must stand there.
@@ -145,14 +162,8 @@ pub(super) fn push_refused(text: &mut String, media: &Media) {
     let _ = write!(text, "m={kind} 0 {protocol} {formats}\r\n");
 }
 
-fn push_audio(
-    text: &mut String,
-    port: u16,
-    formats: &[(u8, String)],
-    ptime: u8,
-    direction: Direction,
-) {
-    let _ = write!(text, "m=audio {port} RTP/AVP");
+fn push_audio(text: &mut String, port: u16, protocol: &str, formats: &[(u8, String)]) {
+    let _ = write!(text, "m=audio {port} {protocol}");
     for (payload_type, _) in formats {
         let _ = write!(text, " {payload_type}");
     }
@@ -160,6 +171,9 @@ fn push_audio(
     for (_, lines) in formats {
         text.push_str(lines);
     }
+}
+
+fn push_times(text: &mut String, ptime: u8, direction: Direction) {
     let _ = write!(text, "a=ptime:{ptime}\r\na={}\r\n", direction.attribute());
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use model::Codec;
 use sip::call::{Call, CallInput, CallOutput, Local};
 use sip::digest::{Digest, Verdict};
-use sip::sdp::{self, LocalMedia};
+use sip::sdp::{self, LocalMedia, Security};
 use sip::transaction::{Input, Output};
 use sip::{
     HeaderName, Host, Message, Method, Parsed, Request, Response, ServerKey, Transactions,
@@ -123,6 +123,7 @@ impl Switch {
             address: "192.0.2.200:16384".parse().unwrap(),
             session_id: 1,
             version: 1,
+            security: Security::Plain,
         };
         let input = match call.offer() {
             None => CallInput::Answer {

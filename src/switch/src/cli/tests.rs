@@ -307,6 +307,24 @@ fn a_trunk_is_tested_by_asking_or_by_what_the_store_knows() {
 }
 
 #[test]
+fn srtp_needs_tls_or_a_word_of_the_owner() {
+    let desk = Desk::new();
+    let add = |more: &[&str]| {
+        let peer = ["trunk", "add", "a", "--kind", "peer", "--address"];
+        desk.run(&[&peer[..], &["192.0.2.1:5060"], more].concat())
+    };
+    assert_eq!(add(&["--srtp", "yes"]), Err(2));
+    assert_eq!(add(&["--srtp", "required"]), Err(3));
+    assert_eq!(add(&["--srtp", "optional", "--transport", "tcp"]), Err(3));
+    let allowed = ["--srtp", "required", "--srtp-over-plain", "allow"];
+    assert_eq!(add(&allowed), Ok(()));
+    assert_eq!(desk.run(&["trunk", "show", "a"]), Ok(()));
+    let trunk = desk.current().trunks.remove(0);
+    assert_eq!(trunk.srtp, model::Srtp::Required);
+    assert_eq!(trunk.srtp_over_plain, model::SrtpOverPlain::Allow);
+}
+
+#[test]
 fn a_peer_needs_an_address_that_no_other_has() {
     let desk = Desk::new();
     assert_eq!(desk.run(&["trunk", "add", "a", "--kind", "peer"]), Err(2));

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
 use model::{
-    BareDigits, Codec, DialRules, DtmfMethod, HeaderField, HostPort, RuleError, Secret, Transport,
-    TrunkKind, TrunkName, TrunkSpec, TrustedIps,
+    BareDigits, Codec, DialRules, DtmfMethod, HeaderField, HostPort, RuleError, Secret, Srtp,
+    SrtpOverPlain, Transport, TrunkKind, TrunkName, TrunkSpec, TrustedIps,
 };
 use routing::DialPlan;
 use serde_json::json;
@@ -98,6 +98,12 @@ pub(super) struct Add {
     /// The SHA-256 of the PBX's certificate, to be trusted instead of names and roots
     #[arg(long, value_name = "SHA256")]
     tls_pin: Option<String>,
+    /// Whether the audio is encrypted: off, optional, required
+    #[arg(long)]
+    srtp: Option<Srtp>,
+    /// Whether that is done although SIP travels without TLS, so that its keys can be read on the way: refuse, allow
+    #[arg(long)]
+    srtp_over_plain: Option<SrtpOverPlain>,
     /// Ways of keypad digits in order of preference: rfc2833, info, inband
     #[arg(long, value_delimiter = ',')]
     dtmf: Option<Vec<DtmfMethod>>,
@@ -186,6 +192,8 @@ impl Add {
             codecs: self.codecs,
             transport: self.transport,
             tls_pin: self.tls_pin,
+            srtp: self.srtp,
+            srtp_over_plain: self.srtp_over_plain,
             dtmf: self.dtmf,
             lines: self.lines,
             number: self.number,
@@ -426,6 +434,11 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output, secrets: bool) {
             line("tls pin", pin);
         }
     }
+    let over_plain = match (trunk.srtp, trunk.srtp_over_plain) {
+        (Srtp::Off, _) | (_, SrtpOverPlain::Refuse) => "",
+        (Srtp::Optional | Srtp::Required, SrtpOverPlain::Allow) => ", also without TLS",
+    };
+    line("srtp", &format!("{}{over_plain}", trunk.srtp));
     line("dtmf", &words(&trunk.dtmf));
     line("lines", &lines(trunk.lines));
     let none = match &trunk.kind {
@@ -485,7 +498,7 @@ fn public(trunk: &TrunkSpec) -> serde_json::Value {
     };
     json!({
         "name": trunk.name, "kind": kind, "login": login, "address": address, "trusted_ips": trunk.trusted_ips, "header": trunk.header, "qualify": trunk.qualify, "codecs": trunk.codecs, "transport": trunk.transport, "tls_pin": trunk.tls_pin,
-        "dtmf": trunk.dtmf,
+        "srtp": trunk.srtp, "srtp_over_plain": trunk.srtp_over_plain, "dtmf": trunk.dtmf,
         "lines": trunk.lines, "number": trunk.number, "inbound_rules": trunk.inbound_rules, "caller_id": trunk.caller_id, "caller_name": trunk.caller_name,
         "bare_digits": trunk.bare_digits, "tg_headers": trunk.tg_headers, "priority": trunk.priority, "ring_seconds": trunk.ring_seconds,
         "enabled": trunk.enabled,

@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 
 use model::{
     BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod, HeaderField,
-    HostPort, RouteSpec, Secret, SessionName, SessionSpec, TransitSpec, Transport, TrunkKind,
-    TrunkName, TrunkSpec, TrustedIps,
+    HostPort, RouteSpec, Secret, SessionName, SessionSpec, Srtp, SrtpOverPlain, TransitSpec,
+    Transport, TrunkKind, TrunkName, TrunkSpec, TrustedIps,
 };
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,8 @@ pub(crate) struct TrunkDraft {
     pub(crate) codecs: Option<Vec<Codec>>,
     pub(crate) transport: Option<Transport>,
     pub(crate) tls_pin: Option<String>,
+    pub(crate) srtp: Option<Srtp>,
+    pub(crate) srtp_over_plain: Option<SrtpOverPlain>,
     pub(crate) dtmf: Option<Vec<DtmfMethod>>,
     pub(crate) lines: Option<u32>,
     pub(crate) number: Option<String>,
@@ -111,6 +113,8 @@ impl From<&TrunkSpec> for TrunkDraft {
             codecs: Some(spec.codecs.clone()),
             transport: Some(spec.transport),
             tls_pin: spec.tls_pin.clone(),
+            srtp: Some(spec.srtp),
+            srtp_over_plain: Some(spec.srtp_over_plain),
             dtmf: Some(spec.dtmf.clone()),
             lines: Some(spec.lines),
             number: spec.number.clone(),

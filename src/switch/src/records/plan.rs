@@ -419,6 +419,8 @@ impl TrunkDraft {
             qualify: self.qualify.unwrap_or(default.qualify),
             transport: self.transport.unwrap_or(default.transport),
             tls_pin: self.tls_pin.clone().filter(|pin| !pin.is_empty()),
+            srtp: self.srtp.unwrap_or(default.srtp),
+            srtp_over_plain: self.srtp_over_plain.unwrap_or(default.srtp_over_plain),
             dtmf: self.dtmf.clone().unwrap_or(default.dtmf),
             lines: self.lines.unwrap_or(default.lines),
             number: self.number.clone().filter(|number| !number.is_empty()),

@@ -22,6 +22,8 @@ const TRUNK: &[&str] = &[
     "codecs",
     "transport",
     "tls_pin",
+    "srtp",
+    "srtp_over_plain",
     "dtmf",
     "lines",
     "number",

@@ -123,6 +123,14 @@ const BROKEN: &[(&str, &str)] = &[
         "records.toml:3:9: `dtmf`: unknown variant `sms`, expected one of `rfc2833`, `info`, `inband`",
     ),
     (
+        "[[trunk]]\nname = \"a\"\nsrtp = \"yes\"",
+        "records.toml:3:8: `srtp`: unknown variant `yes`, expected one of `off`, `optional`, `required`",
+    ),
+    (
+        "[[trunk]]\nname = \"a\"\nkind = \"peer\"\naddress = \"192.0.2.1:5060\"\nsrtp = \"required\"",
+        "records.toml:1:1: `trunk`: trunk a: with srtp = \"required\" the keys of the audio travel in SIP, which over udp",
+    ),
+    (
         "[[trunk]]\nname = \"a\"\nlines = -1",
         "records.toml:3:9: `lines`: found integer `-1`, expected a whole number",
     ),

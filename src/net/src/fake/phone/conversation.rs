@@ -316,7 +316,7 @@ impl Conversation {
     }
 
     fn start_talking(&mut self) {
-        let Some(agreed) = self.agreed.filter(|_| self.talk.is_none()) else {
+        let Some(agreed) = self.agreed.clone().filter(|_| self.talk.is_none()) else {
             return;
         };
         let frame = Duration::from_millis(agreed.ptime.into());
@@ -374,6 +374,7 @@ async fn ports() -> Option<(Vec<UdpSocket>, LocalMedia)> {
                 address,
                 session_id: rand::random::<u32>().into(),
                 version: 1,
+                security: sdp::Security::Plain,
             };
             return Some((vec![rtp, rtcp], local));
         }
