@@ -57,6 +57,9 @@ pub(crate) struct HouseBuilder {
     branch_port: Option<u16>,
     number: String,
     transport: &'static str,
+    /// Further keys of the trunk.
+    more: String,
+    log: &'static str,
 }
 
 /// A running switch; ends when dropped.
@@ -103,10 +106,10 @@ impl HouseBuilder {
     fn trunk(mut self, kind: &str, codecs: &[&str]) -> Self {
         write!(
             self.records,
-            "[[trunk]]\nname = \"{TRUNK}\"\n{kind}\ncodecs = {codecs:?}\nnumber = \"{}\"\nring_seconds = 20\ntransport = \"{}\"\n\n\
+            "[[trunk]]\nname = \"{TRUNK}\"\n{kind}\ncodecs = {codecs:?}\nnumber = \"{}\"\nring_seconds = 20\ntransport = \"{}\"\n{}\n\
              [[session]]\nname = \"{SESSION}\"\nphone = \"+{SESSION_PHONE}\"\n\n\
              [[route]]\ntrunk = \"{TRUNK}\"\nsession = \"{SESSION}\"\n",
-            self.number, self.transport
+            self.number, self.transport, self.more
         )
         .unwrap();
         self
@@ -134,6 +137,25 @@ impl HouseBuilder {
     /// What carries SIP between the trunk and us, udp unless said; before the trunk.
     pub(crate) fn by(mut self, transport: &'static str) -> Self {
         self.transport = transport;
+        self
+    }
+
+    /// A further line of the trunk's record; before the trunk.
+    pub(crate) fn saying(mut self, line: &str) -> Self {
+        self.more.push_str(line);
+        self.more.push('\n');
+        self
+    }
+
+    /// Whether the audio is encrypted, over whatever SIP travels; before the trunk.
+    pub(crate) fn srtp(self, srtp: &str) -> Self {
+        self.saying(&format!("srtp = \"{srtp}\""))
+            .saying("srtp_over_plain = \"allow\"")
+    }
+
+    /// What is logged, `info` unless said.
+    pub(crate) fn logging(mut self, filter: &'static str) -> Self {
+        self.log = filter;
         self
     }
 
@@ -184,6 +206,7 @@ impl HouseBuilder {
                 ),
             ),
             ("admin.listen".to_owned(), format!("\"127.0.0.1:{admin}\"")),
+            ("log.level".to_owned(), format!("\"{}\"", self.log)),
         ];
         let lines = settings.map(|(key, value)| format!("{key} = {value}\n"));
         let mut text = lines.concat();
@@ -238,6 +261,8 @@ impl House {
             branch_port: None,
             number: "600".to_owned(),
             transport: "udp",
+            more: String::new(),
+            log: "info",
         }
     }
 
@@ -444,6 +469,7 @@ impl House {
             codecs: codecs.into(),
             answers: true,
             says: PBX_TONE,
+            srtp: "no",
             port: self.peer_port.unwrap_or(0),
         }
     }

@@ -3,6 +3,7 @@
 use crate::deadline::{s, until};
 use crate::house::{HEARD, House, LOGIN, PASSWORD, SESSION, TELEGRAM_TONE, folder};
 use crate::pbx::{Asterisk, Sipp};
+use crate::talk::Caller;
 use crate::telegram::{Behaviour, Talker, Voice};
 
 /// What `Playtones(1004)` of its number 601 plays.
@@ -233,6 +234,72 @@ fn asterisk_that_we_register_at_calls_a_telegram_user() {
 #[test]
 fn a_telegram_user_calls_asterisk_that_we_register_at() {
     telegram_calls(Kind::Registrar, "13.0.0", "alaw");
+}
+
+/// A call over a trunk by address with SRTP as these wish, in both directions; whether it was encrypted.
+fn secured(ours: &str, theirs: &str, caller: Caller, encrypted: bool) {
+    let house = House::new().number("619").srtp(ours);
+    let mut house = house.peer_trunk(&["alaw"]).start();
+    let to = house.sip().to_string();
+    let options = [
+        "--trunk", &to, "--codecs", "alaw", "--named", "619", "--srtp", theirs,
+    ];
+    let asterisk = Asterisk::on(house.dir(), house.peer_port(), &options);
+    house.wait_session_up();
+    let mut talker = talker(&house, "13.0.0");
+    let call = match caller {
+        Caller::Pbx => {
+            asterisk.cli("channel originate PJSIP/bobby@trunk extension 619@services");
+            house.telegram.next_call(0, s(10))
+        }
+        Caller::Telegram => house.telegram.call("bobby", SESSION, "13.0.0"),
+    };
+    talker.wait_heard(s(25));
+    talker.hang_up(&house.telegram, "bobby", &call);
+    heard(&asterisk);
+    let said = house.log().contains("the audio of the leg is encrypted");
+    assert_eq!(said, encrypted, "{ours} {theirs}");
+    let auth = [("leg", "sip"), ("reason", "auth")];
+    let refused = house
+        .metrics()
+        .sum_of("strowger_rtp_packets_discarded_total", &auth);
+    assert!(refused < 5.0, "{refused} packets refused");
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn asterisk_with_srtp_calls_a_trunk_that_requires_it() {
+    secured("required", "sdes", Caller::Pbx, true);
+}
+
+#[test]
+fn asterisk_with_srtp_is_called_by_a_trunk_that_requires_it() {
+    secured("required", "sdes", Caller::Telegram, true);
+}
+
+#[test]
+fn asterisk_with_srtp_calls_a_trunk_that_can() {
+    secured("optional", "sdes", Caller::Pbx, true);
+}
+
+#[test]
+fn asterisk_with_srtp_is_called_by_a_trunk_that_can() {
+    secured("optional", "sdes", Caller::Telegram, true);
+}
+
+#[test]
+fn asterisk_that_leaves_the_choice_calls_a_trunk_that_can() {
+    secured("optional", "sdes-optional", Caller::Pbx, true);
+}
+
+#[test]
+fn asterisk_without_srtp_is_called_by_a_trunk_that_could() {
+    secured("optional", "no", Caller::Telegram, false);
+}
+
+#[test]
+fn asterisk_that_leaves_the_choice_calls_a_trunk_without_srtp() {
+    secured("off", "sdes-optional", Caller::Pbx, false);
 }
 
 #[test]

@@ -33,4 +33,5 @@ mod peers;
 mod refusals;
 mod registration;
 mod restart;
+mod srtp;
 mod transit;

@@ -2,7 +2,7 @@
 
 use crate::deadline::s;
 use crate::house::{HEARD, House, SESSION, TELEGRAM_TONE};
-use crate::pbx::Baresip;
+use crate::pbx::{Baresip, Phone};
 use crate::telegram::Talker;
 
 /// Who called.
@@ -44,9 +44,15 @@ impl Talk {
 
     /// The same in a house that stands already.
     pub(crate) fn start_in(house: House, caller: Caller, version: &str, codec: [&str; 3]) -> Self {
+        let phone = house.phone_settings(codec[1]);
+        Self::start_with(house, &phone, caller, version)
+    }
+
+    /// The same with such a phone.
+    pub(crate) fn start_with(house: House, phone: &Phone, caller: Caller, version: &str) -> Self {
         house.wait_session_up();
         let known = house.telegram.calls();
-        let mut phone = house.phone(codec[1]);
+        let mut phone = Baresip::start(house.dir(), "phone", phone);
         let mut talker = house.bobby(version);
         let call = match caller {
             Caller::Pbx => {

@@ -7,7 +7,7 @@
         [--trunk host:port]                IP<->IP trunk, no registration
         [--trunk-auth user:pass]           ask digest of calls that arrive on the IP trunk
         [--codecs alaw,ulaw,g722,opus,gsm] [--trunk-codecs opus]
-        [--dtmf rfc4733|info|inband|auto|auto_info] [--srtp no|sdes|dtls] [--timers yes|no|required]
+        [--dtmf rfc4733|info|inband|auto|auto_info] [--srtp no|sdes|sdes-optional|dtls] [--timers yes|no|required]
         [--prack yes|no|required] [--transport udp|tcp|tls] [--named 600: where a call to a name goes] [--mode peer|b2bua] [--dest host:port]
   asterisk.py cli  --dir D 'core show channels concise'
   asterisk.py stop --dir D
@@ -40,6 +40,7 @@ DTMF = {"rfc4733": "rfc4733", "info": "info", "inband": "inband", "auto": "auto"
 
 def endpoint(name, a, codecs, extra=""):
     enc = {"no": "", "sdes": "media_encryption=sdes\n",
+           "sdes-optional": "media_encryption=sdes\nmedia_encryption_optimistic=yes\n",
            "dtls": "media_encryption=dtls\ndtls_auto_generate_cert=yes\ndtls_setup=actpass\ndtls_verify=no\nuse_avpf=yes\nrtcp_mux=no\n"}[a.srtp]
     return (f"[{name}]\ntype=endpoint\ntransport={a.transport}\ndisallow=all\nallow={codecs}\n"
             f"direct_media=no\nrtp_symmetric=yes\nforce_rport=yes\nrewrite_contact=yes\n"
@@ -229,7 +230,7 @@ def main():
     p.add_argument("--ext", action="append", default=[]); p.add_argument("--register"); p.add_argument("--trunk")
     p.add_argument("--trunk-auth"); p.add_argument("--qualify", type=int, default=0)
     p.add_argument("--codecs", default="alaw,ulaw,g722,opus,gsm"); p.add_argument("--trunk-codecs")
-    p.add_argument("--dtmf", default="rfc4733", choices=DTMF); p.add_argument("--srtp", default="no", choices=["no", "sdes", "dtls"])
+    p.add_argument("--dtmf", default="rfc4733", choices=DTMF); p.add_argument("--srtp", default="no", choices=["no", "sdes", "sdes-optional", "dtls"])
     p.add_argument("--transport", default="udp", choices=["udp", "tcp", "tls"])
     p.add_argument("--timers", default="yes"); p.add_argument("--prack", default="yes")
     p.add_argument("--named", default="600"); p.add_argument("--mode", default="peer", choices=["peer", "b2bua"]); p.add_argument("--dest")

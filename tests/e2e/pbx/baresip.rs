@@ -30,6 +30,8 @@ pub(crate) struct Phone {
     pub(crate) codecs: String,
     /// Whether it answers by itself.
     pub(crate) answers: bool,
+    /// Encryption in its own words: `no`, `srtp` (if the other side can), `srtp-mand`.
+    pub(crate) srtp: &'static str,
     /// Hertz it plays.
     pub(crate) says: u32,
     /// Its port, 0 for any.
@@ -86,6 +88,7 @@ impl Baresip {
             "--play".into(),
             dir.join("says.wav").to_str().unwrap().to_owned(),
         ]);
+        args.extend(["--srtp".into(), phone.srtp.into()]);
         if !phone.registers {
             args.push("--noreg".into());
         }
@@ -118,6 +121,11 @@ impl Baresip {
     /// Hangs up, cancels or refuses.
     pub(crate) fn hang_up(&mut self) {
         self.command("hangup", "");
+    }
+
+    /// Puts the other side on hold, or takes it back.
+    pub(crate) fn hold(&mut self, on: bool) {
+        self.command(if on { "hold" } else { "resume" }, "");
     }
 
     /// Presses a key.
@@ -161,6 +169,19 @@ impl Baresip {
             .last()
             .unwrap_or_else(|| panic!("the phone recorded nothing in {}", self.dir.display()));
         Recording::read(last).unwrap_or_else(|| panic!("{} is no recording", last.display()))
+    }
+
+    /// RTP packets that came in its last call, and could be opened; the call must have ended.
+    pub(crate) fn packets_received(&self) -> u32 {
+        let file = self.dir.join("baresip.out");
+        let said = crate::deadline::until("the figures of the call", s(5), || {
+            let said = fs::read(&file).ok()?;
+            let said = String::from_utf8_lossy(&said).into_owned();
+            Some(said.rsplit_once(";PR=")?.1.to_owned())
+        });
+        let number = said.split(',').next().unwrap_or_default();
+        let number = number.split(';').next().unwrap_or_default();
+        number.parse().unwrap()
     }
 
     /// Fails the test unless the phone heard this tone for so long.
