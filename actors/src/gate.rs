@@ -7,12 +7,15 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use model::{Cause, HeaderField, Reason, TrunkKind, TrunkName, TrunkSpec, VerboseRejects};
+use model::{
+    BanRecord, Cause, HeaderField, IpPrefix, Reason, TrunkKind, TrunkName, TrunkSpec,
+    VerboseRejects,
+};
 use routing::{Identity, Table};
 use sip::digest::{Algorithm, Digest, Verdict};
-use sip::guard::{Admission, Guard, GuardConfig};
+use sip::guard::{Admission, Ban, Guard, GuardConfig};
 use sip::{HeaderName, Hop, Method, Request, Response, respond};
 
 use crate::refusal;
@@ -103,6 +106,48 @@ impl Gate {
         let reached = state.reached.values().flatten().map(SocketAddr::ip);
         let known: Vec<IpAddr> = peers(&self.table).chain(reached).collect();
         state.guard.set_known(now, known);
+    }
+
+    /// Puts the bans in force that an earlier process had.
+    pub(crate) fn restore(&self, now: Instant, unix: u64, bans: &[BanRecord]) {
+        let guard = &mut self.state().guard;
+        for ban in bans {
+            let left = ban.until.saturating_sub(unix);
+            if left > 0 {
+                guard.restore(Ban {
+                    prefix: ban.prefix,
+                    until: now + Duration::from_secs(left),
+                    times: ban.times,
+                });
+            }
+        }
+    }
+
+    /// Who is banned now, and a number that changes with them.
+    pub(crate) fn bans(&self, now: Instant, unix: u64) -> (u64, Vec<BanRecord>) {
+        let guard = &mut self.state().guard;
+        let kept = |ban: Ban| BanRecord {
+            prefix: ban.prefix,
+            until: unix + ban.until.saturating_duration_since(now).as_secs(),
+            times: ban.times,
+        };
+        let bans = guard.bans(now).into_iter().map(kept).collect();
+        (guard.generation(now), bans)
+    }
+
+    /// Changes whenever the bans do.
+    pub(crate) fn ban_generation(&self, now: Instant) -> u64 {
+        self.state().guard.generation(now)
+    }
+
+    /// Bans by order of an owner.
+    pub(crate) fn ban(&self, now: Instant, prefix: IpPrefix, length: Duration) {
+        self.state().guard.ban(prefix, now + length);
+    }
+
+    /// Lifts a ban; false when there is none.
+    pub(crate) fn lift(&self, prefix: IpPrefix) -> bool {
+        self.state().guard.lift(prefix)
     }
 
     /// Finds the trunk behind a request outside any dialog, or the answer that its sender gets instead: a challenge, or

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler};
 use bytes::Bytes;
-use model::{CallId, Cause, Reason, SessionName, Transport, VerboseRejects};
+use model::{BanRecord, CallId, Cause, IpPrefix, Reason, SessionName, Transport, VerboseRejects};
 use net::media::{MediaConfig, MediaPlane};
 use net::stream::{Arrival, Certificate, Listener, Patience, Streams, Tls};
 use net::telegram::{Event, Telegram};
@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, watch};
 use crate::endpoint::Endpoint;
 use crate::gate::{Gate, GateSettings};
 use crate::keeper::{self, Keeper};
-use crate::message::{Contact, Drain, EndAll, FromTelegram, Inspect, Received, Respond};
+use crate::message::{Contact, Drain, EndAll, FromTelegram, Inspect, Received, Respond, SaveBans};
 use crate::refusal;
 use crate::registry::Registry;
 use crate::session::Session;
@@ -59,6 +59,8 @@ pub struct SipSettings {
     pub limits: Limits,
     /// Budgets of senders, and bans.
     pub guard: GuardConfig,
+    /// Where the banned are written, one address or network a line, for a firewall.
+    pub ban_file: Option<PathBuf>,
     /// The value of User-Agent and Server.
     pub user_agent: Option<String>,
     /// T1 of RFC 3261.
@@ -357,9 +359,14 @@ pub(crate) struct Root {
     keeper: DoorKeeper<Keeper>,
     backoffs: HashMap<&'static str, Backoff>,
     registries: u32,
+    /// Which bans have been kept.
+    bans_kept: Option<u64>,
     fatal: watch::Sender<Option<u8>>,
     rng: SmallRng,
 }
+
+/// How old the bans on disk can be: guessing from a thousand addresses must not cost a write for each.
+const KEEP_BANS: Duration = Duration::from_secs(5);
 
 /// Exit code when the registry dies again and again.
 pub const EXIT_REGISTRY_LOST: u8 = 70;
@@ -367,6 +374,20 @@ pub const EXIT_REGISTRY_LOST: u8 = 70;
 pub const EXIT_STORE_LOST: u8 = 74;
 
 impl Root {
+    /// Keeps the bans when they have changed.
+    fn keep_bans(&mut self) {
+        let now = Instant::now();
+        if self.bans_kept == Some(self.common.gate.ban_generation(now)) {
+            return;
+        }
+        let (generation, bans) = self.common.gate.bans(now, unix_seconds());
+        self.common.metrics.sip_banned_addresses(bans.len());
+        let keeper = self.common.keeper.open();
+        if keeper.is_some_and(|keeper| keeper.try_send(SaveBans { bans }).is_ok()) {
+            self.bans_kept = Some(generation);
+        }
+    }
+
     fn watch(&self, who: Unit, ctx: &mut Context<Self>) -> Watch {
         Watch::new(
             who,
@@ -381,8 +402,9 @@ impl Root {
         match who {
             Unit::Keeper => {
                 let (store, metrics) = (Arc::clone(&self.store), common.metrics.clone());
+                let ban_file = common.settings.sip.ban_file.clone();
                 let keeper = Keeper::start_in_arbiter(&self.arbiter.handle(), move |_| {
-                    Keeper::new(store, metrics, watch)
+                    Keeper::new(store, metrics, ban_file, watch)
                 });
                 self.keeper.publish(keeper);
             }
@@ -408,6 +430,7 @@ impl Actor for Root {
         for who in [Unit::Keeper, Unit::Registry, Unit::Endpoint] {
             self.start(&who, ctx);
         }
+        ctx.run_interval(KEEP_BANS, |root, _| root.keep_bans());
     }
 }
 
@@ -510,6 +533,14 @@ impl House {
         };
         let now = Instant::now();
         let gate = Arc::new(Gate::new(Arc::clone(&table), &gate, metrics.clone(), now));
+        gate.restore(
+            Instant::now(),
+            unix_seconds(),
+            &store::read_bans(&*store).unwrap_or_else(|error| {
+                tracing::error!(%error, "the bans cannot be read: there are none now");
+                Vec::new()
+            }),
+        );
         let (registry, endpoint, keeper) = (
             DoorKeeper::default(),
             DoorKeeper::default(),
@@ -564,6 +595,7 @@ impl House {
             keeper,
             backoffs: HashMap::new(),
             registries: 0,
+            bans_kept: None,
             fatal,
             rng: SmallRng::seed_from_u64(rand::random()),
         };
@@ -614,6 +646,26 @@ impl House {
         report
     }
 
+    /// Who is banned now.
+    pub fn bans(&self) -> Vec<BanRecord> {
+        self.common.gate.bans(Instant::now(), unix_seconds()).1
+    }
+
+    /// Bans an address or a network; peers and registered PBXs are heard all the same.
+    pub fn ban(&self, prefix: IpPrefix, length: Duration) {
+        tracing::info!(%prefix, ?length, "banned by an owner");
+        self.common.gate.ban(Instant::now(), prefix, length);
+    }
+
+    /// Lifts a ban, and forgets what led to it; false when there is none.
+    pub fn lift_ban(&self, prefix: IpPrefix) -> bool {
+        let is_lifted = self.common.gate.lift(prefix);
+        if is_lifted {
+            tracing::info!(%prefix, "a ban was lifted by an owner");
+        }
+        is_lifted
+    }
+
     /// Waits for the exit code of a house that cannot go on.
     pub async fn failed(&self) -> u8 {
         let mut fatal = self.fatal.clone();
@@ -645,6 +697,9 @@ impl House {
         let _ = tokio::time::timeout(within, self.drain()).await;
         for link in self.common.sessions.values() {
             let _ = tokio::time::timeout(within, link.client.close()).await;
+        }
+        if let Err(error) = store::write_bans(&*self.store, &self.bans()) {
+            tracing::error!(%error, "the bans could not be kept");
         }
         if let Err(error) = self.store.flush() {
             tracing::error!(%error, "the store cannot be flushed");

@@ -2,13 +2,14 @@
 //!
 //! Its death ends no call: records wait in their calls, and Root starts another on the same store.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler};
-use model::{CallRecord, Cause, Direction, LegKind, Outcome};
+use model::{BanRecord, CallRecord, Cause, Direction, LegKind, Outcome};
 use store::Store;
 
-use crate::message::{CloseLost, CloseRecord, LoadBindings, OpenRecord, SaveBindings};
+use crate::message::{CloseLost, CloseRecord, LoadBindings, OpenRecord, SaveBans, SaveBindings};
 use crate::supervise::Watch;
 
 /// How often the store is measured, and flushed with a clock beside it.
@@ -18,14 +19,22 @@ const MEASURE_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 pub(crate) struct Keeper {
     store: Arc<dyn Store>,
     metrics: metrics::Metrics,
+    /// Where the banned are written for firewalls.
+    ban_file: Option<PathBuf>,
     watch: Watch,
 }
 
 impl Keeper {
-    pub(crate) fn new(store: Arc<dyn Store>, metrics: metrics::Metrics, watch: Watch) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        metrics: metrics::Metrics,
+        ban_file: Option<PathBuf>,
+        watch: Watch,
+    ) -> Self {
         Self {
             store,
             metrics,
+            ban_file,
             watch,
         }
     }
@@ -149,6 +158,35 @@ impl Handler<SaveBindings> for Keeper {
             tracing::error!(%trunk, %error, "bindings could not be kept");
         }
     }
+}
+
+impl Handler<SaveBans> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, SaveBans { bans }: SaveBans, _: &mut Self::Context) {
+        self.watch.handled();
+        if let Err(error) = store::write_bans(&*self.store, &bans) {
+            tracing::error!(%error, "the bans could not be kept");
+        }
+        if let Some(path) = &self.ban_file
+            && let Err(error) = write_list(path, &bans)
+        {
+            tracing::error!(path = %path.display(), %error, "the list of the banned could not be written");
+        }
+    }
+}
+
+/// Writes one address or network a line; whoever reads meanwhile sees the old list or the new one.
+fn write_list(path: &Path, bans: &[BanRecord]) -> std::io::Result<()> {
+    let text = bans.iter().fold(String::new(), |mut text, ban| {
+        text.push_str(&ban.prefix.to_string());
+        text.push('\n');
+        text
+    });
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    std::fs::write(&new, text)?;
+    std::fs::rename(&new, path)
 }
 
 /// Closes the record of a call whose end nobody saw: one end for each of the two legs it must have had.

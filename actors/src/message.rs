@@ -3,7 +3,9 @@
 use actix::{Message, Recipient};
 use bytes::Bytes;
 use grammers_tl_types as tl;
-use model::{CallId, CallRecord, Cause, Codec, LegEnd, LegId, Peer, SessionName, TrunkName};
+use model::{
+    BanRecord, CallId, CallRecord, Cause, Codec, LegEnd, LegId, Peer, SessionName, TrunkName,
+};
 use sip::call::{CallInput, DialogId};
 use sip::{Hop, Request, Response, ServerKey};
 
@@ -402,6 +404,13 @@ pub(crate) struct CloseLost {
 pub(crate) struct SaveBindings {
     pub(crate) trunk: TrunkName,
     pub(crate) bindings: Vec<u8>,
+}
+
+/// Root -> Keeper: who is banned now, for the store and the file.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SaveBans {
+    pub(crate) bans: Vec<BanRecord>,
 }
 
 /// Registry -> Keeper: the bindings a trunk had.

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::deadline::s;
-use crate::house::House;
+use crate::house::{House, LOGIN};
 use crate::pbx::Sipp;
 use crate::talk::{ALAW, Caller, Ends, Talk};
 use crate::telegram::Behaviour;
@@ -201,4 +201,52 @@ fn calls_and_other_strangers_notice_nothing_of_a_flood() {
     );
     assert!(after < before + 10e6, "{before} then {after}");
     house.assert_clean(&["discard_reason", "call_duration"]);
+}
+
+/// Whether an OPTIONS from there is answered.
+fn is_heard(from: &str, to: SocketAddr) -> bool {
+    let socket = UdpSocket::bind((from, 0)).unwrap();
+    socket.set_read_timeout(Some(s(1))).unwrap();
+    let text = request("OPTIONS", socket.local_addr().unwrap(), to, 1);
+    socket.send_to(text.as_bytes(), to).unwrap();
+    socket.recv_from(&mut [0; 2_048]).is_ok()
+}
+
+#[test]
+fn bans() {
+    let mut house = House::new().registering_trunk(&["alaw"]).start();
+    let (guesser, other) = ("127.0.0.71", "127.0.0.72");
+    assert!(is_heard(guesser, house.sip()) && is_heard(other, house.sip()));
+    // Ten guesses, each after a challenge; sipp says that it was refused, or in the end that nobody answers.
+    for n in 0..10 {
+        let name = format!("guess-{n}");
+        let guess = Sipp::new(house.dir(), &name).ip(guesser).to(house.sip());
+        let guess = guess.login(LOGIN, "a wrong password").limit(s(5));
+        guess.run("register_bad");
+    }
+    assert!(!is_heard(guesser, house.sip()) && is_heard(other, house.sip()));
+    let labels = [("reason", "ban_list")];
+    assert!(
+        house
+            .metrics()
+            .sum_of("strowger_sip_dropped_total", &labels)
+            > 0.5
+    );
+    house.wait_metric("strowger_sip_banned_addresses", &[], 1.0);
+    let said = house.expect_command(&["ban", "list"], "");
+    assert!(said.contains(guesser) && !said.contains(other), "{said}");
+
+    house.expect_command(&["ban", "add", other, "--for", "1h"], "");
+    assert!(!is_heard(other, house.sip()));
+    house.expect_command(&["ban", "remove", guesser], "");
+    assert!(is_heard(guesser, house.sip()));
+    assert_eq!(house.command(&["ban", "remove", guesser], "").0, 5);
+
+    // A ban outlives the process.
+    house.stop();
+    house.start();
+    assert!(is_heard(guesser, house.sip()) && !is_heard(other, house.sip()));
+    house.expect_command(&["ban", "remove", other], "");
+    assert!(is_heard(other, house.sip()));
+    house.assert_clean(&[]);
 }

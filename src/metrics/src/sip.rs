@@ -46,6 +46,7 @@ pub(crate) struct Sip {
     auth_failures: IntCounterVec,
     dropped: IntCounterVec,
     over_limit: IntCounterVec,
+    banned: IntGaugeVec,
 }
 
 impl Sip {
@@ -108,6 +109,11 @@ impl Sip {
                 "sip_dropped_total",
                 "Datagrams dropped without an answer.",
                 vec![all::<Dropped>("reason")],
+            ),
+            banned: make.gauge(
+                "sip_banned_addresses",
+                "Addresses and networks that are banned now.",
+                Vec::new(),
             ),
             over_limit: make.counter(
                 "sip_over_limit_total",
@@ -204,6 +210,12 @@ impl Metrics {
     /// A message dropped without an answer, because its sender is banned.
     pub fn sip_banned(&self) {
         self.all.sip.dropped.with_label_values(&["ban_list"]).inc();
+    }
+
+    /// So many addresses and networks are banned now.
+    pub fn sip_banned_addresses(&self, count: usize) {
+        let banned = self.all.sip.banned.with_label_values(&[] as &[&str]);
+        banned.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// A message had more than it may of this: `head`, `line`, `headers` ...

@@ -30,7 +30,7 @@ pub use host_port::{HostPort, HostPortError};
 pub use id::{CallId, LegId, NameError, SessionName, TrunkName};
 pub use number::{NumberError, Peer, PhoneNumber};
 pub use prefix::{IpPrefix, IpPrefixError, TrustedIps};
-pub use record::{CallRecord, Direction, LegEnd, LegKind, Outcome};
+pub use record::{BanRecord, CallRecord, Direction, LegEnd, LegKind, Outcome};
 pub use rule::{
     BareDigits, BareDigitsError, CallerIdRules, CallerNameRules, Piece, Rule, RuleError, Tag,
 };

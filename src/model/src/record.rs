@@ -1,8 +1,8 @@
-//! Call records: what stays of a call.
+//! Records: what stays of a call, and of those who are banned.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CallId, Side};
+use crate::{CallId, IpPrefix, Side};
 
 /// Which way a call goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -164,4 +164,16 @@ impl CallRecord {
             _ => 0.0,
         }
     }
+}
+
+/// A sender that is not listened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanRecord {
+    /// Who.
+    pub prefix: IpPrefix,
+    /// Until when, in seconds since 1970.
+    pub until: u64,
+    /// How many bans it has had, this one included; 0 when an owner set it.
+    #[serde(default)]
+    pub times: u32,
 }

@@ -5,6 +5,7 @@
 //! are flushed before they return; credentials and Telegram keys are also synced to the disk, because sled's flush alone is
 //! not power-safe on Linux. Soft writes are at most as old as sled's background flush (250 ms).
 
+mod bans;
 mod error;
 mod sled_store;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use model::{
     CallId, CallRecord, RouteSpec, SessionName, SessionSpec, TransitSpec, TrunkName, TrunkSpec,
 };
 
+pub use bans::{read_bans, write_bans};
 pub use error::{OpenError, StoreError};
 pub use sled_store::SledStore;
 
@@ -45,6 +47,8 @@ pub enum Space<'a> {
     Telegram(&'a SessionName),
     /// Registration bindings, by trunk.
     Bindings,
+    /// Who is banned.
+    Bans,
 }
 
 /// A key and its value.

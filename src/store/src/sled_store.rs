@@ -44,6 +44,7 @@ pub struct SledStore {
     calls: Tree,
     open_calls: Tree,
     bindings: Tree,
+    bans: Tree,
     meta: Tree,
     /// One commit at a time: the generation is read, compared and written.
     committing: Mutex<()>,
@@ -135,6 +136,7 @@ impl SledStore {
             transits: tree("transits")?,
             open_calls: tree("open")?,
             bindings: tree("bindings")?,
+            bans: tree("bans")?,
             committing: Mutex::default(),
             call_count: AtomicU64::new(calls.len() as u64),
             calls,
@@ -166,6 +168,7 @@ impl SledStore {
     fn space(&self, space: Space<'_>) -> Result<Tree, StoreError> {
         Ok(match space {
             Space::Bindings => self.bindings.clone(),
+            Space::Bans => self.bans.clone(),
             Space::Telegram(session) => self.db.open_tree(telegram_tree(session.as_str()))?,
         })
     }
@@ -228,11 +231,15 @@ fn route_key(trunk: &TrunkName, session: &SessionName) -> String {
     format!("{trunk}/{session}")
 }
 
-fn transit_key(from: &TrunkName, to: &TrunkName) -> String {
+pub(crate) fn transit_key(from: &TrunkName, to: &TrunkName) -> String {
     format!("{from}/{to}")
 }
 
-fn encode(tree: &'static str, key: &str, record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn encode(
+    tree: &'static str,
+    key: &str,
+    record: &impl Serialize,
+) -> Result<Vec<u8>, StoreError> {
     let mut bytes = vec![VERSION];
     serde_json::to_writer(&mut bytes, record).map_err(|source| StoreError::Record {
         tree,
@@ -242,7 +249,7 @@ fn encode(tree: &'static str, key: &str, record: &impl Serialize) -> Result<Vec<
     Ok(bytes)
 }
 
-fn decode<T: DeserializeOwned>(
+pub(crate) fn decode<T: DeserializeOwned>(
     tree: &'static str,
     key: &[u8],
     bytes: &[u8],

@@ -472,3 +472,22 @@ fn opening_with_100_000_call_records() {
     let calls = store.stats().unwrap().calls;
     println!("{calls} records, opened in {:?}", begun.elapsed());
 }
+
+#[test]
+fn bans_are_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let ban = |prefix: &str, times| model::BanRecord {
+        prefix: prefix.parse().unwrap(),
+        until: 1_800_000_000,
+        times,
+    };
+    let bans = [ban("192.0.2.1", 2), ban("2001:db8::/64", 0)];
+    {
+        let store = SledStore::open(folder.path()).unwrap();
+        assert_eq!(read_bans(&store).unwrap(), []);
+        write_bans(&store, &bans[..1]).unwrap();
+        write_bans(&store, &bans).unwrap();
+    }
+    let store = SledStore::open(folder.path()).unwrap();
+    assert_eq!(read_bans(&store).unwrap(), bans);
+}

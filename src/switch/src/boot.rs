@@ -16,6 +16,7 @@ use store::{SledStore, Store};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin;
+use crate::control;
 use crate::failure::Failure;
 use crate::keys::Keys;
 use crate::logging;
@@ -97,6 +98,18 @@ async fn serve(
         metrics,
     )?;
     tokio::spawn(server);
+    let socket = settings.data.dir.join(control::SOCKET);
+    let control = match control::start(&socket, Arc::clone(&house)) {
+        Ok((server, handle)) => {
+            tokio::spawn(server);
+            Some(handle)
+        }
+        Err(error) => {
+            // The switch does without: a path may be too long for a socket.
+            tracing::warn!(path = %socket.display(), %error, "commands cannot reach this switch while it runs");
+            None
+        }
+    };
     let mut terminate = signal(SignalKind::terminate()).map_err(BootError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(BootError::Signal)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), node = %settings.node.name, "the switch runs");
@@ -120,6 +133,10 @@ async fn serve(
     }
     house.stop(LAST_WORDS).await;
     admin.stop(true).await;
+    if let Some(control) = control {
+        control.stop(true).await;
+        let _ = std::fs::remove_file(&socket);
+    }
     tracing::info!(code, "stopped");
     Ok(code)
 }
@@ -178,6 +195,7 @@ pub(crate) fn house_settings(settings: &Settings) -> actors::Settings {
             verbose_rejects: sip.verbose_rejects,
             limits: limits(&sip.limits),
             guard: guard(&sip.guard),
+            ban_file: Some(sip.guard.ban_file.clone()).filter(|path| !path.as_os_str().is_empty()),
             user_agent: Some(sip.user_agent.to_string()).filter(|agent| !agent.is_empty()),
             t1: Duration::from_millis(u64::from(sip.t1_ms)),
             session: SessionTimes {

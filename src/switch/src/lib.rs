@@ -9,6 +9,7 @@
 mod admin;
 mod boot;
 mod cli;
+mod control;
 mod credentials;
 mod demo;
 mod failure;

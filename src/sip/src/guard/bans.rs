@@ -134,6 +134,31 @@ impl Bans {
         }
     }
 
+    /// Puts a ban in force that an earlier process had.
+    pub(super) fn restore(&mut self, ban: Ban) {
+        if ban.prefix.is_party() {
+            self.touch(ban.prefix);
+            self.set(ban.prefix, ban.until, ban.times.min(31));
+        } else {
+            self.put(ban.prefix, ban.until);
+        }
+    }
+
+    /// Forgets a ban and all that led to it; false when there is none.
+    pub(super) fn lift(&mut self, prefix: IpPrefix) -> bool {
+        let mut is_lifted = self.networks.remove(&prefix).is_some();
+        if let Some(entry) = self.sources.get_mut(&prefix)
+            && let Some(until) = entry.banned_until.take()
+        {
+            entry.times = 0;
+            entry.failures = Failures::default();
+            self.ends.remove(&(until, prefix));
+            is_lifted = true;
+        }
+        self.generation += u64::from(is_lifted);
+        is_lifted
+    }
+
     pub(super) fn all(&self, now: Instant) -> Vec<Ban> {
         let networks = self.networks.iter().map(|(prefix, until)| Ban {
             prefix: *prefix,

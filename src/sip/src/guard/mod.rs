@@ -166,6 +166,16 @@ impl Guard {
         self.bans.put(prefix, until);
     }
 
+    /// Puts a ban in force that an earlier process had.
+    pub fn restore(&mut self, ban: Ban) {
+        self.bans.restore(ban);
+    }
+
+    /// Forgets a ban and all that led to it; false when there is none.
+    pub fn lift(&mut self, prefix: IpPrefix) -> bool {
+        self.bans.lift(prefix)
+    }
+
     /// The bans that hold, by network.
     pub fn bans(&self, now: Instant) -> Vec<Ban> {
         self.bans.all(now)

@@ -208,3 +208,34 @@ fn an_owner_bans_an_address_or_a_network_and_every_change_counts_up() {
     assert_eq!(guard.generation(now + 90 * SECOND), before + 4);
     assert_eq!(guard.bans(now + 90 * SECOND), []);
 }
+
+#[test]
+fn a_ban_outlives_the_process_and_can_be_lifted() {
+    let now = start();
+    let source = ip("192.0.2.1");
+    let mut first = guard(now);
+    let ban = (0..10)
+        .find_map(|_| first.failed(now, source, None))
+        .unwrap();
+    let network = "198.51.100.0/24".parse().unwrap();
+    first.ban(network, now + 60 * SECOND);
+    let mut second = guard(now);
+    for ban in first.bans(now) {
+        second.restore(ban);
+    }
+    assert_eq!(second.bans(now), first.bans(now));
+    assert_eq!(second.admit(now, source, true), Admission::Banned);
+    assert!(second.lift(ban.prefix) && second.lift(network));
+    assert!(!second.lift(ban.prefix) && !second.lift(network));
+    assert_eq!(second.bans(now), []);
+    assert_eq!(second.admit(now, source, true), Admission::Pass);
+    // What was lifted does not count for the next one; what was restored does.
+    let again = |guard: &mut Guard, at| {
+        let ban = (0..10).find_map(|_| guard.failed(at, source, None));
+        ban.unwrap().until - at
+    };
+    assert_eq!(again(&mut second, now), 600 * SECOND);
+    let mut third = guard(now);
+    third.restore(ban);
+    assert_eq!(again(&mut third, ban.until), 1_200 * SECOND);
+}

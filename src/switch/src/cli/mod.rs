@@ -1,8 +1,9 @@
 //! The command line: one file for each group of commands.
 //!
-//! Commands that read or change records open the store themselves, so they work while no switch is running; the store of a
+//! `ban` asks the switch that runs, over its control socket. Other commands that read or change records open the store themselves, so they work while no switch is running; the store of a
 //! running switch is locked, and they say so. `docs/cli.md` describes every command and exit code.
 
+mod ban;
 mod cdr;
 mod check_config;
 mod init;
@@ -85,6 +86,12 @@ enum Command {
     /// Write all trunks, sessions and routes as one file, with the passwords of trunks
     #[command(after_help = "Example: strowger export records.toml")]
     Export(records::Export),
+    /// Bans: who is not listened to
+    #[command(
+        subcommand,
+        after_help = "Example: strowger ban add 192.0.2.7 --for 12h"
+    )]
+    Ban(ban::Ban),
     /// Call records
     #[command(subcommand, after_help = "Example: strowger cdr list --count 20")]
     Cdr(cdr::Cdr),
@@ -154,6 +161,7 @@ fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
         Command::Route(command) => command.run(&operator),
         Command::Apply(command) => command.run(&operator),
         Command::Export(command) => command.run(&operator),
+        Command::Ban(command) => command.run(&operator),
         Command::Cdr(command) => command.run(&operator),
     }
     .map(|()| ExitCode::SUCCESS)

@@ -455,3 +455,19 @@ fn call_records_are_listed_and_exported() {
         assert_eq!(desk.run(line), Ok(()), "{line:?}");
     }
 }
+
+#[test]
+fn bans_are_kept_in_the_store_while_no_switch_runs() {
+    let desk = Desk::new();
+    assert_eq!(desk.run(&["ban", "list"]), Ok(()));
+    let add = ["ban", "add", "192.0.2.0/24", "--for", "2h"];
+    assert_eq!(desk.run(&add), Ok(()));
+    assert_eq!(desk.run(&["ban", "add", "2001:db8::1"]), Ok(()));
+    assert_eq!(desk.run(&["ban", "add", "192.0.2.0/33"]), Err(2));
+    assert_eq!(desk.run(&["ban", "remove", "2001:db8::1"]), Ok(()));
+    assert_eq!(desk.run(&["ban", "remove", "2001:db8::1"]), Err(5));
+    let store = SledStore::open(&desk.dir.path().join("data/store")).unwrap();
+    let bans = store::read_bans(&store).unwrap();
+    assert_eq!(bans.len(), 1);
+    assert_eq!(bans[0].prefix.to_string(), "192.0.2.0/24");
+}

@@ -167,6 +167,8 @@ pub(crate) struct SipGuard {
     pub(crate) account_failures: u32,
     #[serde(deserialize_with = "values::within::<_, _, 1, 86400>")]
     pub(crate) account_window_s: u32,
+    /// One banned address or network a line; empty = none.
+    pub(crate) ban_file: PathBuf,
 }
 
 /// Audio of the SIP side.
@@ -388,6 +390,7 @@ impl Default for SipGuard {
             ban_longest_s: 86_400,
             account_failures: 30,
             account_window_s: 600,
+            ban_file: PathBuf::new(),
         }
     }
 }
