@@ -48,7 +48,7 @@ e2e: setup-tests ## the real binary against real peers, in a network namespace o
 	cargo test --no-run --test e2e
 	tests/netns.sh cargo test --offline --test e2e -- --test-threads $(THREADS) --skip interop:: $(T)
 
-interop: setup-interop ## the same against Asterisk (needs root once, to make target/peers-root)
+interop: setup-interop ## the same against Asterisk and Kamailio (needs root once, to make target/peers-root)
 	cargo test --no-run --test e2e
 	tests/netns.sh cargo test --offline --test e2e -- --test-threads $(THREADS) interop::
 

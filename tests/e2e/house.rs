@@ -134,6 +134,11 @@ impl HouseBuilder {
         self
     }
 
+    /// The port of the PBX of a peer trunk.
+    pub(crate) fn peer_port(&self) -> u16 {
+        self.peer_port.expect("a peer trunk")
+    }
+
     /// What carries SIP between the trunk and us, udp unless said; before the trunk.
     pub(crate) fn by(mut self, transport: &'static str) -> Self {
         self.transport = transport;
@@ -457,6 +462,11 @@ impl House {
     /// A phone on the trunk that registers; it has registered when this returns.
     pub(crate) fn phone(&self, codecs: &str) -> Baresip {
         Baresip::start(&self.dir, "phone", &self.phone_settings(codecs))
+    }
+
+    /// A phone with settings of its own, such as one at a provider.
+    pub(crate) fn phone_at(&self, settings: &Phone) -> Baresip {
+        Baresip::start(&self.dir, "phone", settings)
     }
 
     /// The settings of such a phone.

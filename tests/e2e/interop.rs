@@ -1,5 +1,7 @@
 //! Asterisk, registering here and as IP⇿IP, both ways: `make interop`.
 
+mod snippet;
+
 use crate::deadline::{s, until};
 use crate::house::{HEARD, House, LOGIN, PASSWORD, SESSION, TELEGRAM_TONE, folder};
 use crate::pbx::{Asterisk, Sipp};

@@ -9,6 +9,7 @@
         [--codecs alaw,ulaw,g722,opus,gsm] [--trunk-codecs opus]
         [--dtmf rfc4733|info|inband|auto|auto_info] [--srtp no|sdes|sdes-optional|dtls] [--timers yes|no|required]
         [--prack yes|no|required] [--transport udp|tcp|tls] [--named 600: where a call to a name goes] [--mode peer|b2bua] [--dest host:port]
+        [--pjsip FILE] [--extensions FILE]  more configuration, as an operator pastes it; it finds the service numbers in [internal]
   asterisk.py cli  --dir D 'core show channels concise'
   asterisk.py stop --dir D
 Service numbers are listed in tests/peers/README.md.
@@ -81,6 +82,8 @@ def pjsip(a, d):
             t += f"[trunk]\ntype=auth\nauth_type=digest\nusername={user}\npassword={pw}\n\n"
             auth = "auth=trunk\n"
         t += endpoint("trunk", a, a.trunk_codecs or a.codecs, f"context=in\naors=trunk\n{auth}")
+    if a.pjsip:
+        t += open(a.pjsip).read()
     if a.mode == "b2bua":
         t += endpoint("bench-in", a, a.codecs, "context=bench\nsend_connected_line=no\n").replace(f"transport={a.transport}\n", "")
         t += f"[bench-in]\ntype=identify\nendpoint=bench-in\nmatch=127.0.0.1\n\n"
@@ -104,6 +107,8 @@ exten => _0X.,1,Dial(PJSIP/${EXTEN:1}@@OUT@,60)
 exten => _tg.,1,Dial(PJSIP/${EXTEN}@@OUT@,60)
  same => n,Hangup(${HANGUPCAUSE})
 exten => _[a-z].,1,Goto(@NAMED@,1)
+[internal]
+include => services
 [services]
 exten => 600,1,Answer()
  same => n,Echo()
@@ -166,6 +171,8 @@ exten => 619,1,Answer()
  same => n,Playtones(1004)
  same => n,Wait(60)
  same => n,Hangup()
+; a Telegram user named to606 gets what 606 does
+exten => 620,1,Goto(${PJSIP_HEADER(read,X-TG-Username):2},1)
 [message]
 exten => _.,1,NoOp(MESSAGE ${MESSAGE(body)})
  same => n,UserEvent(Message,Body: ${MESSAGE(body)},From: ${MESSAGE(from)})
@@ -209,7 +216,8 @@ hideconnect = yes
             "[test]\nsecret=test\nread=all\nwrite=all\n")
     P.write(e + "pjsip.conf", pjsip(a, d).replace("context=in\n", "context=in\nmessage_context=message\n"))
     P.write(e + "extensions.conf", DIALPLAN.replace("@@OUT@", "@" + ("reg" if a.register else "trunk"))
-            .replace("@NAMED@", a.named).replace("@DIR@", d).replace("@SIP@", str(a.sip)))
+            .replace("@NAMED@", a.named).replace("@DIR@", d).replace("@SIP@", str(a.sip))
+            + (open(a.extensions).read() if a.extensions else ""))
     for name in ("musiconhold", "indications", "confbridge", "cdr", "cel", "features", "http", "udptl",
                  "pjproject", "codecs", "stasis", "sorcery", "ccss", "dnsmgr", "enum"):
         P.write(f"{e}{name}.conf", "[general]\n" + ("enable=no\n" if name in ("cdr", "cel") else "") +
@@ -234,6 +242,7 @@ def main():
     p.add_argument("--transport", default="udp", choices=["udp", "tcp", "tls"])
     p.add_argument("--timers", default="yes"); p.add_argument("--prack", default="yes")
     p.add_argument("--named", default="600"); p.add_argument("--mode", default="peer", choices=["peer", "b2bua"]); p.add_argument("--dest")
+    p.add_argument("--pjsip"); p.add_argument("--extensions")
     p.add_argument("--bench-users", type=int, default=0)
     a = p.parse_intermixed_args(); d = os.path.abspath(a.dir)
     a.ext += ["u%04d:secret" % i for i in range(a.bench_users)]

@@ -2,8 +2,10 @@
 
 mod asterisk;
 mod baresip;
+mod kamailio;
 mod sipp;
 
 pub(crate) use asterisk::Asterisk;
 pub(crate) use baresip::{Baresip, Phone};
+pub(crate) use kamailio::Kamailio;
 pub(crate) use sipp::{Sipp, Verdict};

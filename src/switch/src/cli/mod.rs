@@ -11,6 +11,7 @@ mod login;
 mod records;
 mod route;
 mod session;
+mod snippet;
 #[cfg(test)]
 mod tests;
 mod trunk;

@@ -36,6 +36,9 @@ pub(super) enum Trunk {
         /// Its name
         name: TrunkName,
     },
+    /// Print the other side of a trunk: text to paste into the PBX's files, or the fields of its forms; with the password
+    #[command(after_help = "Example: strowger trunk snippet office --for asterisk-pjsip")]
+    Snippet(super::snippet::Snippet),
     /// Try whether the PBX is there, and say what to do next
     Test {
         /// Its name
@@ -147,6 +150,7 @@ impl Trunk {
                 Ok(())
             }
             Trunk::ResetPassword { name } => reset_password(operator, &name),
+            Trunk::Snippet(snippet) => snippet.run(operator),
             Trunk::Test { name } => super::trunk_test::run(operator, &name),
             Trunk::Enable { name } => switch(operator, &name, true),
             Trunk::Disable { name } => switch(operator, &name, false),
