@@ -1,5 +1,6 @@
 //! Asterisk, registering here and as IP⇿IP, both ways: `make interop`.
 
+mod list;
 mod snippet;
 
 use crate::deadline::{s, until};
@@ -31,7 +32,12 @@ fn asterisk_by(
     codec: &str,
     number: &str,
 ) -> (House, Asterisk, &'static str) {
-    let (ours, theirs) = (codec, if codec == "mulaw" { "ulaw" } else { codec });
+    let ours = codec;
+    let theirs = match codec {
+        "mulaw" => "ulaw",
+        "l16" => "slin48",
+        same => same,
+    };
     let house = House::new().number(number).by(transport);
     let at = |house: &House| match transport {
         "tls" => house.tls().to_string(),

@@ -50,6 +50,17 @@ impl Asterisk {
         crate::process::said(&output)
     }
 
+    /// Writes every SIP message into its log from now on.
+    pub(crate) fn trace(&self) {
+        self.cli("pjsip set logger on");
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        let text = fs::read(self.dir.join("log/full")).unwrap_or_default();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
     /// The newest recording whose name ends like this.
     pub(crate) fn recording(&self, ending: &str) -> Option<Recording> {
         let mut files: Vec<PathBuf> = fs::read_dir(self.dir.join("rec"))
