@@ -6,6 +6,7 @@
 #[cfg(test)]
 pub(crate) mod crash;
 mod hunt;
+mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -222,6 +223,8 @@ pub(crate) struct Call {
     answered_by: Option<TrunkName>,
     /// What the caller of another trunk can speak; empty for a Telegram user.
     caller_codecs: Vec<Codec>,
+    /// A leg that is to be replaced.
+    transfer: Option<transfer::Transfer>,
     /// A group that the registry was asked for and has not answered.
     wanted: Option<Vec<TrunkName>>,
     watch: Watch,
@@ -267,6 +270,7 @@ impl Call {
             lost: BTreeSet::new(),
             answered_by: None,
             caller_codecs: Vec::new(),
+            transfer: None,
             wanted: None,
             watch: spec.watch,
         }
@@ -515,6 +519,7 @@ impl Handler<LegReport> for Call {
             LegFact::Confirmed => self.leg_confirmed(leg, ctx),
             LegFact::Changed { audio } => self.sip_media(leg, &audio),
             LegFact::Signaling { bytes } => self.tell_media(MediaCommand::Signal { leg, bytes }),
+            LegFact::TransferWanted { wish } => self.transfer_wanted(leg, wish, ctx),
             LegFact::Digit { digit } => self.digit(leg, digit, DtmfMethod::Info),
             LegFact::Ended { cause, end } => self.leg_ended(leg, cause, end, ctx),
         }
@@ -530,6 +535,9 @@ impl Call {
         codecs: Vec<Codec>,
         ctx: &mut Context<Self>,
     ) {
+        if self.transfer_done(leg, audio.as_ref()) {
+            return;
+        }
         if let Some(audio) = audio {
             self.sip_media(leg, &audio);
         }
@@ -551,7 +559,10 @@ impl Call {
     }
 
     fn leg_rings(&mut self, leg: LegId) {
-        if leg == CALLER || !matches!(self.state, CallState::Calling | CallState::Ringing) {
+        if self.transfer_rings(leg)
+            || leg == CALLER
+            || !matches!(self.state, CallState::Calling | CallState::Ringing)
+        {
             return;
         }
         if self.record.ringing_after_ms.is_none() {
@@ -575,6 +586,9 @@ impl Call {
     }
 
     fn leg_answered(&mut self, leg: LegId, audio: Option<SipMedia>, ctx: &mut Context<Self>) {
+        if self.transfer_done(leg, audio.as_ref()) {
+            return;
+        }
         self.win(leg);
         let codec = audio.as_ref().map(|audio| audio.agreed.audio.codec);
         if let Some(audio) = audio {
@@ -728,6 +742,8 @@ impl Call {
         self.tell_media(MediaCommand::Remove { leg });
         if self.ringing.contains_key(&leg) && self.ended.is_none() {
             self.rang_for_nothing(leg, cause, ctx);
+        } else if self.transfer_survives(leg, &cause) {
+            tracing::info!(call = %self.id, %leg, %cause, "the call goes on without this leg");
         } else if !self.lost.contains(&leg) || self.ended.is_some() {
             // A plain hang-up belongs to the side it came from; any other cause names its own.
             let side = if cause.reason() == Reason::NormalClearing {

@@ -18,8 +18,8 @@ use sip::{
 
 use crate::house::Common;
 use crate::message::{
-    Bind, CancelInvite, FromWire, InviteArrived, Owner, Received, RegisterArrived, Respond,
-    SendAck, SendRequest, Unbind,
+    Bind, CancelInvite, FromWire, InviteArrived, LegPlace, Owner, Received, RegisterArrived,
+    Replaced, Respond, SendAck, SendRequest, Unbind,
 };
 use crate::supervise::Watch;
 
@@ -31,6 +31,7 @@ struct Bound {
     dialog: DialogId,
     invite: Option<ServerKey>,
     leg: Recipient<FromWire>,
+    place: Option<LegPlace>,
     /// The INVITE it sent last, for CANCEL.
     sent_invite: Option<ClientKey>,
 }
@@ -172,6 +173,17 @@ impl Endpoint {
         self.dialogs.get(&DialogId::of(request)?).copied()
     }
 
+    /// The leg that an INVITE names in Replaces.
+    fn replaced_by(&self, invite: &Request) -> Option<Replaced> {
+        let named = sip::call::replaced(&invite.headers)?;
+        let owner = self.dialogs.get(&named.dialog)?;
+        let place = self.legs.get(owner)?.place.clone();
+        place.map(|leg| Replaced {
+            leg,
+            early_only: named.early_only,
+        })
+    }
+
     fn deliver(&self, leg: Option<Owner>, input: CallInput) {
         if let Some(bound) = leg.and_then(|owner| self.legs.get(&owner)) {
             bound.leg.do_send(FromWire(input));
@@ -251,6 +263,7 @@ impl Endpoint {
                     from,
                     tx,
                     source,
+                    replaces: self.replaced_by(&request),
                     request,
                 };
                 registry.try_send(invite).is_ok()
@@ -459,6 +472,7 @@ impl Handler<Bind> for Endpoint {
             dialog: bind.dialog,
             invite: bind.invite,
             leg: bind.leg,
+            place: bind.place,
             sent_invite,
         };
         self.legs.insert(bind.owner, bound);

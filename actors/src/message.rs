@@ -27,6 +27,23 @@ pub(crate) struct InviteArrived {
     pub(crate) tx: ServerKey,
     pub(crate) source: Hop,
     pub(crate) request: Request,
+    /// The leg whose place it shall take (RFC 3891).
+    pub(crate) replaces: Option<Replaced>,
+}
+
+/// The leg that an INVITE names in Replaces.
+#[derive(Clone)]
+pub(crate) struct Replaced {
+    pub(crate) leg: LegPlace,
+    /// Only while nobody has answered.
+    pub(crate) early_only: bool,
+}
+
+/// A leg and its call.
+#[derive(Clone)]
+pub(crate) struct LegPlace {
+    pub(crate) call: actix::Addr<crate::call::Call>,
+    pub(crate) leg: LegId,
 }
 
 /// Endpoint -> Registry, Registry -> Trunk: a REGISTER of a PBX that has proved who it is.
@@ -83,6 +100,8 @@ pub(crate) struct Bind {
     /// The INVITE that made the leg, so that its CANCEL finds it.
     pub(crate) invite: Option<ServerKey>,
     pub(crate) leg: Recipient<FromWire>,
+    /// Which leg of which call it is, so that it can be replaced; a registration is none.
+    pub(crate) place: Option<LegPlace>,
 }
 
 /// Leg -> Endpoint: the dialog is over.
@@ -286,8 +305,19 @@ pub(crate) enum LegFact {
     Signaling { bytes: Bytes },
     /// A digit came by SIP INFO.
     Digit { digit: char },
+    /// The PBX wants another number in its place.
+    TransferWanted { wish: Wish },
     /// The leg is over.
     Ended { cause: Cause, end: LegEnd },
+}
+
+/// What a REFER asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    /// Whom to call.
+    pub(crate) target: Box<sip::Uri>,
+    /// Who says so: the value of Referred-By (RFC 3892).
+    pub(crate) referred_by: Option<String>,
 }
 
 /// The media a SIP leg agreed on.
@@ -316,6 +346,12 @@ pub(crate) enum LegOrder {
     MediaFailed { why: &'static str },
     /// Signalling bytes of our media engine for the peer.
     Signal { bytes: Bytes },
+    /// The transfer that the PBX wants is under way.
+    AcceptTransfer,
+    /// It is not.
+    RefuseTransfer { cause: Cause },
+    /// How the transfer goes; a code of 200 or more is its end.
+    TransferProgress { code: u16, phrase: String },
 }
 
 /// Call -> Registry: the call is over and its lines are free.
@@ -364,6 +400,33 @@ pub(crate) struct Group {
     pub(crate) asked: Vec<TrunkName>,
     pub(crate) targets: Vec<crate::call::SipTarget>,
     pub(crate) failures: Vec<Cause>,
+}
+
+/// Call -> Registry: may this number of the trunk be called in place of a leg? Answered by [`Placed`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct PlaceTransfer {
+    pub(crate) call: CallId,
+    pub(crate) trunk: TrunkName,
+    pub(crate) wish: Wish,
+    /// Who the called number sees.
+    pub(crate) caller: Calling,
+    pub(crate) answer: Recipient<Placed>,
+}
+
+/// Registry -> Call: where to call for a transfer, or why not.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Placed(pub(crate) Result<Box<crate::call::SipTarget>, Cause>);
+
+/// Registry -> Call: an INVITE that shall take the place of a leg.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TakePlace {
+    pub(crate) leg: LegId,
+    pub(crate) early_only: bool,
+    pub(crate) trunk: Box<model::TrunkSpec>,
+    pub(crate) invite: Box<InviteArrived>,
 }
 
 /// Call -> Registry: a trunk rings no more, its line is free.

@@ -6,6 +6,9 @@
 #[cfg(test)]
 pub(crate) mod crash;
 mod offer;
+mod transfer;
+
+pub(crate) use offer::MAX_FORWARDS;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,7 +22,7 @@ use model::{CallId, Cause, Direction, Peer, Reason, SessionName, TrunkName, Trun
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use routing::{Full, Lines, SessionState, SipOffer, Table, World};
-use sip::{NameAddr, Request, ServerKey};
+use sip::{HeaderName, NameAddr, Request, ServerKey};
 
 use crate::call::{Call, CallSpec, Held, Plan};
 use crate::house::{Common, Report};
@@ -365,6 +368,10 @@ impl Handler<InviteArrived> for Registry {
         let Some(trunk) = self.table.trunk(&invite.from).cloned() else {
             return;
         };
+        if trunk.refer && request.headers.has(&HeaderName::Replaces) {
+            self.replace(trunk, invite);
+            return;
+        }
         let direction = if self.table.is_transit(&trunk.name) {
             Direction::SipToSip
         } else {

@@ -333,6 +333,7 @@ impl Trunk {
                 dialog,
                 invite: None,
                 leg: ctx.address().recipient(),
+                place: None,
             });
         }
     }

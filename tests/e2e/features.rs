@@ -260,3 +260,49 @@ fn the_record_names_the_caller_that_the_pbx_asserts_and_who_passed_the_call_on()
     assert_eq!(records[0]["from"], "1007", "{records:#?}");
     assert_eq!(records[0]["diverted_from"], "1008", "{records:#?}");
 }
+
+/// The same house, whose PBX may transfer.
+fn transferring_house() -> House {
+    let house = House::new()
+        .setting("refer = true")
+        .peer_trunk(&["alaw"])
+        .start();
+    house.wait_session_up();
+    house
+}
+
+#[test]
+fn a_transfer_is_refused_unless_it_is_allowed_and_leads_to_the_pbx_itself() {
+    for (mut house, code, to) in [
+        (house(), "405", "601@127.0.0.1"),
+        (transferring_house(), "403", "601@203.0.113.7"),
+    ] {
+        let talker = house.talker_of_own_tone("bobby", "9.0.0");
+        let verdict = caller(&house)
+            .echo()
+            .key("code", code)
+            .key("refer_to", to)
+            .run("uac_refer_refused");
+        verdict.expect_ok();
+        talker.finish();
+        house.assert_clean(&[]);
+    }
+}
+
+#[test]
+fn a_call_of_the_pbx_takes_the_place_of_another() {
+    let mut house = transferring_house();
+    let talker = house.talker_of_own_tone("bobby", "9.0.0");
+    let verdict = caller(&house).pause(s(4)).echo().run("uac_replaces");
+    verdict.expect_ok();
+    talker.finish();
+    house.wait_no_calls();
+    house.stop();
+    let records = house.records();
+    let legs = records.last().unwrap()["legs"].clone();
+    let reasons: Vec<&str> = (0..3).filter_map(|n| legs[n]["reason"].as_str()).collect();
+    assert_eq!(
+        reasons,
+        ["transferred", "normal_clearing", "normal_clearing"]
+    );
+}

@@ -60,6 +60,7 @@ pub(crate) struct HouseBuilder {
     /// Further keys of the trunk.
     more: String,
     log: &'static str,
+    more: String,
 }
 
 /// A running switch; ends when dropped.
@@ -161,6 +162,12 @@ impl HouseBuilder {
     /// What is logged, `info` unless said.
     pub(crate) fn logging(mut self, filter: &'static str) -> Self {
         self.log = filter;
+        self
+    }
+
+    /// Another line of the trunk; before the trunk.
+    pub(crate) fn setting(mut self, line: &str) -> Self {
+        self.more = format!("{line}\n");
         self
     }
 
@@ -268,6 +275,7 @@ impl House {
             transport: "udp",
             more: String::new(),
             log: "info",
+            more: String::new(),
         }
     }
 

@@ -12,6 +12,9 @@ use crate::telegram::{Behaviour, Talker, Voice};
 /// What `Playtones(1004)` of its number 601 plays.
 const ASTERISK_TONE: u32 = 1_004;
 
+/// The PBX may transfer.
+const REFER: &str = "refer = true";
+
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Registers,
@@ -32,13 +35,24 @@ fn asterisk_by(
     codec: &str,
     number: &str,
 ) -> (House, Asterisk, &'static str) {
+    asterisk_with(transport, kind, codec, number, &[])
+}
+
+/// The same, started with these options, too.
+fn asterisk_with(
+    transport: &'static str,
+    kind: Kind,
+    codec: &str,
+    number: &str,
+    options: &[&str],
+) -> (House, Asterisk, &'static str) {
     let ours = codec;
     let theirs = match codec {
         "mulaw" => "ulaw",
         "l16" => "slin48",
         same => same,
     };
-    let house = House::new().number(number).by(transport);
+    let house = House::new().number(number).setting(REFER).by(transport);
     let at = |house: &House| match transport {
         "tls" => house.tls().to_string(),
         _ => house.sip().to_string(),
@@ -53,6 +67,7 @@ fn asterisk_by(
         args.extend(["--transport", transport]);
         args.extend(["--codecs", theirs, "--named", number]);
         args.extend(more);
+        args.extend(options);
         Asterisk::on(house.dir(), port, &args)
     };
     match kind {
@@ -344,6 +359,109 @@ fn asterisk_known_by_its_address_and_both_call_by_tls() {
 fn asterisk_that_we_register_at_by_tls_and_both_call() {
     asterisk_calls_by("tls", Kind::Registrar, "13.0.0", "alaw");
     telegram_calls_by("tls", Kind::Registrar, "13.0.0", "mulaw");
+}
+
+/// A Telegram user calls a number that refuses, which he must be told in this way; and what the record must say.
+fn refusal(number: &str, told: &str, code: u64, cause: &str) {
+    let (mut house, _asterisk, _) = asterisk(Kind::ByAddress, "alaw", number);
+    house.wait_session_up();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts());
+    let call = house.telegram.call("bobby", SESSION, "9.0.0");
+    let ended = house.telegram.wait_call(&call, "discarded", s(20));
+    assert_eq!(ended["reason"], told, "{ended}");
+    house.wait_no_calls();
+    house.stop();
+    let records = house.records();
+    let legs = records[0]["legs"].as_array().unwrap();
+    let leg = legs.iter().find(|leg| leg["kind"] == "sip").unwrap();
+    assert_eq!(leg["code"], code, "{leg}");
+    let peer_reason = leg["peer_reason"].as_str().unwrap_or_default();
+    assert!(peer_reason.contains(&format!("cause={cause}")), "{leg}");
+}
+
+#[test]
+fn asterisk_is_busy() {
+    refusal("606", "busy", 486, "17");
+}
+
+#[test]
+fn asterisk_is_congested() {
+    refusal("607", "missed", 503, "42");
+}
+
+#[test]
+fn asterisk_does_not_know_the_number() {
+    refusal("611", "missed", 404, "1");
+}
+
+#[test]
+fn asterisk_rejects_the_call() {
+    refusal("612", "missed", 403, "21");
+}
+
+#[test]
+fn asterisk_says_something_before_it_refuses() {
+    refusal("609", "missed", 408, "18");
+}
+
+#[test]
+fn asterisk_that_requires_reliable_ringing_and_session_timers_talks_both_ways() {
+    let options = ["--prack", "required", "--timers", "required"];
+    let (mut house, asterisk, endpoint) =
+        asterisk_with("udp", Kind::ByAddress, "alaw", "619", &options);
+    house.wait_session_up();
+    let mut bobby = talker(&house, "9.0.0");
+    asterisk.cli(&format!(
+        "channel originate PJSIP/bobby@{endpoint} extension 619@services"
+    ));
+    let call = house.telegram.next_call(0, s(10));
+    bobby.wait_heard(s(25));
+    bobby.hang_up(&house.telegram, "bobby", &call);
+    house.wait_no_calls();
+    let mut bobby = talker(&house, "9.0.0");
+    let call = house.telegram.call("bobby", SESSION, "9.0.0");
+    bobby.wait_heard(s(25));
+    bobby.hang_up(&house.telegram, "bobby", &call);
+    heard(&asterisk);
+    house.assert_clean(&[]);
+}
+
+/// Whoever is transferred to the echo of Asterisk hears himself.
+fn transferred(kind: Kind, called_by_asterisk: bool) {
+    let (mut house, asterisk, endpoint) = asterisk(kind, "alaw", "614");
+    house.wait_session_up();
+    let mut talker = house.talker_of_own_tone("bobby", "9.0.0");
+    let call = if called_by_asterisk {
+        asterisk.cli(&format!(
+            "channel originate PJSIP/bobby@{endpoint} extension 614@services"
+        ));
+        house.telegram.next_call(0, s(10))
+    } else {
+        house.telegram.call("bobby", SESSION, "9.0.0")
+    };
+    talker.wait_heard(s(25));
+    talker.hang_up(&house.telegram, "bobby", &call);
+    house.wait_no_calls();
+    house.stop();
+    let records = house.records();
+    let legs = records[0]["legs"].as_array().unwrap();
+    assert_eq!(legs.len(), 3, "{records:#?}");
+    assert!(
+        legs.iter().any(|leg| leg["reason"] == "transferred"),
+        "{records:#?}"
+    );
+}
+
+#[test]
+fn asterisk_transfers_a_telegram_user_who_called() {
+    transferred(Kind::ByAddress, false);
+}
+
+#[test]
+fn asterisk_transfers_a_telegram_user_whom_it_called() {
+    transferred(Kind::ByAddress, true);
 }
 
 #[test]

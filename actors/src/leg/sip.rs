@@ -20,8 +20,8 @@ use sip::{Request, ServerKey, sdp};
 use crate::call::Call;
 use crate::house::Common;
 use crate::message::{
-    Bind, CancelInvite, FromWire, LegFact, LegOrder, LegReport, Owner, Respond, SendAck,
-    SendRequest, SipMedia, Unbind,
+    Bind, CancelInvite, FromWire, LegFact, LegOrder, LegPlace, LegReport, Owner, Respond, SendAck,
+    SendRequest, SipMedia, Unbind, Wish,
 };
 use crate::supervise::{Member, Watch};
 use crate::{leg, refusal};
@@ -67,6 +67,7 @@ pub(crate) struct SipLeg {
     header: Option<HeaderField>,
     /// Whether to encrypt; nothing where that is required and the keys could be read on their way.
     srtp: Option<Srtp>,
+    refer: bool,
     group: Option<Member>,
     owner: Owner,
     core: Option<sip::call::Call>,
@@ -101,6 +102,7 @@ impl SipLeg {
             srtp: srtp_of(&spec.trunk, peer.transport),
             codecs: spec.trunk.codecs,
             header: spec.trunk.header,
+            refer: spec.trunk.refer,
             group: Some(spec.group),
             owner: Owner(rand::random_range(1..u64::MAX)),
             core: None,
@@ -157,6 +159,7 @@ impl SipLeg {
     fn begin(&mut self, now: Instant, ctx: &mut Context<Self>) {
         let mut local = self.common.sip_local(self.peer);
         local.header = self.header.as_ref().map(crate::trunk::pair);
+        local.refer = self.refer;
         self.renew_keys();
         match &self.way {
             Way::Incoming {
@@ -220,6 +223,10 @@ impl SipLeg {
             dialog: core.dialog_id(),
             invite,
             leg,
+            place: Some(LegPlace {
+                call: self.call.clone(),
+                leg: self.leg,
+            }),
         });
     }
 
@@ -340,6 +347,17 @@ impl SipLeg {
                 if let Some(digit) = sip::info::digit(&content_type, &body) {
                     self.report(LegFact::Digit { digit });
                 }
+            }
+            CallEvent::Referred {
+                target,
+                referred_by,
+            } => {
+                let target = Box::new(target.uri);
+                let wish = Wish {
+                    target,
+                    referred_by,
+                };
+                self.report(LegFact::TransferWanted { wish });
             }
             CallEvent::Ended {
                 by,
@@ -622,6 +640,15 @@ impl Handler<LegOrder> for SipLeg {
                 self.input(now, input, ctx);
             }
             LegOrder::HangUp { cause } => self.hang_up(now, &cause, ctx),
+            LegOrder::AcceptTransfer => self.input(now, CallInput::AcceptRefer, ctx),
+            LegOrder::RefuseTransfer { cause } => {
+                let (status, reason) = (cause.code(), cause.phrase().into_owned());
+                self.input(now, CallInput::RefuseRefer { status, reason }, ctx);
+            }
+            LegOrder::TransferProgress { code, phrase } => {
+                let (status, reason) = (code, phrase);
+                self.input(now, CallInput::ReferProgress { status, reason }, ctx);
+            }
             // Plain RTP tells of itself only by silence, which the call handles.
             LegOrder::MediaConnected | LegOrder::Signal { .. } => {}
             LegOrder::MediaFailed { .. } => self.hang_up(now, &Cause::new(Reason::RtpTimeout), ctx),

@@ -441,6 +441,10 @@ impl Handler<LegOrder> for TelegramLeg {
         match order {
             // Ringing was reported to Telegram when the leg began.
             LegOrder::Ring | LegOrder::Digit { .. } => {}
+            // It is the PBX that transfers, and it hears of it.
+            LegOrder::AcceptTransfer
+            | LegOrder::RefuseTransfer { .. }
+            | LegOrder::TransferProgress { .. } => {}
             LegOrder::Answer { .. } => {
                 self.answered = true;
                 self.input(Instant::now(), Input::Answer, ctx);

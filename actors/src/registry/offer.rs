@@ -25,7 +25,7 @@ use crate::trunk::at_domain;
 const ANONYMOUS: &str = "anonymous";
 
 /// Max-Forwards of a call that begins here, and of one that came without (RFC 3261 8.1.1.6).
-const MAX_FORWARDS: u8 = 70;
+pub(crate) const MAX_FORWARDS: u8 = 70;
 
 /// An attempt at a call.
 pub(super) struct Attempt<'a> {
@@ -231,49 +231,56 @@ impl Registry {
         let Some(unit) = self.known.trunks.get(&trunk.name) else {
             return Vec::new();
         };
-        let target = |contact: &Contact| {
-            let here = self.common.sip_address(contact.send_to).address;
-            let (user, name) = match caller {
-                Calling::Telegram(caller) => shown(trunk, caller),
-                Calling::Sip(caller) => caller.shown(),
-            };
-            let number = match caller {
-                Calling::Telegram(_) => trunk.number.as_deref(),
-                Calling::Sip(caller) => Some(caller.number.as_str()),
-            };
-            let (uri, to) = self.request_uri(trunk, contact, number);
-            let at = |user: &str| match &trunk.kind {
-                TrunkKind::OutboundRegister { domain, .. } => at_domain(Some(user), domain),
-                TrunkKind::InboundRegister { .. } | TrunkKind::Peer { .. } => {
-                    Uri::at(Some(user), here)
-                }
-            };
-            let identity = NameAddr::new(at(&user)).with_display(&name);
-            let from = match &trunk.kind {
-                // A registrar knows us by our account and by nothing else.
-                TrunkKind::OutboundRegister { login, .. } => {
-                    NameAddr::new(at(login)).with_display(&name)
-                }
-                TrunkKind::InboundRegister { .. } | TrunkKind::Peer { .. } => identity.clone(),
-            };
-            SipTarget {
-                trunk: trunk.clone(),
-                target: sip::call::Target {
-                    uri,
-                    send_to: self.common.way_to(contact),
-                    headers: headers(trunk, caller, call, &identity),
-                    from,
-                    to: NameAddr::new(to),
-                    max_forwards: match caller {
-                        Calling::Telegram(_) => MAX_FORWARDS,
-                        Calling::Sip(caller) => caller.max_forwards,
-                    },
-                    ring_timeout: Duration::from_secs(u64::from(trunk.ring_seconds)),
-                    account: account(trunk),
-                },
-            }
-        };
+        let target = |contact| self.target(trunk, caller, call, contact);
         unit.contacts.iter().map(target).collect()
+    }
+
+    /// The call to one contact of a trunk.
+    pub(super) fn target(
+        &self,
+        trunk: &TrunkSpec,
+        caller: &Calling,
+        call: CallId,
+        contact: &Contact,
+    ) -> SipTarget {
+        let here = self.common.sip_address(contact.send_to).address;
+        let (user, name) = match caller {
+            Calling::Telegram(caller) => shown(trunk, caller),
+            Calling::Sip(caller) => caller.shown(),
+        };
+        let number = match caller {
+            Calling::Telegram(_) => trunk.number.as_deref(),
+            Calling::Sip(caller) => Some(caller.number.as_str()),
+        };
+        let (uri, to) = self.request_uri(trunk, contact, number);
+        let at = |user: &str| match &trunk.kind {
+            TrunkKind::OutboundRegister { domain, .. } => at_domain(Some(user), domain),
+            TrunkKind::InboundRegister { .. } | TrunkKind::Peer { .. } => Uri::at(Some(user), here),
+        };
+        let identity = NameAddr::new(at(&user)).with_display(&name);
+        let from = match &trunk.kind {
+            // A registrar knows us by our account and by nothing else.
+            TrunkKind::OutboundRegister { login, .. } => {
+                NameAddr::new(at(login)).with_display(&name)
+            }
+            TrunkKind::InboundRegister { .. } | TrunkKind::Peer { .. } => identity.clone(),
+        };
+        SipTarget {
+            trunk: trunk.clone(),
+            target: sip::call::Target {
+                uri,
+                send_to: self.common.way_to(contact),
+                headers: headers(trunk, caller, call, &identity),
+                from,
+                to: NameAddr::new(to),
+                max_forwards: match caller {
+                    Calling::Telegram(_) => MAX_FORWARDS,
+                    Calling::Sip(caller) => caller.max_forwards,
+                },
+                ring_timeout: Duration::from_secs(u64::from(trunk.ring_seconds)),
+                account: account(trunk),
+            },
+        }
     }
 
     /// The Request-URI and To for a number. A registered contact is called as it is: phones know no other name than their own; the number on

@@ -134,6 +134,11 @@ causes! {
     AckTimeout = "ack_timeout", 408, "No ACK", Sip, Failed, "the PBX never acknowledged the answer: check its route to us";
     PrackTimeout = "prack_timeout", 504, "No PRACK", Sip, Failed, "the PBX never acknowledged that it rings: check its route to us, or switch 100rel off there";
     SessionExpired = "session_expired", 408, "Session expired", Sip, Failed, "the PBX did not refresh the call in time: check its session timers, or set sip.session_expires_s to 0";
+    // Transfer.
+    Transferred = "transferred", 200, "Call transferred", Sip, Answered, "nothing: the PBX put another number in the place of this one";
+    TransferNotPermitted = "transfer_not_permitted", 403, "Transfer is not permitted", Here, Rejected, "a transfer may only lead to a number of the PBX that wants it: check the host that it refers to";
+    TransferNotPossible = "transfer_not_possible", 486, "Transfer is not possible now", Here, Rejected, "only an answered call can be transferred, one time at a time";
+    NoSuchDialog = "no_such_dialog", 481, "Call Does Not Exist", Sip, Rejected, "nothing: the call that was to be replaced has ended";
     // Telegram to SIP.
     CallerIsGateway = "caller_is_gateway", 482, "Caller has active gateway accounts", Here, Rejected, "call from an account that is no session of this switch";
     SipAccountUnavailable = "sip_account_unavailable", 503, "SIP account is unavailable", Sip, Failed, "no trunk of the session is running: check registrations";

@@ -64,6 +64,9 @@ pub struct TrunkSpec {
     /// Whether the PBX is told what is known of a Telegram caller in headers of its own.
     #[serde(default = "yes")]
     pub tg_headers: bool,
+    /// Whether the PBX may transfer calls, by REFER and by INVITE with Replaces.
+    #[serde(default)]
+    pub refer: bool,
     /// Order among the trunks of a session whose routes have the same priority, lower first; equal ones ring at the same time.
     #[serde(default = "default_priority")]
     pub priority: u32,
@@ -234,6 +237,7 @@ impl TrunkSpec {
             caller_name: CallerNameRules::default(),
             bare_digits: BareDigits::default(),
             tg_headers: true,
+            refer: false,
             priority: default_priority(),
             ring_seconds: default_ring_seconds(),
             enabled: true,

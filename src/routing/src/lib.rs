@@ -18,6 +18,7 @@ mod number;
 mod table;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 pub use caller::{CallerIdentity, caller_headers, caller_id, caller_name};
 pub use check::{Conflict, check};
@@ -31,6 +32,7 @@ pub use identity::{Identity, identify, identify_registrar};
 pub use lines::{Full, Lines};
 pub use number::called_peer;
 pub use table::Table;
+pub use transfer::decide_transfer;
 
 /// What a Telegram session can do just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -29,8 +29,8 @@ impl Fault {
 pub(super) const SUPPORTED: &str = "100rel, timer";
 
 /// RFC 3261 8.2.2.3: an extension that we have not cannot be required.
-pub(super) fn require(headers: &Headers) -> Result<(), Fault> {
-    let is_known = |tag: &String| SUPPORTED.split(", ").any(|known| known == tag);
+pub(super) fn require(headers: &Headers, supported: &str) -> Result<(), Fault> {
+    let is_known = |tag: &String| supported.split(", ").any(|known| known == tag);
     let mut required = headers.require();
     required.retain(|tag| !is_known(tag));
     if required.is_empty() {

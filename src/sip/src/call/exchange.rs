@@ -44,6 +44,7 @@ impl Call {
             Method::Bye => self.bye_received(s, tx, &request),
             Method::Invite => self.reinvite_received(s, tx, request),
             Method::Update => self.update_received(now, s, tx, request),
+            Method::Refer => self.refer_received(s, tx, request),
             _ => self.aside(tx, &request, State::Established(s)),
         }
     }
@@ -52,6 +53,7 @@ impl Call {
     fn bye_received(&mut self, s: Exchange, tx: ServerKey, request: &Request) -> State {
         let response = self.response(request, 200, "");
         self.respond(tx, response);
+        self.drop_refer();
         self.abandon(s);
         let reason = check::reason(&request.headers);
         self.ended(Party::Remote, EndCause::Bye, 200, "Normal Clearing", reason);
@@ -277,6 +279,14 @@ impl Call {
             | Exchange::RemoteOffer { .. }
             | Exchange::Unacknowledged(_)) => {
                 let is_invite = self.success_again(now, response);
+                // RFC 5057 5.1: a NOTIFY that is refused ends its subscription alone.
+                let cseq = response.headers.cseq();
+                if cseq.is_some_and(|cseq| cseq.method == Method::Notify) {
+                    if response.status >= 300 {
+                        self.referring = None;
+                    }
+                    return State::Established(s);
+                }
                 // RFC 3261 12.2.1.2: the peer has lost the dialog.
                 if !is_invite && is_ours && matches!(response.status, 408 | 481) {
                     return self.dialog_lost(s, response.status, &response.reason);

@@ -25,6 +25,8 @@ pub struct Local {
     pub times: Times,
     /// What is wanted of session timers (RFC 4028).
     pub session: SessionTimes,
+    /// Whether the peer may transfer the call by REFER or replace its dialog.
+    pub refer: bool,
 }
 
 impl Local {
@@ -37,6 +39,7 @@ impl Local {
             send_to_source: true,
             times: Times::default(),
             session: SessionTimes::default(),
+            refer: false,
         }
     }
 }
@@ -127,6 +130,22 @@ pub enum CallInput {
         content_type: String,
         /// Its body.
         body: Bytes,
+    },
+    /// Place the call that [`CallEvent::Referred`] asked for: 202, and the peer hears how it goes.
+    AcceptRefer,
+    /// Refuse what [`CallEvent::Referred`] asked.
+    RefuseRefer {
+        /// 300 to 699.
+        status: u16,
+        /// The phrase; empty for the usual one.
+        reason: String,
+    },
+    /// Tell the peer how the call goes that it wanted; a status of 200 or more ends the tale.
+    ReferProgress {
+        /// The status of that call.
+        status: u16,
+        /// Its phrase; empty for the usual one.
+        reason: String,
     },
     /// A request inside the dialog.
     Request {
@@ -243,6 +262,13 @@ pub enum CallEvent {
         content_type: String,
         /// Its body.
         body: Bytes,
+    },
+    /// The peer wants us to call somebody in its place: reply with `AcceptRefer` or `RefuseRefer` (RFC 3515).
+    Referred {
+        /// Whom; a SIP address.
+        target: Box<NameAddr>,
+        /// Who says so (RFC 3892).
+        referred_by: Option<String>,
     },
     /// The call has ended, or will whatever happens now.
     Ended {

@@ -1,5 +1,5 @@
 //! One call's SIP side: a dialog and the INVITE usage in it (RFC 3261 12 to 15, RFC 3262, RFC 3264, RFC 3311, RFC 3326,
-//! RFC 4028, RFC 6026).
+//! RFC 3515, RFC 3891, RFC 4028, RFC 6026).
 //!
 //! ```text
 //!  UAS   Incoming ------Answer------> Established(Unacknowledged) --ACK--> Established(Stable) --+
@@ -16,12 +16,13 @@
 //! answers its peer after that, until [`Call::is_over`].
 //!
 //! A challenge of the called side is answered when the target has an account; later requests of the dialog carry credentials by the
-//! same challenge. Deliberately absent: REFER.
+//! same challenge.
 
 mod check;
 mod dialog;
 mod exchange;
 mod interface;
+mod refer;
 mod reliable;
 mod session;
 mod state;
@@ -43,6 +44,8 @@ pub use self::dialog::DialogId;
 pub use self::interface::{
     Account, CallEvent, CallInput, CallOutput, EndCause, Local, Party, Refusal, Target,
 };
+use self::refer::Referring;
+pub use self::refer::{Replaced, replaced};
 use self::reliable::Reliable;
 use self::session::Session;
 pub use self::session::SessionTimes;
@@ -50,7 +53,6 @@ use self::state::{Closing, State};
 use self::timer::{Timer, Timers};
 use crate::digest::{Answerer, Rounds};
 use crate::message::{HeaderName, Method, Request, Response, Uri, respond};
-use crate::parse::ALLOW;
 use crate::transaction::ServerKey;
 
 /// The dialog of one call and the INVITE usage in it. See the head of [`crate::call`] for how to drive it.
@@ -70,6 +72,8 @@ pub struct Call {
     /// Our provisional responses that want a PRACK.
     reliable: Reliable,
     session: Session,
+    /// A REFER of the peer.
+    referring: Option<Referring>,
     /// The last description we told, for a refresh that repeats it.
     told: Option<Bytes>,
     /// The ACKs we sent, for 2xx that come again.
@@ -208,10 +212,10 @@ impl Call {
             headers.push(HeaderName::Contact, format!("<{}>", self.local.contact));
         }
         if (200..300).contains(&status) && moves || matches!(status, 405 | 501) {
-            headers.push(HeaderName::Allow, ALLOW);
+            headers.push(HeaderName::Allow, self.allow());
         }
         if (200..300).contains(&status) && moves {
-            headers.push(HeaderName::Supported, check::SUPPORTED);
+            headers.push(HeaderName::Supported, self.supported());
         }
         if let Some(agent) = &self.local.agent {
             headers.push(HeaderName::Server, agent);
@@ -229,6 +233,7 @@ impl Call {
 
     /// Sends a BYE and waits for its response.
     fn bye(&mut self, reason: Option<&str>) -> State {
+        self.drop_refer();
         self.timers.stop_all_but_linger();
         let (target, mut request) = self.dialog.request(&self.local, Method::Bye);
         if let Some(reason) = reason {

@@ -317,8 +317,8 @@ impl Call {
         let (target, mut request) = self.dialog.request(&self.local, Method::Update);
         let headers = &mut request.headers;
         headers.push(HeaderName::Contact, format!("<{}>", self.local.contact));
-        headers.push(HeaderName::Allow, crate::parse::ALLOW);
-        headers.push(HeaderName::Supported, super::check::SUPPORTED);
+        headers.push(HeaderName::Allow, self.allow());
+        headers.push(HeaderName::Supported, self.supported());
         self.ask_session(headers);
         if let Some((name, value)) = credentials {
             headers.push(name, value);

@@ -180,6 +180,9 @@ impl Call {
             (
                 State::Incoming(s),
                 In::Info { .. }
+                | In::AcceptRefer
+                | In::RefuseRefer { .. }
+                | In::ReferProgress { .. }
                 | In::Ack { .. }
                 | In::Cancelled { .. }
                 | In::Response { .. }
@@ -208,6 +211,9 @@ impl Call {
                 | In::Answer { .. }
                 | In::Refuse { .. }
                 | In::Info { .. }
+                | In::AcceptRefer
+                | In::RefuseRefer { .. }
+                | In::ReferProgress { .. }
                 | In::Ack { .. }
                 | In::Cancelled { .. },
             ) => State::Calling(s),
@@ -230,6 +236,9 @@ impl Call {
                 | In::AnswerOffer { .. }
                 | In::RefuseOffer { .. }
                 | In::Info { .. }
+                | In::AcceptRefer
+                | In::RefuseRefer { .. }
+                | In::ReferProgress { .. }
                 | In::Ack { .. }
                 | In::Cancelled { .. },
             ) => State::Cancelling,
@@ -257,6 +266,18 @@ impl Call {
             }
             (State::Established(s), In::Failed { why }) => self.request_failed(s, why),
             (State::Established(s), In::Timeout) => self.established_timeout(now, s),
+            (State::Established(s), In::AcceptRefer) => {
+                self.accept_refer();
+                State::Established(s)
+            }
+            (State::Established(s), In::RefuseRefer { status, reason }) => {
+                self.refuse_refer(status, &reason);
+                State::Established(s)
+            }
+            (State::Established(s), In::ReferProgress { status, reason }) => {
+                self.refer_progress(status, &reason);
+                State::Established(s)
+            }
             (State::Established(s), In::Ring { .. } | In::Answer { .. } | In::Refuse { .. }) => {
                 State::Established(s)
             }
@@ -286,6 +307,9 @@ impl Call {
                 | In::AnswerOffer { .. }
                 | In::RefuseOffer { .. }
                 | In::Info { .. }
+                | In::AcceptRefer
+                | In::RefuseRefer { .. }
+                | In::ReferProgress { .. }
                 | In::Cancelled { .. }
                 | In::Failed { .. },
             ) => State::Closing(s),
@@ -311,6 +335,9 @@ impl Call {
                 | In::AnswerOffer { .. }
                 | In::RefuseOffer { .. }
                 | In::Info { .. }
+                | In::AcceptRefer
+                | In::RefuseRefer { .. }
+                | In::ReferProgress { .. }
                 | In::Ack { .. }
                 | In::Cancelled { .. }
                 | In::Failed { .. },

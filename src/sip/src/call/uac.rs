@@ -18,7 +18,6 @@ use crate::Hop;
 use crate::digest::{Answerer, Rounds};
 use crate::identity;
 use crate::message::{HeaderName, Method, Request, Response, reason_phrase};
-use crate::parse::ALLOW;
 use crate::transaction::Failure;
 
 /// The CSeq of a first INVITE.
@@ -47,6 +46,7 @@ impl Call {
         let mut call = Self {
             session: Session::new(local.session),
             told: None,
+            referring: None,
             local,
             dialog,
             state: State::Ended,
@@ -92,8 +92,8 @@ impl Call {
         let (target, mut request) = self.dialog.request(&self.local, Method::Invite);
         let headers = &mut request.headers;
         headers.push(HeaderName::Contact, format!("<{}>", self.local.contact));
-        headers.push(HeaderName::Allow, ALLOW);
-        headers.push(HeaderName::Supported, check::SUPPORTED);
+        headers.push(HeaderName::Allow, self.allow());
+        headers.push(HeaderName::Supported, self.supported());
         self.ask_session(headers);
         for (name, value) in extra {
             headers.push(HeaderName::from(name.as_str()), value);

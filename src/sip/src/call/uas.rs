@@ -8,6 +8,7 @@ use rand::rngs::SmallRng;
 
 use super::check::{self, Fault};
 use super::dialog::Dialog;
+use super::refer::supported;
 use super::reliable::Reliable;
 use super::session::Session;
 use super::state::{Calling, Early, Exchange, Incoming, State, Unacked};
@@ -42,7 +43,7 @@ impl Call {
             }
             Box::new(Refusal { response })
         };
-        check_invite(&request).map_err(refusal)?;
+        check_invite(&request, supported(local.refer)).map_err(refusal)?;
         let session = Session::new(local.session);
         session.check(&request.headers).map_err(refusal)?;
         let dialog = Dialog::uas(&request, source, &tag).ok_or_else(|| refusal(Fault::new(400)))?;
@@ -70,6 +71,7 @@ impl Call {
             reliable,
             session,
             told: None,
+            referring: None,
             acks: std::collections::VecDeque::new(),
             retry: None,
             timers,
@@ -336,7 +338,7 @@ impl Call {
             self.respond(tx, response);
             return false;
         }
-        match check::require(&request.headers) {
+        match check::require(&request.headers, self.supported()) {
             Ok(()) => true,
             Err(fault) => {
                 self.fault(tx, request, fault);
@@ -379,16 +381,18 @@ impl Call {
             Method::Options => {
                 let mut response = self.response(request, 200, "");
                 let headers = &mut response.headers;
-                headers.push(HeaderName::Allow, crate::parse::ALLOW);
+                headers.push(HeaderName::Allow, self.allow());
+                headers.push(HeaderName::Supported, self.supported());
                 headers.push(HeaderName::Accept, "application/sdp");
                 response
             }
             Method::Prack => self.late_prack(request),
             // No subscription of ours is there to be meant.
             Method::Notify => self.response(request, 481, ""),
-            Method::Refer => self.response(request, 603, ""),
             Method::Other(_) => self.response(request, 501, ""),
-            Method::Message
+            // Only a confirmed dialog is transferred, and only where that is allowed.
+            Method::Refer
+            | Method::Message
             | Method::Subscribe
             | Method::Publish
             | Method::Register
@@ -409,7 +413,7 @@ fn early_offer(update: &Request) -> Result<Bytes, Fault> {
 }
 
 /// RFC 3261 8.2, as far as an INVITE outside a dialog is concerned.
-fn check_invite(invite: &Request) -> Result<(), Fault> {
+fn check_invite(invite: &Request, supported: &str) -> Result<(), Fault> {
     let headers = &invite.headers;
     if invite.method != Method::Invite {
         return Err(Fault::new(405));
@@ -421,7 +425,7 @@ fn check_invite(invite: &Request) -> Result<(), Fault> {
     if headers.to().is_none_or(|to| to.tag().is_some()) {
         return Err(Fault::new(481));
     }
-    check::require(headers)?;
+    check::require(headers, supported)?;
     // RFC 3261 8.1.1.8: exactly one Contact, a SIP address.
     match headers.contacts().as_slice() {
         [contact] if matches!(contact.uri, Uri::Sip(_)) => {}

@@ -158,6 +158,8 @@ fn the_rules_of_a_trunk_are_given_one_by_one() {
         "userid",
         "--tg-headers",
         "false",
+        "--refer",
+        "true",
         "--priority",
         "7",
     ];
@@ -168,6 +170,7 @@ fn the_rules_of_a_trunk_are_given_one_by_one() {
     assert_eq!(trunk.caller_name.to_string(), "{name}");
     assert_eq!(trunk.bare_digits, model::BareDigits::UserId);
     assert_eq!((trunk.tg_headers, trunk.priority), (false, 7));
+    assert!(trunk.refer);
     assert_eq!(add("a", &["--caller-id", "{name}"]), Err(2));
     assert_eq!(add("a", &["--bare-digits", "all"]), Err(2));
     assert_eq!(add("a", &["--caller-name", ""]), Ok(()), "no name at all");

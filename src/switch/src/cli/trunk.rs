@@ -131,6 +131,9 @@ pub(super) struct Add {
     /// Whether the PBX is told of the Telegram caller in headers `X-TG-*`
     #[arg(long, value_name = "true|false")]
     tg_headers: Option<bool>,
+    /// Whether the PBX may transfer calls, by REFER and by INVITE with Replaces
+    #[arg(long, value_name = "true|false")]
+    refer: Option<bool>,
     /// The order among the trunks of a session, lower first; equal ones ring at the same time
     #[arg(long)]
     priority: Option<u32>,
@@ -206,6 +209,7 @@ impl Add {
             caller_name: rules("--caller-name", self.caller_name)?,
             bare_digits: self.bare_digits,
             tg_headers: self.tg_headers,
+            refer: self.refer,
             priority: self.priority,
             ring_seconds: self.ring_seconds,
             ..TrunkDraft::default()
@@ -504,7 +508,7 @@ fn public(trunk: &TrunkSpec) -> serde_json::Value {
         "name": trunk.name, "kind": kind, "login": login, "address": address, "trusted_ips": trunk.trusted_ips, "header": trunk.header, "qualify": trunk.qualify, "codecs": trunk.codecs, "transport": trunk.transport, "tls_pin": trunk.tls_pin,
         "srtp": trunk.srtp, "srtp_over_plain": trunk.srtp_over_plain, "dtmf": trunk.dtmf,
         "lines": trunk.lines, "number": trunk.number, "inbound_rules": trunk.inbound_rules, "caller_id": trunk.caller_id, "caller_name": trunk.caller_name,
-        "bare_digits": trunk.bare_digits, "tg_headers": trunk.tg_headers, "priority": trunk.priority, "ring_seconds": trunk.ring_seconds,
+        "bare_digits": trunk.bare_digits, "tg_headers": trunk.tg_headers, "refer": trunk.refer, "priority": trunk.priority, "ring_seconds": trunk.ring_seconds,
         "enabled": trunk.enabled,
     })
 }

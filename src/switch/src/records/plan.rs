@@ -429,6 +429,7 @@ impl TrunkDraft {
             caller_name: self.caller_name.clone().unwrap_or(default.caller_name),
             bare_digits: self.bare_digits.unwrap_or(default.bare_digits),
             tg_headers: self.tg_headers.unwrap_or(default.tg_headers),
+            refer: self.refer.unwrap_or(default.refer),
             priority: self.priority.unwrap_or(default.priority),
             ring_seconds: self.ring_seconds.unwrap_or(default.ring_seconds),
             enabled: self.enabled.unwrap_or(default.enabled),

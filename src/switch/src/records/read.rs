@@ -32,6 +32,7 @@ const TRUNK: &[&str] = &[
     "caller_name",
     "bare_digits",
     "tg_headers",
+    "refer",
     "priority",
     "ring_seconds",
     "enabled",

@@ -317,11 +317,12 @@ fn what_is_exported_reads_back_as_the_same() {
 #[test]
 fn rules_are_exported_as_they_were_written_also_when_there_are_none() {
     let text = "[[trunk]]\nname = \"a\"\ncaller_id = [\" `8{phone}` \", \"\"]\ncaller_name = []\nbare_digits = \"userid\"\n\
-                tg_headers = false\npriority = 7\n";
+                tg_headers = false\nrefer = true\npriority = 7\n";
     let current = after(&plan(text, &Current::default(), false).changes);
     let trunk = &current.trunks[0];
     assert_eq!(trunk.caller_id.to_string(), "8{phone}");
     assert!(trunk.caller_name.rules().is_empty() && !trunk.tg_headers);
+    assert!(trunk.refer);
     assert_eq!(trunk.priority, 7);
     let text = write(&current).unwrap();
     let again = after(&plan(&text, &Current::default(), false).changes);
@@ -333,6 +334,7 @@ fn rules_are_exported_as_they_were_written_also_when_there_are_none() {
         "+{phone}\n{username}\n0{userid}"
     );
     assert_eq!((default.tg_headers, default.priority), (true, 100));
+    assert!(!default.refer);
 }
 
 #[test]

@@ -281,6 +281,7 @@ impl Conversation {
             }
             CallEvent::OfferAnswered { .. }
             | CallEvent::OfferRefused { .. }
+            | CallEvent::Referred { .. }
             | CallEvent::Info { .. } => {}
             CallEvent::Ended { status, phrase, .. } => match self.again.take() {
                 Some(call) => {

@@ -223,7 +223,7 @@ fn every_method_gets_an_answer_that_fits() {
         (Method::Options, "200 OPTIONS"),
         (Method::Prack, "481 PRACK"),
         (Method::Notify, "481 NOTIFY"),
-        (Method::Refer, "603 REFER"),
+        (Method::Refer, "405 REFER"),
         (Method::Message, "405 MESSAGE"),
         (Method::Subscribe, "405 SUBSCRIBE"),
         (Method::Publish, "405 PUBLISH"),

@@ -4,6 +4,7 @@ mod callee;
 mod caller;
 mod inside;
 mod pair;
+mod refer;
 mod reliable;
 mod session;
 mod table;
@@ -321,6 +322,7 @@ pub(super) fn show(output: &CallOutput) -> String {
             CallEvent::OfferAnswered { .. } => "OfferAnswered".into(),
             CallEvent::OfferRefused { status } => format!("OfferRefused {status}"),
             CallEvent::Info { .. } => "Info".into(),
+            CallEvent::Referred { .. } => "Referred".into(),
             CallEvent::Ended {
                 by, status, cause, ..
             } => format!("Ended {by:?} {cause:?} {status}"),

@@ -1,0 +1,92 @@
+//! Transfers by a PBX: whom it may have called, and which call an INVITE of it continues.
+
+use std::net::IpAddr;
+
+use actix::Handler;
+use model::{Cause, Reason, TrunkKind, TrunkSpec};
+use sip::{NameAddr, Uri};
+
+use super::Registry;
+use crate::call::SipTarget;
+use crate::message::{Contact, InviteArrived, PlaceTransfer, Placed, TakePlace};
+use crate::trunk::at_domain;
+
+impl Registry {
+    /// An INVITE with Replaces (RFC 3891 3): 481 when there is no such dialog.
+    pub(super) fn replace(&self, trunk: TrunkSpec, invite: InviteArrived) {
+        let Some(replaced) = invite.replaces.clone() else {
+            let cause = Cause::new(Reason::NoSuchDialog);
+            return self.refuse(invite.tx, &invite.request, &cause, true);
+        };
+        replaced.leg.call.do_send(TakePlace {
+            leg: replaced.leg.leg,
+            early_only: replaced.early_only,
+            trunk: Box::new(trunk),
+            invite: Box::new(invite),
+        });
+    }
+
+    fn place(&self, place: &PlaceTransfer) -> Result<SipTarget, Cause> {
+        let trunk = self.table.trunk(&place.trunk);
+        let trunk = trunk.ok_or(Cause::new(Reason::AccountNotRunning))?;
+        let unit = self.known.trunks.get(&place.trunk);
+        let contacts = unit.map(|unit| unit.contacts.as_slice());
+        let contacts = contacts.unwrap_or_default();
+        let contact = contacts
+            .first()
+            .ok_or(Cause::new(Reason::AccountNotRunning))?;
+        let here = self.common.sip_address(contact.send_to).address;
+        let uri = &place.wish.target;
+        let user = uri.user().unwrap_or_default();
+        let host = uri.host().map(ToString::to_string).unwrap_or_default();
+        let reached: Vec<IpAddr> = contacts.iter().flat_map(addresses).collect();
+        let number = routing::decide_transfer(trunk, &user, &host, &reached, here.ip())?;
+        let mut target = self.target(trunk, &place.caller, place.call, contact);
+        let called = match &trunk.kind {
+            TrunkKind::Peer { .. } => Uri::reached(Some(&number), contact.send_to),
+            TrunkKind::OutboundRegister { domain, .. } => at_domain(Some(&number), domain),
+            TrunkKind::InboundRegister { .. } => at_contact(&number, contact),
+        };
+        target.target.to = NameAddr::new(called.clone());
+        target.target.uri = called;
+        let headers = &mut target.target.headers;
+        if let Some(by) = &place.wish.referred_by {
+            headers.push(("Referred-By".to_owned(), by.clone()));
+        }
+        // RFC 3891 2: a transfer with consultation leads into a call that is up already.
+        for (name, value) in uri.headers() {
+            if name.eq_ignore_ascii_case("Replaces") {
+                headers.push((name, value));
+            }
+        }
+        Ok(target)
+    }
+}
+
+/// Where a contact is and where its packets go.
+fn addresses(contact: &Contact) -> impl Iterator<Item = IpAddr> {
+    let written = contact.uri.host().and_then(sip::Host::ip);
+    written.into_iter().chain([contact.send_to.ip()])
+}
+
+/// Another number at the same contact.
+fn at_contact(number: &str, contact: &Contact) -> Uri {
+    let mut uri = Uri::reached(Some(number), contact.send_to);
+    if let (Uri::Sip(uri), Uri::Sip(registered)) = (&mut uri, &contact.uri) {
+        uri.host = registered.host.clone();
+        uri.port = registered.port;
+        uri.secure = registered.secure;
+        uri.params = registered.params.clone();
+    }
+    uri
+}
+
+impl Handler<PlaceTransfer> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, place: PlaceTransfer, _: &mut Self::Context) {
+        self.watch.handled();
+        let placed = self.place(&place).map(Box::new);
+        place.answer.do_send(Placed(placed));
+    }
+}
