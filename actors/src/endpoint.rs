@@ -303,9 +303,13 @@ impl Endpoint {
 
     /// A ping is answered to everybody, with 200 only while calls are possible; what we can do is told to those who are known.
     fn options(&mut self, now: Instant, source: Hop, request: &Request, tag: &str) {
+        let is_known = self.common.gate.is_known(source.ip());
+        if !is_known && !self.common.settings.sip.answers_pings {
+            return self.common.metrics.sip_ping_ignored();
+        }
         let status = if self.common.is_open() { 200 } else { 503 };
         let mut response = respond(request, status, "", Some(tag));
-        if self.common.gate.is_known(source.ip()) {
+        if is_known {
             response.headers.push(HeaderName::Allow, ALLOW);
             response.headers.push(HeaderName::Accept, "application/sdp");
         }

@@ -59,6 +59,8 @@ pub struct SipSettings {
     pub limits: Limits,
     /// Budgets of senders, and bans.
     pub guard: GuardConfig,
+    /// Whether OPTIONS of strangers is answered.
+    pub answers_pings: bool,
     /// Where the banned are written, one address or network a line, for a firewall.
     pub ban_file: Option<PathBuf>,
     /// The value of User-Agent and Server.

@@ -336,3 +336,30 @@ fn strangers_get_one_short_answer_and_nothing_is_kept_of_them() {
         assert!(after <= before, "{before} became {after}");
     });
 }
+
+/// What remains of it over a network is less than the hundred microseconds that are looked for here.
+#[test]
+fn the_time_of_an_answer_does_not_tell_who_exists() {
+    let gate = gate(VerboseRejects::Trusted);
+    let mut times = [Vec::new(), Vec::new()];
+    for n in 0..1_000_u32 {
+        for (user, times) in [LOGIN, "nobodyhere"].into_iter().zip(&mut times) {
+            // Each guess from another address, so that nobody is banned for it.
+            let address = SocketAddr::new(Ipv4Addr::from(0x0a00_0000 + n).into(), 5060);
+            let ask = |request: &Request| {
+                gate.identify(Instant::now(), 1_000, Hop::udp(address), request, "t")
+            };
+            let first = ask(&request(Method::Register, user)).unwrap_err();
+            let guess = answered(request(Method::Register, user), &first, user, "a guess");
+            let began = Instant::now();
+            assert_eq!(ask(&guess).unwrap_err().status, 401);
+            times.push(began.elapsed());
+        }
+    }
+    let [known, unknown] = times.map(|mut times| {
+        times.sort();
+        times[times.len() / 2]
+    });
+    println!("a login that exists {known:?}, one that does not {unknown:?}");
+    assert!(known.abs_diff(unknown) < Duration::from_micros(100));
+}

@@ -281,6 +281,7 @@ fn settings(address: SocketAddr) -> Settings {
             verbose_rejects: VerboseRejects::All,
             limits: sip::Limits::default(),
             guard: sip::guard::GuardConfig::default(),
+            answers_pings: true,
             ban_file: None,
             user_agent: None,
             t1: Duration::from_millis(500),

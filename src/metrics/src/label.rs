@@ -115,7 +115,7 @@ fixed! {
     /// The two halves of the transaction table.
     TransactionKind, ["client", "server"];
     /// Why a datagram was dropped without an answer.
-    Dropped, ["malformed", "rate_limit", "ban_list", "overload"];
+    Dropped, ["malformed", "rate_limit", "ban_list", "overload", "ping"];
     /// States of a session.
     SessionStates, ["offline", "connecting", "running", "flood_wait", "restricted", "unauthorized"];
     /// Kinds of Telegram requests, by what they are limited together with.

@@ -207,6 +207,11 @@ impl Metrics {
             .inc();
     }
 
+    /// OPTIONS of a stranger left without an answer, because an owner wants it so.
+    pub fn sip_ping_ignored(&self) {
+        self.all.sip.dropped.with_label_values(&["ping"]).inc();
+    }
+
     /// A message dropped without an answer, because its sender is banned.
     pub fn sip_banned(&self) {
         self.all.sip.dropped.with_label_values(&["ban_list"]).inc();

@@ -129,6 +129,7 @@ fn tell_everything(metrics: &Metrics) {
     metrics.sip_dropped(3);
     metrics.sip_over_limit("head");
     metrics.sip_banned_addresses(1);
+    metrics.sip_ping_ignored();
     metrics.sip_over_budget();
     metrics.sip_banned();
     metrics.sip_malformed();

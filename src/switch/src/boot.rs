@@ -195,6 +195,7 @@ pub(crate) fn house_settings(settings: &Settings) -> actors::Settings {
             verbose_rejects: sip.verbose_rejects,
             limits: limits(&sip.limits),
             guard: guard(&sip.guard),
+            answers_pings: sip.guard.pings,
             ban_file: Some(sip.guard.ban_file.clone()).filter(|path| !path.as_os_str().is_empty()),
             user_agent: Some(sip.user_agent.to_string()).filter(|agent| !agent.is_empty()),
             t1: Duration::from_millis(u64::from(sip.t1_ms)),

@@ -264,6 +264,7 @@ fn settings(sip: SocketAddr, library_versions: Vec<String>) -> Settings {
             verbose_rejects: VerboseRejects::All,
             limits: actors::Limits::default(),
             guard: actors::GuardConfig::default(),
+            answers_pings: true,
             ban_file: None,
             user_agent: Some(format!("strowger/{}", env!("CARGO_PKG_VERSION"))),
             t1: Duration::from_millis(500),

@@ -142,6 +142,8 @@ pub(crate) struct SipLimits {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SipGuard {
+    /// Whether OPTIONS of strangers is answered.
+    pub(crate) pings: bool,
     /// Datagrams a second; 0 = any number.
     #[serde(deserialize_with = "values::within::<_, _, 0, 1000000>")]
     pub(crate) stranger_rate: u32,
@@ -380,6 +382,7 @@ impl Default for SipLimits {
 impl Default for SipGuard {
     fn default() -> Self {
         Self {
+            pings: true,
             stranger_rate: 20,
             stranger_burst: 40,
             strangers_rate: 1_000,
