@@ -264,7 +264,7 @@ fn the_record_names_the_caller_that_the_pbx_asserts_and_who_passed_the_call_on()
 /// The same house, whose PBX may transfer.
 fn transferring_house() -> House {
     let house = House::new()
-        .setting("refer = true")
+        .saying("refer = true")
         .peer_trunk(&["alaw"])
         .start();
     house.wait_session_up();

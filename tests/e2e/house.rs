@@ -60,7 +60,6 @@ pub(crate) struct HouseBuilder {
     /// Further keys of the trunk.
     more: String,
     log: &'static str,
-    more: String,
 }
 
 /// A running switch; ends when dropped.
@@ -162,12 +161,6 @@ impl HouseBuilder {
     /// What is logged, `info` unless said.
     pub(crate) fn logging(mut self, filter: &'static str) -> Self {
         self.log = filter;
-        self
-    }
-
-    /// Another line of the trunk; before the trunk.
-    pub(crate) fn setting(mut self, line: &str) -> Self {
-        self.more = format!("{line}\n");
         self
     }
 
@@ -275,7 +268,6 @@ impl House {
             transport: "udp",
             more: String::new(),
             log: "info",
-            more: String::new(),
         }
     }
 

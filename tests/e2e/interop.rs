@@ -52,7 +52,7 @@ fn asterisk_with(
         "l16" => "slin48",
         same => same,
     };
-    let house = House::new().number(number).setting(REFER).by(transport);
+    let house = House::new().number(number).saying(REFER).by(transport);
     let at = |house: &House| match transport {
         "tls" => house.tls().to_string(),
         _ => house.sip().to_string(),
