@@ -24,6 +24,7 @@ command -v cargo >/dev/null || {
 if [ "$what" != build ]; then
     need sipp sip-tester
     need baresip baresip-core
+    need dnsmasq dnsmasq-base
     need ip iproute2
     need unshare util-linux
     need openssl openssl

@@ -32,8 +32,8 @@ struct Bound {
     invite: Option<ServerKey>,
     leg: Recipient<FromWire>,
     place: Option<LegPlace>,
-    /// The INVITE it sent last, for CANCEL.
-    sent_invite: Option<ClientKey>,
+    /// The INVITE or REGISTER it sent last, for CANCEL.
+    sent_first: Option<ClientKey>,
 }
 
 /// The endpoint.
@@ -44,8 +44,8 @@ pub(crate) struct Endpoint {
     dialogs: HashMap<DialogId, Owner>,
     invites: HashMap<ServerKey, Owner>,
     cancelled: HashSet<ServerKey>,
-    /// When the requests under way were sent.
-    sent: HashMap<ClientKey, Instant>,
+    /// When the requests under way were sent, and whether they are INVITE or REGISTER.
+    sent: HashMap<ClientKey, (Instant, bool)>,
     /// What the metrics know of repeats, received and sent.
     told: (Repeats, Repeats),
     timer: Option<(Instant, SpawnHandle)>,
@@ -103,8 +103,14 @@ impl Endpoint {
                     self.response(now, Owner(user), tx, response);
                 }
                 Output::Failed { user, tx, why } => {
-                    self.sent.remove(&tx);
-                    self.deliver(Some(Owner(user)), CallInput::Failed { why })
+                    let sent = self.sent.remove(&tx);
+                    if !self.is_given_up(
+                        Owner(user),
+                        tx,
+                        sent.is_some_and(|(_, is_first)| is_first),
+                    ) {
+                        self.deliver(Some(Owner(user)), CallInput::Failed { why })
+                    }
                 }
                 Output::Malformed { why, source } => {
                     tracing::debug!(%source, why, "malformed message");
@@ -171,6 +177,12 @@ impl Endpoint {
     /// The leg an in-dialog request belongs to: its To tag is our local tag.
     fn leg_of(&self, request: &Request) -> Option<Owner> {
         self.dialogs.get(&DialogId::of(request)?).copied()
+    }
+
+    /// Whether this was an INVITE or REGISTER that another one followed, to another place (RFC 3263 4.3).
+    fn is_given_up(&self, owner: Owner, tx: ClientKey, is_first: bool) -> bool {
+        let last = self.legs.get(&owner).and_then(|bound| bound.sent_first);
+        is_first && last.is_some_and(|last| last != tx)
     }
 
     /// The leg that an INVITE names in Replaces.
@@ -359,7 +371,7 @@ impl Endpoint {
             .metrics
             .sip_response(metrics::Flow::In, &method, response.status);
         if !response.is_provisional()
-            && let Some(sent) = self.sent.remove(&tx)
+            && let Some((sent, _)) = self.sent.remove(&tx)
         {
             let took = now.saturating_duration_since(sent);
             self.common.metrics.sip_request_answered(&method, took);
@@ -418,15 +430,21 @@ impl Handler<SendRequest> for Endpoint {
             .metrics
             .sip_request(metrics::Flow::Out, request.method.as_str());
         let is_invite = request.method == Method::Invite;
+        let is_first = is_invite || request.method == Method::Register;
         let now = Instant::now();
         let user = owner.map_or(0, |owner| owner.0);
         let tx = self.transactions.request(now, target, request, user);
-        self.sent.insert(tx, now);
+        self.sent.insert(tx, (now, is_first));
         // Only the first INVITE can be cancelled; later ones change a session.
         if let Some(bound) = owner.and_then(|owner| self.legs.get_mut(&owner))
-            && is_invite
+            && is_first
         {
-            bound.sent_invite = Some(tx);
+            let last = bound.sent_first.replace(tx);
+            if let Some(tx) = last.filter(|_| !is_invite)
+                && self.sent.remove(&tx).is_some()
+            {
+                self.transactions.handle_input(now, Input::GiveUp { tx });
+            }
         }
         self.drain(now, ctx);
     }
@@ -449,7 +467,7 @@ impl Handler<CancelInvite> for Endpoint {
 
     fn handle(&mut self, CancelInvite { owner, reason }: CancelInvite, ctx: &mut Self::Context) {
         self.watch.handled();
-        if let Some(tx) = self.legs.get(&owner).and_then(|bound| bound.sent_invite) {
+        if let Some(tx) = self.legs.get(&owner).and_then(|bound| bound.sent_first) {
             self.input(Input::Cancel { tx, reason }, ctx);
         }
     }
@@ -460,10 +478,10 @@ impl Handler<Bind> for Endpoint {
 
     fn handle(&mut self, bind: Bind, _: &mut Self::Context) {
         self.watch.handled();
-        let sent_invite = self
+        let sent_first = self
             .legs
             .get(&bind.owner)
-            .and_then(|bound| bound.sent_invite);
+            .and_then(|bound| bound.sent_first);
         self.dialogs.insert(bind.dialog.clone(), bind.owner);
         if let Some(tx) = bind.invite {
             self.invites.insert(tx, bind.owner);
@@ -477,7 +495,7 @@ impl Handler<Bind> for Endpoint {
             invite: bind.invite,
             leg: bind.leg,
             place: bind.place,
-            sent_invite,
+            sent_first,
         };
         self.legs.insert(bind.owner, bound);
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler};
 use bytes::Bytes;
 use model::{BanRecord, CallId, Cause, IpPrefix, Reason, SessionName, Transport, VerboseRejects};
+use net::Resolver;
 use net::media::{MediaConfig, MediaPlane};
 use net::stream::{Arrival, Certificate, Listener, Patience, Streams, Tls};
 use net::telegram::{Event, Telegram};
@@ -41,6 +42,8 @@ const DATAGRAM: usize = 1300;
 pub struct SipSettings {
     /// Where to listen, UDP; at most one of each address family is used for sending.
     pub addresses: Vec<SocketAddr>,
+    /// Whom to ask for names; nothing: those that this host asks.
+    pub name_servers: Vec<SocketAddr>,
     /// Where to listen, TCP.
     pub tcp: Vec<SocketAddr>,
     /// Where to listen, TLS; needs a certificate.
@@ -153,6 +156,7 @@ pub(crate) struct Shared {
     pub(crate) keeper: Door<Keeper>,
     pub(crate) sessions: HashMap<SessionName, SessionLink>,
     pub(crate) streams: Streams,
+    pub(crate) resolver: Resolver,
     sip: Vec<SipSender>,
     open: AtomicBool,
 }
@@ -219,6 +223,14 @@ impl Shared {
             sip::respond(request, cause.code(), "", Some(&tag()))
         };
         self.to_endpoint(Respond { tx, response });
+    }
+
+    /// Whether there is a socket from which to send there.
+    pub(crate) fn sends_to(&self, hop: Hop) -> bool {
+        let listens = |ours: Hop| {
+            ours.transport == hop.transport && ours.address.is_ipv4() == hop.address.is_ipv4()
+        };
+        self.sender(hop).is_some() || self.streams.local().any(listens)
     }
 
     fn sender(&self, peer: Hop) -> Option<&SipSender> {
@@ -575,6 +587,7 @@ impl House {
         .map_err(StartError::Read)?;
         let common = Common(Arc::new(Shared {
             streams,
+            resolver: Resolver::new(&settings.sip.name_servers),
             settings,
             metrics,
             media,

@@ -136,6 +136,8 @@ pub(crate) struct Contact {
     pub(crate) uri: sip::Uri,
     /// Where its packets go.
     pub(crate) send_to: Hop,
+    /// Where else it may be, if nobody is found there.
+    pub(crate) others: Vec<Hop>,
 }
 
 // ---------------------------------------------------------------- Telegram: net, Session, legs

@@ -434,8 +434,13 @@ impl Handler<TrunkState> for Registry {
 
     fn handle(&mut self, state: TrunkState, _: &mut Self::Context) {
         self.watch.handled();
-        let reached = state.contacts.iter();
-        let reached = reached.map(|contact| contact.send_to.address).collect();
+        let hops = |contact: &Contact| {
+            let hops = [contact.send_to].into_iter();
+            let hops: Vec<_> = hops.chain(contact.others.iter().copied()).collect();
+            hops
+        };
+        let reached = state.contacts.iter().flat_map(hops);
+        let reached = reached.map(|hop| hop.address).collect();
         self.common
             .gate
             .reached(Instant::now(), &state.trunk, reached);

@@ -4,7 +4,6 @@
 //! where the trunk can be reached. Bindings are kept (soft), so a new incarnation, or a new process, knows them. Its death ends no
 //! call.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use actix::{
@@ -13,13 +12,14 @@ use actix::{
 use bytes::Bytes;
 use metrics::RegistrationState;
 use model::{HeaderField, HostPort, Transport, TrunkKind, TrunkSpec};
+use net::LocateError;
 use net::stream::TlsPeer;
 use serde::{Deserialize, Serialize};
 use sip::call::CallInput;
 use sip::qualify::{Qualify, QualifyConfig, QualifyEvent, QualifyInput, QualifyOutput};
 use sip::registration::{
     Binding, Change, Inbound, Outbound, OutboundConfig, OutboundError, OutboundEvent,
-    OutboundInput, OutboundOutput,
+    OutboundInput, OutboundOutput, Place, Places,
 };
 use sip::{Hop, Host, Uri};
 
@@ -72,9 +72,15 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Our registration at the PBX.
 struct Account {
     registration: Outbound,
-    registrar: Hop,
     /// The registrar did not answer: before the next try its name is looked up again.
     is_lost: bool,
+}
+
+impl Account {
+    /// Where it is registered, or tried last.
+    fn registrar(&self) -> Hop {
+        self.registration.places().current().send_to
+    }
 }
 
 /// The trunk.
@@ -138,6 +144,7 @@ impl Trunk {
                 vec![Contact {
                     uri: Uri::reached(None, peer),
                     send_to: peer,
+                    others: Vec::new(),
                 }]
             }
             TrunkKind::OutboundRegister { domain, .. } => self
@@ -146,7 +153,11 @@ impl Trunk {
                 .filter(|account| account.registration.registered_until() > Some(now))
                 .map(|account| Contact {
                     uri: at_domain(None, domain),
-                    send_to: account.registrar,
+                    send_to: account.registrar(),
+                    others: {
+                        let spare = account.registration.places().spare();
+                        spare.map(|place| place.send_to).collect()
+                    },
                 })
                 .collect(),
             TrunkKind::InboundRegister { .. } => {
@@ -155,6 +166,7 @@ impl Trunk {
                     .map(|binding| Contact {
                         uri: binding.uri,
                         send_to: binding.send_to,
+                        others: Vec::new(),
                     })
                     .collect()
             }
@@ -245,8 +257,8 @@ impl Trunk {
                 .metrics
                 .registration(&self.spec.name, RegistrationState::Registering, None);
         }
-        let port = self.spec.transport.default_port();
-        let found = async move { net::resolve(host.host(), host.port().unwrap_or(port)).await };
+        let (resolver, transport) = (self.common.resolver.clone(), self.spec.transport);
+        let found = async move { resolver.locate(&host, transport).await };
         ctx.spawn(
             found
                 .into_actor(self)
@@ -254,28 +266,56 @@ impl Trunk {
         );
     }
 
-    fn located(&mut self, found: std::io::Result<SocketAddr>, ctx: &mut Context<Self>) {
-        match found {
-            Ok(address) => {
-                let registrar = Hop::new(self.spec.transport, address);
-                self.expect(registrar);
+    fn located(&mut self, found: Result<Vec<Hop>, LocateError>, ctx: &mut Context<Self>) {
+        let places = found
+            .map_err(|error| error.to_string())
+            .and_then(|hops| self.places(&hops));
+        match places {
+            Ok(places) => {
                 if let Some(account) = &mut self.account {
-                    account.registrar = registrar;
                     account.is_lost = false;
-                    account.registration.move_to(registrar);
+                    account.registration.move_to(places);
                 } else {
-                    self.open_account(registrar, ctx);
+                    self.open_account(places, ctx);
                 }
                 self.account_input(OutboundInput::Start, ctx);
             }
             Err(error) => {
-                tracing::warn!(trunk = %self.spec.name, %error, "the registrar's name cannot be resolved");
+                tracing::warn!(trunk = %self.spec.name, error, "the registrar is not found");
                 let metrics = &self.common.metrics;
                 metrics.registration_attempt(&self.spec.name, "network");
                 metrics.registration(&self.spec.name, RegistrationState::Timeout, None);
                 ctx.run_later(LOOK_UP_AGAIN, Self::locate);
             }
         }
+    }
+
+    /// Those of the hops to which we can send.
+    fn places(&self, hops: &[Hop]) -> Result<Places, String> {
+        let TrunkKind::OutboundRegister { login, .. } = &self.spec.kind else {
+            return Err("it is no registrar".to_owned());
+        };
+        let place = |hop: Hop| {
+            self.expect(hop);
+            Place {
+                send_to: hop,
+                contact: Uri::reached(Some(login), self.common.sip_address(hop)),
+            }
+        };
+        let usable = hops
+            .iter()
+            .copied()
+            .filter(|hop| self.common.sends_to(*hop));
+        let mut usable = usable.map(place);
+        let first = usable.next();
+        let first = first.ok_or_else(|| {
+            let hops: Vec<_> = hops.iter().map(ToString::to_string).collect();
+            format!(
+                "sip.udp and sip.tcp name no address from which to reach {}",
+                hops.join(", ")
+            )
+        })?;
+        Ok(Places::new(first, usable.collect()))
     }
 
     /// What the PBX's certificate has to show before we speak to it by TLS.
@@ -294,7 +334,7 @@ impl Trunk {
         }
     }
 
-    fn open_account(&mut self, registrar: Hop, ctx: &mut Context<Self>) {
+    fn open_account(&mut self, places: Places, ctx: &mut Context<Self>) {
         let TrunkKind::OutboundRegister {
             login,
             password,
@@ -305,19 +345,17 @@ impl Trunk {
         else {
             return;
         };
-        let here = self.common.sip_address(registrar);
+        let registrar = places.current().send_to;
         let config = OutboundConfig {
             registrar: at_domain(None, domain),
-            send_to: registrar,
+            places,
             aor: at_domain(Some(login), domain),
-            contact: Uri::reached(Some(login), here),
             username: auth_user.clone().unwrap_or_else(|| login.clone()),
             password: password.clone(),
             agent: self.common.sip_local(registrar).agent,
         };
         self.account = Some(Account {
             registration: Outbound::new(config, rand::random()),
-            registrar,
             is_lost: false,
         });
         self.bind(ctx);
@@ -393,12 +431,12 @@ impl Trunk {
         let metrics = &self.common.metrics;
         match event {
             OutboundEvent::Registered { expires } => {
-                tracing::info!(trunk = %name, registrar = %account.registrar, ?expires, "registered at the PBX");
+                tracing::info!(trunk = %name, registrar = %account.registrar(), ?expires, "registered at the PBX");
                 metrics.registration_attempt(name, "ok");
                 metrics.registration(name, RegistrationState::Registered, ends_at);
             }
             OutboundEvent::Failed { why, retry_in } => {
-                tracing::warn!(trunk = %name, registrar = %account.registrar, %why, ?retry_in, "not registered at the PBX");
+                tracing::warn!(trunk = %name, registrar = %account.registrar(), %why, ?retry_in, "not registered at the PBX");
                 let (result, state) = match why {
                     OutboundError::TimedOut => ("timeout", RegistrationState::Timeout),
                     OutboundError::Unreachable => ("network", RegistrationState::Timeout),
@@ -500,11 +538,11 @@ impl Trunk {
     fn keep_alive(&self) {
         let has_us = |account: &&Account| {
             let until = account.registration.registered_until();
-            until > Some(Instant::now()) && !account.registrar.is_reliable()
+            until > Some(Instant::now()) && !account.registrar().is_reliable()
         };
         if let Some(account) = self.account.as_ref().filter(has_us) {
             self.common
-                .send_sip(account.registrar, Bytes::from_static(b"\r\n\r\n"));
+                .send_sip(account.registrar(), Bytes::from_static(b"\r\n\r\n"));
         }
     }
 }

@@ -97,8 +97,13 @@ impl HouseBuilder {
 
     /// A PBX at this port that we register at, as 1001 with `PASSWORD`.
     pub(crate) fn outbound_trunk(self, port: u16, codecs: &[&str]) -> Self {
+        self.account_at(&format!("127.0.0.1:{port}"), codecs)
+    }
+
+    /// The same at a PBX of this name.
+    pub(crate) fn account_at(self, domain: &str, codecs: &[&str]) -> Self {
         let kind = format!(
-            "kind = \"outbound_register\"\nlogin = \"1001\"\npassword = \"{PASSWORD}\"\ndomain = \"127.0.0.1:{port}\""
+            "kind = \"outbound_register\"\nlogin = \"1001\"\npassword = \"{PASSWORD}\"\ndomain = \"{domain}\""
         );
         self.trunk(&kind, codecs)
     }

@@ -28,6 +28,7 @@ mod flood;
 mod gateway;
 mod interop;
 mod login;
+mod names;
 mod operator;
 mod peers;
 mod refusals;

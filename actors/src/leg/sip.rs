@@ -327,6 +327,10 @@ impl SipLeg {
 
     fn event(&mut self, now: Instant, event: CallEvent, ctx: &mut Context<Self>) {
         match event {
+            CallEvent::NobodyThere { place } => {
+                tracing::warn!(leg = %self.leg, trunk = self.via, %place, "nobody there: the call goes to the next place");
+                self.common.resolver.avoid(place);
+            }
             // Early media of the PBX is not passed on: the Telegram user hears the app's own ringing until the answer.
             CallEvent::Ringing { .. } => self.report(LegFact::Ringing),
             CallEvent::Answered { sdp } => self.take_answer(now, &sdp, ctx),

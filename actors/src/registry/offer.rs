@@ -10,7 +10,7 @@ use model::{
 };
 use routing::{Hunt, Table, TelegramOffer, ToTrunk, World};
 use sip::call::Account;
-use sip::{HeaderName, NameAddr, Request, Uri};
+use sip::{HeaderName, Hop, NameAddr, Request, Uri};
 
 use super::{ROLL_CALL, Registry};
 use crate::call::{Held, Origin, Plan, SipTarget, trunks};
@@ -235,6 +235,17 @@ impl Registry {
         unit.contacts.iter().map(target).collect()
     }
 
+    /// Where to send what is for a contact, those places last where nobody was found of late.
+    fn places(&self, contact: &Contact) -> (Hop, Vec<Hop>) {
+        let first = self.common.way_to(contact);
+        let is_like = |hop: &Hop| hop.address.is_ipv4() == first.address.is_ipv4();
+        let others = contact.others.iter().copied().filter(is_like);
+        let mut places: Vec<Hop> = [first].into_iter().chain(others).collect();
+        self.common.resolver.sort(&mut places);
+        let others = places.split_off(1);
+        (places.first().copied().unwrap_or(first), others)
+    }
+
     /// The call to one contact of a trunk.
     pub(super) fn target(
         &self,
@@ -243,7 +254,8 @@ impl Registry {
         call: CallId,
         contact: &Contact,
     ) -> SipTarget {
-        let here = self.common.sip_address(contact.send_to).address;
+        let (send_to, others) = self.places(contact);
+        let here = self.common.sip_address(send_to).address;
         let (user, name) = match caller {
             Calling::Telegram(caller) => shown(trunk, caller),
             Calling::Sip(caller) => caller.shown(),
@@ -269,7 +281,8 @@ impl Registry {
             trunk: trunk.clone(),
             target: sip::call::Target {
                 uri,
-                send_to: self.common.way_to(contact),
+                send_to,
+                others,
                 headers: headers(trunk, caller, call, &identity),
                 from,
                 to: NameAddr::new(to),

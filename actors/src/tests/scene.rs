@@ -272,6 +272,7 @@ fn settings(address: SocketAddr) -> Settings {
     Settings {
         sip: SipSettings {
             addresses: vec![address],
+            name_servers: Vec::new(),
             tcp: vec![address],
             tls: Vec::new(),
             certificate: None,

@@ -4,6 +4,7 @@
 //! * [`telegram`]: the connection of one Telegram account.
 //! * [`media`]: the threads that carry the calls.
 //! * [`probe`]: one OPTIONS, outside of a running switch.
+//! * [`Resolver`]: where the SIP servers of a domain are.
 //! * [`fake`]: stand-ins for Telegram and for a phone, in this process.
 
 pub mod fake;
@@ -14,4 +15,4 @@ pub mod stream;
 pub mod telegram;
 pub mod udp;
 
-pub use resolve::resolve;
+pub use resolve::{LocateError, Resolver};

@@ -5,6 +5,7 @@
 //! * [`guard`] - how much of whom is listened to: budgets, guesses, bans.
 //! * [`identity`] - who calls, and who was called first (RFC 3325, RFC 5806).
 //! * [`info`] - keypad digits in INFO.
+//! * [`locate`] - which of the servers of a domain is asked first (RFC 3263).
 //! * [`message`] - requests, responses, URIs, addresses, headers (RFC 3261 7, 19, 20).
 //! * [`parse()`] - one datagram to one message, with limits and refusals (RFC 3261 7, 8.2, 18.3); [`StreamFramer`] - the
 //!   octets of a connection to such datagrams.
@@ -23,6 +24,7 @@ pub mod guard;
 mod hop;
 pub mod identity;
 pub mod info;
+pub mod locate;
 pub mod message;
 mod parse;
 pub mod qualify;

@@ -183,6 +183,7 @@ pub(crate) fn house_settings(settings: &Settings) -> actors::Settings {
     actors::Settings {
         sip: SipSettings {
             addresses: sip.udp.clone(),
+            name_servers: sip.name_servers.clone(),
             tcp: sip.tcp(),
             tls: sip.tls(),
             certificate: (!sip.tls_certificate.as_os_str().is_empty()).then(|| Certificate {

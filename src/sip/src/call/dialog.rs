@@ -95,6 +95,11 @@ impl Dialog {
         self.refresh(headers.contacts());
     }
 
+    /// The INVITE goes to another place.
+    pub(super) fn go_to(&mut self, place: Hop) {
+        self.peer = place;
+    }
+
     /// Moves the remote target (RFC 3261 12.2).
     pub(super) fn refresh(&mut self, contacts: Vec<NameAddr>) {
         if let Some(contact) = contacts.into_iter().next() {

@@ -51,6 +51,8 @@ pub struct Target {
     pub uri: Uri,
     /// Where to send the INVITE.
     pub send_to: Hop,
+    /// Where else, in this order, when nobody there says anything, it cannot be reached or says 503 (RFC 3263 4.3).
+    pub others: Vec<Hop>,
     /// The calling party; its tag is made here.
     pub from: NameAddr,
     /// The called party.
@@ -173,7 +175,7 @@ pub enum CallInput {
         /// The response.
         response: Response,
     },
-    /// One of our requests ended without a final response.
+    /// One of our requests ended without a final response. That of an INVITE that another one followed is not told.
     Failed {
         /// Why.
         why: Failure,
@@ -227,6 +229,11 @@ pub enum CallOutput {
 /// What the owner of a call should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallEvent {
+    /// Nobody was found at a place; the INVITE goes to the next one.
+    NobodyThere {
+        /// Where that was.
+        place: Hop,
+    },
     /// The called party rings; with early media when there is an SDP. Comes again when the SDP changes.
     Ringing {
         /// The answer to our offer, so far.

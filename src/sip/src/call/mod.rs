@@ -51,6 +51,7 @@ use self::session::Session;
 pub use self::session::SessionTimes;
 use self::state::{Closing, State};
 use self::timer::{Timer, Timers};
+use crate::Hop;
 use crate::digest::{Answerer, Rounds};
 use crate::message::{HeaderName, Method, Request, Response, Uri, respond};
 use crate::transaction::ServerKey;
@@ -65,6 +66,8 @@ pub struct Call {
     is_uac: bool,
     /// The number of the INVITE that made the call: the first one, unless it was challenged.
     first_cseq: u32,
+    /// Where INVITEs went that were given up for another place, and their numbers.
+    left: Vec<(u32, Hop)>,
     /// Who answers challenges, when we call with an account.
     answerer: Option<Answerer>,
     /// The credentials of the INVITE, which its ACK repeats (RFC 3261 22.1).

@@ -1,5 +1,6 @@
 //! The states of a call and the table of what happens in them.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -95,6 +96,8 @@ pub(super) struct Sent {
     pub(super) offer: Bytes,
     pub(super) headers: Vec<(String, String)>,
     pub(super) target: Hop,
+    /// Where it has not gone yet.
+    pub(super) others: VecDeque<Hop>,
     pub(super) uri: Uri,
 }
 
@@ -192,7 +195,7 @@ impl Call {
             (State::Calling(s), In::Response { response }) => {
                 self.calling_response(now, s, &response)
             }
-            (State::Calling(s), In::Failed { why }) => self.calling_failed(now, &s, why),
+            (State::Calling(s), In::Failed { why }) => self.calling_failed(now, s, why),
             (State::Calling(_), In::HangUp { reason_header }) => self.cancel(now, reason_header),
             (
                 State::Calling(s),

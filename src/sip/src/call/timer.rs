@@ -17,6 +17,8 @@ pub(super) enum Timer {
     Patience,
     /// The called party rang long enough.
     Ring,
+    /// No response from this place; there are others (RFC 3263 4.3).
+    NextPlace,
     /// No final response after a CANCEL (RFC 3261 9.1).
     Cancel,
     /// Repeat a 2xx (RFC 3261 13.3.1.4).
@@ -36,13 +38,14 @@ pub(super) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Timer; 14] = [
+    const ALL: [Timer; 15] = [
         Timer::Refresh,
         Timer::Provisional,
         Timer::NoPrack,
         Timer::Expires,
         Timer::Patience,
         Timer::Ring,
+        Timer::NextPlace,
         Timer::Cancel,
         Timer::Repeat,
         Timer::NoAck,

@@ -1,7 +1,7 @@
 //! The caller's part until the answer (RFC 3261 13.2, 12.1.2, 9.1), and the ACKs.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::SeedableRng as _;
@@ -22,6 +22,8 @@ use crate::transaction::Failure;
 
 /// The CSeq of a first INVITE.
 const FIRST: u32 = 1;
+/// How long one of several places may be silent: Timer B is longer than a caller waits (RFC 3263 leaves it open).
+const NEXT_PLACE: Duration = Duration::from_secs(4);
 /// How many ACKs are remembered, and how many branches may answer.
 const MAX_ACKS: usize = 16;
 
@@ -52,6 +54,7 @@ impl Call {
             state: State::Ended,
             is_uac: true,
             first_cseq: FIRST,
+            left: Vec::new(),
             answerer: target
                 .account
                 .map(|account| Answerer::new(&account.username, account.password, None)),
@@ -63,6 +66,9 @@ impl Call {
             outputs: VecDeque::new(),
             rng,
         };
+        if !target.others.is_empty() {
+            call.timers.set(Timer::NextPlace, now + NEXT_PLACE);
+        }
         let cseq = call.send_invite(offer.clone(), target.headers.clone(), Some(target.send_to));
         call.state = State::Calling(Calling {
             cseq,
@@ -76,6 +82,7 @@ impl Call {
                 offer,
                 headers: target.headers,
                 target: target.send_to,
+                others: target.others.into(),
                 uri: target.uri,
             },
         });
@@ -112,8 +119,10 @@ impl Call {
         response: &Response,
     ) -> State {
         if !is_to_invite(response, s.cseq) {
+            self.success_again(now, response);
             return State::Calling(s);
         }
+        self.timers.stop(Timer::NextPlace);
         match response.status {
             100 => {
                 s.is_heard = true;
@@ -128,11 +137,10 @@ impl Call {
             401 | 407 if self.invite_again(&mut s, response) => State::Calling(s),
             422 if self.raise_session(response) => {
                 let headers = s.sent.headers.clone();
-                s.cseq = self.send_invite(s.sent.offer.clone(), headers, Some(s.sent.target));
-                self.first_cseq = s.cseq;
-                s.branches.clear();
+                self.send_again(&mut s, headers);
                 State::Calling(s)
             }
+            503 if !s.is_ringing && self.next_place(now, &mut s) => State::Calling(s),
             status => {
                 let reason = check::reason(&response.headers);
                 self.emit(CallEvent::Ended {
@@ -157,9 +165,32 @@ impl Call {
         };
         let mut headers = s.sent.headers.clone();
         headers.push((name.as_str().to_owned(), value));
+        self.send_again(s, headers);
+        true
+    }
+
+    fn send_again(&mut self, s: &mut Calling, headers: Vec<(String, String)>) {
         s.cseq = self.send_invite(s.sent.offer.clone(), headers, Some(s.sent.target));
         self.first_cseq = s.cseq;
         s.branches.clear();
+    }
+
+    /// Goes to the next place where the called side may be; false when there is none.
+    fn next_place(&mut self, now: Instant, s: &mut Calling) -> bool {
+        let Some(next) = s.sent.others.pop_front() else {
+            return false;
+        };
+        let place = std::mem::replace(&mut s.sent.target, next);
+        self.left.push((s.cseq, place));
+        self.dialog.go_to(next);
+        self.emit(CallEvent::NobodyThere { place });
+        s.is_heard = false;
+        s.rounds = Rounds::default();
+        if !s.sent.others.is_empty() {
+            self.timers.set(Timer::NextPlace, now + NEXT_PLACE);
+        }
+        let headers = s.sent.headers.clone();
+        self.send_again(s, headers);
         true
     }
 
@@ -261,13 +292,18 @@ impl Call {
             self.push(CallOutput::SendAck { target, request });
             return true;
         }
-        let is_forkable = self.is_uac && cseq.number == self.first_cseq;
+        // One that was given up for another place may be answered yet.
+        let is_forkable = self.is_uac && cseq.number <= self.first_cseq;
         if !is_forkable && tag.as_deref() == self.dialog.remote_tag() {
             // A re-INVITE of ours that was answered after the goodbye.
             self.acknowledge(now, cseq.number);
         } else if is_forkable && self.acks.len() < MAX_ACKS {
             // A peer that invents more branches than this gets no more packets.
             let mut fork = self.dialog.clone();
+            let left = self.left.iter().find(|(number, _)| *number == cseq.number);
+            if let Some((_, place)) = left {
+                fork.go_to(*place);
+            }
             fork.adopt(response);
             let (target, ack) = fork.ack(&self.local, cseq.number);
             self.remember(now, &fork, cseq.number, target, ack);
@@ -277,7 +313,11 @@ impl Call {
         true
     }
 
-    pub(super) fn calling_failed(&mut self, now: Instant, s: &Calling, why: Failure) -> State {
+    pub(super) fn calling_failed(&mut self, now: Instant, mut s: Calling, why: Failure) -> State {
+        self.timers.stop(Timer::NextPlace);
+        if !s.is_heard && self.next_place(now, &mut s) {
+            return State::Calling(s);
+        }
         let (cause, status) = failure(why);
         if s.is_heard {
             // The INVITE was heard: it is a PRACK that finds nobody.
@@ -303,7 +343,7 @@ impl Call {
         State::Calling(s)
     }
 
-    pub(super) fn calling_timeout(&mut self, now: Instant, s: Calling) -> State {
+    pub(super) fn calling_timeout(&mut self, now: Instant, mut s: Calling) -> State {
         while let Some(timer) = self.timers.due(now) {
             match timer {
                 Timer::Ring => {
@@ -315,6 +355,11 @@ impl Call {
                         self.ended(Party::Local, EndCause::TimedOut, 408, phrase, None);
                     }
                     return self.cancelling(now);
+                }
+                Timer::NextPlace => {
+                    // Should it wake up, it is not to ring.
+                    self.push(CallOutput::CancelInvite { reason: None });
+                    self.next_place(now, &mut s);
                 }
                 Timer::Refresh
                 | Timer::Provisional

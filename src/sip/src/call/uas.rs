@@ -66,6 +66,7 @@ impl Call {
             }),
             is_uac: false,
             first_cseq,
+            left: Vec::new(),
             answerer: None,
             credentials: None,
             reliable,
@@ -212,6 +213,7 @@ impl Call {
                     self.timers.set(Timer::Refresh, now + REFRESH);
                 }
                 Timer::Ring
+                | Timer::NextPlace
                 | Timer::Cancel
                 | Timer::Repeat
                 | Timer::NoAck

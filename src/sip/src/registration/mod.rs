@@ -25,7 +25,8 @@ use thiserror::Error;
 pub use self::binding::Binding;
 use self::binding::{Wish, same_address};
 pub use self::outbound::{
-    Outbound, OutboundConfig, OutboundError, OutboundEvent, OutboundInput, OutboundOutput,
+    Outbound, OutboundConfig, OutboundError, OutboundEvent, OutboundInput, OutboundOutput, Place,
+    Places,
 };
 use crate::Hop;
 use crate::message::{HeaderName, Request, Response, Uri, respond};

@@ -38,6 +38,8 @@ const MIN_GRANT: Duration = Duration::from_secs(10);
 const BACKOFF: [u64; 5] = [30, 60, 120, 240, 300];
 /// Longer than any transaction: whoever carries our requests may have lost one.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// How long one of several places may be silent (RFC 3263 leaves it open; 64*T1 is longer than anybody waits).
+const NEXT_PLACE: Duration = Duration::from_secs(4);
 /// The longest Retry-After that is obeyed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 
@@ -47,17 +49,67 @@ pub struct OutboundConfig {
     /// The registrar: `sip:` and its domain.
     pub registrar: Uri,
     /// Where packets go.
-    pub send_to: Hop,
+    pub places: Places,
     /// The address of record.
     pub aor: Uri,
-    /// Where we want to be called.
-    pub contact: Uri,
     /// The user name of the credentials.
     pub username: String,
     /// Its password.
     pub password: Secret<String>,
     /// The value of User-Agent.
     pub agent: Option<String>,
+}
+
+/// A place where a registrar may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where packets go.
+    pub send_to: Hop,
+    /// Where we want to be called from there.
+    pub contact: Uri,
+}
+
+/// The places where a registrar may be, to be tried in this order (RFC 3263 4.2, 4.3): the next one when one does not answer, cannot
+/// be reached or says 503.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    first: Place,
+    others: Vec<Place>,
+    at: usize,
+}
+
+impl Places {
+    /// One place at least.
+    pub fn new(first: Place, others: Vec<Place>) -> Self {
+        Self {
+            first,
+            others,
+            at: 0,
+        }
+    }
+
+    /// The one in use.
+    pub fn current(&self) -> &Place {
+        let other = self.at.checked_sub(1).and_then(|n| self.others.get(n));
+        other.unwrap_or(&self.first)
+    }
+
+    /// The others, in the order to be tried.
+    pub fn spare(&self) -> impl Iterator<Item = &Place> {
+        let current = self.current();
+        let all = [&self.first].into_iter().chain(&self.others);
+        all.filter(move |place| *place != current)
+    }
+
+    fn has_next(&self) -> bool {
+        self.at < self.others.len()
+    }
+
+    fn go_on(&mut self) -> bool {
+        let can = self.has_next();
+        self.at += usize::from(can);
+        can
+    }
 }
 
 /// What a registration is told.
@@ -69,7 +121,7 @@ pub enum OutboundInput {
     Stop,
     /// A response to the REGISTER under way.
     Response(Response),
-    /// The REGISTER under way ended without a response.
+    /// The REGISTER under way ended without a response; that of one which was given up for another place is not told.
     Failed(Failure),
     /// The time of [`OutboundOutput::Timeout`] has come.
     Timeout,
@@ -207,9 +259,14 @@ impl Outbound {
         self.bound_until
     }
 
-    /// Sends to another address from the next request on: the registrar has moved.
-    pub fn move_to(&mut self, send_to: Hop) {
-        self.config.send_to = send_to;
+    /// Sends to other places from the next request on: the registrar has moved.
+    pub fn move_to(&mut self, places: Places) {
+        self.config.places = places;
+    }
+
+    /// Where the registrar is.
+    pub fn places(&self) -> &Places {
+        &self.config.places
     }
 
     /// Takes one input.
@@ -247,11 +304,12 @@ impl Outbound {
                     Failure::TimedOut => OutboundError::TimedOut,
                     Failure::Transport | Failure::Overload => OutboundError::Unreachable,
                 };
-                self.failed(now, why, None)
+                self.elsewhere(now)
+                    .unwrap_or_else(|| self.failed(now, why, None))
             }
-            (State::Registering { until, .. }, OutboundInput::Timeout) if until <= now => {
-                self.failed(now, OutboundError::TimedOut, None)
-            }
+            (State::Registering { until, .. }, OutboundInput::Timeout) if until <= now => self
+                .elsewhere(now)
+                .unwrap_or_else(|| self.failed(now, OutboundError::TimedOut, None)),
             (State::Unregistering { rounds, until }, OutboundInput::Response(response))
                 if self.is_ours(&response) =>
             {
@@ -288,15 +346,25 @@ impl Outbound {
 
     fn register(&mut self, now: Instant) -> State {
         self.send(self.expires);
-        Self::registering(now, Rounds::default(), false)
+        self.registering(now, Rounds::default(), false)
     }
 
-    fn registering(now: Instant, rounds: Rounds, was_brief: bool) -> State {
+    fn registering(&self, now: Instant, rounds: Rounds, was_brief: bool) -> State {
+        let patience = if self.config.places.has_next() {
+            NEXT_PLACE
+        } else {
+            PATIENCE
+        };
         State::Registering {
             rounds,
             was_brief,
-            until: now + PATIENCE,
+            until: now + patience,
         }
+    }
+
+    /// Registers at the next place, if there is one.
+    fn elsewhere(&mut self, now: Instant) -> Option<State> {
+        self.config.places.go_on().then(|| self.register(now))
     }
 
     fn registering_response(
@@ -307,7 +375,7 @@ impl Outbound {
         response: &Response,
     ) -> State {
         match response.status {
-            ..200 => Self::registering(now, rounds, was_brief),
+            ..200 => self.registering(now, rounds, was_brief),
             200..300 => {
                 self.answerer.accepted();
                 self.failures = 0;
@@ -319,17 +387,20 @@ impl Outbound {
                 }
             }
             401 | 407 => match self.answer(&mut rounds, response, self.expires) {
-                Ok(()) => Self::registering(now, rounds, was_brief),
+                Ok(()) => self.registering(now, rounds, was_brief),
                 Err(why) => self.failed(now, why.into(), None),
             },
             423 if !was_brief => match min_expires(response) {
                 Some(expires) if expires >= self.expires && expires <= MAX_EXPIRES => {
                     self.expires = expires;
                     self.send(expires);
-                    Self::registering(now, Rounds::default(), true)
+                    self.registering(now, Rounds::default(), true)
                 }
                 Some(_) | None => self.refused(now, response),
             },
+            503 => self
+                .elsewhere(now)
+                .unwrap_or_else(|| self.refused(now, response)),
             _ => self.refused(now, response),
         }
     }
@@ -388,6 +459,7 @@ impl Outbound {
             }
             OutboundError::Refused { .. } | OutboundError::NoAnswer(_) => self.bound_until = None,
         }
+        self.config.places.at = 0;
         let step = BACKOFF.get(self.failures).or(BACKOFF.last());
         self.failures = self.failures.saturating_add(1);
         let wait = Duration::from_secs(step.copied().unwrap_or(300));
@@ -424,7 +496,7 @@ impl Outbound {
         let ours = headers
             .contacts()
             .into_iter()
-            .find(|contact| same_address(&contact.uri, &self.config.contact));
+            .find(|contact| same_address(&contact.uri, &self.config.places.current().contact));
         let seconds = ours
             .and_then(|contact| delta_seconds(contact.params.get("expires")?))
             .or_else(|| headers.expires());
@@ -445,6 +517,7 @@ impl Outbound {
     fn send_with(&mut self, expires: Duration, credentials: Option<(HeaderName, String)>) {
         self.cseq += 1;
         let config = &self.config;
+        let place = config.places.current();
         let mut request = Request::new(Method::Register, config.registrar.clone());
         let headers = &mut request.headers;
         let aor = NameAddr::new(config.aor.clone());
@@ -459,7 +532,7 @@ impl Outbound {
                 method: Method::Register,
             },
         );
-        headers.push(HeaderName::Contact, format!("<{}>", config.contact));
+        headers.push(HeaderName::Contact, format!("<{}>", place.contact));
         headers.push(HeaderName::Expires, expires.as_secs());
         if let Some((name, value)) = credentials {
             headers.push(name, value);
@@ -468,7 +541,7 @@ impl Outbound {
             headers.push(HeaderName::UserAgent, agent);
         }
         self.outputs.push_back(OutboundOutput::Send {
-            target: config.send_to,
+            target: place.send_to,
             request,
         });
     }

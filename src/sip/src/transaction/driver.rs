@@ -108,6 +108,11 @@ pub enum Input {
         /// The value of a Reason header.
         reason: Option<String>,
     },
+    /// Say no more of a request of ours that is no INVITE, and hear no more of it: another one took its place (RFC 3263 4.3).
+    GiveUp {
+        /// The request.
+        tx: ClientKey,
+    },
     /// Answer a request.
     Respond {
         /// The request.

@@ -153,10 +153,13 @@ fn ask(settings: &Settings, trunk: &TrunkSpec, host: &HostPort, domain: &HostPor
         Ok(runtime) => runtime,
         Err(error) => return report.verdict(false, error),
     };
-    let port = host.port().unwrap_or(trunk.transport.default_port());
     let begun = Instant::now();
-    let address = match runtime.block_on(net::resolve(host.host(), port)) {
-        Ok(address) => address,
+    let located = runtime.block_on(async {
+        let resolver = net::Resolver::new(&settings.sip.name_servers);
+        resolver.locate(host, trunk.transport).await
+    });
+    let hops = match located {
+        Ok(hops) => hops,
         Err(error) => {
             report.step("resolve", format!("{host}: {error}"), Some(begun.elapsed()));
             let next = format!(
@@ -166,10 +169,13 @@ fn ask(settings: &Settings, trunk: &TrunkSpec, host: &HostPort, domain: &HostPor
             return report.verdict(false, next);
         }
     };
-    let hop = Hop::new(trunk.transport, address);
+    let Some(hop) = hops.first().copied() else {
+        return report.verdict(false, format!("{host} has no address"));
+    };
+    let found: Vec<_> = hops.iter().map(|hop| hop.address.to_string()).collect();
     let found = match host.ip() {
-        Some(_) => address.to_string(),
-        None => format!("{host} is {address}"),
+        Some(_) => found.join(", "),
+        None => format!("{host} is {}", found.join(", then ")),
     };
     report.step("resolve", found, Some(begun.elapsed()));
     let uri = match domain.ip() {

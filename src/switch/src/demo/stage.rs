@@ -255,6 +255,7 @@ fn settings(sip: SocketAddr, library_versions: Vec<String>) -> Settings {
     Settings {
         sip: SipSettings {
             addresses: vec![sip],
+            name_servers: Vec::new(),
             tcp: vec![sip],
             tls: Vec::new(),
             certificate: None,

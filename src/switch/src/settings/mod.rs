@@ -95,6 +95,9 @@ pub(crate) struct Sip {
     pub(crate) tls_key: PathBuf,
     /// Roots that are trusted instead of the system's; empty = none.
     pub(crate) tls_ca: PathBuf,
+    /// Whom to ask for the names of registrars and providers; empty = those of this host.
+    #[serde(with = "values::list")]
+    pub(crate) name_servers: Vec<SocketAddr>,
     /// What Contact and SDP say; otherwise the address that the route to the peer uses.
     #[serde(with = "values::optional")]
     pub(crate) public_address: Option<IpAddr>,
@@ -352,6 +355,7 @@ impl Default for Sip {
             tls_certificate: PathBuf::new(),
             tls_key: PathBuf::new(),
             tls_ca: PathBuf::new(),
+            name_servers: Vec::new(),
             public_address: None,
             realm: text("strowger"),
             user_agent: text("Strowger"),

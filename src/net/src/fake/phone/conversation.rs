@@ -68,6 +68,7 @@ impl Conversation {
         let to = Uri::at(Some(number), settings.house);
         let target = Target {
             uri: to.clone(),
+            others: Vec::new(),
             send_to: sip::Hop::udp(settings.house),
             from: NameAddr::new(Uri::at(Some(&settings.login), settings.house)),
             to: NameAddr::new(to),
@@ -281,6 +282,7 @@ impl Conversation {
             }
             CallEvent::OfferAnswered { .. }
             | CallEvent::OfferRefused { .. }
+            | CallEvent::NobodyThere { .. }
             | CallEvent::Referred { .. }
             | CallEvent::Info { .. } => {}
             CallEvent::Ended { status, phrase, .. } => match self.again.take() {

@@ -287,7 +287,7 @@ fn a_challenged_invite_comes_again_with_credentials_and_so_does_all_that_follows
         assert_eq!(verdict, crate::digest::Verdict::Ok, "{request:?}");
     };
     let mut other = crate::digest::Digest::new("pbx", [1; 32]);
-    let mut lone = Lone::calling_with(Some(account()));
+    let mut lone = Lone::calling_with(Some(account()), Vec::new());
     let refusal = challenged(&lone, 401, &mut other);
     assert_eq!(lone.give(refusal), ["INVITE"]);
     let first = lone.sent[0].1.clone();
@@ -315,7 +315,7 @@ fn a_challenged_invite_comes_again_with_credentials_and_so_does_all_that_follows
 #[test]
 fn a_challenged_bye_comes_again_once() {
     let mut digest = crate::digest::Digest::new("pbx", [1; 32]);
-    let mut lone = Lone::calling_with(Some(account()));
+    let mut lone = Lone::calling_with(Some(account()), Vec::new());
     lone.reply(200, "b1", SDP);
     lone.hang_up();
     let refusal = challenged(&lone, 407, &mut digest);
@@ -334,7 +334,7 @@ fn a_challenge_ends_the_call_without_an_account_and_after_a_wrong_password() {
     let refusal = challenged(&lone, 401, &mut digest);
     assert_eq!(lone.give(refusal), ["Ended Remote Refused 401"]);
 
-    let mut lone = Lone::calling_with(Some(account()));
+    let mut lone = Lone::calling_with(Some(account()), Vec::new());
     let refusal = challenged(&lone, 407, &mut digest);
     assert_eq!(lone.give(refusal), ["INVITE"]);
     let refusal = challenged(&lone, 407, &mut digest);
@@ -344,7 +344,7 @@ fn a_challenge_ends_the_call_without_an_account_and_after_a_wrong_password() {
 #[test]
 fn a_challenged_reinvite_and_update_come_again_once() {
     let mut digest = crate::digest::Digest::new("pbx", [1; 32]);
-    let mut lone = Lone::calling_with(Some(account()));
+    let mut lone = Lone::calling_with(Some(account()), Vec::new());
     lone.reply(200, "b1", SDP);
     lone.give(CallInput::Offer { sdp: sdp() });
     let challenged = |lone: &Lone, digest: &mut crate::digest::Digest| {
@@ -371,4 +371,95 @@ fn a_challenged_reinvite_and_update_come_again_once() {
     assert_eq!(lone.give(refusal), ["INVITE"]);
     let refusal = challenged(&lone, &mut digest);
     assert_eq!(lone.give(refusal), ["OfferRefused 401"]);
+}
+
+// ---------------------------------------------------------------- several places (RFC 3263 4.3)
+
+fn place(n: u8) -> Hop {
+    Hop::udp(std::net::SocketAddr::from(([198, 51, 100, n], 5060)))
+}
+
+/// Calling a peer that may be at two other places, too.
+fn calling_three() -> Lone {
+    Lone::calling_with(None, vec![place(2), place(3)])
+}
+
+fn went_to(lone: &Lone) -> Hop {
+    let invites = lone.sent.iter().filter(|(_, r)| r.method == Method::Invite);
+    invites.last().unwrap().0
+}
+
+#[test]
+fn a_place_that_is_silent_is_left_after_four_seconds() {
+    let mut lone = calling_three();
+    assert_eq!(went_to(&lone), peer());
+    for n in [2, 3] {
+        assert_eq!(
+            lone.advance(Duration::from_secs(4)),
+            ["CANCEL", "NobodyThere", "INVITE"]
+        );
+        assert_eq!(went_to(&lone), place(n));
+    }
+    // The last one has all the time there is.
+    assert_eq!(lone.advance(Duration::from_secs(31)), [""; 0]);
+    assert_eq!(lone.reply(200, "b1", SDP), ["ACK", "Answered", "Confirmed"]);
+}
+
+#[test]
+fn a_place_that_cannot_be_reached_or_has_no_time_is_left_at_once() {
+    let mut lone = calling_three();
+    let why = Failure::Transport;
+    assert_eq!(
+        lone.give(CallInput::Failed { why }),
+        ["NobodyThere", "INVITE"]
+    );
+    assert_eq!(went_to(&lone), place(2));
+    assert_eq!(lone.reply(503, "b1", ""), ["NobodyThere", "INVITE"]);
+    assert_eq!(went_to(&lone), place(3));
+    assert_eq!(lone.reply(503, "b2", ""), ["Ended Remote Refused 503"]);
+}
+
+#[test]
+fn a_place_that_says_anything_is_kept() {
+    for status in [100, 180] {
+        let mut lone = calling_three();
+        lone.reply(status, "b1", "");
+        assert_eq!(lone.advance(Duration::from_secs(10)), [""; 0]);
+        assert_eq!(went_to(&lone), peer());
+    }
+    // A phone that rang is not called at another place.
+    let mut lone = calling_three();
+    lone.reply(180, "b1", "");
+    assert_eq!(lone.reply(503, "b1", ""), ["Ended Remote Refused 503"]);
+    let mut lone = calling_three();
+    assert_eq!(lone.reply(404, "b1", ""), ["Ended Remote Refused 404"]);
+}
+
+#[test]
+fn an_answer_of_a_place_that_was_left_is_hung_up() {
+    let mut lone = calling_three();
+    let late = lone.reply_of(200, "late", SDP);
+    lone.advance(Duration::from_secs(4));
+    let response = lone.reply_of(200, "b1", SDP);
+    assert_eq!(
+        lone.give(CallInput::Response {
+            response: late.clone()
+        }),
+        ["ACK", "dismiss BYE"]
+    );
+    let (ack, bye) = (lone.sent.len() - 2, lone.sent.len() - 1);
+    assert_eq!((lone.sent[ack].0, lone.sent[bye].0), (peer(), peer()));
+    assert_eq!(
+        lone.give(CallInput::Response { response }),
+        ["ACK", "Answered", "Confirmed"]
+    );
+    assert_eq!(lone.sent.last().unwrap().0, place(2));
+    assert_eq!(lone.give(CallInput::Response { response: late }), ["ACK"]);
+    assert_eq!(lone.sent.last().unwrap().0, peer());
+    // What it refuses after it was left changes nothing either.
+    let mut lone = calling_three();
+    let late = lone.reply_of(486, "late", "");
+    lone.advance(Duration::from_secs(4));
+    assert_eq!(lone.give(CallInput::Response { response: late }), [""; 0]);
+    assert_eq!(lone.reply(200, "b1", SDP), ["ACK", "Answered", "Confirmed"]);
 }

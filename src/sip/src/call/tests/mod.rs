@@ -130,17 +130,18 @@ impl Lone {
 
     /// Calling the peer; the INVITE is in `sent`.
     pub(super) fn calling() -> Self {
-        Self::calling_with(None)
+        Self::calling_with(None, Vec::new())
     }
 
-    /// The same with an account there.
-    pub(super) fn calling_with(account: Option<Account>) -> Self {
+    /// The same with an account there, and other places to go.
+    pub(super) fn calling_with(account: Option<Account>, others: Vec<Hop>) -> Self {
         let now = start();
         let mut keys = Keys::new();
         let tx = keys.next(now);
         let target = Target {
             uri: uri("sip:600@198.51.100.7"),
             send_to: peer(),
+            others,
             from: "\"B\" <sip:gw@192.0.2.9>".parse().unwrap(),
             to: "<sip:600@198.51.100.7>".parse().unwrap(),
             headers: vec![("X-TG-Id".into(), "42".into())],
@@ -313,6 +314,7 @@ pub(super) fn show(output: &CallOutput) -> String {
             format!("{} {method}", response.status)
         }
         CallOutput::Event(event) => match event {
+            CallEvent::NobodyThere { .. } => "NobodyThere".into(),
             CallEvent::Ringing { sdp: None } => "Ringing".into(),
             CallEvent::Ringing { sdp: Some(_) } => "Ringing+sdp".into(),
             CallEvent::Answered { .. } => "Answered".into(),

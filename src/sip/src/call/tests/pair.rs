@@ -27,6 +27,7 @@ impl Phones {
         pair.weather(loss, seed);
         let target = Target {
             uri: Uri::at(Some("bob"), Side::Bob.address().address),
+            others: Vec::new(),
             send_to: Side::Bob.address(),
             from: "<sip:alice@192.0.2.1>".parse().unwrap(),
             to: "<sip:bob@192.0.2.2>".parse().unwrap(),

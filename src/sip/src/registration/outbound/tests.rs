@@ -5,12 +5,18 @@ use crate::registration::Inbound;
 
 const PASSWORD: &str = "a long password";
 
+fn place(address: &str) -> Place {
+    Place {
+        send_to: address.parse().unwrap(),
+        contact: "sip:1001@192.0.2.1:5060".parse().unwrap(),
+    }
+}
+
 fn config() -> OutboundConfig {
     OutboundConfig {
         registrar: "sip:pbx.example".parse().unwrap(),
-        send_to: "192.0.2.9:5060".parse().unwrap(),
+        places: Places::new(place("192.0.2.9:5060"), Vec::new()),
         aor: "sip:1001@pbx.example".parse().unwrap(),
-        contact: "sip:1001@192.0.2.1:5060".parse().unwrap(),
         username: "1001".to_owned(),
         password: Secret::new(PASSWORD.to_owned()),
         agent: None,
@@ -21,6 +27,8 @@ fn config() -> OutboundConfig {
 struct Scene {
     now: Instant,
     outbound: Outbound,
+    /// Where its requests have to go.
+    registrar: Hop,
 }
 
 impl Scene {
@@ -29,6 +37,7 @@ impl Scene {
         Self {
             now: Instant::now(),
             outbound: Outbound::new(config(), 7),
+            registrar: config().places.current().send_to,
         }
     }
 
@@ -38,7 +47,7 @@ impl Scene {
         loop {
             match self.outbound.poll_output() {
                 OutboundOutput::Send { target, request } => {
-                    assert_eq!(target, config().send_to);
+                    assert_eq!(target, self.registrar);
                     assert!(sent.replace(request).is_none(), "one REGISTER at a time");
                 }
                 OutboundOutput::Event(event) => events.push(event),
@@ -299,4 +308,53 @@ fn a_refresh_that_fails_leaves_what_was_granted_unless_it_is_refused() {
     let (mut scene, request, _) = registered();
     scene.event(status(&request, 403, &[]));
     assert_eq!(scene.outbound.registered_until(), None);
+}
+
+fn at_three() -> Scene {
+    let mut scene = Scene::new();
+    let others = vec![place("192.0.2.10:5060"), place("192.0.2.11:5060")];
+    let places = Places::new(config().places.current().clone(), others);
+    scene.outbound.move_to(places);
+    scene
+}
+
+#[test]
+fn the_next_place_is_tried_when_one_is_silent_or_gone_or_has_no_time() {
+    let mut scene = at_three();
+    scene.send(OutboundInput::Start);
+    assert_eq!(scene.wait(), Duration::from_secs(4));
+    scene.registrar = place("192.0.2.10:5060").send_to;
+    scene.send(OutboundInput::Timeout);
+    scene.registrar = place("192.0.2.11:5060").send_to;
+    let request = scene.send(OutboundInput::Failed(Failure::Transport));
+    let event = scene.event(status(&request, 200, &[]));
+    assert!(
+        matches!(event, OutboundEvent::Registered { .. }),
+        "{event:?}"
+    );
+    // It is kept as long as it is good, and the others are known.
+    let spare: Vec<_> = scene.outbound.places().spare().cloned().collect();
+    assert_eq!(
+        spare,
+        [place("192.0.2.9:5060"), place("192.0.2.10:5060")],
+        "{spare:?}"
+    );
+    scene.wait();
+    let request = scene.send(OutboundInput::Timeout);
+    // The last one has no other behind it; then it begins anew with the first.
+    let event = scene.event(status(&request, 503, &[]));
+    assert!(matches!(event, OutboundEvent::Failed { .. }), "{event:?}");
+    scene.registrar = config().places.current().send_to;
+    scene.wait();
+    let request = scene.send(OutboundInput::Timeout);
+    scene.registrar = place("192.0.2.10:5060").send_to;
+    scene.send(status(&request, 503, &[]));
+}
+
+#[test]
+fn a_refusal_counts_for_all_places() {
+    let mut scene = at_three();
+    let request = scene.send(OutboundInput::Start);
+    let event = scene.event(status(&request, 403, &[]));
+    assert!(matches!(event, OutboundEvent::Failed { .. }), "{event:?}");
 }

@@ -153,7 +153,13 @@ impl Transactions {
                 Action::DeliverAck => {}
             }
         }
-        if is_over && let Some(entry) = self.clients.remove(&tx) {
+        if is_over {
+            self.forget_client(tx);
+        }
+    }
+
+    pub(super) fn forget_client(&mut self, tx: ClientKey) {
+        if let Some(entry) = self.clients.remove(&tx) {
             self.timers.stop_all(Owner::Client(tx));
             self.client_matches.remove(&entry.identity);
         }

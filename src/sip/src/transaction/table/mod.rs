@@ -156,6 +156,7 @@ impl Transactions {
                     self.invite_client(now, tx, invite_client::Event::Cancel);
                 }
             }
+            Input::GiveUp { tx } => self.forget_client(tx),
             Input::Respond { tx, response } => self.on_respond(now, tx, &response),
             Input::Stateless { tx, response } => {
                 if let Some(target) = self.servers.get(&tx).map(|entry| entry.target) {

@@ -1008,3 +1008,15 @@ mod screened {
         }
     }
 }
+
+#[test]
+fn a_request_that_was_given_up_is_heard_of_no_more() {
+    let mut pair = Pair::new();
+    pair.lose(1);
+    let tx = pair.request(Side::Alice, request(Method::Register));
+    pair.input(Side::Alice, Input::GiveUp { tx });
+    pair.advance(T1 * 64);
+    assert_eq!(pair.sent(Side::Alice, "REGISTER"), 1);
+    assert_eq!(pair.alice.client_count(), 0);
+    assert!(pair.seen.is_empty(), "{:?}", pair.seen);
+}
