@@ -6,6 +6,7 @@
 #[cfg(test)]
 pub(crate) mod crash;
 mod hunt;
+mod keys;
 mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -184,6 +185,8 @@ struct Slot {
     dtmf: Vec<DtmfMethod>,
     /// It takes digits as RTP events.
     events: bool,
+    /// Keys that are to be pressed on it.
+    keys: keys::Keys,
     end: Option<LegEnd>,
 }
 
@@ -423,6 +426,7 @@ impl Call {
                 via,
                 dtmf,
                 events: false,
+                keys: keys::Keys::default(),
                 end: None,
             },
         );
@@ -449,6 +453,7 @@ impl Call {
                 via: self.held.session_name().to_owned(),
                 dtmf: Vec::new(),
                 events: false,
+                keys: keys::Keys::default(),
                 end: None,
             },
         );
@@ -520,7 +525,9 @@ impl Handler<LegReport> for Call {
             LegFact::Changed { audio } => self.sip_media(leg, &audio),
             LegFact::Signaling { bytes } => self.tell_media(MediaCommand::Signal { leg, bytes }),
             LegFact::TransferWanted { wish } => self.transfer_wanted(leg, wish, ctx),
-            LegFact::Digit { digit } => self.digit(leg, digit, DtmfMethod::Info),
+            LegFact::Digit { digit } => self.digit(leg, digit, DtmfMethod::Info, ctx),
+            LegFact::Keys { keys } => self.typed(leg, keys, ctx),
+            LegFact::InfoAnswered { accepted } => self.info_answered(leg, accepted, ctx),
             LegFact::Ended { cause, end } => self.leg_ended(leg, cause, end, ctx),
         }
     }
@@ -692,44 +699,6 @@ impl Call {
         self.tell_media(MediaCommand::ListenForTones { leg, on });
     }
 
-    /// DTMF of a PBX, passed on to another one; Telegram's apps have no use for it.
-    fn digit(&self, leg: LegId, digit: char, method: DtmfMethod) {
-        tracing::debug!(call = %self.id, %leg, %digit, "digit");
-        self.common.metrics.dtmf(
-            LegKind::Sip,
-            match method {
-                DtmfMethod::Rfc2833 => metrics::DtmfMethod::Rfc4733,
-                DtmfMethod::Info => metrics::DtmfMethod::Info,
-                DtmfMethod::Inband => metrics::DtmfMethod::Inband,
-            },
-        );
-        if let Some(partner) = self.partner(leg) {
-            self.press(partner, digit, method);
-        }
-    }
-
-    /// Sends a digit that came by one method by the first one that the trunk wants and its PBX understands.
-    fn press(&self, leg: LegId, digit: char, came: DtmfMethod) {
-        let Some(slot) = self.legs.get(&leg) else {
-            return;
-        };
-        let usable = |method: &DtmfMethod| *method != DtmfMethod::Rfc2833 || slot.events;
-        match slot.dtmf.iter().copied().find(usable) {
-            // The tone is in the voice that passes.
-            Some(DtmfMethod::Inband) if came == DtmfMethod::Inband => {}
-            Some(method @ (DtmfMethod::Rfc2833 | DtmfMethod::Inband)) => {
-                let digits = digit.to_string();
-                self.tell_media(MediaCommand::SendDtmf {
-                    leg,
-                    digits,
-                    method,
-                });
-            }
-            Some(DtmfMethod::Info) => self.order(leg, LegOrder::Digit { digit }),
-            None => {}
-        }
-    }
-
     fn leg_ended(&mut self, leg: LegId, cause: Cause, end: LegEnd, ctx: &mut Context<Self>) {
         let Some(slot) = self.legs.get_mut(&leg) else {
             return;
@@ -738,6 +707,7 @@ impl Call {
             return;
         }
         slot.end = Some(end);
+        slot.keys = keys::Keys::default();
         self.reserved.remove(&leg);
         self.tell_media(MediaCommand::Remove { leg });
         if self.ringing.contains_key(&leg) && self.ended.is_none() {
@@ -883,7 +853,7 @@ impl Handler<FromMedia> for Call {
             Some(MediaEvent::Connected { leg }) => self.order(leg, LegOrder::MediaConnected),
             Some(MediaEvent::Signal { leg, bytes }) => self.order(leg, LegOrder::Signal { bytes }),
             Some(MediaEvent::Failed { leg, why }) => self.order(leg, LegOrder::MediaFailed { why }),
-            Some(MediaEvent::Dtmf { leg, digit, method }) => self.digit(leg, digit, method),
+            Some(MediaEvent::Dtmf { leg, digit, method }) => self.digit(leg, digit, method, ctx),
             Some(MediaEvent::Silent { leg, .. }) => {
                 tracing::warn!(call = %self.id, %leg, "no RTP from the PBX");
                 self.begin_end(Cause::new(Reason::RtpTimeout), Side::Sip, ctx);

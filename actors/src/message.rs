@@ -4,7 +4,7 @@ use actix::{Message, Recipient};
 use bytes::Bytes;
 use grammers_tl_types as tl;
 use model::{
-    BanRecord, CallId, CallRecord, Cause, Codec, LegEnd, LegId, Peer, SessionName, TrunkName,
+    BanRecord, CallId, CallRecord, Cause, Codec, Key, LegEnd, LegId, Peer, SessionName, TrunkName,
 };
 use sip::call::{CallInput, DialogId};
 use sip::{Hop, Request, Response, ServerKey};
@@ -250,6 +250,8 @@ pub(crate) struct Done {
 #[rtype(result = "()")]
 pub(crate) struct BindCall {
     pub(crate) phone_call: i64,
+    /// With whom, if that is known.
+    pub(crate) user_id: Option<i64>,
     pub(crate) leg: Recipient<CallUpdated>,
 }
 
@@ -268,6 +270,8 @@ pub(crate) enum CallUpdated {
     State(Box<tl::enums::PhoneCall>),
     /// `updatePhoneCallSignalingData`.
     Signaling(Vec<u8>),
+    /// The user wrote keys to be pressed.
+    Keys(Vec<Key>),
 }
 
 /// Leg -> Session: key agreement parameters that were checked, for the calls to come.
@@ -309,6 +313,10 @@ pub(crate) enum LegFact {
     Digit { digit: char },
     /// The PBX wants another number in its place.
     TransferWanted { wish: Wish },
+    /// The Telegram user wants keys to be pressed on the other side.
+    Keys { keys: Vec<Key> },
+    /// The PBX answered an INFO of ours.
+    InfoAnswered { accepted: bool },
     /// The leg is over.
     Ended { cause: Cause, end: LegEnd },
 }
@@ -338,7 +346,7 @@ pub(crate) enum LegOrder {
     Ring,
     /// Answer the caller; in the codec of another SIP party if there is one and that can be, or in one that can be turned into it.
     Answer { partner: Option<Codec> },
-    /// Send a digit by SIP INFO.
+    /// Press a key by SIP INFO; answered by [`LegFact::InfoAnswered`].
     Digit { digit: char },
     /// End it, saying why.
     HangUp { cause: Cause },

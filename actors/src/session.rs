@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use grammers_tl_types as tl;
 use metrics::{ResolveResult, ResolveSource};
-use model::{Cause, Peer, Reason, SessionSpec};
+use model::{Cause, Key, Peer, Reason, SessionSpec};
 use net::telegram::{Event, Telegram};
 use telegram::{Reply, Rpc, RpcError};
 
@@ -28,6 +28,8 @@ const UNCLAIMED_UPDATES: usize = 256;
 const UNCLAIMED_FOR: Duration = Duration::from_secs(30);
 /// Phone calls whose request was seen, so that a repetition does not ring twice.
 const SEEN_CALLS: usize = 1024;
+/// Keys that were written longer ago than this came with the difference after a reconnection, and mean nothing any more.
+const TEXT_AGE: Duration = Duration::from_secs(30);
 /// People met; the list begins anew when it is full, they are met again soon enough.
 const KNOWN_USERS: usize = 10_000;
 
@@ -36,6 +38,13 @@ pub(crate) struct SessionParts {
     pub(crate) spec: SessionSpec,
     pub(crate) client: Arc<dyn Telegram>,
     pub(crate) watch: Watch,
+}
+
+/// The leg of a phone call.
+struct Bound {
+    leg: Recipient<CallUpdated>,
+    user_id: Option<i64>,
+    since: Instant,
 }
 
 /// The session.
@@ -47,7 +56,7 @@ pub(crate) struct Session {
     user_id: Option<i64>,
     timers: telegram::Timers,
     dh: Option<telegram::dh::DhConfig>,
-    legs: HashMap<i64, Recipient<CallUpdated>>,
+    legs: HashMap<i64, Bound>,
     unclaimed: HashMap<i64, (Instant, Vec<CallUpdated>)>,
     seen: VecDeque<i64>,
     users: HashMap<i64, telegram::User>,
@@ -227,6 +236,14 @@ impl Handler<FromTelegram> for Session {
                 self.common.metrics.update("signaling");
                 self.update(phone_call_id, CallUpdated::Signaling(data));
             }
+            Event::Text {
+                user_id,
+                date,
+                text,
+            } => {
+                self.common.metrics.update("message");
+                self.wrote(user_id, date, text.expose());
+            }
             Event::Users(users) => self.meet(users),
             Event::Connected => self.greet(ctx),
             Event::Disconnected => {
@@ -253,6 +270,23 @@ impl Session {
         }
     }
 
+    /// Keys that somebody writes during a call with us are pressed in that call; of several, in the last.
+    fn wrote(&self, user_id: i64, date: i32, text: &str) {
+        let calls = self.legs.values();
+        let his = calls.filter(|bound| bound.user_id == Some(user_id));
+        let Some(bound) = his.max_by_key(|bound| bound.since) else {
+            return;
+        };
+        let age = crate::house::unix_seconds().saturating_sub(u64::try_from(date).unwrap_or(0));
+        if age > TEXT_AGE.as_secs() {
+            tracing::debug!(session = %self.spec.name, age, "a text came too late to be keys");
+            return;
+        }
+        if let Some(keys) = Key::read(text) {
+            bound.leg.do_send(CallUpdated::Keys(keys));
+        }
+    }
+
     fn phone_call(&mut self, call: tl::enums::PhoneCall) {
         let id = phone_call_id(&call);
         match call {
@@ -266,7 +300,7 @@ impl Session {
     /// Hands an update to the leg of its call, or keeps it for a leg that is about to come.
     fn update(&mut self, id: i64, update: CallUpdated) {
         if let Some(leg) = self.legs.get(&id) {
-            leg.do_send(update);
+            leg.leg.do_send(update);
             return;
         }
         if self.unclaimed.len() >= UNCLAIMED_CALLS && !self.unclaimed.contains_key(&id) {
@@ -428,8 +462,13 @@ impl Handler<Invoke> for Session {
 impl Handler<BindCall> for Session {
     type Result = ();
 
-    fn handle(&mut self, BindCall { phone_call, leg }: BindCall, _: &mut Self::Context) {
+    fn handle(&mut self, bind: BindCall, _: &mut Self::Context) {
         self.watch.handled();
+        let BindCall {
+            phone_call,
+            user_id,
+            leg,
+        } = bind;
         for update in self
             .unclaimed
             .remove(&phone_call)
@@ -438,7 +477,13 @@ impl Handler<BindCall> for Session {
         {
             leg.do_send(update);
         }
-        self.legs.insert(phone_call, leg);
+        let since = Instant::now();
+        let bound = Bound {
+            leg,
+            user_id,
+            since,
+        };
+        self.legs.insert(phone_call, bound);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Asterisk, registering here and as IP⇿IP, both ways: `make interop`.
 
+mod digits;
 mod list;
 mod snippet;
 

@@ -22,6 +22,7 @@ mod talk;
 mod telegram;
 mod tone;
 
+mod digits;
 mod failures;
 mod features;
 mod flood;

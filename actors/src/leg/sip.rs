@@ -347,6 +347,10 @@ impl SipLeg {
             }
             CallEvent::OfferAnswered { sdp } => self.take_late_answer(now, &sdp, ctx),
             CallEvent::OfferRefused { .. } => {}
+            CallEvent::InfoAnswered { status } => {
+                let accepted = (200..300).contains(&status);
+                self.report(LegFact::InfoAnswered { accepted });
+            }
             CallEvent::Info { content_type, body } => {
                 if let Some(digit) = sip::info::digit(&content_type, &body) {
                     self.report(LegFact::Digit { digit });

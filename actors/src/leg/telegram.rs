@@ -58,6 +58,8 @@ pub(crate) struct TelegramLeg {
     group: Option<Member>,
     core: Option<Core>,
     bound: Option<i64>,
+    /// The Telegram user, once known.
+    user_id: Option<i64>,
     /// Requests without an answer, to be repeated to a new session.
     pending: HashMap<RequestKey, Rpc>,
     timer: Option<SpawnHandle>,
@@ -70,7 +72,12 @@ pub(crate) struct TelegramLeg {
 
 impl TelegramLeg {
     pub(crate) fn new(spec: TelegramLegSpec) -> Self {
+        let user_id = match &spec.way {
+            Way::Incoming { requested, .. } => Some(requested.admin_id),
+            Way::Outgoing { .. } => None,
+        };
         Self {
+            user_id,
             leg: spec.leg,
             call: spec.call,
             via: spec.via,
@@ -146,6 +153,7 @@ impl TelegramLeg {
             if let Some(session) = self.session.open() {
                 session.do_send(BindCall {
                     phone_call,
+                    user_id: self.user_id,
                     leg: ctx.address().recipient(),
                 });
             }
@@ -354,6 +362,7 @@ impl Handler<SessionIsBack> for TelegramLeg {
         if let Some(phone_call) = self.bound {
             session.do_send(BindCall {
                 phone_call,
+                user_id: self.user_id,
                 leg: ctx.address().recipient(),
             });
         }
@@ -377,6 +386,7 @@ impl Handler<Resolved> for TelegramLeg {
         }
         match result {
             Ok(callee) => {
+                self.user_id = Some(callee.user.user_id);
                 let core =
                     Outgoing::new(Instant::now(), callee.user, callee.settings, rand::random());
                 self.core = Some(Core::Outgoing(Box::new(core)));
@@ -429,6 +439,7 @@ impl Handler<CallUpdated> for TelegramLeg {
             CallUpdated::Signaling(bytes) => {
                 self.input(Instant::now(), Input::SignalReceived(bytes), ctx)
             }
+            CallUpdated::Keys(keys) => self.report(LegFact::Keys { keys }),
         }
     }
 }

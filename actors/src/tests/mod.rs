@@ -4,6 +4,7 @@ pub(crate) mod crash;
 mod gate;
 mod house;
 mod hunt;
+mod keys;
 mod pbx;
 mod scene;
 mod transit;

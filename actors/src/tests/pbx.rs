@@ -21,6 +21,8 @@ pub(crate) enum Habit {
     Ring,
     /// Answers after so many milliseconds.
     Answer(u64),
+    /// Answers, and refuses INFO with this status.
+    NoInfo(u16),
     /// Answers, but says so only when it is cancelled, as if the two had crossed.
     AnswerLate,
     /// Says nothing.
@@ -66,6 +68,17 @@ impl Pbx {
         let requests = self.requests.lock().unwrap();
         let methods = requests.iter().map(|request| request.method.to_string());
         methods.collect()
+    }
+
+    /// The keys that came by INFO so far.
+    pub(crate) fn keys(&self) -> String {
+        let requests = self.requests.lock().unwrap();
+        let infos = requests.iter().filter(|info| info.method == Method::Info);
+        infos
+            .filter_map(|info| {
+                sip::info::digit(info.headers.get(&HeaderName::ContentType)?, &info.body)
+            })
+            .collect()
     }
 
     /// Waits for the first request with this method.
@@ -122,6 +135,9 @@ async fn serve(socket: UdpSocket, habit: Habit, requests: Arc<Mutex<Vec<Request>
                 tokio::time::sleep(Duration::from_millis(after)).await;
                 responses.push(answer(&request, address));
             }
+            (Method::Invite, Habit::NoInfo(_)) => responses.push(answer(&request, address)),
+            (Method::Info, Habit::NoInfo(status)) => say(&request, status),
+            (Method::Info, _) => say(&request, 200),
             (Method::Cancel, Habit::AnswerLate) => {
                 say(&request, 200);
                 responses.extend(invite.as_ref().map(|invite| answer(invite, address)));

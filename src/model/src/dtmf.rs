@@ -50,6 +50,50 @@ impl fmt::Display for DtmfMethod {
     }
 }
 
+/// Keys that may wait to be pressed.
+pub const MAX_KEYS: usize = 32;
+
+/// A key to be pressed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// One of `0-9`, `*`, `#`, `A-D`.
+    Digit(char),
+    /// Nothing for a second.
+    Pause,
+}
+
+/// What is pressed may be a PIN.
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Key::Digit(_) => "Digit(*)",
+            Key::Pause => "Pause",
+        })
+    }
+}
+
+impl Key {
+    /// Reads a text that is made of keys alone: digits, a comma for a pause, blanks for nothing. Nothing for any other text, for one
+    /// without a digit, and for more than [`MAX_KEYS`].
+    pub fn read(text: &str) -> Option<Vec<Key>> {
+        let mut keys = Vec::new();
+        for character in text.chars() {
+            let key = match character {
+                '0'..='9' | '*' | '#' | 'A'..='D' => Key::Digit(character),
+                ',' => Key::Pause,
+                ' ' => continue,
+                _ => return None,
+            };
+            if keys.len() == MAX_KEYS {
+                return None;
+            }
+            keys.push(key);
+        }
+        let has_digit = keys.iter().any(|key| *key != Key::Pause);
+        has_digit.then_some(keys)
+    }
+}
+
 /// A name of no method.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown DTMF method `{0}`: expected one of rfc2833, info, inband")]
@@ -88,6 +132,29 @@ mod tests {
             assert_eq!(DtmfMethod::first_usable(methods, events), sends);
             assert_eq!(DtmfMethod::listens_for_tones(methods, events), listens);
         }
+    }
+
+    #[test]
+    fn a_text_is_keys_or_it_is_not() {
+        let keys = |text: &str| {
+            let keys = Key::read(text)?.into_iter().map(|key| match key {
+                Key::Digit(digit) => digit,
+                Key::Pause => ',',
+            });
+            Some(keys.collect::<String>())
+        };
+        for text in ["1", "0123456789*#ABCD", "12,,3", ",5"] {
+            assert_eq!(keys(text).as_deref(), Some(text));
+        }
+        assert_eq!(keys(" 12 34 ").as_deref(), Some("1234"));
+        assert_eq!(keys(&"7".repeat(32)).map(|keys| keys.len()), Some(32));
+        let long = "7".repeat(33);
+        for text in [
+            "", " ", ",", "call me", "a", "12a", "+12", "1\n2", "\u{664}", "1-2", &long,
+        ] {
+            assert_eq!(keys(text), None, "{text:?}");
+        }
+        assert_eq!(format!("{:?}", Key::read("7,")), "Some([Digit(*), Pause])");
     }
 
     #[test]

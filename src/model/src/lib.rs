@@ -24,7 +24,7 @@ mod transport;
 pub use cause::{Cause, Reason, Row, Side};
 pub use codec::{Codec, UnknownCodec};
 pub use dial_rules::{DialPiece, DialRule, DialRuleError, DialRuleKind, DialRules};
-pub use dtmf::{DtmfMethod, UnknownDtmfMethod};
+pub use dtmf::{DtmfMethod, Key, MAX_KEYS, UnknownDtmfMethod};
 pub use header_field::{HeaderField, HeaderFieldError};
 pub use host_port::{HostPort, HostPortError};
 pub use id::{CallId, LegId, NameError, SessionName, TrunkName};

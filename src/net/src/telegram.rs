@@ -61,6 +61,15 @@ pub enum Event {
         /// One packet.
         data: Vec<u8>,
     },
+    /// Somebody wrote to the account, in a chat of two, a text and nothing else.
+    Text {
+        /// Who.
+        user_id: i64,
+        /// When, Unix time in seconds by Telegram's clock.
+        date: i32,
+        /// What; never printed.
+        text: Secret<String>,
+    },
     /// People who came along with updates; those known from before are told at the start.
     Users(Vec<User>),
 }

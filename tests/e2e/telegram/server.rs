@@ -150,6 +150,12 @@ impl Server {
             .to_owned()
     }
 
+    /// A user writes a message to another.
+    pub(crate) fn write(&self, from: &str, to: &str, text: &str) {
+        let spec = json!({"to": to, "text": text});
+        self.http.post(&format!("/scripted/{from}/send"), &spec);
+    }
+
     /// A user ends a call.
     pub(crate) fn discard(&self, user: &str, call: &str, reason: &str) {
         self.http.post(

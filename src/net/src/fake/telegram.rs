@@ -132,6 +132,21 @@ impl Telegram {
         self.world.server.lock().set_manner(username, manner);
     }
 
+    /// A user writes to the account; nothing happens when nobody has this name.
+    pub fn write(&self, username: &str, text: &str) {
+        let mut server = self.world.server.lock();
+        let Some(user_id) = server.person(username).map(|person| person.id) else {
+            return;
+        };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seconds = now.map_or(0, |now| now.as_secs());
+        server.tell(Event::Text {
+            user_id,
+            date: i32::try_from(seconds).unwrap_or(i32::MAX),
+            text: model::Secret::new(text.to_owned()),
+        });
+    }
+
     /// The calls that nobody has discarded.
     pub fn open_calls(&self) -> usize {
         self.world.server.lock().open_calls()

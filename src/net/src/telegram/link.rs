@@ -403,6 +403,7 @@ async fn follow(handle: SenderPoolFatHandle, stream: mpsc::Receiver<UpdatesLike>
                 outlet.meet(&users);
                 for (update, _) in &updates {
                     outlet.update(update);
+                    outlet.message(update);
                 }
             }
             // An error is no end: the next call asks for the difference again.

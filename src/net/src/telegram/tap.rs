@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use grammers_session::updates::UpdatesLike;
 use grammers_tl_types as tl;
+use model::Secret;
 use tokio::sync::mpsc;
 
 use super::Event;
@@ -75,6 +76,29 @@ impl Outlet {
             _ => return false,
         }
         true
+    }
+
+    /// Tells of a text that somebody wrote: not of one that he passed on, corrected, or put under a picture. Asked of the update stream
+    /// alone, which has each message once and in order.
+    pub(super) fn message(&self, update: &tl::enums::Update) {
+        let tl::enums::Update::NewMessage(update) = update else {
+            return;
+        };
+        let tl::enums::Message::Message(message) = &update.message else {
+            return;
+        };
+        let tl::enums::Peer::User(user) = &message.peer_id else {
+            return;
+        };
+        let is_written = message.media.is_none() && message.fwd_from.is_none();
+        if message.out || !is_written || message.message.is_empty() {
+            return;
+        }
+        self.tell(Event::Text {
+            user_id: user.user_id,
+            date: message.date,
+            text: Secret::new(message.message.clone()),
+        });
     }
 
     /// Tells of calls and people, and returns what is left for the update stream.

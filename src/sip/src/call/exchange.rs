@@ -14,7 +14,7 @@ use super::uas::put_sdp;
 use super::{Call, CallEvent, CallOutput, EndCause, Party};
 use crate::Hop;
 use crate::digest::Rounds;
-use crate::message::{HeaderName, Method, Request, Response, reason_phrase};
+use crate::message::{Method, Request, Response, reason_phrase};
 use crate::transaction::{Failure, ServerKey};
 
 impl Call {
@@ -220,13 +220,6 @@ impl Call {
         Exchange::LocalOffer { cseq, sdp, rounds }
     }
 
-    pub(super) fn send_info(&mut self, content_type: &str, body: Bytes) {
-        let (target, mut request) = self.dialog.request(&self.local, Method::Info);
-        request.headers.push(HeaderName::ContentType, content_type);
-        request.body = body;
-        self.push(CallOutput::Send { target, request });
-    }
-
     /// The ACK to a 2xx of ours.
     pub(super) fn acknowledged(&mut self, s: Exchange, ack: &Request) -> State {
         let Exchange::Unacknowledged(u) = s else {
@@ -293,6 +286,9 @@ impl Call {
                 }
                 if !response.is_provisional() && self.is_to_update(response) {
                     return self.update_answered(now, s, response);
+                }
+                if !response.is_provisional() && is_ours {
+                    self.info_answered(response);
                 }
                 State::Established(s)
             }

@@ -126,7 +126,7 @@ pub enum CallInput {
         /// 300 to 699.
         status: u16,
     },
-    /// Send an INFO.
+    /// Send an INFO, one at a time; answered by [`CallEvent::InfoAnswered`].
     Info {
         /// Its Content-Type.
         content_type: String,
@@ -253,6 +253,11 @@ pub enum CallEvent {
     },
     /// The peer wants an offer from us: reply with `AnswerOffer` or `RefuseOffer`.
     OfferWanted,
+    /// The peer answered an INFO of ours.
+    InfoAnswered {
+        /// The final status; not a challenge that could be answered, and not 408 or 481, which end the call.
+        status: u16,
+    },
     /// The peer answered an offer of ours, made in a re-INVITE, in a 2xx or in a reliable provisional response.
     OfferAnswered {
         /// Its answer.

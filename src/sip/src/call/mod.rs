@@ -21,6 +21,7 @@
 mod check;
 mod dialog;
 mod exchange;
+mod info;
 mod interface;
 mod refer;
 mod reliable;
@@ -41,6 +42,7 @@ use rand::{Rng as _, RngCore as _};
 
 use self::dialog::Dialog;
 pub use self::dialog::DialogId;
+use self::info::Info;
 pub use self::interface::{
     Account, CallEvent, CallInput, CallOutput, EndCause, Local, Party, Refusal, Target,
 };
@@ -77,6 +79,8 @@ pub struct Call {
     session: Session,
     /// A REFER of the peer.
     referring: Option<Referring>,
+    /// Our INFO that waits for its final response.
+    info: Option<Info>,
     /// The last description we told, for a refresh that repeats it.
     told: Option<Bytes>,
     /// The ACKs we sent, for 2xx that come again.

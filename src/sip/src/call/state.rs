@@ -251,7 +251,7 @@ impl Call {
             (State::Established(s), In::AnswerOffer { sdp }) => self.answer_offer(now, s, sdp),
             (State::Established(s), In::RefuseOffer { status }) => self.refuse_offer(s, status),
             (State::Established(s), In::Info { content_type, body }) => {
-                self.send_info(&content_type, body);
+                self.send_info(content_type, body);
                 State::Established(s)
             }
             (

@@ -49,6 +49,7 @@ impl Call {
             session: Session::new(local.session),
             told: None,
             referring: None,
+            info: None,
             local,
             dialog,
             state: State::Ended,

@@ -73,6 +73,7 @@ impl Call {
             session,
             told: None,
             referring: None,
+            info: None,
             acks: std::collections::VecDeque::new(),
             retry: None,
             timers,

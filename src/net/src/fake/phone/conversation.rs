@@ -284,7 +284,8 @@ impl Conversation {
             | CallEvent::OfferRefused { .. }
             | CallEvent::NobodyThere { .. }
             | CallEvent::Referred { .. }
-            | CallEvent::Info { .. } => {}
+            | CallEvent::Info { .. }
+            | CallEvent::InfoAnswered { .. } => {}
             CallEvent::Ended { status, phrase, .. } => match self.again.take() {
                 Some(call) => {
                     self.refusal = None;

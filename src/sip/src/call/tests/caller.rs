@@ -342,6 +342,32 @@ fn a_challenge_ends_the_call_without_an_account_and_after_a_wrong_password() {
 }
 
 #[test]
+fn a_challenged_info_comes_again_once() {
+    let mut digest = crate::digest::Digest::new("pbx", [1; 32]);
+    let mut lone = Lone::calling_with(Some(account()));
+    lone.reply(200, "b1", SDP);
+    let body = Bytes::from_static(b"Signal=1\r\n");
+    let content_type = "application/dtmf-relay".to_owned();
+    let input = CallInput::Info { content_type, body };
+    assert_eq!(lone.give(input), ["INFO"]);
+    for answer in ["INFO", "InfoAnswered 401"] {
+        let challenge = digest.challenge(1_000, peer().ip(), false).remove(0);
+        let mut response = lone.reply_of(401, "b1", "");
+        response
+            .headers
+            .push(HeaderName::WwwAuthenticate, challenge);
+        assert_eq!(lone.give(CallInput::Response { response }), [answer]);
+        let info = lone.last();
+        assert!(info.headers.has(&HeaderName::Authorization));
+        assert_eq!(&info.body[..], b"Signal=1\r\n");
+        let kind = info.headers.get(&HeaderName::ContentType);
+        assert_eq!(kind, Some("application/dtmf-relay"));
+    }
+    // An answer that comes again is no answer to anything.
+    assert_eq!(lone.reply(200, "b1", ""), [""; 0]);
+}
+
+#[test]
 fn a_challenged_reinvite_and_update_come_again_once() {
     let mut digest = crate::digest::Digest::new("pbx", [1; 32]);
     let mut lone = Lone::calling_with(Some(account()), Vec::new());

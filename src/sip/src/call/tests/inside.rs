@@ -269,8 +269,13 @@ fn an_info_is_handed_out_and_sent() {
     lone.drain();
     let content_type = "application/dtmf-relay".to_owned();
     let body = Bytes::from_static(b"Signal=1\r\n");
-    assert_eq!(lone.give(CallInput::Info { content_type, body }), ["INFO"]);
-    assert_eq!(lone.reply(415, "", ""), [""; 0]);
+    for status in [200, 415] {
+        let (content_type, body) = (content_type.clone(), body.clone());
+        assert_eq!(lone.give(CallInput::Info { content_type, body }), ["INFO"]);
+        assert_eq!(lone.reply(180, "", ""), [""; 0]);
+        let answered = format!("InfoAnswered {status}");
+        assert_eq!(lone.reply(status, "", ""), [answered]);
+    }
     assert_eq!(lone.hang_up(), ["Ended Local Bye 200", "BYE"]);
 }
 

@@ -322,6 +322,7 @@ pub(super) fn show(output: &CallOutput) -> String {
             CallEvent::Offer { .. } => "Offer".into(),
             CallEvent::OfferWanted => "OfferWanted".into(),
             CallEvent::OfferAnswered { .. } => "OfferAnswered".into(),
+            CallEvent::InfoAnswered { status } => format!("InfoAnswered {status}"),
             CallEvent::OfferRefused { status } => format!("OfferRefused {status}"),
             CallEvent::Info { .. } => "Info".into(),
             CallEvent::Referred { .. } => "Referred".into(),

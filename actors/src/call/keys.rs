@@ -1,0 +1,198 @@
+//! Keys to be pressed in a PBX: those that the Telegram user types, and those that another PBX sends in a call between two.
+//! One after the other, by the first method of the trunk that can be used.
+//!
+//! ```text
+//!          key, pause                      time is up
+//!   Free --------------> Busy -----------------------------> Free or the next
+//!     |                    ^ 2xx
+//!     `--key by INFO--> Asking --refused: the trunk's next method, for this key and all that follow--> Busy or Asking
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use actix::{AsyncContext, Context};
+use model::{Direction, DtmfMethod, Key, LegId, LegKind, MAX_KEYS};
+use net::media::MediaCommand;
+
+use super::{Call, CallState};
+use crate::message::LegOrder;
+
+/// From one key to the next: how long the media plane presses it and pauses.
+const EVENT: Duration = Duration::from_millis(160);
+const TONE: Duration = Duration::from_millis(200);
+/// The same by SIP INFO, whose body says 160 ms; its answer may take longer.
+const INFO: Duration = Duration::from_millis(240);
+/// What a comma is worth.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The keys of a leg. They end with it: what was meant for one PBX is nothing for whoever takes its place.
+#[derive(Default)]
+pub(super) struct Keys {
+    waiting: VecDeque<Wanted>,
+    hand: Hand,
+}
+
+/// A key and where it comes from.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    key: Key,
+    /// How the other PBX sent it; nothing if the Telegram user typed it.
+    came: Option<DtmfMethod>,
+}
+
+/// What is being done just now.
+#[derive(Default, Clone, Copy)]
+enum Hand {
+    #[default]
+    Free,
+    /// A key is pressed, or a pause lasts; a timer ends it.
+    Busy,
+    /// A key went out by SIP INFO. The next one waits for the answer, so that none overtakes another.
+    Asking(Wanted),
+}
+
+impl Call {
+    /// Takes the keys that the Telegram user typed.
+    pub(super) fn typed(&mut self, from: LegId, keys: Vec<Key>, ctx: &mut Context<Self>) {
+        let keys = keys.into_iter().map(|key| Wanted { key, came: None });
+        self.press(from, keys.collect(), ctx);
+    }
+
+    /// Takes a digit of a PBX, for another one; Telegram's apps have no use for it.
+    pub(super) fn digit(
+        &mut self,
+        leg: LegId,
+        digit: char,
+        method: DtmfMethod,
+        ctx: &mut Context<Self>,
+    ) {
+        tracing::debug!(call = %self.id, %leg, "digit");
+        self.common.metrics.dtmf(LegKind::Sip, counted(method));
+        let (key, came) = (Key::Digit(digit), Some(method));
+        self.press(leg, vec![Wanted { key, came }], ctx);
+    }
+
+    /// Queues keys for whoever `from` talks with; those that find no room are left out, all together, for half a PIN is none.
+    fn press(&mut self, from: LegId, keys: Vec<Wanted>, ctx: &mut Context<Self>) {
+        if !self.takes_keys() {
+            tracing::debug!(call = %self.id, %from, "keys before or after the call are not pressed");
+            return;
+        }
+        let Some(leg) = self.partner(from) else {
+            return;
+        };
+        let Some(slot) = self.legs.get_mut(&leg) else {
+            return;
+        };
+        if slot.address.kind() != LegKind::Sip {
+            return;
+        }
+        if slot.keys.waiting.len() + keys.len() > MAX_KEYS {
+            tracing::warn!(call = %self.id, %from, "too many keys: the last ones are not pressed");
+            return;
+        }
+        slot.keys.waiting.extend(keys);
+        match slot.keys.hand {
+            Hand::Free => self.next_key(leg, ctx),
+            Hand::Busy | Hand::Asking(_) => {}
+        }
+    }
+
+    /// Whether both sides are answered. Of two PBXs the called one is when the caller is told so, and both have a dialog then.
+    fn takes_keys(&self) -> bool {
+        match self.state {
+            CallState::Bridged => true,
+            CallState::Answering => self.held.direction == Direction::SipToSip,
+            CallState::Routing | CallState::Calling | CallState::Ringing | CallState::Ending => {
+                false
+            }
+        }
+    }
+
+    /// Turns to the next key of a leg, if it has one and is still there.
+    fn next_key(&mut self, leg: LegId, ctx: &mut Context<Self>) {
+        let is_here = self.takes_keys() && !self.lost.contains(&leg);
+        let Some(slot) = self.legs.get_mut(&leg) else {
+            return;
+        };
+        if !is_here || slot.end.is_some() {
+            slot.keys = Keys::default();
+            return;
+        }
+        slot.keys.hand = Hand::Free;
+        while let Some(wanted) = slot.keys.waiting.pop_front() {
+            let Key::Digit(digit) = wanted.key else {
+                return self.busy(leg, PAUSE, ctx);
+            };
+            let method = DtmfMethod::first_usable(&slot.dtmf, slot.events);
+            match method {
+                None => {
+                    tracing::info!(call = %self.id, %leg, "no method of the trunk's `dtmf` can be used with this PBX: its keys are not pressed");
+                    slot.keys.waiting.clear();
+                    return;
+                }
+                // The tone is in the voice that passes.
+                Some(DtmfMethod::Inband) if wanted.came == Some(DtmfMethod::Inband) => {}
+                Some(DtmfMethod::Info) => {
+                    slot.keys.hand = Hand::Asking(wanted);
+                    return self.order(leg, LegOrder::Digit { digit });
+                }
+                Some(method @ (DtmfMethod::Rfc2833 | DtmfMethod::Inband)) => {
+                    let digits = digit.to_string();
+                    self.tell_media(MediaCommand::SendDtmf {
+                        leg,
+                        digits,
+                        method,
+                    });
+                    self.count(wanted, method);
+                    let time = match method {
+                        DtmfMethod::Inband => TONE,
+                        DtmfMethod::Rfc2833 | DtmfMethod::Info => EVENT,
+                    };
+                    return self.busy(leg, time, ctx);
+                }
+            }
+        }
+    }
+
+    /// The PBX answered a key by INFO; one that does not take it gets this key and the others by the trunk's next method.
+    pub(super) fn info_answered(&mut self, leg: LegId, accepted: bool, ctx: &mut Context<Self>) {
+        let Some(slot) = self.legs.get_mut(&leg) else {
+            return;
+        };
+        let Hand::Asking(wanted) = slot.keys.hand else {
+            return;
+        };
+        if accepted {
+            self.count(wanted, DtmfMethod::Info);
+            return self.busy(leg, INFO, ctx);
+        }
+        tracing::info!(call = %self.id, %leg, "the PBX refuses INFO: keys are pressed by the trunk's next method");
+        slot.dtmf.retain(|method| *method != DtmfMethod::Info);
+        slot.keys.waiting.push_front(wanted);
+        self.next_key(leg, ctx);
+    }
+
+    /// Counts a key that was typed, by the method it went out; one of a PBX was counted when it came.
+    fn count(&self, wanted: Wanted, method: DtmfMethod) {
+        if wanted.came.is_none() {
+            self.common.metrics.dtmf(LegKind::Telegram, counted(method));
+        }
+    }
+
+    fn busy(&mut self, leg: LegId, time: Duration, ctx: &mut Context<Self>) {
+        if let Some(slot) = self.legs.get_mut(&leg) {
+            slot.keys.hand = Hand::Busy;
+            ctx.run_later(time, move |call, ctx| call.next_key(leg, ctx));
+        }
+    }
+}
+
+fn counted(method: DtmfMethod) -> metrics::DtmfMethod {
+    match method {
+        DtmfMethod::Rfc2833 => metrics::DtmfMethod::Rfc4733,
+        DtmfMethod::Info => metrics::DtmfMethod::Info,
+        DtmfMethod::Inband => metrics::DtmfMethod::Inband,
+    }
+}
