@@ -38,6 +38,8 @@ use crate::trunk::Trunk;
 const ROLL_CALL: Duration = Duration::from_millis(300);
 /// What a PBX is told to wait while the switch starts or stops.
 const COME_BACK: Duration = Duration::from_secs(30);
+/// How long after its beginning the process may say that it is not ready yet.
+const YOUTH: Duration = Duration::from_secs(60);
 
 /// A trunk as the registry sees it.
 struct TrunkUnit {
@@ -65,6 +67,8 @@ struct Known {
     trunks: HashMap<TrunkName, TrunkUnit>,
     sessions: HashMap<SessionName, SessionUnit>,
     calls: HashMap<CallId, CallUnit>,
+    /// The process has just begun, so that sessions may not be up yet.
+    is_young: bool,
 }
 
 impl World for Known {
@@ -78,6 +82,12 @@ impl World for Known {
         self.sessions
             .get(session)
             .map_or(SessionState::Offline, |unit| unit.state)
+    }
+
+    fn is_starting(&self, session: &SessionName) -> bool {
+        // Its user id is known from the first time that it is up.
+        let unit = self.sessions.get(session);
+        self.is_young && unit.is_some_and(|unit| unit.user_id.is_none())
     }
 
     fn is_talking(&self, session: &SessionName, peer: &Peer) -> bool {
@@ -137,6 +147,7 @@ impl Registry {
             trunks: trunks.collect(),
             sessions: sessions.collect(),
             calls: HashMap::new(),
+            is_young: !reborn,
         };
         Self {
             table,
@@ -249,6 +260,7 @@ impl Actor for Registry {
             ctx.run_later(ROLL_CALL, Self::start_missing);
         } else {
             self.start_missing(ctx);
+            ctx.run_later(YOUTH, |registry, _| registry.known.is_young = false);
         }
     }
 }

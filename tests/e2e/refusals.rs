@@ -181,6 +181,24 @@ fn telegram_limits_the_account() {
 }
 
 #[test]
+fn telegram_knows_no_such_chat_or_only_a_bot() {
+    let mut house = house();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts());
+    for (error, phrase) in [
+        ("CHAT_ID_INVALID", "Chat not found"),
+        ("USER_BOT_INVALID", "Not a user"),
+    ] {
+        house
+            .telegram
+            .fault(json!({"method": "phone.requestCall", "error": error}));
+        refused_by_telegram(&house, "bobby", "404", phrase, error);
+    }
+    house.assert_clean(&[]);
+}
+
+#[test]
 fn telegram_never_answers_the_request() {
     let mut house = house();
     house

@@ -6,5 +6,6 @@ mod house;
 mod hunt;
 mod keys;
 mod pbx;
+mod refusals;
 mod scene;
 mod transit;

@@ -53,6 +53,19 @@ impl Scene {
 
     /// Whatever is played, it is played by the same people; further records go over the usual ones.
     pub(crate) async fn with(simulation: Simulation, more: &[Change]) -> Self {
+        let scene = Self::build(simulation, more, true).await;
+        scene.ready().await;
+        scene
+    }
+
+    /// A house that begins without a connection to Telegram, and a phone that is registered there.
+    pub(crate) async fn cut_off() -> Self {
+        let scene = Self::build(Simulation::default(), &[], false).await;
+        assert_eq!(scene.phone.register(PASSWORD, 3600).await.status, 200);
+        scene
+    }
+
+    async fn build(simulation: Simulation, more: &[Change], connected: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(SledStore::open(folder.path()).unwrap());
         store.commit(None, &records()).unwrap();
@@ -62,6 +75,9 @@ impl Scene {
             people,
             ..simulation
         });
+        if !connected {
+            telegram.disconnect();
+        }
         let address = free_address();
         let rtp = RTP.fetch_add(100, Ordering::Relaxed);
         let house = House::start(Parts {
@@ -93,15 +109,13 @@ impl Scene {
         })
         .await
         .unwrap();
-        let scene = Self {
+        Self {
             house,
             phone,
             telegram,
             store,
             _folder: folder,
-        };
-        scene.ready().await;
-        scene
+        }
     }
 
     /// Waits until the house can carry calls, registers the phone, and waits until the registration is known.

@@ -90,12 +90,12 @@ causes! {
     // Common to calls and registrations.
     Unauthorized = "unauthorized", 401, "Unauthorized", Sip, Rejected, "enter login and password in the trunk of the PBX; normal as a first reply";
     DatabaseError = "database_error", 500, "Database error", Here, Failed, "retry; check the disk and the log";
-    NoResponseFromManager = "no_response_from_manager", 503, "No response from Manager", Here, Failed, "wait a minute; look at CPU load and manager_timeout";
+    NoResponseFromManager = "no_response_from_manager", 503, "No response from Manager", Here, Failed, "wait a minute; look at the CPU load and the log";
     LinesLimit = "lines_limit", 402, "Lines limit is exceeded", Here, Limited, "raise `lines` of the trunk or session";
     // Registration.
     WrongPassword = "wrong_password", 403, "Wrong password", Sip, Rejected, "compare login and password with `strowger trunk show --secrets`, or make a new one with `strowger trunk reset-password`";
     UntrustedIp = "untrusted_ip", 403, "Untrusted IP address", Sip, Rejected, "add the address to the trunk, or correct it";
-    SessionInactive = "session_inactive", 403, "Telegram session is inactive", Telegram, Failed, "log the account in again: `strowger session login`";
+    SessionInactive = "session_inactive", 403, "Telegram session is inactive", Telegram, Failed, "switch the session on, or log the account in again: `strowger session login`";
     RouteNotPermitted = "route_not_permitted", 403, "Route is not permitted", Here, Rejected, "switch the trunk on, or pair it with a session or another trunk";
     RouteNotFound = "route_not_found", 404, "Route not found", Sip, Rejected, "use exactly the issued login; it may have been deleted";
     IntervalTooBrief = "interval_too_brief", 423, "Interval Too Brief", Sip, Rejected, "raise Expires to at least 60 seconds";
@@ -121,8 +121,8 @@ causes! {
     KeyMismatch = "key_mismatch", 500, "Encryption key mismatch", Telegram, Failed, "look at the log: somebody between the parties, or a bug";
     TelegramError = "telegram_error", 500, "{}", Telegram, Failed, "check the network; retry; report the name if it repeats";
     InternalError = "internal_error", 500, "Internal Server Error", Here, Failed, "look at the log and report it";
-    AccountNotRunning = "account_not_running", 503, "Account is not running", Sip, Failed, "check the registration; restart the trunk";
-    SessionNotRunning = "session_not_running", 503, "Session is not running", Telegram, Failed, "check the state of the session; log it in again";
+    AccountNotRunning = "account_not_running", 503, "Account is not running", Sip, Failed, "switch the trunk on, or check its registration";
+    SessionNotRunning = "session_not_running", 503, "Session is not running", Telegram, Failed, "switch the session on, check its state, or log it in again";
     StorageUnavailable = "storage_unavailable", 503, "Telegram storage is unavailable", Here, Failed, "check the disk and the log";
     TooManyRequests = "flood_wait", 503, "Too Many Requests: retry after {}", Telegram, Failed, "slow down, more accounts, wait";
     PeerFlood = "peer_flood", 503, "PEER_FLOOD", Telegram, Failed, "the account is limited for about a day; use more accounts";
@@ -280,8 +280,6 @@ fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Write as _;
-
     use super::*;
 
     #[test]
@@ -311,16 +309,21 @@ mod tests {
             } else {
                 row.code.to_string()
             };
+            let heading = format!("\n## {code} {}\n", row.phrase);
             let side = row.side.label();
-            write!(
-                page,
-                "\n## {code} {}\n\n`{}`, caused by: {side}, counted as: {}.\n\nWhat to do: {}.\n",
-                row.phrase,
-                row.name,
-                row.outcome.label(),
+            let (name, outcome) = (row.name, row.outcome.label());
+            let mut text = format!(
+                "\n`{name}`, caused by: {side}, counted as: {outcome}.\n\nWhat to do: {}.\n",
                 row.hint
-            )
-            .unwrap();
+            );
+            // What is told with the same words stands under one heading.
+            if let Some(above) = page.find(&heading) {
+                let end = page[above + 1..].find("\n## ").map(|end| above + 1 + end);
+                page.insert_str(end.unwrap_or(page.len()), &text);
+            } else {
+                text.insert_str(0, &heading);
+                page.push_str(&text);
+            }
         }
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors.md");
         if std::env::var_os("UPDATE_DOCS").is_some() {

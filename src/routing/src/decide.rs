@@ -1,6 +1,7 @@
 //! The decisions.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use model::{Cause, Peer, Reason, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
 
@@ -10,12 +11,17 @@ use crate::{Hunt, SessionState, Table, called_peer};
 /// The longest number that is passed from trunk to trunk, in octets.
 const MAX_NUMBER: usize = 128;
 
+/// When a PBX should try again that was too early.
+const COME_BACK: Duration = Duration::from_secs(5);
+
 /// What is true just now.
 pub trait World {
     /// Whether calls can be placed on the trunk: a registered contact, or a peer.
     fn is_reachable(&self, trunk: &TrunkName) -> bool;
     /// What the session can do.
     fn session_state(&self, session: &SessionName) -> SessionState;
+    /// Whether the process has just begun, and the session was not up since.
+    fn is_starting(&self, session: &SessionName) -> bool;
     /// Whether the session has a call with this person already.
     fn is_talking(&self, session: &SessionName, peer: &Peer) -> bool;
     /// Whether this Telegram user is an account of this switch.
@@ -69,7 +75,8 @@ pub fn decide_transit(
     offer: &SipOffer<'_>,
 ) -> Result<ToTrunk, Cause> {
     let trunk = offer.trunk;
-    if !trunk.enabled || !table.is_transit(&trunk.name) {
+    must_be_on(trunk)?;
+    if !table.is_transit(&trunk.name) {
         return Err(Cause::new(Reason::RouteNotPermitted));
     }
     must_be_registered(world, trunk)?;
@@ -95,11 +102,18 @@ pub fn decide_sip(
     offer: &SipOffer<'_>,
 ) -> Result<ToTelegram, Cause> {
     let trunk = offer.trunk;
+    must_be_on(trunk)?;
     let session = pair(table, trunk)?;
     must_be_registered(world, trunk)?;
+    if !session.enabled {
+        return Err(Cause::new(Reason::SessionNotRunning));
+    }
     match world.session_state(&session.name) {
         SessionState::Running | SessionState::FloodWait => {}
         SessionState::Restricted => return Err(Cause::new(Reason::PeerFlood)),
+        SessionState::Offline | SessionState::Connecting if world.is_starting(&session.name) => {
+            return Err(Cause::new(Reason::WorkerNotReady).with_retry_after(COME_BACK));
+        }
         SessionState::Offline | SessionState::Connecting | SessionState::Unauthorized => {
             return Err(Cause::new(Reason::SessionNotRunning));
         }
@@ -153,10 +167,16 @@ pub fn running<'a>(
 
 /// Decides whether a PBX whose password is right may register.
 pub fn admit_register(table: &Table, world: &impl World, trunk: &TrunkSpec) -> Result<(), Cause> {
-    if trunk.enabled && table.is_on_a_way(&trunk.name) {
+    if !trunk.enabled {
+        return Err(Cause::new(Reason::RouteNotPermitted));
+    }
+    if table.is_on_a_way(&trunk.name) {
         return Ok(());
     }
     let session = pair(table, trunk)?;
+    if !session.enabled {
+        return Err(Cause::new(Reason::SessionInactive));
+    }
     match world.session_state(&session.name) {
         SessionState::Unauthorized => Err(Cause::new(Reason::SessionInactive)),
         // A session that is only away for a moment must not throw the PBX out.
@@ -186,9 +206,17 @@ fn must_be_registered(world: &impl World, trunk: &TrunkSpec) -> Result<(), Cause
     Ok(())
 }
 
+/// Whoever calls over a trunk that is off hears so.
+fn must_be_on(trunk: &TrunkSpec) -> Result<(), Cause> {
+    if trunk.enabled {
+        Ok(())
+    } else {
+        Err(Cause::new(Reason::AccountNotRunning))
+    }
+}
+
+/// The session of a trunk, on or off.
 fn pair<'a>(table: &'a Table, trunk: &TrunkSpec) -> Result<&'a SessionSpec, Cause> {
-    let session = table
-        .session_of(&trunk.name)
-        .filter(|session| session.enabled && trunk.enabled);
+    let session = table.session_of(&trunk.name);
     session.ok_or(Cause::new(Reason::RouteNotPermitted))
 }

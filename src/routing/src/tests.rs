@@ -65,6 +65,7 @@ fn table() -> Table {
 struct Now {
     reachable: HashSet<&'static str>,
     state: SessionState,
+    starting: bool,
     talking: Option<Peer>,
 }
 
@@ -74,6 +75,9 @@ impl World for Now {
     }
     fn session_state(&self, _: &SessionName) -> SessionState {
         self.state
+    }
+    fn is_starting(&self, _: &SessionName) -> bool {
+        self.starting
     }
     fn is_talking(&self, _: &SessionName, peer: &Peer) -> bool {
         self.talking.as_ref() == Some(peer)
@@ -87,6 +91,7 @@ fn now() -> Now {
     Now {
         reachable: HashSet::from(["office", "peer", "lonely"]),
         state: SessionState::Running,
+        starting: false,
         talking: None,
     }
 }
@@ -275,6 +280,19 @@ fn every_refusal_of_a_pbx_call_has_its_exact_phrase() {
             Err(expected.into())
         );
     }
+    let starting = |state| Now {
+        state,
+        starting: true,
+        ..now()
+    };
+    for (state, expected) in [
+        (SessionState::Offline, "503 Worker is not ready"),
+        (SessionState::Connecting, "503 Worker is not ready"),
+        (SessionState::Unauthorized, "503 Session is not running"),
+    ] {
+        let refused = call(&starting(state), "peer", "ann_b", "x");
+        assert_eq!(refused, Err(expected.into()), "{state:?}");
+    }
     assert_eq!(call(&now(), "peer", "?", "x"), Err("404 Not Found".into()));
     assert_eq!(
         call(&now(), "peer", "+9996620001", "x"),
@@ -289,6 +307,61 @@ fn every_refusal_of_a_pbx_call_has_its_exact_phrase() {
         call(&talking, "peer", "ann_b", "x"),
         Err("486 Busy Here".into())
     );
+}
+
+#[test]
+fn what_is_off_is_not_what_is_missing() {
+    let session = |enabled| SessionSpec {
+        name: "main".parse().unwrap(),
+        phone: String::new(),
+        lines: 0,
+        stop_on_6xx: false,
+        enabled,
+    };
+    let route = RouteSpec {
+        trunk: "peer".parse().unwrap(),
+        session: "main".parse().unwrap(),
+        priority: 1,
+    };
+    let of = |trunk_on, session_on, routes: &[RouteSpec]| {
+        let mut trunk = peer("peer", "192.0.2.1:5060");
+        trunk.enabled = trunk_on;
+        let table = Table::new(
+            vec![trunk.clone()],
+            vec![session(session_on)],
+            routes.to_vec(),
+        );
+        let offer = SipOffer {
+            trunk: &trunk,
+            source: "192.0.2.1:5060".parse().unwrap(),
+            request_user: "ann_b",
+            to_user: "x",
+        };
+        let told = |cause: Cause| cause.to_string();
+        let call = decide_sip(&table, &now(), &offer).unwrap_err();
+        let register = admit_register(&table, &now(), &trunk).unwrap_err();
+        (told(call), told(register))
+    };
+    let routes = [route];
+    for (refused, call, register) in [
+        (
+            of(false, true, &routes),
+            "503 Account is not running",
+            "403 Route is not permitted",
+        ),
+        (
+            of(true, false, &routes),
+            "503 Session is not running",
+            "403 Telegram session is inactive",
+        ),
+        (
+            of(true, true, &[]),
+            "403 Route is not permitted",
+            "403 Route is not permitted",
+        ),
+    ] {
+        assert_eq!(refused, (call.to_owned(), register.to_owned()));
+    }
 }
 
 #[test]

@@ -133,6 +133,8 @@ mod tests {
             (400, "USER_BLOCKED", "403 USER_IS_BLOCKED"),
             (400, "PHONE_NOT_OCCUPIED", "404 Not Found"),
             (400, "INPUT_USER_DEACTIVATED", "404 Not Found"),
+            (400, "CHAT_ID_INVALID", "404 Chat not found"),
+            (400, "USER_BOT_INVALID", "404 Not a user"),
             (400, "USERNAME_INVALID", "404 USERNAME_NOT_OCCUPIED"),
             (400, "USERNAME_NOT_OCCUPIED", "404 USERNAME_NOT_OCCUPIED"),
             (400, "USER_ID_INVALID", "470 Anonymous user"),

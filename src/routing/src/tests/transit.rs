@@ -17,6 +17,10 @@ impl World for Up {
         SessionState::Running
     }
 
+    fn is_starting(&self, _: &model::SessionName) -> bool {
+        false
+    }
+
     fn is_talking(&self, _: &model::SessionName, _: &model::Peer) -> bool {
         false
     }
@@ -87,10 +91,14 @@ fn groups(mut hunt: Hunt) -> Vec<String> {
 fn no_call_leaves_by_another_trunk_unless_a_way_says_so() {
     let table = table(vec![way("c", "a", 100)]);
     assert!(table.is_transit(&"c".parse().unwrap()));
-    for from in ["a", "b", "d"] {
+    for (from, why) in [
+        ("a", Reason::RouteNotPermitted),
+        ("b", Reason::RouteNotPermitted),
+        ("d", Reason::AccountNotRunning),
+    ] {
         assert!(!table.is_transit(&from.parse().unwrap()));
         let refused = decide(&table, &Up(&[]), from, "601").unwrap_err();
-        assert_eq!(refused.reason(), Reason::RouteNotPermitted, "{from}");
+        assert_eq!(refused.reason(), why, "{from}");
     }
     let to = decide(&table, &Up(&[]), "c", "+601").unwrap();
     assert_eq!(
@@ -160,5 +168,6 @@ fn whoever_is_only_on_a_way_may_register_and_must_before_it_calls() {
     office.enabled = false;
     let table = make(&office);
     assert!(admit_register(&table, &Up(&[]), &office).is_err());
-    assert!(decide_transit(&table, &Up(&[]), &login_called(&office)).is_err());
+    let refused = decide_transit(&table, &Up(&[]), &login_called(&office));
+    assert_eq!(refused.unwrap_err().reason(), Reason::AccountNotRunning);
 }

@@ -1,0 +1,77 @@
+//! Refusals of the house itself, in the exact words of the catalogue.
+
+use net::fake::{Phase, Simulation};
+use store::Change;
+
+use super::scene::{Scene, play, reaches, trunk};
+use crate::message::Drain;
+
+/// What the phone is answered when it calls alice.
+async fn answer(scene: &Scene) -> (u16, String) {
+    let line = scene.phone.dial("alice");
+    let end = reaches(&line, Phase::Over).await.end.unwrap();
+    (end.code, end.phrase)
+}
+
+fn told(code: u16, phrase: &str) -> (u16, String) {
+    (code, phrase.to_owned())
+}
+
+#[test]
+fn a_house_that_stops_takes_no_calls() {
+    play(async {
+        let scene = Scene::new().await;
+        let registry = scene.house.common.registry.open().unwrap();
+        registry.send(Drain).await.unwrap();
+        assert_eq!(answer(&scene).await, told(503, "Worker is not ready"));
+        assert_eq!(scene.house.report().await.calls, 0);
+    });
+}
+
+#[test]
+fn a_house_that_has_just_begun_says_so_until_telegram_is_there() {
+    play(async {
+        let scene = Scene::cut_off().await;
+        let line = scene.phone.dial("alice");
+        let end = reaches(&line, Phase::Over).await.end.unwrap();
+        assert_eq!((end.code, end.phrase), told(503, "Worker is not ready"));
+        scene.telegram.reconnect();
+        scene.settles_at(0).await;
+        let (line, _) = scene.phone_calls("alice").await;
+        line.hang_up();
+        reaches(&line, Phase::Over).await;
+        scene.settles_at(0).await;
+        // A connection that is lost later is another matter.
+        scene.telegram.disconnect();
+        assert_eq!(answer(&scene).await, told(503, "Session is not running"));
+    });
+}
+
+#[test]
+fn one_call_more_than_there_are_lines_is_refused() {
+    play(async {
+        let mut spec = Scene::new().await.store.trunks().unwrap().remove(0);
+        assert_eq!(spec.name, trunk());
+        spec.lines = 1;
+        let change = Change::PutTrunk(Box::new(spec));
+        let scene = Scene::with(Simulation::default(), &[change]).await;
+        let (line, _) = scene.phone_calls("bobby").await;
+        assert_eq!(answer(&scene).await, told(402, "Lines limit is exceeded"));
+        line.hang_up();
+        reaches(&line, Phase::Over).await;
+        scene.settles_at(0).await;
+    });
+}
+
+#[test]
+fn a_call_for_which_there_are_no_ports_is_refused() {
+    play(async {
+        let scene = Scene::new().await;
+        let media = &scene.house.common.media;
+        let peer = scene.phone.address();
+        let taken: Vec<_> = std::iter::from_fn(|| media.reserve_rtp(peer).ok()).collect();
+        assert!(!taken.is_empty());
+        assert_eq!(answer(&scene).await, told(503, "No RTP ports"));
+        scene.settles_at(0).await;
+    });
+}
