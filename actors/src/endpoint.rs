@@ -4,8 +4,8 @@
 //! is answered 503 by the next retransmission finding room, or not at all. Its death ends no call: the transactions under way
 //! are lost, the legs bind their dialogs again to the next incarnation.
 
-use std::collections::{HashMap, HashSet};
-use std::time::Instant;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle};
 use model::{Cause, Reason};
@@ -26,6 +26,13 @@ use crate::supervise::Watch;
 /// INVITEs that were cancelled before their leg was there.
 const EARLY_CANCELS: usize = 1024;
 
+/// How long the registry, and whoever it passes a request to, may take to answer it or to take the call.
+const MANAGER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// When a PBX should try again.
+const COME_BACK: Duration = Duration::from_secs(5);
+
 /// A bound leg.
 struct Bound {
     dialog: DialogId,
@@ -44,6 +51,9 @@ pub(crate) struct Endpoint {
     dialogs: HashMap<DialogId, Owner>,
     invites: HashMap<ServerKey, Owner>,
     cancelled: HashSet<ServerKey>,
+    /// What the registry was given and nobody has answered or taken: it may have died with it. Those in `asked`, oldest first.
+    unanswered: HashMap<ServerKey, Request>,
+    asked: VecDeque<(Instant, ServerKey)>,
     /// When the requests under way were sent, and whether they are INVITE or REGISTER.
     sent: HashMap<ClientKey, (Instant, bool)>,
     /// What the metrics know of repeats, received and sent.
@@ -62,6 +72,8 @@ impl Endpoint {
             dialogs: HashMap::new(),
             invites: HashMap::new(),
             cancelled: HashSet::new(),
+            unanswered: HashMap::new(),
+            asked: VecDeque::new(),
             sent: HashMap::new(),
             told: (Repeats::default(), Repeats::default()),
             timer: None,
@@ -78,6 +90,7 @@ impl Actor for Endpoint {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
         crate::supervise::probe(ctx);
+        ctx.run_interval(LOOK_EVERY, Self::look);
     }
 }
 
@@ -289,13 +302,40 @@ impl Endpoint {
                 registry.try_send(register).is_ok()
             }
         });
-        if !taken {
+        if taken {
+            self.unanswered.insert(tx, again);
+            self.asked.push_back((now + MANAGER_TIMEOUT, tx));
+        } else {
             self.common.metrics.mailbox_full("registry");
-            let cause = Cause::new(Reason::NoResponseFromManager)
-                .with_retry_after(std::time::Duration::from_secs(5));
-            let response = crate::refusal::response(&again, &cause, tag);
-            self.answer(tx, response, ctx);
+            self.no_response(tx, &again, ctx);
         }
+    }
+
+    /// Answers what went to a registry that did not answer in time. Should it wake up, its call is over before it begins.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        while let Some((due, tx)) = self.asked.front().copied() {
+            if due > now {
+                break;
+            }
+            self.asked.pop_front();
+            let Some(request) = self.unanswered.remove(&tx) else {
+                continue;
+            };
+            tracing::warn!(method = %request.method, "nobody answered a request");
+            if request.method == Method::Invite {
+                self.cancelled(tx, None);
+            }
+            self.no_response(tx, &request, ctx);
+        }
+        self.drain(now, ctx);
+    }
+
+    fn no_response(&mut self, tx: ServerKey, request: &Request, ctx: &mut Context<Self>) {
+        let cause = Cause::new(Reason::NoResponseFromManager).with_retry_after(COME_BACK);
+        let tag = self.transactions.tag_of(request);
+        let response = crate::refusal::response(request, &cause, &tag);
+        self.answer(tx, response, ctx);
     }
 
     /// RFC 3428 and others: not served as yet, but who may know so has to show who it is (SEC-A1).
@@ -408,6 +448,10 @@ impl Handler<Respond> for Endpoint {
 
     fn handle(&mut self, Respond { tx, response }: Respond, ctx: &mut Self::Context) {
         self.watch.handled();
+        self.unanswered.remove(&tx);
+        if !response.is_provisional() {
+            self.cancelled.remove(&tx);
+        }
         self.answer(tx, response, ctx);
         self.drain(Instant::now(), ctx);
     }
@@ -485,6 +529,7 @@ impl Handler<Bind> for Endpoint {
         self.dialogs.insert(bind.dialog.clone(), bind.owner);
         if let Some(tx) = bind.invite {
             self.invites.insert(tx, bind.owner);
+            self.unanswered.remove(&tx);
             if self.cancelled.remove(&tx) {
                 bind.leg
                     .do_send(FromWire(CallInput::Cancelled { tx, reason: None }));

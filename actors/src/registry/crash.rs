@@ -1,6 +1,8 @@
 //! Lets a test find those whom the registry supervises.
 
-use actix::{Addr, Handler, Message, MessageResult};
+use std::time::Duration;
+
+use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult};
 
 use super::Registry;
 use crate::call::Call;
@@ -32,5 +34,19 @@ impl Handler<Supervised> for Registry {
                 .map(|(_, unit)| unit.address.clone())
                 .collect(),
         })
+    }
+}
+
+/// Test -> Registry: hear nothing for so long, and die with what came meanwhile.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Faint(pub(crate) Duration);
+
+impl Handler<Faint> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, Faint(time): Faint, ctx: &mut Context<Self>) {
+        let waits = actix::fut::wrap_future::<_, Self>(tokio::time::sleep(time));
+        ctx.wait(waits.map(|(), _, _| panic!("Registry dies on purpose")));
     }
 }

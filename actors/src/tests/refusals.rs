@@ -1,10 +1,13 @@
 //! Refusals of the house itself, in the exact words of the catalogue.
 
+use std::time::{Duration, Instant};
+
 use net::fake::{Phase, Simulation};
 use store::Change;
 
 use super::scene::{Scene, play, reaches, trunk};
 use crate::message::Drain;
+use crate::registry::crash::Faint;
 
 /// What the phone is answered when it calls alice.
 async fn answer(scene: &Scene) -> (u16, String) {
@@ -15,6 +18,25 @@ async fn answer(scene: &Scene) -> (u16, String) {
 
 fn told(code: u16, phrase: &str) -> (u16, String) {
     (code, phrase.to_owned())
+}
+
+#[test]
+fn a_call_that_died_with_the_registry_is_refused_in_time() {
+    play(async {
+        let scene = Scene::new().await;
+        let registry = scene.house.common.registry.open().unwrap();
+        registry.send(Faint(Duration::from_secs(1))).await.unwrap();
+        let start = Instant::now();
+        assert_eq!(answer(&scene).await, told(503, "No response from Manager"));
+        let took = start.elapsed();
+        assert!(took > Duration::from_secs(4), "{took:?}");
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        scene.settles_at(0).await;
+        let (line, _) = scene.phone_calls("alice").await;
+        line.hang_up();
+        reaches(&line, Phase::Over).await;
+        scene.settles_at(0).await;
+    });
 }
 
 #[test]
