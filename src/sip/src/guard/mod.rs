@@ -56,7 +56,8 @@ impl Default for GuardConfig {
             stranger_rate: 20,
             stranger_burst: 40,
             strangers_rate: 1_000,
-            peer_rate: 200,
+            // A call is three requests: some three hundred calls a second.
+            peer_rate: 1_000,
             failures: 10,
             failure_window: Duration::from_secs(60),
             ban: Duration::from_secs(600),

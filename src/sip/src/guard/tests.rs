@@ -78,15 +78,15 @@ fn the_known_have_their_own_budget_and_only_requests_count() {
         // Strangers use up everything of theirs.
         guard.admit(now, IpAddr::from(Ipv4Addr::from(0x0a00_0000 + n)), true);
     }
-    assert_eq!(passed(&mut guard, now, Duration::ZERO, peer, 300), 200);
+    assert_eq!(passed(&mut guard, now, Duration::ZERO, peer, 1_300), 1_000);
     assert_eq!(guard.admit(now, mapped, true), Admission::OverBudget);
     assert_eq!(guard.admit(now, peer, false), Admission::Pass);
     // Being told again that it is known does not give it more.
     guard.set_known(now, [peer]);
     assert_eq!(guard.admit(now, peer, true), Admission::OverBudget);
     assert_eq!(
-        passed(&mut guard, now + SECOND / 100, SECOND, peer, 1_000),
-        201
+        passed(&mut guard, now + SECOND / 100, SECOND, peer, 5_000),
+        1_009
     );
     guard.set_known(now, []);
     assert!(!guard.is_known(peer));

@@ -390,7 +390,7 @@ impl Default for SipGuard {
             stranger_rate: 20,
             stranger_burst: 40,
             strangers_rate: 1_000,
-            peer_rate: 200,
+            peer_rate: 1_000,
             ban_failures: 10,
             ban_window_s: 60,
             ban_s: 600,
