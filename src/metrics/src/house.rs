@@ -69,7 +69,8 @@ pub(crate) struct House {
     wait: HistogramVec,
     mailbox: IntGaugeVec,
     mailbox_max: IntGaugeVec,
-    /// By kind and instance: the messages that waited when it was looked last.
+    /// By kind and instance: the messages that waited when it was looked last. Only where some did: thousands of legs may be
+    /// alive, and each looks and leaves without a walk through all the others.
     mailboxes: Mutex<BTreeMap<(&'static str, u64), u64>>,
     store_size: IntGauge,
     store_records: IntGaugeVec,
@@ -276,10 +277,13 @@ impl Metrics {
             .mailboxes
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        match waiting {
-            Some(waiting) => all.insert((kind, instance), waiting),
-            None => all.remove(&(kind, instance)),
+        let before = match waiting {
+            Some(waiting) if waiting > 0 => all.insert((kind, instance), waiting),
+            Some(_) | None => all.remove(&(kind, instance)),
         };
+        if before == waiting.filter(|waiting| *waiting > 0) {
+            return;
+        }
         let depths = all
             .range((kind, 0)..=(kind, u64::MAX))
             .map(|(_, depth)| *depth);
