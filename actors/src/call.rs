@@ -378,7 +378,7 @@ impl Call {
         ctx: &mut Context<Self>,
     ) {
         let (source, tx) = (invite.source, invite.tx);
-        let request = Box::new(invite.request);
+        let request = invite.request;
         if self.reserve(CALLER, source.address).is_err() {
             let cause = Cause::new(Reason::NoRtpPorts);
             self.common.refuse(tx, &request, &cause, true);

@@ -5,6 +5,7 @@
 //! are lost, the legs bind their dialogs again to the next incarnation.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle};
@@ -281,7 +282,8 @@ impl Endpoint {
         let Some(tx) = self.transactions.admit(now, source, &request) else {
             return;
         };
-        let again = request.clone();
+        let request = Arc::new(request);
+        let again = Arc::clone(&request);
         let taken = self.common.registry.open().is_some_and(|registry| {
             if request.method == Method::Invite {
                 let invite = InviteArrived {

@@ -28,7 +28,9 @@ use tokio::sync::{mpsc, watch};
 use crate::endpoint::Endpoint;
 use crate::gate::{Gate, GateSettings};
 use crate::keeper::{self, Keeper};
-use crate::message::{Contact, Drain, EndAll, FromTelegram, Inspect, Received, Respond, SaveBans};
+use crate::message::{
+    Contact, Drain, EndAll, FromTelegram, Inspect, Received, Respond, SaveBans, Settle,
+};
 use crate::refusal;
 use crate::registry::Registry;
 use crate::session::Session;
@@ -444,6 +446,8 @@ impl Actor for Root {
         for who in [Unit::Keeper, Unit::Registry, Unit::Endpoint] {
             self.start(&who, ctx);
         }
+        // What an earlier process left is shown, and listed for firewalls, from the beginning.
+        self.keep_bans();
         ctx.run_interval(KEEP_BANS, |root, _| root.keep_bans());
     }
 }
@@ -716,6 +720,9 @@ impl House {
         if let Err(error) = store::write_bans(&*self.store, &self.bans()) {
             tracing::error!(%error, "the bans could not be kept");
         }
+        if let Some(keeper) = self.common.keeper.open() {
+            let _ = tokio::time::timeout(within, keeper.send(Settle)).await;
+        }
         if let Err(error) = self.store.flush() {
             tracing::error!(%error, "the store cannot be flushed");
         }
@@ -761,7 +768,7 @@ async fn pump(mut events: mpsc::Receiver<Event>, mut door: Door<Session>) {
 fn close_crashed(store: &dyn Store) -> Result<(), store::StoreError> {
     for record in store.unfinished_calls()? {
         tracing::warn!(call = %record.id, "a call was up when the process ended");
-        store.close_call(&keeper::close(record, &Cause::new(Reason::Crashed), None))?;
+        store.close_calls(&[&keeper::close(record, &Cause::new(Reason::Crashed), None)])?;
     }
     Ok(())
 }

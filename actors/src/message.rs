@@ -1,5 +1,7 @@
 //! Every message between the actors: what happened, or what is wanted. The doc line names sender -> receiver.
 
+use std::sync::Arc;
+
 use actix::{Message, Recipient};
 use bytes::Bytes;
 use grammers_tl_types as tl;
@@ -26,7 +28,8 @@ pub(crate) struct InviteArrived {
     pub(crate) from: TrunkName,
     pub(crate) tx: ServerKey,
     pub(crate) source: Hop,
-    pub(crate) request: Request,
+    /// Shared by all who look at it on its way to the leg.
+    pub(crate) request: Arc<Request>,
     /// The leg whose place it shall take (RFC 3891).
     pub(crate) replaces: Option<Replaced>,
 }
@@ -54,7 +57,7 @@ pub(crate) struct RegisterArrived {
     pub(crate) from: TrunkName,
     pub(crate) tx: ServerKey,
     pub(crate) source: Hop,
-    pub(crate) request: Request,
+    pub(crate) request: Arc<Request>,
 }
 
 /// Registry, Trunk, Leg -> Endpoint: answer a request.
@@ -470,6 +473,11 @@ pub(crate) struct CloseLost {
     pub(crate) call: CallId,
     pub(crate) cause: Cause,
 }
+
+/// House -> Keeper: write what has gathered, now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Settle;
 
 /// Trunk -> Keeper: bindings changed; soft, a crash may lose a second of it.
 #[derive(Message)]

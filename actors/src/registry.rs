@@ -371,7 +371,7 @@ impl Handler<InviteArrived> for Registry {
 
     fn handle(&mut self, invite: InviteArrived, ctx: &mut Self::Context) {
         self.watch.handled();
-        let (tx, source, request) = (invite.tx, invite.source, invite.request.clone());
+        let (tx, source, request) = (invite.tx, invite.source, Arc::clone(&invite.request));
         if self.draining {
             let cause = Cause::new(Reason::WorkerNotReady).with_retry_after(COME_BACK);
             self.refuse(tx, &request, &cause, false);
@@ -430,7 +430,7 @@ impl Handler<RegisterArrived> for Registry {
             .trunks
             .get(&trunk.name)
             .and_then(|unit| unit.address.as_ref());
-        let request = register.request.clone();
+        let request = Arc::clone(&register.request);
         if unit.is_none_or(|trunk| trunk.try_send(register).is_err()) {
             self.common.metrics.mailbox_full("trunk");
             let cause = Cause::new(Reason::WorkerNotReady).with_retry_after(COME_BACK);

@@ -216,7 +216,7 @@ impl Handler<TakePlace> for Call {
         }
         self.transfer = Some(Transfer::Called { old: leg, new });
         let way = SipWay::Incoming {
-            request: Box::new(request),
+            request,
             tx,
             source,
             waits: false,

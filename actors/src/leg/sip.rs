@@ -4,6 +4,7 @@
 //! ends the dialog from `Drop`, and its call ends the other legs.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{
@@ -45,7 +46,7 @@ pub(crate) struct SipLegSpec {
 pub(crate) enum Way {
     /// The PBX called us.
     Incoming {
-        request: Box<Request>,
+        request: Arc<Request>,
         tx: ServerKey,
         source: Hop,
         /// The answer waits for what another SIP party agrees on.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::{Direction, Outcome, Side};
 use net::fake::{Phase, Simulation, Status, measure};
 
-use super::scene::{Scene, play, reaches};
+use super::scene::{PASSWORD, Scene, play, reaches, trunk};
 
 /// Long enough for a comparison of three seconds.
 const TALK: Duration = Duration::from_millis(4500);
@@ -264,9 +264,53 @@ fn nobody_is_rung_for_longer_than_telegram_says() {
             assert!(status.started.elapsed() >= after, "{name}");
         }
         scene.settles_at(0).await;
+        // The last word to Telegram may still be on its way.
+        for _ in 0..40 {
+            if scene.telegram.open_calls() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         assert_eq!(scene.telegram.open_calls(), 0);
         for record in scene.records(2).await {
             assert_eq!(record.outcome, Some(Outcome::NoAnswer), "{record:?}");
         }
+    });
+}
+
+#[test]
+fn a_refresh_that_changes_nothing_is_not_written() {
+    play(async {
+        let scene = Scene::new().await;
+        let kept = || {
+            let trunk = trunk();
+            let space = store::Space::Bindings;
+            scene.store.get(space, trunk.as_str().as_bytes()).unwrap()
+        };
+        let second = Duration::from_secs(1);
+        tokio::time::sleep(second).await;
+        let first = kept().expect("the phone has registered");
+        // The sequence number and the time are new ones, which a restart can do without.
+        for _ in 0..3 {
+            assert_eq!(scene.phone.register(PASSWORD, 3600).await.status, 200);
+        }
+        tokio::time::sleep(second).await;
+        assert_eq!(kept().as_ref(), Some(&first));
+        // Half of the time is something else.
+        assert_eq!(scene.phone.register(PASSWORD, 1800).await.status, 200);
+        tokio::time::sleep(second).await;
+        let second_write = kept().unwrap();
+        assert_ne!(second_write, first);
+        assert_eq!(scene.phone.register(PASSWORD, 3600).await.status, 200);
+        tokio::time::sleep(second).await;
+        assert_ne!(
+            kept().unwrap(),
+            second_write,
+            "a longer time is worth a write"
+        );
+        let (line, alice) = scene.phone_calls("alice").await;
+        alice.hang_up();
+        reaches(&line, Phase::Over).await;
+        scene.settles_at(0).await;
     });
 }

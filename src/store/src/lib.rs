@@ -88,8 +88,8 @@ pub trait Store: Send + Sync {
 
     /// Notes that a call began; soft.
     fn open_call(&self, record: &CallRecord) -> Result<(), StoreError>;
-    /// Writes the record of a call that ended; durable.
-    fn close_call(&self, record: &CallRecord) -> Result<(), StoreError>;
+    /// Writes the records of calls that ended; durable, with one flush for all of them.
+    fn close_calls(&self, records: &[&CallRecord]) -> Result<(), StoreError>;
     /// Returns one call record.
     fn call(&self, id: CallId) -> Result<Option<CallRecord>, StoreError>;
     /// Returns the calls that were begun and never closed.

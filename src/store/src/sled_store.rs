@@ -395,12 +395,14 @@ impl Store for SledStore {
         Ok(())
     }
 
-    fn close_call(&self, record: &CallRecord) -> Result<(), StoreError> {
-        let value = encode("cdr", &record.id.to_string(), record)?;
-        if self.calls.insert(record.id.to_bytes(), value)?.is_none() {
-            self.call_count.fetch_add(1, Ordering::Relaxed);
+    fn close_calls(&self, records: &[&CallRecord]) -> Result<(), StoreError> {
+        for record in records {
+            let value = encode("cdr", &record.id.to_string(), record)?;
+            if self.calls.insert(record.id.to_bytes(), value)?.is_none() {
+                self.call_count.fetch_add(1, Ordering::Relaxed);
+            }
+            self.open_calls.remove(record.id.to_bytes())?;
         }
-        self.open_calls.remove(record.id.to_bytes())?;
         self.db.flush()?;
         Ok(())
     }
@@ -418,7 +420,7 @@ impl Store for SledStore {
         let mut records: Vec<CallRecord> = all("open", &self.open_calls)?;
         let mut closed = Vec::new();
         for record in &records {
-            // A crash between the two writes of `close_call` leaves both.
+            // A crash between the two writes of `close_calls` leaves both.
             if self.calls.contains_key(record.id.to_bytes())? {
                 closed.push(record.id);
             }

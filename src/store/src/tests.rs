@@ -58,7 +58,7 @@ fn what_is_committed_is_there_after_reopening() {
         store
             .put_durable(Space::Telegram(&session), b"dc/2", b"key")
             .unwrap();
-        store.close_call(&record(1)).unwrap();
+        store.close_calls(&[&record(1)]).unwrap();
     }
     let store = SledStore::open(dir.path()).unwrap();
     assert_eq!(store.trunks().unwrap(), vec![trunk("office")]);
@@ -148,7 +148,7 @@ fn a_call_that_never_ended_is_found_again() {
     let store = SledStore::open(dir.path()).unwrap();
     store.open_call(&record(1)).unwrap();
     store.open_call(&record(2)).unwrap();
-    store.close_call(&record(1)).unwrap();
+    store.close_calls(&[&record(1)]).unwrap();
     assert_eq!(store.unfinished_calls().unwrap(), vec![record(2)]);
     assert_eq!(store.call(record(2).id).unwrap(), Some(record(2)));
     assert_eq!(store.stats().unwrap().calls, 1);
@@ -213,7 +213,7 @@ fn writer_that_is_killed() {
     let session: SessionName = "main".parse().unwrap();
     for n in 0u32.. {
         store.open_call(&record(u128::from(n))).unwrap();
-        store.close_call(&record(u128::from(n))).unwrap();
+        store.close_calls(&[&record(u128::from(n))]).unwrap();
         if n % 4 == 0 {
             // Two records in one commit: never the one without the other.
             let (kept, gone) = (trunk(&format!("kept-{n}")), format!("main-{n}"));
@@ -391,7 +391,7 @@ fn call_records_are_counted_without_reading_them() {
     {
         let store = SledStore::open(dir.path()).unwrap();
         for n in [1, 2, 2, 3] {
-            store.close_call(&record(n)).unwrap();
+            store.close_calls(&[&record(n)]).unwrap();
         }
         assert_eq!(store.stats().unwrap().calls, 3);
     }
@@ -408,7 +408,7 @@ fn read_after(damage: impl FnOnce(&Path)) -> String {
             .commit(None, &[Change::PutTrunk(Box::new(trunk("office")))])
             .unwrap();
         for n in 0..200 {
-            store.close_call(&record(n)).unwrap();
+            store.close_calls(&[&record(n)]).unwrap();
         }
     }
     damage(dir.path());
@@ -464,7 +464,7 @@ fn opening_with_100_000_call_records() {
     {
         let store = SledStore::open(dir.path()).unwrap();
         for n in 0..100_000 {
-            store.close_call(&record(n)).unwrap();
+            store.close_calls(&[&record(n)]).unwrap();
         }
     }
     let begun = std::time::Instant::now();

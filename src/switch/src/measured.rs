@@ -56,8 +56,8 @@ impl<S: Store> Store for Measured<S> {
         self.timed(StoreOp::Put, |store| store.open_call(record))
     }
 
-    fn close_call(&self, record: &CallRecord) -> Result<(), StoreError> {
-        self.timed(StoreOp::Put, |store| store.close_call(record))
+    fn close_calls(&self, records: &[&CallRecord]) -> Result<(), StoreError> {
+        self.timed(StoreOp::Put, |store| store.close_calls(records))
     }
 
     fn call(&self, id: CallId) -> Result<Option<CallRecord>, StoreError> {

@@ -19,6 +19,8 @@ use crate::udp;
 pub(super) const BUFFER_BYTES: usize = 256 << 10;
 /// EF, the class of telephony media (RFC 4594 s.4.1).
 pub(super) const MEDIA_DSCP: u32 = 46;
+/// How long a port rests at least, when no other is left: packets of the call before are no longer on their way.
+const LEAST_REST: Duration = Duration::from_secs(5);
 /// Ports of other programs met in one search before it gives up.
 const MAX_TAKEN: usize = 64;
 
@@ -167,7 +169,10 @@ impl Pool {
     fn take(&mut self, now: Instant, rest: Duration) -> Option<u16> {
         self.wake(now, rest);
         if self.free.is_empty() {
-            return None;
+            // Many short calls wear out the range in less than the rest: better less rest than no call.
+            let rested = |(since, _): &&(Instant, u16)| now.duration_since(*since) >= LEAST_REST;
+            self.resting.front().filter(rested)?;
+            return self.resting.pop_front().map(|(_, port)| port);
         }
         let index = rand::rng().random_range(0..self.free.len());
         Some(self.free.swap_remove(index))

@@ -161,7 +161,7 @@ pub(super) async fn afterwards(stage: &Stage, checks: &mut Checks) {
         loop {
             let report = stage.house.report().await;
             let records = closed(stage);
-            if report.calls == 0 && report.lines == 0 && records.len() == 6 {
+            if report.calls == 0 && report.lines == 0 && records.len() == 7 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
