@@ -20,7 +20,7 @@ use crate::process::{Process, said};
 use crate::telegram_server::Server;
 use crate::track::CallReport;
 
-const STROWGER: &str = env!("CARGO_BIN_EXE_strowger");
+pub(crate) const STROWGER: &str = env!("CARGO_BIN_EXE_strowger");
 const PHONE: &str = "15550001";
 
 /// Telegram's servers, the switch, and the addresses of both.
@@ -146,7 +146,7 @@ impl House {
     }
 }
 
-fn command(dir: &Path, args: &[&str], input: &str) {
+pub(crate) fn command(dir: &Path, args: &[&str], input: &str) {
     let mut child = Command::new(STROWGER)
         .current_dir(dir)
         .args(["--config", "strowger.toml"])

@@ -3,6 +3,9 @@
 //! Holds calls between a PBX and Telegram through the real binary and reads what the kernel says about its process. The PBX
 //! (`pbx`) is a thread of this program, the Telegram users (`peer`) are this program in a process of its own, Telegram's
 //! servers are `tests/peers/telegram_sim`. Beside it stands the floor of the same machine: libopus alone (`floor`).
+//!
+//! SIP has workloads of its own: reading an INVITE (`parsing`), calls a second between two trunks and registrations a second
+//! (`switchboard`), both made by `load` in a process of its own.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -42,7 +45,9 @@ mod beat;
 mod dialog;
 mod floor;
 mod house;
+mod load;
 mod options;
+mod parsing;
 mod pbx;
 mod peer;
 mod proc;
@@ -50,12 +55,13 @@ mod report;
 mod run;
 mod signal;
 mod signalling;
+mod switchboard;
 mod track;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use options::Options;
+use options::{Options, Workload};
 
 /// Calls at once in a sweep.
 const SWEEP: [usize; 4] = [5, 20, 60, 120];
@@ -64,6 +70,10 @@ fn main() -> ExitCode {
     let words = std::env::args().skip(1);
     if words.len() > 0 && std::env::args().nth(1).as_deref() == Some(peer::WORD) {
         peer::play();
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args().nth(1).as_deref() == Some(load::WORD) {
+        load::play();
         return ExitCode::SUCCESS;
     }
     let Some(options) = Options::read(words) else {
@@ -76,29 +86,57 @@ fn main() -> ExitCode {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
     let base = target.join("bench");
     std::fs::create_dir_all(&base).unwrap();
-    let mut outcomes = Vec::new();
-    let one = [options.calls];
-    for calls in if options.sweep { &SWEEP[..] } else { &one } {
-        let dir = tempfile::Builder::new()
-            .prefix("calls-")
-            .tempdir_in(&base)
-            .unwrap()
-            .keep();
-        let outcome = run::hold(&options, *calls, &dir);
-        outcome.print(&options);
-        outcomes.push(outcome);
+    let mut figures = report::Figures::read(&target.join("bench.json"));
+    let folder = |name: &str| {
+        let made = tempfile::Builder::new().prefix(name).tempdir_in(&base);
+        made.unwrap().keep()
+    };
+    let swept = |dir: &Path| {
         if options.keep {
             println!("  logs in {}", dir.display());
         } else {
-            std::fs::remove_dir_all(&dir).ok();
+            std::fs::remove_dir_all(dir).ok();
         }
+    };
+    let mut is_good = true;
+    if options.does(Workload::Parse) {
+        let parsing = parsing::measure();
+        parsing.print();
+        figures.add(|all| parsing.figures(all));
     }
-    report::explain();
-    if options.sweep {
-        report::compare(&outcomes);
+    if options.does(Workload::Signalling) {
+        let dir = folder("signalling-");
+        let found = switchboard::calls(&options, &dir);
+        found.print();
+        figures.add(|all| found.figures(all));
+        is_good &= found.is_good();
+        swept(&dir);
     }
-    report::write(&target.join("bench.json"), &outcomes, options.sweep);
-    let is_good = outcomes.iter().all(run::Outcome::is_good);
+    if options.does(Workload::Registration) {
+        let dir = folder("registration-");
+        let found = switchboard::registrations(&options, &dir);
+        found.print();
+        figures.add(|all| found.figures(all));
+        is_good &= found.is_good();
+        swept(&dir);
+    }
+    if options.does(Workload::Transcode) {
+        let mut outcomes = Vec::new();
+        let one = [options.calls];
+        for calls in if options.sweep { &SWEEP[..] } else { &one } {
+            let dir = folder("calls-");
+            let outcome = run::hold(&options, *calls, &dir);
+            outcome.print(&options);
+            outcomes.push(outcome);
+            swept(&dir);
+        }
+        report::explain();
+        if options.sweep {
+            report::compare(&outcomes);
+        }
+        figures.add(|all| report::outcomes(all, &outcomes, options.sweep));
+        is_good &= outcomes.iter().all(run::Outcome::is_good);
+    }
     if options.strict && !is_good {
         return ExitCode::FAILURE;
     }

@@ -1,10 +1,43 @@
 //! The options of the benchmark.
 
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Workload {
+    /// Reading an INVITE.
+    Parse,
+    /// Calls a second between two trunks.
+    Signalling,
+    /// Registrations a second.
+    Registration,
+    /// Calls held between a PBX and Telegram.
+    Transcode,
+}
+
+impl Workload {
+    fn read(word: &str) -> Option<Self> {
+        match word {
+            "parse" => Some(Workload::Parse),
+            "signalling" => Some(Workload::Signalling),
+            "registration" => Some(Workload::Registration),
+            "transcode" => Some(Workload::Transcode),
+            _ => None,
+        }
+    }
+}
+
 /// What to run.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
+    /// The one workload to run; without, all of them.
+    pub(crate) only: Option<Workload>,
     pub(crate) calls: usize,
     pub(crate) seconds: u64,
+    /// Calls between two trunks, and how many a second.
+    pub(crate) sip_calls: usize,
+    pub(crate) per_second: f64,
+    /// Registrations, and how many a second.
+    pub(crate) registrations: usize,
+    pub(crate) registrations_per_second: f64,
     /// Audio in a packet of the Telegram peer, ms.
     pub(crate) tg_frame: u32,
     /// Audio in a packet that the switch sends to Telegram, ms.
@@ -19,7 +52,11 @@ pub(crate) struct Options {
 
 const HELP: &str = "\
 What a call costs: make bench [ARGS=\"...\"]
-  --calls N          calls held at once (20)
+  --only WORKLOAD    parse, signalling, registration or transcode alone
+  --sip-calls N      signalling: calls between two trunks (20000)
+  --per-second N     signalling: how many a second (200)
+  --registrations N  registration: how many (3000), 100 a second
+  --calls N          transcode, like all that follow: calls held at once (20)
   --seconds N        how long they are held (20)
   --sweep            5, 20, 60 and 120 calls, one after the other
   --tg-frame MS      length of the Telegram peer's frames: 20, 40 or 60 (60, as official apps)
@@ -32,6 +69,11 @@ impl Options {
     /// Reads the command line; `None` when only help was wanted.
     pub(crate) fn read(mut words: impl Iterator<Item = String>) -> Option<Self> {
         let mut options = Self {
+            only: None,
+            sip_calls: 20_000,
+            per_second: 200.0,
+            registrations: 3_000,
+            registrations_per_second: 100.0,
             calls: 20,
             seconds: 20,
             tg_frame: 60,
@@ -42,12 +84,20 @@ impl Options {
             keep: false,
         };
         while let Some(word) = words.next() {
+            if word == "--only" {
+                let named = words.next().and_then(|word| Workload::read(&word));
+                options.only = Some(named.unwrap_or_else(|| panic!("--only what?\n{HELP}")));
+                continue;
+            }
             let mut number = || {
                 let value = words.next().and_then(|value| value.parse().ok());
                 value.unwrap_or_else(|| panic!("{word} needs a number\n{HELP}"))
             };
             match word.as_str() {
                 "--calls" => options.calls = number(),
+                "--sip-calls" => options.sip_calls = number(),
+                "--per-second" => options.per_second = number() as f64,
+                "--registrations" => options.registrations = number(),
                 "--seconds" => options.seconds = number() as u64,
                 "--tg-frame" => options.tg_frame = number() as u32,
                 "--switch-frame" => options.switch_frame = number() as u32,
@@ -66,5 +116,10 @@ impl Options {
         }
         assert!(options.calls > 0 && options.seconds > 0, "{HELP}");
         Some(options)
+    }
+
+    /// Whether a workload is wanted.
+    pub(crate) fn does(&self, workload: Workload) -> bool {
+        self.only.is_none_or(|only| only == workload)
     }
 }

@@ -178,11 +178,32 @@ pub(crate) fn explain() {
     );
 }
 
-/// Writes the figures beside those that are there of other workloads.
-pub(crate) fn write(path: &Path, outcomes: &[Outcome], sweep: bool) {
-    let old = fs::read_to_string(path).ok();
-    let old = old.and_then(|text| serde_json::from_str(&text).ok());
-    let mut all: Map<String, Value> = old.unwrap_or_default();
+/// `target/bench.json`: the figures beside those that are there of other workloads, written as soon as they are known.
+pub(crate) struct Figures {
+    path: std::path::PathBuf,
+    all: Map<String, Value>,
+}
+
+impl Figures {
+    pub(crate) fn read(path: &Path) -> Self {
+        let old = fs::read_to_string(path).ok();
+        let old = old.and_then(|text| serde_json::from_str(&text).ok());
+        Self {
+            path: path.to_owned(),
+            all: old.unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, figures: impl FnOnce(&mut Map<String, Value>)) {
+        figures(&mut self.all);
+        let text = serde_json::to_string_pretty(&self.all).unwrap() + "\n";
+        fs::write(&self.path, text).unwrap();
+        println!("  figures in {}", self.path.display());
+    }
+}
+
+/// The figures of calls that were held.
+pub(crate) fn outcomes(all: &mut Map<String, Value>, outcomes: &[Outcome], sweep: bool) {
     for outcome in outcomes {
         if sweep {
             all.extend(outcome.figures(&format!("transcode.{}_calls", outcome.calls)));
@@ -201,8 +222,6 @@ pub(crate) fn write(path: &Path, outcomes: &[Outcome], sweep: bool) {
             all.insert("at_pace_ratio".into(), rounded(outcome.pace_ratio(), 3));
         }
     }
-    fs::write(path, serde_json::to_string_pretty(&all).unwrap() + "\n").unwrap();
-    println!("\nfigures in {}", path.display());
 }
 
 /// Prints whether the cost of a call depends on how many there are.
@@ -235,7 +254,7 @@ pub(crate) fn compare(outcomes: &[Outcome]) {
     );
 }
 
-fn spread(sorted: &[f64]) -> String {
+pub(crate) fn spread(sorted: &[f64]) -> String {
     format!(
         "{:.1} ms median, {:.1} p99, {:.1} most ({} samples)",
         quantile(sorted, 0.5),
@@ -245,13 +264,13 @@ fn spread(sorted: &[f64]) -> String {
     )
 }
 
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let last = sorted.len().saturating_sub(1) as f64;
     let found = sorted.get((last * q).round() as usize);
     found.copied().unwrap_or(f64::NAN)
 }
 
-fn rounded(value: f64, digits: i32) -> Value {
+pub(crate) fn rounded(value: f64, digits: i32) -> Value {
     let unit = 10_f64.powi(digits);
     json!((value * unit).round() / unit)
 }

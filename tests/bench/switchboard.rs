@@ -1,0 +1,385 @@
+//! SIP alone: calls a second between two trunks, and registrations a second, through the real binary without Telegram.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+
+use crate::deadline::{s, until};
+use crate::house::{STROWGER, command};
+use crate::http::Http;
+use crate::load::{self, Orders, Said};
+use crate::metrics::Metrics;
+use crate::options::Options;
+use crate::ports;
+use crate::proc;
+use crate::process::Process;
+use crate::report::{quantile, rounded, spread};
+
+/// The bars.
+const CALL_CPU: f64 = 0.6;
+const PDD_MS: f64 = 5.0;
+const REGISTRATION_CPU: f64 = 0.3;
+/// What a call may leave behind, octets: less than anything that is kept of it.
+const OCTETS_PER_CALL: f64 = 100.0;
+/// Trunks that register.
+const PHONES: usize = 50;
+/// After a call its transactions stay for 32 s (RFC 3261 timers H and J); before that memory only grows.
+const SETTLED: f64 = 40.0;
+
+/// A switch with two PBXs and some phones, and no Telegram.
+struct Board {
+    switch: Process,
+    http: Http,
+    orders: Orders,
+}
+
+impl Board {
+    fn start(dir: &Path) -> Self {
+        fs::create_dir_all(dir).unwrap();
+        let (sip, admin, a, b) = (ports::one(), ports::one(), ports::one(), ports::one());
+        let settings = format!(
+            "data.dir = \"{}\"\nsip.udp = \"127.0.0.1:{sip}\"\nadmin.listen = \"127.0.0.1:{admin}\"\n\
+             rtp.address = \"127.0.0.1\"\nrtp.range = \"30000-65000\"\nlog.level = \"warn\"\n",
+            dir.join("data").display()
+        );
+        let mut records = String::new();
+        for (name, port) in [("a", a), ("b", b)] {
+            write!(
+            records,
+                "[[trunk]]\nname = \"{name}\"\nkind = \"peer\"\naddress = \"127.0.0.1:{port}\"\ncodecs = [\"alaw\"]\n\n"
+        )
+        .unwrap();
+        }
+        records += "[[route]]\ntrunk = \"a\"\nto = \"b\"\n\n";
+        let accounts: Vec<(String, String)> = (0..PHONES)
+            .map(|n| (format!("phone{n:03}"), format!("password-{n:05}")))
+            .collect();
+        for (login, password) in &accounts {
+            write!(
+            records,
+                "[[trunk]]\nname = \"{login}\"\nlogin = \"{login}\"\npassword = \"{password}\"\n\n[[route]]\ntrunk = \"{login}\"\nto = \"b\"\n\n"
+        )
+        .unwrap();
+        }
+        fs::write(dir.join("strowger.toml"), settings).unwrap();
+        fs::write(dir.join("records.toml"), records).unwrap();
+        command(dir, &["apply", "records.toml"], "");
+        let mut run = Command::new(STROWGER);
+        run.current_dir(dir)
+            .args(["--config", "strowger.toml", "run"]);
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut board = Self {
+            switch: Process::start("strowger", dir, &mut run, false),
+            http: Http::new(format!("http://127.0.0.1:{admin}")),
+            orders: Orders {
+                switch: local(sip),
+                caller: local(a),
+                called: local(b),
+                count: 0,
+                first: 0,
+                per_second: 1.0,
+                accounts,
+                realm: "strowger".to_owned(),
+            },
+        };
+        until("the switch to be ready", s(20), || {
+            assert!(board.switch.is_running(), "{}", board.switch.log());
+            (board.http.text("/readyz")?.0 == 200).then_some(())
+        });
+        board
+    }
+
+    fn writes(&self) -> f64 {
+        let (_, text) = self.http.text("/metrics").expect("/metrics answers");
+        let count = "strowger_store_operation_seconds_count";
+        Metrics::parse(&text).sum_of(count, &[("op", "put")])
+    }
+
+    /// Lets a generator work and returns what it said and what it cost the switch, while `look` is called once a second.
+    fn under(&self, orders: &Orders, mut look: impl FnMut(f64)) -> (Said, f64) {
+        let cpu = proc::cpu(self.switch.id());
+        let mut child = Load::start(orders);
+        let began = Instant::now();
+        let said = loop {
+            thread::sleep(Duration::from_secs(1));
+            look(began.elapsed().as_secs_f64());
+            if let Ok(said) = child.said.try_recv() {
+                break said;
+            }
+            assert!(
+                child
+                    .child
+                    .try_wait()
+                    .unwrap()
+                    .is_none_or(|status| status.success()),
+                "the load died"
+            );
+        };
+        (said, proc::cpu(self.switch.id()) - cpu)
+    }
+}
+
+struct Load {
+    child: Child,
+    said: std::sync::mpsc::Receiver<Said>,
+}
+
+impl Load {
+    fn start(orders: &Orders) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .arg(load::WORD)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        writeln!(
+            child.stdin.take().unwrap(),
+            "{}",
+            serde_json::to_string(orders).unwrap()
+        )
+        .unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, said) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            if out.read_line(&mut line).is_ok()
+                && let Ok(found) = serde_json::from_str(&line)
+            {
+                sender.send(found).ok();
+            }
+        });
+        Self { child, said }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// What calls a second cost.
+#[derive(Debug)]
+pub(crate) struct Signalling {
+    said: Said,
+    per_second: f64,
+    cpu_per_1000: f64,
+    /// Octets of memory kept for each call, once the first have been forgotten again.
+    growth: f64,
+}
+
+/// Places calls between two trunks.
+pub(crate) fn calls(options: &Options, dir: &Path) -> Signalling {
+    let board = Board::start(dir);
+    let orders = Orders {
+        count: options.sip_calls,
+        per_second: options.per_second,
+        accounts: Vec::new(),
+        ..board.orders.clone()
+    };
+    let mut memory = Vec::new();
+    let (said, cpu) = board.under(&orders, |after| {
+        memory.push((after, proc::anonymous_kb(board.switch.id())));
+    });
+    let settled: Vec<f64> = memory
+        .iter()
+        .filter(|(after, _)| *after >= SETTLED)
+        .map(|(_, kb)| *kb)
+        .collect();
+    // The least of the first and of the last few seconds: what is only on its way counts in neither.
+    let least = |values: &[f64]| values.iter().copied().fold(f64::MAX, f64::min);
+    let edge = (settled.len() / 4).max(1);
+    let calls = options.per_second * (settled.len().saturating_sub(edge)) as f64;
+    let growth = if calls > 0.0 {
+        (least(&settled[settled.len() - edge..]) - least(&settled[..edge])) * 1024.0 / calls
+    } else {
+        f64::NAN
+    };
+    Signalling {
+        per_second: options.per_second,
+        cpu_per_1000: cpu * 1000.0 / orders.count as f64,
+        said,
+        growth,
+    }
+}
+
+impl Signalling {
+    pub(crate) fn is_good(&self) -> bool {
+        self.bars().iter().all(|(_, good)| *good)
+    }
+
+    fn bars(&self) -> Vec<(String, bool)> {
+        let pdd = quantile(&self.said.added_pdd, 0.5);
+        vec![
+            (
+                format!(
+                    "CPU {:.2} s per 1,000 calls, bar {CALL_CPU}",
+                    self.cpu_per_1000
+                ),
+                self.cpu_per_1000 <= CALL_CPU,
+            ),
+            (
+                format!("added PDD {pdd:.1} ms median, bar {PDD_MS:.0}"),
+                pdd <= PDD_MS,
+            ),
+            (
+                format!("{} calls failed, bar 0", self.said.failed),
+                self.said.failed == 0,
+            ),
+            (
+                format!(
+                    "memory {:.0} octets a call, bar {OCTETS_PER_CALL:.0}",
+                    self.growth
+                ),
+                // Runs too short to say anything about it miss nothing.
+                self.growth.is_nan() || self.growth <= OCTETS_PER_CALL,
+            ),
+        ]
+    }
+
+    pub(crate) fn print(&self) {
+        println!(
+            "\n{} calls between two trunks, {:.0} a second: INVITE, 180, 200, ACK, BYE, 200 on either side, RTP ports bound",
+            self.said.done + self.said.failed,
+            self.per_second
+        );
+        println!(
+            "  CPU of the switch      {:.3} CPU-s per 1,000 calls; the generator beside it {:.3}",
+            self.cpu_per_1000,
+            self.said.own_cpu * 1000.0 / self.said.done.max(1) as f64
+        );
+        println!("  PDD added              {}", spread(&self.said.added_pdd));
+        println!("  answered after         {}", spread(&self.said.set_up));
+        println!("  requests repeated      {}", self.said.repeated);
+        verdicts(self.bars(), &self.said.faults);
+    }
+
+    pub(crate) fn figures(&self, all: &mut Map<String, Value>) {
+        let pdd = |q| rounded(quantile(&self.said.added_pdd, q), 2);
+        let figures = [
+            ("calls_per_s", rounded(self.per_second, 0)),
+            ("cpu_s_per_1000_calls", rounded(self.cpu_per_1000, 3)),
+            ("added_pdd_ms.median", pdd(0.5)),
+            ("added_pdd_ms.p99", pdd(0.99)),
+            ("failed_calls", self.said.failed.into()),
+            ("octets_kept_per_call", rounded(self.growth, 0)),
+        ];
+        all.extend(figures.map(|(name, value)| (format!("signalling.{name}"), value)));
+    }
+}
+
+/// What registrations a second cost.
+#[derive(Debug)]
+pub(crate) struct Registrations {
+    said: Said,
+    per_second: f64,
+    cpu_per_1000: f64,
+    /// Writes to the store for refreshes that changed nothing.
+    writes: f64,
+}
+
+/// Lets phones register again and again, each time challenged anew.
+pub(crate) fn registrations(options: &Options, dir: &Path) -> Registrations {
+    let board = Board::start(dir);
+    // Not the address of a trunk that is known by it.
+    let caller = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::one()));
+    let orders = |first, count, per_second| Orders {
+        caller,
+        count,
+        first,
+        per_second,
+        ..board.orders.clone()
+    };
+    // Everybody registers once; from then on nothing changes.
+    let (first, _) = board.under(&orders(0, PHONES, 25.0), |_| {});
+    assert_eq!(first.failed, 0, "{:?}", first.faults);
+    thread::sleep(Duration::from_secs(1));
+    let before = board.writes();
+    let again = orders(
+        PHONES,
+        options.registrations,
+        options.registrations_per_second,
+    );
+    let (said, cpu) = board.under(&again, |_| {});
+    Registrations {
+        writes: board.writes() - before,
+        per_second: options.registrations_per_second,
+        cpu_per_1000: cpu * 1000.0 / again.count as f64,
+        said,
+    }
+}
+
+impl Registrations {
+    pub(crate) fn is_good(&self) -> bool {
+        self.bars().iter().all(|(_, good)| *good)
+    }
+
+    fn bars(&self) -> Vec<(String, bool)> {
+        vec![
+            (
+                format!(
+                    "CPU {:.2} s per 1,000 registrations, bar {REGISTRATION_CPU}",
+                    self.cpu_per_1000
+                ),
+                self.cpu_per_1000 <= REGISTRATION_CPU,
+            ),
+            (
+                format!("{} registrations failed, bar 0", self.said.failed),
+                self.said.failed == 0,
+            ),
+            (
+                format!(
+                    "{:.0} writes for refreshes that change nothing, bar 0",
+                    self.writes
+                ),
+                self.writes < 0.5,
+            ),
+        ]
+    }
+
+    pub(crate) fn print(&self) {
+        println!(
+            "\n{} registrations of {PHONES} phones, {:.0} a second: REGISTER, 401, REGISTER with digest, 200",
+            self.said.done + self.said.failed,
+            self.per_second
+        );
+        println!(
+            "  CPU of the switch      {:.3} CPU-s per 1,000 registrations",
+            self.cpu_per_1000
+        );
+        println!("  registered after       {}", spread(&self.said.set_up));
+        println!("  requests repeated      {}", self.said.repeated);
+        verdicts(self.bars(), &self.said.faults);
+    }
+
+    pub(crate) fn figures(&self, all: &mut Map<String, Value>) {
+        let figures = [
+            ("per_s", rounded(self.per_second, 0)),
+            ("cpu_s_per_1000", rounded(self.cpu_per_1000, 3)),
+            (
+                "answered_ms.median",
+                rounded(quantile(&self.said.set_up, 0.5), 2),
+            ),
+            ("failed", self.said.failed.into()),
+            ("writes", rounded(self.writes, 0)),
+        ];
+        all.extend(figures.map(|(name, value)| (format!("registration.{name}"), value)));
+    }
+}
+
+fn verdicts(bars: Vec<(String, bool)>, faults: &[String]) {
+    for (bar, good) in bars {
+        println!("  {} {bar}", if good { "ok    " } else { "MISSED" });
+    }
+    for fault in faults {
+        println!("  note: {fault}");
+    }
+}
