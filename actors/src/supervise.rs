@@ -86,13 +86,13 @@ pub(crate) trait Watched: Actor<Context = actix::Context<Self>> + Handler<Probe>
     fn watch(&self) -> &Watch;
 }
 
-/// From now on the actor looks at its own mailbox; belongs into its `started`.
-pub(crate) fn probe<A: Watched>(ctx: &mut actix::Context<A>) {
+/// From now on the actor looks at its own mailbox; belongs into its `started`. The handle ends that.
+pub(crate) fn probe<A: Watched>(ctx: &mut actix::Context<A>) -> actix::SpawnHandle {
     ctx.run_interval(PROBE_EVERY, |actor, ctx| {
         let handled = actor.watch().handled.get();
         let sent = Instant::now();
         ctx.address().do_send(Probe { sent, handled });
-    });
+    })
 }
 
 /// Lets an actor with a `watch` look at its own mailbox.

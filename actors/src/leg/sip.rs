@@ -81,6 +81,8 @@ pub(crate) struct SipLeg {
     /// The peer that signals.
     peer: Hop,
     timer: Option<SpawnHandle>,
+    /// Until it is over, the leg looks at its own mailbox.
+    probe: Option<SpawnHandle>,
     /// The caller has its final response.
     answered: bool,
     over: bool,
@@ -118,6 +120,7 @@ impl SipLeg {
             peer_reason: None,
             peer,
             timer: None,
+            probe: None,
             answered: false,
             over: false,
             watch: spec.watch,
@@ -490,6 +493,11 @@ impl SipLeg {
                 end,
             });
         }
+        // What is left is to wait, for 32 s, for answers that come again (RFC 3261 13.2.2.4). There are thousands of such legs
+        // at some hundred calls a second; their mailboxes are of no interest.
+        if let Some(probe) = self.probe.take() {
+            ctx.cancel_future(probe);
+        }
         self.leave_when_done(ctx);
     }
 
@@ -561,7 +569,7 @@ impl Actor for SipLeg {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
-        crate::supervise::probe(ctx);
+        self.probe = Some(crate::supervise::probe(ctx));
         let mut endpoint = self.common.endpoint.clone();
         let me = ctx.address();
         let _present = endpoint.open();

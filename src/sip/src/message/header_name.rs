@@ -140,7 +140,13 @@ impl From<&str> for HeaderName {
 
 impl PartialEq for HeaderName {
     fn eq(&self, other: &Self) -> bool {
-        self.as_str().eq_ignore_ascii_case(other.as_str())
+        match (self, other) {
+            (Self::Other(_), _) | (_, Self::Other(_)) => {
+                self.as_str().eq_ignore_ascii_case(other.as_str())
+            }
+            // Each search through a message compares names, and nearly all are of these.
+            (known, other) => std::mem::discriminant(known) == std::mem::discriminant(other),
+        }
     }
 }
 
