@@ -479,6 +479,8 @@ impl Handler<SendRequest> for Endpoint {
         let is_first = is_invite || request.method == Method::Register;
         let now = Instant::now();
         let user = owner.map_or(0, |owner| owner.0);
+        self.transactions
+            .set_here(self.common.sip_address(target).ip());
         let tx = self.transactions.request(now, target, request, user);
         self.sent.insert(tx, (now, is_first));
         // Only the first INVITE can be cancelled; later ones change a session.
@@ -504,6 +506,8 @@ impl Handler<SendAck> for Endpoint {
         self.common
             .metrics
             .sip_request(metrics::Flow::Out, request.method.as_str());
+        self.transactions
+            .set_here(self.common.sip_address(target).ip());
         self.input(Input::Ack { target, request }, ctx);
     }
 }

@@ -278,7 +278,10 @@ impl Shared {
             None => local,
         };
         let address = match self.settings.sip.public_address {
-            Some(public) if !peer.ip().is_loopback() => SocketAddr::new(public, local.port()),
+            // An address of the other family leads nowhere from there.
+            Some(public) if !peer.ip().is_loopback() && public.is_ipv4() == local.is_ipv4() => {
+                SocketAddr::new(public, local.port())
+            }
             _ => local,
         };
         Hop::new(peer.transport, address)
@@ -312,16 +315,8 @@ impl Shared {
                 transport: hop.transport,
                 host: Host::from(match self.settings.sip.public_address {
                     Some(public) if public.is_ipv4() == hop.address.is_ipv4() => public,
-                    _ if !hop.ip().is_unspecified() => hop.ip(),
-                    // Any address of the host serves: answers follow `rport`.
-                    _ => net::udp::source_address_for(SocketAddr::new(
-                        if hop.address.is_ipv4() {
-                            IpAddr::from([192, 0, 2, 1])
-                        } else {
-                            IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])
-                        },
-                        9,
-                    )),
+                    // The unspecified one stands for whichever leads to the peer.
+                    _ => hop.ip(),
                 }),
                 port: Some(hop.address.port()),
             })

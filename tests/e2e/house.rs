@@ -57,6 +57,12 @@ pub(crate) struct HouseBuilder {
     branch_port: Option<u16>,
     number: String,
     transport: &'static str,
+    /// The switch listens by IPv6 too, and its PBX speaks nothing else.
+    six: bool,
+    /// How many RTP ports there are.
+    rtp_ports: u16,
+    /// Further lines of the settings.
+    settings: String,
     /// Further keys of the trunk.
     more: String,
     log: &'static str,
@@ -89,8 +95,9 @@ impl HouseBuilder {
     pub(crate) fn peer_trunk(mut self, codecs: &[&str]) -> Self {
         let port = ports::one();
         self.peer_port = Some(port);
+        let host = if self.six { "[::1]" } else { "127.0.0.1" };
         self.trunk(
-            &format!("kind = \"peer\"\naddress = \"127.0.0.1:{port}\""),
+            &format!("kind = \"peer\"\naddress = \"{host}:{port}\""),
             codecs,
         )
     }
@@ -150,6 +157,25 @@ impl HouseBuilder {
         self
     }
 
+    /// The switch listens by IPv6 beside IPv4, and the PBX of a peer trunk speaks IPv6 alone; before the trunk.
+    pub(crate) fn by_ipv6(mut self) -> Self {
+        self.six = true;
+        self
+    }
+
+    /// A further line of the settings.
+    pub(crate) fn setting(mut self, line: &str) -> Self {
+        self.settings.push_str(line);
+        self.settings.push('\n');
+        self
+    }
+
+    /// No more RTP ports than these.
+    pub(crate) fn rtp_ports(mut self, count: u16) -> Self {
+        self.rtp_ports = count;
+        self
+    }
+
     /// A further line of the trunk's record; before the trunk.
     pub(crate) fn saying(mut self, line: &str) -> Self {
         self.more.push_str(line);
@@ -185,17 +211,22 @@ impl HouseBuilder {
         let telegram = Server::start(&dir);
         telegram
             .account(json!({"username": SESSION, "first_name": "Gate", "phone": SESSION_PHONE}));
-        let (sip, admin, rtp) = (ports::one(), ports::one(), ports::block(RTP_PORTS));
+        let (sip, admin, rtp) = (ports::one(), ports::one(), ports::block(self.rtp_ports));
+        let six = if self.six {
+            format!(", \"[::]:{sip}\"")
+        } else {
+            String::new()
+        };
         let settings = [
             (
                 "data.dir".to_owned(),
                 format!("\"{}\"", dir.join("data").display()),
             ),
-            ("sip.udp".to_owned(), format!("\"127.0.0.1:{sip}\"")),
+            ("sip.udp".to_owned(), format!("[\"127.0.0.1:{sip}\"{six}]")),
             ("rtp.address".to_owned(), "\"127.0.0.1\"".to_owned()),
             (
                 "rtp.range".to_owned(),
-                format!("\"{rtp}-{}\"", rtp + RTP_PORTS - 1),
+                format!("\"{rtp}-{}\"", rtp + self.rtp_ports - 1),
             ),
             ("shutdown.drain_s".to_owned(), "2".to_owned()),
             ("telegram.api_id".to_owned(), "1".to_owned()),
@@ -219,7 +250,7 @@ impl HouseBuilder {
             ("log.level".to_owned(), format!("\"{}\"", self.log)),
         ];
         let lines = settings.map(|(key, value)| format!("{key} = {value}\n"));
-        let mut text = lines.concat();
+        let mut text = lines.concat() + &self.settings;
         let tls = ports::one();
         if self.transport == "tls" {
             certificate(&dir);
@@ -271,6 +302,9 @@ impl House {
             branch_port: None,
             number: "600".to_owned(),
             transport: "udp",
+            six: false,
+            rtp_ports: RTP_PORTS,
+            settings: String::new(),
             more: String::new(),
             log: "info",
         }
@@ -331,6 +365,11 @@ impl House {
     /// Its SIP address.
     pub(crate) fn sip(&self) -> SocketAddr {
         self.sip
+    }
+
+    /// The same by IPv6, where it listens there.
+    pub(crate) fn sip_by_ipv6(&self) -> SocketAddr {
+        SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, self.sip.port()))
     }
 
     /// Its address for SIP by TLS, when it has one.

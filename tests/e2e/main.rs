@@ -28,6 +28,7 @@ mod features;
 mod flood;
 mod gateway;
 mod interop;
+mod ipv6;
 mod login;
 mod names;
 mod operator;

@@ -7,6 +7,7 @@
   sipp.py start SCENARIO --dir D --port 5092 ...   a callee or registrar in the background
   sipp.py wait  --dir D [--timeout 60]             its verdict, after --calls calls
   sipp.py stop  --dir D
+  sipp.py kill  --dir D                            without a last word
 Exit status 0 when every call went as the scenario says; the verdict is one JSON line.
 """
 import argparse, csv, glob, json, os, subprocess, sys, time
@@ -30,7 +31,7 @@ def build(a, d):
     if "[code]" in text:                       # sipp wants the status code literally in the scenario
         sc = d + "/scenario.xml"; P.write(sc, text.replace("[code]", keys["code"]).replace("[reason]", keys["reason"]))
     M.dtmf_pcap(media + "/dtmf.pcap", keys["digits"])
-    c = ["sipp"] + ([a.to] if a.to else []) + ["-sf", sc, "-i", a.ip, "-p", str(a.port), "-mi", "127.0.0.1",
+    c = ["sipp"] + ([a.to] if a.to else []) + ["-sf", sc, "-i", a.ip, "-p", str(a.port), "-mi", a.ip if ":" in a.ip else "127.0.0.1",
          "-mp", str(a.rtp), "-m", str(a.calls), "-d", str(a.d), "-s", a.number,
          "-t", a.transport, "-au", user, "-ap", pw, "-nostdin", "-trace_err", "-error_file", d + "/sipp_err.log",
          "-trace_stat", "-stf", d + "/sipp_stat.csv", "-fd", "1", "-trace_logs", "-log_file", d + "/sipp_log.log",
@@ -67,7 +68,7 @@ def verdict(d, rc):
 
 def main():
     p = argparse.ArgumentParser(usage=__doc__)
-    p.add_argument("verb", choices=["run", "start", "wait", "stop"]); p.add_argument("scenario", nargs="?")
+    p.add_argument("verb", choices=["run", "start", "wait", "stop", "kill"]); p.add_argument("scenario", nargs="?")
     p.add_argument("--dir", required=True); p.add_argument("--to"); p.add_argument("--number", default="600")
     p.add_argument("--from", dest="from_", default="1001"); p.add_argument("--auth"); p.add_argument("--port", type=int, default=5091)
     p.add_argument("--rtp", type=int, default=30000); p.add_argument("-d", type=int, default=1000)
@@ -76,8 +77,8 @@ def main():
     p.add_argument("--transport", default="u1"); p.add_argument("--key", action="append", default=[])
     p.add_argument("--echo", action="store_true")
     a = p.parse_intermixed_args(); d = os.path.abspath(a.dir); os.makedirs(d, exist_ok=True)
-    if a.verb == "stop":
-        P.stop("sipp", d); return 0
+    if a.verb in ("stop", "kill"):
+        P.stop("sipp", d, 5.0 if a.verb == "stop" else 0); print("{}"); return 0
     if a.verb == "wait":
         pid = int(open(d + "/sipp.pid").read()); end = time.time() + a.timeout
         while time.time() < end and os.path.exists(f"/proc/{pid}") and \

@@ -8,4 +8,4 @@ mod sipp;
 pub(crate) use asterisk::Asterisk;
 pub(crate) use baresip::{Baresip, Phone};
 pub(crate) use kamailio::Kamailio;
-pub(crate) use sipp::{Sipp, Verdict};
+pub(crate) use sipp::{SipMessage, Sipp, Verdict};

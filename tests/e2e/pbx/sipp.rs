@@ -123,6 +123,18 @@ impl Sipp {
         self.arg("--ip", address)
     }
 
+    /// Speaks TCP, over one connection.
+    pub(crate) fn by_tcp(self) -> Self {
+        self.arg("--transport", "t1")
+    }
+
+    /// Ends it as a power failure would, in the middle of whatever it does.
+    pub(crate) fn kill(mut self) {
+        let folder = self.folder();
+        launcher("sipp.py", &["kill", "--dir", &folder]).unwrap_or_else(|why| panic!("{why}"));
+        self.started = false;
+    }
+
     /// Gives up after this long.
     pub(crate) fn limit(self, limit: Duration) -> Self {
         self.arg("--timeout", &limit.as_secs().to_string())

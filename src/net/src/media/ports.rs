@@ -138,19 +138,27 @@ impl RtpPorts {
     }
 
     fn address_towards(&self, peer: SocketAddr) -> IpAddr {
-        match (self.public, self.bind) {
-            // A peer beside us cannot come back through the address the world sees.
-            (Some(public), _) if !peer.ip().is_loopback() => public,
+        match (self.public, self.bind_towards(peer)) {
+            // A peer beside us cannot come back through the address the world sees, nor through one of the other family.
+            (Some(public), _) if !peer.ip().is_loopback() && public.is_ipv4() == peer.is_ipv4() => {
+                public
+            }
             (_, bind) if !bind.is_unspecified() => bind,
             _ => udp::source_address_for(peer),
         }
     }
 
+    /// What is bound for a peer: the address that is set, or where its family leads to none, any of the peer's.
+    fn bind_towards(&self, peer: SocketAddr) -> IpAddr {
+        if self.bind.is_unspecified() || self.bind.is_ipv4() != peer.is_ipv4() {
+            udp::unspecified(peer.ip())
+        } else {
+            self.bind
+        }
+    }
+
     fn bind_pair(&self, peer: SocketAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
-        let ip = match self.bind {
-            ip if ip.is_unspecified() => udp::unspecified(peer.ip()),
-            ip => ip,
-        };
+        let ip = self.bind_towards(peer);
         let open = |port| udp::open(SocketAddr::new(ip, port), BUFFER_BYTES, MEDIA_DSCP);
         Ok((open(port)?, open(port + 1)?))
     }
@@ -295,6 +303,20 @@ mod tests {
         let far: SocketAddr = "198.51.100.1:5060".parse().unwrap();
         assert_eq!(ports.reserve(far).unwrap().address().ip(), public);
         assert_eq!(ports.reserve(PEER).unwrap().address().ip(), HERE);
+    }
+
+    #[test]
+    fn a_peer_by_ipv6_is_told_an_address_of_its_own_family() {
+        let public: IpAddr = "192.0.2.7".parse().unwrap();
+        let six: SocketAddr = "[::1]:5060".parse().unwrap();
+        for bind in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), HERE] {
+            let ports = Arc::new(RtpPorts::new(bind, 48_000..=48_099, Some(public), MINUTE));
+            let pair = ports.reserve(six).unwrap();
+            assert_eq!(pair.address().ip(), six.ip(), "bound to {bind}");
+        }
+        let far: SocketAddr = "[2001:db8::1]:5060".parse().unwrap();
+        let ports = Arc::new(RtpPorts::new(HERE, 48_100..=48_199, Some(public), MINUTE));
+        assert!(ports.reserve(far).unwrap().address().is_ipv6());
     }
 
     #[test]

@@ -17,6 +17,9 @@ mod via;
 use std::fmt;
 
 use bytes::Bytes;
+use model::Transport;
+
+use crate::Hop;
 
 pub use header_name::HeaderName;
 pub(crate) use headers::decimal;
@@ -73,6 +76,20 @@ impl Request {
             headers: Headers::new(),
             body: Bytes::new(),
         }
+    }
+
+    /// Returns where the request itself says it goes, if that is a literal address: the first Route that is a loose router, else the
+    /// Request-URI (RFC 3261 8.1.2). `usual` serves where it leaves the transport open.
+    pub fn next_hop(&self, usual: Transport) -> Option<Hop> {
+        let first = self.headers.routes().into_iter().next();
+        let router = first.filter(|route| route.uri.param("lr").is_some());
+        let uri = router.as_ref().map_or(&self.uri, |route| &route.uri);
+        uri.hop_by(usual)
+    }
+
+    /// Returns whether the request belongs to a dialog: the other end has its tag.
+    pub fn is_inside(&self) -> bool {
+        self.headers.to().is_some_and(|to| to.tag().is_some())
     }
 
     /// Returns the octets of the request, with the Content-Length of its body.

@@ -62,3 +62,24 @@ fn an_extension_that_is_required_is_refused_by_its_name() {
         Some("100rel, x")
     );
 }
+
+#[test]
+fn a_request_says_where_it_goes_by_its_route_or_its_uri() {
+    let mut bye = Request::new(Method::Bye, "sip:b@192.0.2.2:5070".parse().unwrap());
+    let tcp = Transport::Tcp;
+    let goes = |bye: &Request| bye.next_hop(tcp).map(|hop| hop.to_string());
+    assert_eq!(goes(&bye).as_deref(), Some("tcp:192.0.2.2:5070"));
+    // A strict router stands in the Request-URI itself (RFC 3261 12.2.1.1).
+    bye.headers.push(HeaderName::Route, "<sip:192.0.2.3>");
+    assert_eq!(goes(&bye).as_deref(), Some("tcp:192.0.2.2:5070"));
+    let six = "<sip:[2001:db8::1];transport=udp;lr>";
+    bye.headers.set(HeaderName::Route, six);
+    bye.headers.push(HeaderName::Route, "<sip:192.0.2.3;lr>");
+    assert_eq!(goes(&bye).as_deref(), Some("udp:[2001:db8::1]:5060"));
+    bye.headers
+        .set(HeaderName::Route, "<sip:sbc.example.com;lr>");
+    assert_eq!(goes(&bye), None);
+    assert!(!bye.is_inside() && !invite().is_inside());
+    bye.headers.push(HeaderName::To, "<sip:b@x>;tag=2");
+    assert!(bye.is_inside());
+}

@@ -231,8 +231,13 @@ impl Uri {
 
     /// Returns where the URI leads when its host is a literal address; by datagrams, unless it says otherwise.
     pub fn hop(&self) -> Option<Hop> {
+        self.hop_by(Transport::default())
+    }
+
+    /// The same for whoever is spoken with by `usual`, where the URI leaves the choice.
+    pub fn hop_by(&self, usual: Transport) -> Option<Hop> {
         let Self::Sip(sip) = self else { return None };
-        let transport = self.transport().unwrap_or_default();
+        let transport = self.transport().unwrap_or(usual);
         let port = sip.port.unwrap_or(transport.default_port());
         Some(Hop::new(transport, SocketAddr::new(sip.host.ip()?, port)))
     }

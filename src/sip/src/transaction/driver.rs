@@ -24,7 +24,8 @@ pub struct ClientKey(pub(super) u64);
 pub struct SentBy {
     /// What it serves.
     pub transport: Transport,
-    /// The host.
+    /// The host; the unspecified address stands for whichever of ours leads to the peer, see
+    /// [`super::Transactions::set_here`].
     pub host: Host,
     /// The port, unless it is the usual one.
     pub port: Option<u16>,

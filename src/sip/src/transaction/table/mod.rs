@@ -6,6 +6,7 @@ mod servers;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use super::repeats::Repeats;
 use super::server::Server;
 use super::timer::Timers;
 use crate::Hop;
-use crate::message::{HeaderName, MAGIC_COOKIE, Request, Response, Via};
+use crate::message::{HeaderName, Host, MAGIC_COOKIE, Request, Response, Via};
 
 /// What a Via adds to a request, at most.
 const VIA: usize = 120;
@@ -35,6 +36,8 @@ const VIA: usize = 120;
 pub struct Transactions {
     config: TransactionsConfig,
     rng: StdRng,
+    /// Our address towards the peer of the next request.
+    here: Option<IpAddr>,
     last_key: u64,
     outputs: VecDeque<Output>,
     timers: Timers<Owner>,
@@ -102,6 +105,7 @@ impl Transactions {
             config,
             tag_key: rng.random(),
             rng,
+            here: None,
             last_key: 0,
             outputs: VecDeque::new(),
             timers: Timers::new(),
@@ -210,6 +214,12 @@ impl Transactions {
         tx
     }
 
+    /// Says which of our addresses leads to the peer of the next request: its Via names it where we are bound to all of them. Only
+    /// who can ask for the route knows it, and `received` corrects what the peer sees otherwise (RFC 3261 18.2.1).
+    pub fn set_here(&mut self, here: IpAddr) {
+        self.here = Some(here);
+    }
+
     /// Returns where an answer to a request to this hop finds us.
     fn sent_by(&self, target: Hop) -> Option<&SentBy> {
         let ours = || self.config.sent_by.iter();
@@ -228,10 +238,10 @@ impl Transactions {
 
     /// Returns whether a Via is one of ours.
     fn is_sent_by_us(&self, via: &Via) -> bool {
-        self.config
-            .sent_by
-            .iter()
-            .any(|ours| via.host == ours.host && via.port == ours.port)
+        self.config.sent_by.iter().any(|ours| {
+            let any = is_any(&ours.host);
+            (any || via.host == ours.host) && via.port == ours.port
+        })
     }
 
     /// Returns the To tag of an answer without a transaction: the same for the same request (RFC 3261 8.2.7).
@@ -280,9 +290,14 @@ impl Transactions {
             self.rng.random::<u64>(),
             self.rng.random::<u64>()
         );
+        let host = |ours: &SentBy| {
+            let here = self.here.filter(|_| is_any(&ours.host));
+            let here = here.filter(|here| here.is_ipv4() == target.address.is_ipv4());
+            here.map_or_else(|| ours.host.clone(), Host::from)
+        };
         let via = self
             .sent_by(target)
-            .map(|ours| Via::new(target.transport, ours.host.clone(), ours.port, &branch));
+            .map(|ours| Via::new(target.transport, host(ours), ours.port, &branch));
         if let Some(via) = via {
             request.headers.push_front(HeaderName::Via, via);
         }
@@ -290,6 +305,11 @@ impl Transactions {
             request.headers.push(HeaderName::MaxForwards, 70);
         }
     }
+}
+
+/// Whether a host is no address, but all of them.
+fn is_any(host: &Host) -> bool {
+    host.ip().is_some_and(|ip| ip.is_unspecified())
 }
 
 #[cfg(test)]

@@ -790,6 +790,49 @@ fn a_reliable_transport_repeats_nothing_and_forgets_at_once() {
 }
 
 #[test]
+fn a_via_names_the_address_that_leads_to_the_peer_where_we_are_bound_to_all() {
+    let mut config = TransactionsConfig::new(Host::from(IpAddr::from([0, 0, 0, 0])), Some(5060));
+    let six = IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED);
+    config.sent_by.push(SentBy {
+        transport: Transport::Udp,
+        host: Host::from(six),
+        port: Some(5062),
+    });
+    let mut table = Transactions::new(config, 7);
+    for (here, peer, via) in [
+        ("192.0.2.1", "192.0.2.9:5060", "UDP 192.0.2.1:5060;"),
+        (
+            "2001:db8::1",
+            "[2001:db8::9]:5060",
+            "UDP [2001:db8::1]:5062;",
+        ),
+    ] {
+        table.set_here(here.parse().unwrap());
+        let tx = table.request(start(), peer.parse().unwrap(), request(Method::Options), 7);
+        let Output::Transmit { bytes, .. } = table.poll_output() else {
+            panic!("nothing sent")
+        };
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        assert!(text.contains(via), "{text}");
+        let Parsed::Message(Message::Request(sent)) = parse(&bytes) else {
+            panic!("{text}")
+        };
+        // And its answer is known again.
+        let bytes = respond(&sent, 200, "", Some("t")).encode();
+        let source = peer.parse().unwrap();
+        table.handle_input(start(), Input::Received { source, bytes });
+        let outputs: Vec<Output> = std::iter::from_fn(|| match table.poll_output() {
+            Output::Timeout(_) => None,
+            output => Some(output),
+        })
+        .collect();
+        let answered =
+            |output: &Output| matches!(output, Output::Response { tx: of, .. } if *of == tx);
+        assert!(outputs.iter().any(answered), "{outputs:?}");
+    }
+}
+
+#[test]
 fn what_is_too_long_for_a_datagram_goes_by_tcp_and_by_udp_where_nobody_takes_streams() {
     let long = || {
         let mut invite = request(Method::Invite);
