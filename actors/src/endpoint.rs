@@ -210,6 +210,14 @@ impl Endpoint {
         })
     }
 
+    /// Where a request goes; and its Via is to say where from.
+    fn way_of(&mut self, target: Hop, request: &Request) -> Hop {
+        let target = self.common.way_of(target, request);
+        self.transactions
+            .set_here(self.common.sip_address(target).ip());
+        target
+    }
+
     fn deliver(&self, leg: Option<Owner>, input: CallInput) {
         if let Some(bound) = leg.and_then(|owner| self.legs.get(&owner)) {
             bound.leg.do_send(FromWire(input));
@@ -479,8 +487,7 @@ impl Handler<SendRequest> for Endpoint {
         let is_first = is_invite || request.method == Method::Register;
         let now = Instant::now();
         let user = owner.map_or(0, |owner| owner.0);
-        self.transactions
-            .set_here(self.common.sip_address(target).ip());
+        let target = self.way_of(target, &request);
         let tx = self.transactions.request(now, target, request, user);
         self.sent.insert(tx, (now, is_first));
         // Only the first INVITE can be cancelled; later ones change a session.
@@ -506,8 +513,7 @@ impl Handler<SendAck> for Endpoint {
         self.common
             .metrics
             .sip_request(metrics::Flow::Out, request.method.as_str());
-        self.transactions
-            .set_here(self.common.sip_address(target).ip());
+        let target = self.way_of(target, &request);
         self.input(Input::Ack { target, request }, ctx);
     }
 }

@@ -262,6 +262,20 @@ impl Shared {
         }
     }
 
+    /// Where to send a request of a dialog: as the dialog says, which is where the peer last spoke from. When that was a connection
+    /// that is gone, to where the peer says it is, on a new one (RFC 3261 12.2.1.1, 18.1.1), if that is the same host, and as secure.
+    pub(crate) fn way_of(&self, kept: Hop, request: &Request) -> Hop {
+        if !kept.is_reliable() || !request.is_inside() || self.streams.has(kept) {
+            return kept;
+        }
+        let said = request.next_hop(kept.transport);
+        let serves = |said: &Hop| {
+            said.ip() == kept.ip()
+                && (said.transport == Transport::Tls || kept.transport != Transport::Tls)
+        };
+        said.filter(serves).unwrap_or(kept)
+    }
+
     /// Our SIP address as `peer` can reach it.
     pub(crate) fn sip_address(&self, peer: Hop) -> Hop {
         let local = self

@@ -23,6 +23,7 @@ mod telegram;
 mod tone;
 
 mod digits;
+mod connections;
 mod failures;
 mod features;
 mod flood;
