@@ -32,6 +32,7 @@ mod interop;
 mod ipv6;
 mod login;
 mod names;
+mod manners;
 mod operator;
 mod peers;
 mod refusals;

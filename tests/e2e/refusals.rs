@@ -297,6 +297,23 @@ fn a_caller_without_a_common_codec() {
 }
 
 #[test]
+fn a_call_for_which_no_rtp_ports_are_left() {
+    // One pair, and it rests for a minute after a call (SEC-M7).
+    let house = House::new().rtp_ports(2);
+    let mut house = house.peer_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    let behaviour = Behaviour::rings();
+    house.telegram.user("bobby", "15550002", &behaviour);
+    house.telegram.user("frank", "15550008", &behaviour);
+    let first = Sipp::new(house.dir(), "first").to(house.sip());
+    let first = first.number("bobby").pause(s(4)).start("uac_cancel");
+    house.telegram.next_call(0, s(10));
+    refused(&house, "frank", "503", "No RTP ports");
+    first.wait(s(10)).expect_ok();
+    house.assert_clean(&[]);
+}
+
+#[test]
 fn a_stranger_gets_nowhere() {
     let mut house = house();
     house
