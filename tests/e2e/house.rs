@@ -63,6 +63,8 @@ pub(crate) struct HouseBuilder {
     rtp_ports: u16,
     /// Further lines of the settings.
     settings: String,
+    /// Further keys of the second trunk.
+    branch_more: String,
     /// Further keys of the trunk.
     more: String,
     log: &'static str,
@@ -127,14 +129,22 @@ impl HouseBuilder {
         self
     }
 
+    /// A further line of the record of the second PBX; before it.
+    pub(crate) fn branch_saying(mut self, line: &str) -> Self {
+        self.branch_more.push_str(line);
+        self.branch_more.push('\n');
+        self
+    }
+
     /// A second PBX, known by its address, to which the calls of the first one go.
     pub(crate) fn leaves_by(mut self, codecs: &[&str]) -> Self {
         let port = ports::one();
         self.branch_port = Some(port);
         write!(
             self.records,
-            "\n[[trunk]]\nname = \"{BRANCH}\"\nkind = \"peer\"\naddress = \"127.0.0.1:{port}\"\ncodecs = {codecs:?}\nring_seconds = 20\n\n\
-             [[route]]\ntrunk = \"{TRUNK}\"\nto = \"{BRANCH}\"\npriority = 1\n"
+            "\n[[trunk]]\nname = \"{BRANCH}\"\nkind = \"peer\"\naddress = \"127.0.0.1:{port}\"\ncodecs = {codecs:?}\nring_seconds = 20\n{}\n\
+             [[route]]\ntrunk = \"{TRUNK}\"\nto = \"{BRANCH}\"\npriority = 1\n",
+            self.branch_more
         )
         .unwrap();
         self
@@ -305,6 +315,7 @@ impl House {
             six: false,
             rtp_ports: RTP_PORTS,
             settings: String::new(),
+            branch_more: String::new(),
             more: String::new(),
             log: "info",
         }

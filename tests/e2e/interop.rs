@@ -1,6 +1,7 @@
 //! Asterisk, registering here and as IP⇿IP, both ways: `make interop`.
 
 mod digits;
+mod inside;
 mod list;
 mod snippet;
 
@@ -405,28 +406,6 @@ fn asterisk_rejects_the_call() {
 #[test]
 fn asterisk_says_something_before_it_refuses() {
     refusal("609", "missed", 408, "18");
-}
-
-#[test]
-fn asterisk_that_requires_reliable_ringing_and_session_timers_talks_both_ways() {
-    let options = ["--prack", "required", "--timers", "required"];
-    let (mut house, asterisk, endpoint) =
-        asterisk_with("udp", Kind::ByAddress, "alaw", "619", &options);
-    house.wait_session_up();
-    let mut bobby = talker(&house, "9.0.0");
-    asterisk.cli(&format!(
-        "channel originate PJSIP/bobby@{endpoint} extension 619@services"
-    ));
-    let call = house.telegram.next_call(0, s(10));
-    bobby.wait_heard(s(25));
-    bobby.hang_up(&house.telegram, "bobby", &call);
-    house.wait_no_calls();
-    let mut bobby = talker(&house, "9.0.0");
-    let call = house.telegram.call("bobby", SESSION, "9.0.0");
-    bobby.wait_heard(s(25));
-    bobby.hang_up(&house.telegram, "bobby", &call);
-    heard(&asterisk);
-    house.assert_clean(&[]);
 }
 
 /// Whoever is transferred to the echo of Asterisk hears himself.

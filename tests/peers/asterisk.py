@@ -8,7 +8,7 @@
         [--trunk-auth user:pass]           ask digest of calls that arrive on the IP trunk
         [--codecs alaw,ulaw,g722,opus,gsm] [--trunk-codecs opus]
         [--dtmf rfc4733|info|inband|auto|auto_info] [--srtp no|sdes|sdes-optional|dtls] [--timers yes|no|required]
-        [--prack yes|no|required] [--transport udp|tcp|tls] [--named 600: where a call to a name goes] [--mode peer|b2bua] [--dest host:port]
+        [--prack yes|no|required] [--pass-hold] [--transport udp|tcp|tls] [--named 600: where a call to a name goes] [--mode peer|b2bua] [--dest host:port]
         [--pjsip FILE] [--extensions FILE]  more configuration, as an operator pastes it; it finds the service numbers in [internal]
   asterisk.py cli  --dir D 'core show channels concise'
   asterisk.py stop --dir D
@@ -81,7 +81,7 @@ def pjsip(a, d):
             user, _, pw = a.trunk_auth.partition(":")
             t += f"[trunk]\ntype=auth\nauth_type=digest\nusername={user}\npassword={pw}\n\n"
             auth = "auth=trunk\n"
-        t += endpoint("trunk", a, a.trunk_codecs or a.codecs, f"context=in\naors=trunk\n{auth}")
+        t += endpoint("trunk", a, a.trunk_codecs or a.codecs, f"context=in\naors=trunk\n{auth}" + ("moh_passthrough=yes\n" if a.pass_hold else ""))
     if a.pjsip:
         t += open(a.pjsip).read()
     if a.mode == "b2bua":
@@ -242,7 +242,7 @@ def main():
     p.add_argument("--transport", default="udp", choices=["udp", "tcp", "tls"])
     p.add_argument("--timers", default="yes"); p.add_argument("--prack", default="yes")
     p.add_argument("--named", default="600"); p.add_argument("--mode", default="peer", choices=["peer", "b2bua"]); p.add_argument("--dest")
-    p.add_argument("--pjsip"); p.add_argument("--extensions")
+    p.add_argument("--pass-hold", action="store_true"); p.add_argument("--pjsip"); p.add_argument("--extensions")
     p.add_argument("--bench-users", type=int, default=0)
     a = p.parse_intermixed_args(); d = os.path.abspath(a.dir)
     a.ext += ["u%04d:secret" % i for i in range(a.bench_users)]
