@@ -53,7 +53,7 @@ pub(crate) struct Endpoint {
     invites: HashMap<ServerKey, Owner>,
     cancelled: HashSet<ServerKey>,
     /// What the registry was given and nobody has answered or taken: it may have died with it. Those in `asked`, oldest first.
-    unanswered: HashMap<ServerKey, Request>,
+    unanswered: HashMap<ServerKey, Arc<Request>>,
     asked: VecDeque<(Instant, ServerKey)>,
     /// When the requests under way were sent, and whether they are INVITE or REGISTER.
     sent: HashMap<ClientKey, (Instant, bool)>,

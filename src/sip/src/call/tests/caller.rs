@@ -344,7 +344,7 @@ fn a_challenge_ends_the_call_without_an_account_and_after_a_wrong_password() {
 #[test]
 fn a_challenged_info_comes_again_once() {
     let mut digest = crate::digest::Digest::new("pbx", [1; 32]);
-    let mut lone = Lone::calling_with(Some(account()));
+    let mut lone = Lone::calling_with(Some(account()), Vec::new());
     lone.reply(200, "b1", SDP);
     let body = Bytes::from_static(b"Signal=1\r\n");
     let content_type = "application/dtmf-relay".to_owned();
