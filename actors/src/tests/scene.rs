@@ -62,13 +62,13 @@ impl Scene {
     pub(crate) async fn cut_off() -> Self {
         let scene = Self::build(Simulation::default(), &[], false).await;
         for _ in 0..100 {
-            // The registry, too, takes a moment.
+            // Its trunk may not have started yet.
             if scene.phone.register(PASSWORD, 3600).await.status == 200 {
                 return scene;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("the phone cannot register");
+        panic!("not registered: {:?}", scene.house.report().await);
     }
 
     async fn build(simulation: Simulation, more: &[Change], connected: bool) -> Self {
