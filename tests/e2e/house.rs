@@ -106,7 +106,8 @@ impl HouseBuilder {
 
     /// A PBX at this port that we register at, as 1001 with `PASSWORD`.
     pub(crate) fn outbound_trunk(self, port: u16, codecs: &[&str]) -> Self {
-        self.account_at(&format!("127.0.0.1:{port}"), codecs)
+        let host = if self.six { "[::1]" } else { "127.0.0.1" };
+        self.account_at(&format!("{host}:{port}"), codecs)
     }
 
     /// The same at a PBX of this name.

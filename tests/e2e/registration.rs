@@ -1,7 +1,7 @@
 //! A PBX registers here, or fails to.
 
 use crate::deadline::s;
-use crate::house::{House, LOGIN, PASSWORD, TRUNK};
+use crate::house::{House, LOGIN, PASSWORD, SESSION, TRUNK};
 use crate::pbx::{Sipp, Verdict};
 
 fn house() -> House {
@@ -42,6 +42,40 @@ fn the_right_password_registers() {
     house.sipp("pbx").run("register").expect_ok();
     house.wait_metric("strowger_registrar_bindings", &[("trunk", TRUNK)], 1.0);
     house.wait_metric("strowger_trunk_up", &[("trunk", TRUNK)], 1.0);
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn an_account_is_used_only_from_where_it_may_be() {
+    let house = House::new().saying("trusted_ips = [\"127.0.0.2\", \"192.0.2.0/24\"]");
+    let mut house = house.registering_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    refused(&house, LOGIN, PASSWORD, "120", "403 Untrusted IP address");
+    let trusted = house.sipp("trusted").ip("127.0.0.2");
+    trusted.run("register").expect_ok();
+    house.wait_metric("strowger_registrar_bindings", &[("trunk", TRUNK)], 1.0);
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn every_phone_of_an_account_rings_and_the_first_to_answer_has_the_call() {
+    let mut house = house();
+    let mut phones = ["quiet", "quick"].map(|name| {
+        let phone = house.sipp(&format!("{name}-registers"));
+        let port = phone.port();
+        phone.run("register").expect_ok();
+        Some(Sipp::on(house.dir(), name, port))
+    });
+    house.wait_metric("strowger_registrar_bindings", &[("trunk", TRUNK)], 2.0);
+    let quiet = phones[0].take().unwrap().start("uas_noanswer");
+    let quick = phones[1].take().unwrap().pause(s(1)).echo().start("uas");
+    let mut talker = house.talker_of_own_tone("bobby", "9.0.0");
+    let call = house.telegram.call("bobby", SESSION, "9.0.0");
+    talker.wait_heard(s(20));
+    // It rang, and was told to stop.
+    quiet.wait(s(10)).expect_ok();
+    talker.hang_up(&house.telegram, "bobby", &call);
+    quick.wait(s(10)).expect_ok();
     house.assert_clean(&[]);
 }
 

@@ -39,6 +39,8 @@ def build(a, d):
          "-cp", str(a.port + 20000)]
     if a.to:
         c += ["-r", str(a.rate), "-l", str(a.limit)]
+    if ":" in a.ip and a.to:                   # sipp itself forgets the brackets
+        c += ["-auth_uri", a.to]
     if "-aa)" in text:
         c += ["-aa"]
     if a.echo:
