@@ -314,6 +314,32 @@ fn a_call_for_which_no_rtp_ports_are_left() {
 }
 
 #[test]
+fn a_telegram_user_for_whom_no_rtp_ports_are_left() {
+    let house = House::new().rtp_ports(2);
+    let mut house = house.peer_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    let behaviour = Behaviour::accepts();
+    house.telegram.user("bobby", "15550002", &behaviour);
+    house.telegram.user("dora", "15550005", &behaviour);
+    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port()).start("uas_noanswer");
+    let first = house.telegram.call("bobby", SESSION, "9.0.0");
+    house.telegram.wait_call(&first, "received", s(5));
+    let second = house.telegram.call("dora", SESSION, "9.0.0");
+    let ended = house.telegram.wait_call(&second, "discarded", s(10));
+    assert_eq!(ended["reason"], "missed", "{ended}");
+    house.telegram.discard("bobby", &first, "missed");
+    pbx.wait(s(10)).expect_ok();
+    house.assert_clean(&["discard_reason", "accept_without_received"]);
+    house.stop();
+    let records = house.records();
+    let told = records.iter().any(|record| {
+        let legs = record["legs"].as_array().into_iter().flatten();
+        legs.into_iter().any(|leg| leg["phrase"] == "No RTP ports")
+    });
+    assert!(told, "{records:#?}");
+}
+
+#[test]
 fn a_stranger_gets_nowhere() {
     let mut house = house();
     house
