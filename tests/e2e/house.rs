@@ -151,6 +151,20 @@ impl HouseBuilder {
         self
     }
 
+    /// A second PBX, known by its address, that Telegram users call too: with the first one when its priority is 100, else before or
+    /// after it.
+    pub(crate) fn second_pbx(mut self, priority: u16) -> Self {
+        let port = ports::one();
+        self.branch_port = Some(port);
+        write!(
+            self.records,
+            "\n[[trunk]]\nname = \"{BRANCH}\"\nkind = \"peer\"\naddress = \"127.0.0.1:{port}\"\ncodecs = [\"alaw\"]\nring_seconds = 20\npriority = {priority}\n\n\
+             [[route]]\ntrunk = \"{BRANCH}\"\nsession = \"{SESSION}\"\n"
+        )
+        .unwrap();
+        self
+    }
+
     /// The number that is dialled in the PBX, 600 unless said; before the trunk.
     pub(crate) fn number(mut self, number: &str) -> Self {
         number.clone_into(&mut self.number);

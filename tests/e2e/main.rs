@@ -28,6 +28,7 @@ mod failures;
 mod features;
 mod flood;
 mod gateway;
+mod hunt;
 mod interop;
 mod ipv6;
 mod login;
