@@ -96,7 +96,7 @@ pub(crate) struct Sip {
     /// Roots that are trusted instead of the system's; empty = none.
     pub(crate) tls_ca: PathBuf,
     /// Whom to ask for the names of registrars and providers; empty = those of this host.
-    #[serde(with = "values::list")]
+    #[serde(with = "values::any_list")]
     pub(crate) name_servers: Vec<SocketAddr>,
     /// What Contact and SDP say; otherwise the address that the route to the peer uses.
     #[serde(with = "values::optional")]

@@ -300,13 +300,38 @@ pub(crate) mod list {
         T: FromText + PartialEq + Display,
         D: Deserializer<'de>,
     {
-        from.deserialize_any(ListVisitor(std::marker::PhantomData))
+        from.deserialize_any(ListVisitor::new(false))
     }
 }
 
-struct ListVisitor<T>(std::marker::PhantomData<T>);
+/// The same, where none is an answer, too.
+pub(crate) mod any_list {
+    use super::{Deserializer, Display, FromText, ListVisitor};
+
+    pub(crate) use super::list::serialize;
+
+    pub(crate) fn deserialize<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
+    where
+        T: FromText + PartialEq + Display,
+        D: Deserializer<'de>,
+    {
+        from.deserialize_any(ListVisitor::new(true))
+    }
+}
+
+struct ListVisitor<T> {
+    may_be_empty: bool,
+    of: std::marker::PhantomData<T>,
+}
 
 impl<T: FromText + PartialEq + Display> ListVisitor<T> {
+    fn new(may_be_empty: bool) -> Self {
+        Self {
+            may_be_empty,
+            of: std::marker::PhantomData,
+        }
+    }
+
     fn add<E: Error>(list: &mut Vec<T>, value: T) -> Result<(), E> {
         if list.contains(&value) {
             return Err(E::custom(ValueError::Twice(value.to_string())));
@@ -325,6 +350,9 @@ impl<'de, T: FromText + PartialEq + Display> Visitor<'de> for ListVisitor<T> {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Vec<T>, E> {
         let mut list = Vec::new();
+        if self.may_be_empty && text.trim().is_empty() {
+            return Ok(list);
+        }
         for part in text.split(',') {
             Self::add(&mut list, T::from_text(part.trim()).map_err(E::custom)?)?;
         }
@@ -336,7 +364,7 @@ impl<'de, T: FromText + PartialEq + Display> Visitor<'de> for ListVisitor<T> {
         while let Some(text) = from.next_element::<String>()? {
             Self::add(&mut list, T::from_text(&text).map_err(A::Error::custom)?)?;
         }
-        if list.is_empty() {
+        if list.is_empty() && !self.may_be_empty {
             return Err(A::Error::custom(ValueError::Empty(T::WHAT)));
         }
         Ok(list)
@@ -381,16 +409,12 @@ impl<'de> Visitor<'de> for ListenVisitor {
         match text {
             "udp" => Ok(Listen::AsUdp),
             "" => Ok(Listen::At(Vec::new())),
-            text => ListVisitor(std::marker::PhantomData)
-                .visit_str(text)
-                .map(Listen::At),
+            text => ListVisitor::new(false).visit_str(text).map(Listen::At),
         }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, from: A) -> Result<Listen, A::Error> {
-        ListVisitor(std::marker::PhantomData)
-            .visit_seq(from)
-            .map(Listen::At)
+        ListVisitor::new(false).visit_seq(from).map(Listen::At)
     }
 }
 
