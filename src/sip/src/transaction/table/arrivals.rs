@@ -261,5 +261,10 @@ impl Transactions {
             }
             self.run_client(now, tx, actions);
         }
+        // What is not answered yet is answered over a new connection.
+        let answers = self.servers.values_mut();
+        for entry in answers.filter(|entry| target.is_reliable() && entry.target == target) {
+            entry.target = entry.back;
+        }
     }
 }

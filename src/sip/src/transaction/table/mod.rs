@@ -66,6 +66,8 @@ enum Owner {
 struct ServerEntry {
     machine: ServerMachine,
     target: Hop,
+    /// Where a new connection for the answer leads, when that of the request has ended (RFC 3261 18.2.2).
+    back: Hop,
     identity: ServerMatch,
     merge: Option<MergeMatch>,
     /// The To tag of our last response, for the 200 to a CANCEL (RFC 3261 9.2).

@@ -1,5 +1,6 @@
 //! Server transactions: birth, answers, end.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use rand::Rng;
@@ -46,6 +47,7 @@ impl Transactions {
             ServerEntry {
                 machine,
                 target,
+                back: way_back(target, request),
                 identity,
                 merge,
                 to_tag: None,
@@ -200,4 +202,13 @@ impl ServerMachine {
             Self::Other(machine) => machine.is_terminated(),
         }
     }
+}
+
+/// The host that a request over a stream came from, at the port where its Via says it listens (RFC 3261 18.2.2).
+fn way_back(target: Hop, request: &Request) -> Hop {
+    let via = request.headers.via().filter(|_| target.is_reliable());
+    via.map_or(target, |via| {
+        let port = via.port.unwrap_or(target.transport.default_port());
+        Hop::new(target.transport, SocketAddr::new(target.ip(), port))
+    })
 }

@@ -790,6 +790,45 @@ fn a_reliable_transport_repeats_nothing_and_forgets_at_once() {
 }
 
 #[test]
+fn an_answer_goes_over_a_new_connection_to_where_the_via_says_when_that_of_the_request_has_ended() {
+    let (mut table, now) = (table(None), start());
+    let mut invite = request(Method::Invite);
+    let via = "SIP/2.0/TCP pbx.example.com:5070;branch=z9hG4bKx";
+    invite.headers.push_front(HeaderName::Via, via);
+    let source: Hop = "tcp:192.0.2.9:49152".parse().unwrap();
+    let bytes = invite.encode();
+    table.handle_input(now, Input::Received { source, bytes });
+    let mut sent = Vec::new();
+    let mut tx = None;
+    let drain = |table: &mut Transactions, sent: &mut Vec<String>, tx: &mut Option<_>| loop {
+        match table.poll_output() {
+            Output::Transmit { target, .. } => sent.push(target.to_string()),
+            Output::Request {
+                tx: key, request, ..
+            } => *tx = Some((key, request)),
+            Output::Timeout(_) => return,
+            other => panic!("{other:?}"),
+        }
+    };
+    drain(&mut table, &mut sent, &mut tx);
+    let (tx, request) = tx.take().unwrap();
+    for (status, ended) in [(180, source), (486, "tcp:192.0.2.8:49152".parse().unwrap())] {
+        let response = respond(&request, status, "", Some("t"));
+        table.handle_input(now, Input::Respond { tx, response });
+        drain(&mut table, &mut sent, &mut None);
+        table.handle_input(now, Input::Unreachable { target: ended });
+    }
+    assert_eq!(
+        sent.iter()
+            .rev()
+            .take(2)
+            .map(String::as_str)
+            .collect::<Vec<_>>(),
+        ["tcp:192.0.2.9:5070", "tcp:192.0.2.9:49152"]
+    );
+}
+
+#[test]
 fn a_via_names_the_address_that_leads_to_the_peer_where_we_are_bound_to_all() {
     let mut config = TransactionsConfig::new(Host::from(IpAddr::from([0, 0, 0, 0])), Some(5060));
     let six = IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED);
