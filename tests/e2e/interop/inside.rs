@@ -104,6 +104,48 @@ fn asterisk_hears_and_presses_keys_as_tones() {
     keys("inband", "inband", "inband");
 }
 
+/// The reports of both sides (RFC 3550 6.4) are read by the other, and say what it knows itself.
+#[test]
+fn asterisk_and_the_switch_tell_each_other_what_they_received() {
+    let (mut house, asterisk, _) = asterisk_with("udp", Kind::ByAddress, "alaw", "619", &[]);
+    house.wait_session_up();
+    asterisk.cli("rtcp set debug on");
+    let mut bobby = talker(&house, "9.0.0");
+    let call = house.telegram.call("bobby", SESSION, "9.0.0");
+    let log = until("two reports of the switch", s(20), || {
+        let log = asterisk.log();
+        (log.matches("SPC:").count() >= 2).then_some(log)
+    });
+    let stats = asterisk.cli("pjsip show channelstats");
+    bobby.wait_heard(s(25));
+
+    // How many packets our report says we sent, how many Asterisk counted a moment later, and what either missed.
+    let sent = log.rsplit("SPC:").next().unwrap();
+    let sent: u64 = sent.split_whitespace().next().unwrap().parse().unwrap();
+    let row = stats.lines().find(|line| line.contains("trunk-")).unwrap();
+    let row: Vec<f64> = row
+        .split_whitespace()
+        .skip_while(|word| *word != "alaw")
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let [received, missed, _, _, _, missed_by_us, _, _, round_trip] = row[..] else {
+        panic!("{stats}")
+    };
+    let behind = received - f64::from(u32::try_from(sent).unwrap());
+    assert!(
+        sent > 100 && (-1.0..100.0).contains(&behind),
+        "{sent} sent\n{stats}"
+    );
+    assert!(missed < 3.0 && missed_by_us < 3.0, "{stats}");
+    assert!(round_trip < 0.3, "{stats}");
+    // And its own report has brought us a round trip.
+    let trips = ("strowger_rtp_round_trip_seconds_count", [("leg", "sip")]);
+    house.wait_metric_above(trips.0, &trips.1, 0.5);
+
+    bobby.hang_up(&house.telegram, "bobby", &call);
+    house.assert_clean(&[]);
+}
+
 /// Both call, and Asterisk insists on PRACK and session timers.
 fn insists(transport: &'static str, kind: Kind) {
     let options = ["--prack", "required", "--timers", "required"];
