@@ -1,9 +1,11 @@
 //! What breaks in a call ends that call on both sides, and nothing else.
 
 use std::net::UdpSocket;
+use std::time::Duration;
 
-use crate::deadline::s;
+use crate::deadline::{s, until};
 use crate::house::{House, MEDIA_ADDRESS, SESSION};
+use crate::pbx::Sipp;
 use crate::talk::{ALAW, Caller, Ends, Talk};
 use crate::telegram::Behaviour;
 
@@ -151,4 +153,62 @@ fn a_call_outlives_the_connection_to_telegram() {
     talk.house.wait_session_up();
     assert!(!talk.phone.has("CALL_CLOSED"), "the call has ended");
     talk.end(Ends::Pbx);
+}
+
+/// RTP that looks like that of the PBX, from elsewhere, sprayed at the port of the switch (SEC-M1, SEC-M2).
+#[test]
+fn a_stranger_who_sprays_rtp_is_neither_heard_nor_answered() {
+    let mut house = House::new().peer_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    let mut talker = house.talker_of_own_tone("bobby", "9.0.0");
+    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port());
+    let pbx = pbx.to(house.sip()).number("bobby").pause(s(9)).echo();
+    let pbx = pbx.start("uac");
+    let media = until("the answer", s(15), || {
+        let answer = pbx
+            .messages()
+            .into_iter()
+            .find(|m| !m.sent && m.text.contains("m=audio"))?;
+        let line = answer
+            .text
+            .lines()
+            .find(|line| line.starts_with("m=audio"))?
+            .to_owned();
+        line.split(' ').nth(1)?.parse::<u16>().ok()
+    });
+    // From another host, and from the PBX's own at another port.
+    let sprayers = ["127.0.0.2:0", "127.0.0.1:0"].map(|from| {
+        let socket = UdpSocket::bind(from).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket
+    });
+    // They may begin only when the PBX has been heard.
+    let labels = [("leg", "sip"), ("direction", "in")];
+    house.wait_metric_above("strowger_rtp_packets_total", &labels, 20.0);
+    for sequence in 0..200_u16 {
+        for (socket, ssrc) in sprayers.iter().zip([1_u32, 2]) {
+            let mut packet = vec![0x80, 8];
+            packet.extend(sequence.to_be_bytes());
+            packet.extend((u32::from(sequence) * 160).to_be_bytes());
+            packet.extend(ssrc.to_be_bytes());
+            // As loud as A-law can be.
+            packet.extend([0x2a_u8, 0xaa].repeat(80));
+            socket.send_to(&packet, ("127.0.0.1", media)).unwrap();
+        }
+        // As fast as four callers speak.
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    let dropped = [("leg", "sip"), ("reason", "bad_source")];
+    house.wait_metric_above("strowger_rtp_packets_discarded_total", &dropped, 399.0);
+    for socket in &sprayers {
+        let mut answer = [0; 256];
+        assert!(
+            socket.recv(&mut answer).is_err(),
+            "the stranger was answered"
+        );
+    }
+    talker.wait_heard(s(10));
+    pbx.wait(s(20)).expect_ok();
+    talker.finish();
+    house.assert_clean(&[]);
 }
