@@ -165,7 +165,9 @@ fn hold(address: &str, direction: &str, expected: &str) {
     assert_eq!(answered_direction(&verdict, "3 INVITE"), expected);
     assert_eq!(answered_direction(&verdict, "4 INVITE"), "sendrecv");
     talker.wait_heard(s(1));
-    talker.finish();
+    // Three seconds before the hold are not enough: the tone has to come back.
+    let heard = talker.finish()["tone_seconds"].as_f64().unwrap();
+    assert!(heard > 3.5, "{heard} s of the tone");
     house.assert_clean(&[]);
 }
 
