@@ -203,6 +203,15 @@ fn header<'a>(text: &'a str, name: &str) -> &'a str {
         .unwrap_or_default()
 }
 
+/// Every field of this name as whole lines, in their order.
+fn fields(text: &str, name: &str) -> Vec<String> {
+    text.lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        .map(str::to_owned)
+        .collect()
+}
+
 fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     let rest = text.split_once(before).map_or("", |(_, rest)| rest);
     rest.split_once(after).map_or(rest, |(found, _)| found)
@@ -228,8 +237,7 @@ fn invite(shared: &Shared, index: usize) -> String {
         index,
         "INVITE",
         1,
-        &target,
-        &to,
+        (&target, &to, ""),
         &sdp(shared.orders.caller),
     )
 }
@@ -239,8 +247,7 @@ fn request(
     index: usize,
     method: &str,
     cseq: u32,
-    target: &str,
-    to: &str,
+    (target, to, route): (&str, &str, &str),
     body: &str,
 ) -> String {
     let (caller, switch) = (shared.orders.caller, shared.orders.switch);
@@ -254,7 +261,7 @@ fn request(
         "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {caller};branch=z9hG4bK{}-{index}-{method};rport\r\n\
          Max-Forwards: 70\r\nFrom: \"Load\" <sip:1000@{switch}>;tag=l{index}\r\nTo: {to}\r\nCall-ID: {index}@load-{}\r\n\
          CSeq: {cseq} {method}\r\nContact: <sip:1000@{caller}>\r\nUser-Agent: load\r\nAllow: INVITE, ACK, BYE, CANCEL, OPTIONS\r\n\
-         {kind}Content-Length: {}\r\n\r\n{body}",
+         {route}{kind}Content-Length: {}\r\n\r\n{body}",
         std::process::id(),
         std::process::id(),
         body.len()
@@ -293,10 +300,15 @@ fn on_called(shared: &Shared, socket: &UdpSocket, text: &str, _: SocketAddr) {
                 header(text, "To"),
                 between(header(text, "Contact"), "<", ">"),
             );
-            let ack = request(shared, index, "ACK", 1, target, to, "");
+            // A proxy on the way wants to stay there (RFC 3261 12.1.2).
+            let mut route = String::new();
+            for proxy in fields(text, "Record-Route").iter().rev() {
+                write!(route, "Route: {proxy}\r\n").unwrap();
+            }
+            let ack = request(shared, index, "ACK", 1, (target, to, &route), "");
             socket.send_to(ack.as_bytes(), shared.orders.switch).ok();
             if first(&times.answered) {
-                let bye = request(shared, index, "BYE", 2, target, to, "");
+                let bye = request(shared, index, "BYE", 2, (target, to, &route), "");
                 shared.send(socket, index, bye);
             }
         }
@@ -306,7 +318,8 @@ fn on_called(shared: &Shared, socket: &UdpSocket, text: &str, _: SocketAddr) {
         }
         (code, _) if code >= "300" => {
             let target = format!("sip:6{index:06}@{}", shared.orders.switch);
-            let ack = request(shared, index, "ACK", 1, &target, header(text, "To"), "")
+            let to = header(text, "To");
+            let ack = request(shared, index, "ACK", 1, (&target, to, ""), "")
                 .replace("-ACK;", "-INVITE;");
             socket.send_to(ack.as_bytes(), shared.orders.switch).ok();
             if first(&times.over) {
@@ -323,7 +336,12 @@ fn answer_calls(shared: &Shared, socket: &UdpSocket, text: &str, source: SocketA
     let method = text.split(' ').next().unwrap_or_default();
     let respond = |status: &str, more: &str, body: &str| {
         let mut out = format!("SIP/2.0 {status}\r\n");
-        for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
+        for name in ["Via", "Record-Route"] {
+            for value in fields(text, name) {
+                write!(out, "{name}: {value}\r\n").unwrap();
+            }
+        }
+        for name in ["From", "To", "Call-ID", "CSeq"] {
             let value = header(text, name);
             let is_new = name == "To" && !value.contains(";tag=");
             let tag = if is_new { ";tag=called" } else { "" };

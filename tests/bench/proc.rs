@@ -23,6 +23,20 @@ pub(crate) fn cpu(pid: u32) -> f64 {
     (ticks(fields[11]) + ticks(fields[12])) / TICKS
 }
 
+/// User and system time of all processes of a session, seconds.
+pub(crate) fn session_cpu(session: u32) -> f64 {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|entry| {
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            let fields: Vec<&str> = stat.get(stat.rfind(')')? + 2..)?.split(' ').collect();
+            let number = |n: usize| fields.get(n)?.parse::<f64>().ok();
+            let of_it = fields.get(3)?.parse() == Ok(session);
+            of_it.then_some((number(11)? + number(12)?) / TICKS)
+        })
+        .sum()
+}
+
 /// CPU time of the threads of a process, seconds; exact to the nanosecond, but without threads that have ended.
 pub(crate) fn threads_cpu(pid: u32) -> f64 {
     threads(pid).values().map(|work| work.cpu).sum()

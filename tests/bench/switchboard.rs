@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::ports;
 use crate::proc;
-use crate::process::Process;
+use crate::process::{Process, launcher};
 use crate::report::{quantile, rounded, spread};
 
 /// The bars.
@@ -174,6 +174,45 @@ pub(crate) struct Signalling {
     cpu_per_1000: f64,
     /// Octets of memory kept for each call, once the first have been forgotten again.
     growth: f64,
+    /// Resident memory by the number of calls that had been made, kB.
+    resident: Vec<(f64, f64)>,
+    /// How busy the machine was, by everything.
+    busy: f64,
+    /// What the same calls cost Kamailio, which passes the messages on and is no party to the call; or why that is not known.
+    proxy: Result<f64, String>,
+}
+
+/// Calls that the proxy is given.
+const PROXY_CALLS: usize = 4_000;
+
+/// The same load through Kamailio as a proxy: CPU-seconds per 1,000 calls.
+fn through_proxy(options: &Options, orders: &Orders, dir: &Path) -> Result<f64, String> {
+    let dir = dir.join("kamailio");
+    fs::create_dir_all(&dir).unwrap();
+    let (port, folder) = (ports::one(), dir.display().to_string());
+    let (sip, next) = (port.to_string(), orders.called.to_string());
+    let start = [
+        "start", "--dir", &folder, "--sip", &sip, "--next", &next, "--quiet",
+    ];
+    launcher("kamailio.py", &start)?;
+    let pid = fs::read_to_string(dir.join("kamailio.pid")).unwrap();
+    let pid: u32 = pid.trim().parse().unwrap();
+    let orders = Orders {
+        switch: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        count: PROXY_CALLS.min(options.sip_calls),
+        ..orders.clone()
+    };
+    let before = proc::session_cpu(pid);
+    let load = Load::start(&orders);
+    let patience = Duration::from_secs(120);
+    let said = load.said.recv_timeout(patience);
+    let cpu = proc::session_cpu(pid) - before;
+    launcher("kamailio.py", &["stop", "--dir", &folder]).ok();
+    let said = said.map_err(|why| why.to_string())?;
+    if said.failed > 0 {
+        return Err(format!("{} calls failed: {:?}", said.failed, said.faults));
+    }
+    Ok(cpu * 1000.0 / said.done as f64)
 }
 
 /// Places calls between two trunks.
@@ -185,10 +224,14 @@ pub(crate) fn calls(options: &Options, dir: &Path) -> Signalling {
         accounts: Vec::new(),
         ..board.orders.clone()
     };
-    let mut memory = Vec::new();
+    let (mut memory, mut resident) = (Vec::new(), Vec::new());
+    let machine = proc::machine();
     let (said, cpu) = board.under(&orders, |after| {
         memory.push((after, proc::anonymous_kb(board.switch.id())));
+        let made = (after * options.per_second).min(orders.count as f64);
+        resident.push((made, proc::resident_kb(board.switch.id())));
     });
+    let busy = busy_since(machine);
     let settled: Vec<f64> = memory
         .iter()
         .filter(|(after, _)| *after >= SETTLED)
@@ -208,10 +251,25 @@ pub(crate) fn calls(options: &Options, dir: &Path) -> Signalling {
         cpu_per_1000: cpu * 1000.0 / orders.count as f64,
         said,
         growth,
+        resident,
+        busy,
+        proxy: through_proxy(options, &orders, dir),
     }
 }
 
+/// How busy the machine was since then, 0 to 1.
+fn busy_since((busy, total): (f64, f64)) -> f64 {
+    let now = proc::machine();
+    (now.0 - busy) / (now.1 - total).max(1.0)
+}
+
 impl Signalling {
+    /// Resident memory when so many calls had been made, MB.
+    fn resident_after(&self, calls: f64) -> f64 {
+        let found = self.resident.iter().find(|(made, _)| *made >= calls);
+        found.map_or(f64::NAN, |(_, kb)| kb / 1024.0)
+    }
+
     pub(crate) fn is_good(&self) -> bool {
         self.bars().iter().all(|(_, good)| *good)
     }
@@ -259,6 +317,21 @@ impl Signalling {
         println!("  PDD added              {}", spread(&self.said.added_pdd));
         println!("  answered after         {}", spread(&self.said.set_up));
         println!("  requests repeated      {}", self.said.repeated);
+        match &self.proxy {
+            Ok(cpu) => println!(
+                "  Kamailio as a proxy    {cpu:.3} CPU-s per 1,000 calls: the switch costs {:.2} x that",
+                self.cpu_per_1000 / cpu
+            ),
+            Err(why) => println!("  Kamailio as a proxy    not measured: {why}"),
+        }
+        println!(
+            "  memory                 {:.1} MB resident after 2,000 calls, {:.1} after 10,000, {:.1} after 20,000; {:.0} octets a call once the first are forgotten",
+            self.resident_after(2_000.0),
+            self.resident_after(10_000.0),
+            self.resident_after(20_000.0),
+            self.growth
+        );
+        println!("  machine                {:.0} % busy", self.busy * 100.0);
         verdicts(self.bars(), &self.said.faults);
     }
 
@@ -271,6 +344,19 @@ impl Signalling {
             ("added_pdd_ms.p99", pdd(0.99)),
             ("failed_calls", self.said.failed.into()),
             ("octets_kept_per_call", rounded(self.growth, 0)),
+            (
+                "resident_mb_after_2000_calls",
+                rounded(self.resident_after(2_000.0), 1),
+            ),
+            (
+                "resident_mb_after_20000_calls",
+                rounded(self.resident_after(20_000.0), 1),
+            ),
+            (
+                "kamailio_proxy_cpu_s_per_1000_calls",
+                rounded(*self.proxy.as_ref().unwrap_or(&f64::NAN), 3),
+            ),
+            ("machine_busy_ratio", rounded(self.busy, 2)),
         ];
         all.extend(figures.map(|(name, value)| (format!("signalling.{name}"), value)));
     }
@@ -284,6 +370,8 @@ pub(crate) struct Registrations {
     cpu_per_1000: f64,
     /// Writes to the store for refreshes that changed nothing.
     writes: f64,
+    /// How busy the machine was, by everything.
+    busy: f64,
 }
 
 /// Lets phones register again and again, each time challenged anew.
@@ -308,12 +396,15 @@ pub(crate) fn registrations(options: &Options, dir: &Path) -> Registrations {
         options.registrations,
         options.registrations_per_second,
     );
+    let machine = proc::machine();
     let (said, cpu) = board.under(&again, |_| {});
+    let busy = busy_since(machine);
     Registrations {
         writes: board.writes() - before,
         per_second: options.registrations_per_second,
         cpu_per_1000: cpu * 1000.0 / again.count as f64,
         said,
+        busy,
     }
 }
 
@@ -357,6 +448,7 @@ impl Registrations {
         );
         println!("  registered after       {}", spread(&self.said.set_up));
         println!("  requests repeated      {}", self.said.repeated);
+        println!("  machine                {:.0} % busy", self.busy * 100.0);
         verdicts(self.bars(), &self.said.faults);
     }
 
