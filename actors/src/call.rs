@@ -130,8 +130,8 @@ pub(crate) fn trunks(targets: &[SipTarget]) -> Vec<TrunkName> {
 
 /// One way to reach the PBX.
 pub(crate) struct SipTarget {
-    pub(crate) trunk: TrunkSpec,
-    pub(crate) target: sip::call::Target,
+    pub(crate) trunk: Box<TrunkSpec>,
+    pub(crate) target: Box<sip::call::Target>,
 }
 
 /// What a call is made from.

@@ -47,8 +47,7 @@ impl Call {
                 number: target.uri.to_string(),
             };
             self.ringing.insert(leg, ringing);
-            let target = Box::new(target);
-            self.add_sip(leg, trunk, SipWay::Outgoing { target }, ctx);
+            self.add_sip(leg, *trunk, SipWay::Outgoing { target }, ctx);
             leg = self.next_leg();
         }
         self.give_back_idle();

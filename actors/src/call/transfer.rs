@@ -87,9 +87,9 @@ impl Call {
         self.transfer = Some(Transfer::Ringing { old, new });
         self.order(old, LegOrder::AcceptTransfer);
         let way = SipWay::Outgoing {
-            target: Box::new(target.target),
+            target: target.target,
         };
-        self.add_sip(new, target.trunk, way, ctx);
+        self.add_sip(new, *target.trunk, way, ctx);
     }
 
     /// The new leg rings; whether it was one.

@@ -278,8 +278,8 @@ impl Registry {
             TrunkKind::InboundRegister { .. } | TrunkKind::Peer { .. } => identity.clone(),
         };
         SipTarget {
-            trunk: trunk.clone(),
-            target: sip::call::Target {
+            trunk: Box::new(trunk.clone()),
+            target: Box::new(sip::call::Target {
                 uri,
                 send_to,
                 others,
@@ -292,7 +292,7 @@ impl Registry {
                 },
                 ring_timeout: Duration::from_secs(u64::from(trunk.ring_seconds)),
                 account: account(trunk),
-            },
+            }),
         }
     }
 

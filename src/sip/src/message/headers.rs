@@ -31,6 +31,13 @@ impl Headers {
         Self::default()
     }
 
+    /// Returns an empty list with room for so many fields.
+    pub(crate) fn with_room_for(fields: usize) -> Self {
+        Self {
+            list: Vec::with_capacity(fields),
+        }
+    }
+
     /// Returns the first value of the header.
     pub fn get(&self, name: &HeaderName) -> Option<&str> {
         self.list

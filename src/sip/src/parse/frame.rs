@@ -12,6 +12,9 @@ use super::{Fault, Limits};
 use crate::message::scan;
 use crate::message::{HeaderName, Headers, Message, Request, Response};
 
+/// Fields that a message has room for from the beginning; an INVITE rarely has more.
+const USUAL_HEADERS: usize = 16;
+
 /// A cut datagram.
 pub(super) struct Frame {
     /// The first line, without its end.
@@ -48,7 +51,7 @@ impl Frame {
                         .unwrap_or(start_line.text),
                 )
                 .into_owned(),
-                headers: Headers::new(),
+                headers: Headers::with_room_for(USUAL_HEADERS),
                 body: Bytes::new(),
                 fault: None,
             },
