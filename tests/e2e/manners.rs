@@ -54,7 +54,7 @@ fn a_pbx_that_answers_without_a_word_before_is_talked_to() {
 }
 
 #[test]
-fn of_two_phones_that_answer_at_once_one_is_talked_to_and_the_other_hung_up_on() {
+fn of_two_phones_that_answer_one_is_talked_to_and_the_other_hung_up_on() {
     talks(&mut house(), "uas_fork");
 }
 
