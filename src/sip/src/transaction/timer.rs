@@ -1,5 +1,6 @@
 //! The timers of RFC 3261 17 and RFC 6026 by their letters, and the table that holds them.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
@@ -92,7 +93,8 @@ impl Timer {
 #[derive(Debug)]
 pub(super) struct Timers<K> {
     queue: BTreeSet<(Instant, K, Timer)>,
-    running: HashMap<(K, Timer), Instant>,
+    /// By owner, who rarely has more than two: all of them are stopped with each transaction.
+    running: HashMap<K, Vec<(Timer, Instant)>>,
 }
 
 impl<K: Copy + Ord + std::hash::Hash> Timers<K> {
@@ -107,21 +109,28 @@ impl<K: Copy + Ord + std::hash::Hash> Timers<K> {
     pub(super) fn set(&mut self, owner: K, timer: Timer, at: Instant) {
         self.stop(owner, timer);
         self.queue.insert((at, owner, timer));
-        self.running.insert((owner, timer), at);
+        self.running.entry(owner).or_default().push((timer, at));
     }
 
     /// Stops a timer.
     pub(super) fn stop(&mut self, owner: K, timer: Timer) {
-        if let Some(at) = self.running.remove(&(owner, timer)) {
+        let Entry::Occupied(mut entry) = self.running.entry(owner) else {
+            return;
+        };
+        let running = entry.get_mut();
+        if let Some(index) = running.iter().position(|(letter, _)| *letter == timer) {
+            let (_, at) = running.swap_remove(index);
             self.queue.remove(&(at, owner, timer));
+        }
+        if running.is_empty() {
+            entry.remove();
         }
     }
 
     /// Stops all timers of an owner.
     pub(super) fn stop_all(&mut self, owner: K) {
-        use Timer::{A, B, D, E, F, G, H, I, J, K, L, Late, M, Trying};
-        for timer in [A, B, D, E, F, G, H, I, J, K, L, M, Trying, Late] {
-            self.stop(owner, timer);
+        for (timer, at) in self.running.remove(&owner).unwrap_or_default() {
+            self.queue.remove(&(at, owner, timer));
         }
     }
 
