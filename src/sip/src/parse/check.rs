@@ -25,10 +25,14 @@ pub(super) fn check(frame: &Frame, limits: &Limits) -> Result<Start, Fault> {
 }
 
 fn request(frame: &Frame, limits: &Limits) -> Result<Start, Fault> {
-    // RFC 3261 7.1: exactly one space between the parts, none behind the last (RFC 4475 3.1.2.8 to 3.1.2.10).
-    let mut words = frame.start_line.split(' ');
-    let (Some(method), Some(uri), Some(version), None) =
-        (words.next(), words.next(), words.next(), words.next())
+    // RFC 3261 7.1: one space between the parts, none behind the last. Those too many before the version are passed over, as
+    // RFC 4475 3.1.2.9 allows, because peers send them; the others make it doubtful where the URI is (3.1.2.8, 3.1.2.10).
+    let parts = frame.start_line.split_once(' ').and_then(|(method, rest)| {
+        let (uri, version) = rest.rsplit_once(' ')?;
+        Some((method, uri.trim_end_matches(' '), version))
+    });
+    let Some((method, uri, version)) =
+        parts.filter(|(_, uri, version)| !uri.contains(' ') && !version.is_empty())
     else {
         return Err(Fault::Bad("start line"));
     };

@@ -105,8 +105,14 @@ fn run(way: &str, judge: impl Fn(&Case) -> (Outcome, Option<String>) + std::pani
     );
     assert!(
         others.answered * 100 >= others.all * BAR,
-        "{} of {}: fewer than {BAR} of 100",
+        "{} of {} answered: fewer than {BAR} of 100",
         others.answered,
+        others.all
+    );
+    assert!(
+        others.read * 100 >= others.all * BAR,
+        "{} of {} read: fewer than {BAR} of 100",
+        others.read,
         others.all
     );
 }
