@@ -62,6 +62,8 @@ impl Frame {
         if start_line.text.len() > limits.line {
             reader.fault(Fault::TooLarge(super::limits::START_LINE));
         }
+        // In a reason phrase nothing else would notice it.
+        reader.refuse_cr(start_line.text);
         let ended = reader.read_fields(&mut lines);
         if lines.taken > limits.head {
             reader.fault(Fault::TooLarge(super::limits::HEAD));
@@ -197,10 +199,15 @@ impl Reader<'_> {
 
     /// Returns the line as text; broken UTF-8 becomes U+FFFD, which no checked value may hold outside quotes.
     fn text<'a>(&mut self, line: &'a [u8]) -> Cow<'a, str> {
+        self.refuse_cr(line);
+        String::from_utf8_lossy(line)
+    }
+
+    /// RFC 3261 25.1: CR stands before LF and nowhere else.
+    fn refuse_cr(&mut self, line: &[u8]) {
         if line.contains(&b'\r') {
             self.fault(Fault::Bad("CR within a line"));
         }
-        String::from_utf8_lossy(line)
     }
 
     /// Takes one unfolded field.

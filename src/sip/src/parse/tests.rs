@@ -148,6 +148,8 @@ fn start_lines_are_strict() {
         ("GET / HTTP/1.1", 1),
         ("SIP/2.0 200 OK", 0),
         ("SIP/2.0 200 ", 0),
+        ("SIP/2.0 200 O\rK", 1),
+        ("OPTIONS sip:b\r@192.0.2.2 SIP/2.0", 400),
         ("SIP/2.0 4294967301 better not break the receiver", 1),
         ("SIP/2.0 +20 OK", 1),
         ("SIP/2.0 700 OK", 1),
