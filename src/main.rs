@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A call makes hundreds of small allocations, and its end frees them on other threads: this one does both for less.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     switch::run()
 }

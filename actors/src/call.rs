@@ -185,6 +185,8 @@ struct Slot {
     dtmf: Vec<DtmfMethod>,
     /// It takes digits as RTP events.
     events: bool,
+    /// Its media listens for tones.
+    listens: bool,
     /// Keys that are to be pressed on it.
     keys: keys::Keys,
     end: Option<LegEnd>,
@@ -426,6 +428,7 @@ impl Call {
                 via,
                 dtmf,
                 events: false,
+                listens: false,
                 keys: keys::Keys::default(),
                 end: None,
             },
@@ -453,6 +456,7 @@ impl Call {
                 via: self.held.session_name().to_owned(),
                 dtmf: Vec::new(),
                 events: false,
+                listens: false,
                 keys: keys::Keys::default(),
                 end: None,
             },
@@ -691,12 +695,16 @@ impl Call {
             }
             None => self.tell_media(MediaCommand::UpdateSip { leg, media: agreed }),
         }
-        let mut on = false;
+        let mut changed = None;
         if let Some(slot) = self.legs.get_mut(&leg) {
             slot.events = events;
-            on = DtmfMethod::listens_for_tones(&slot.dtmf, events);
+            let on = DtmfMethod::listens_for_tones(&slot.dtmf, events);
+            changed = (on != slot.listens).then_some(on);
+            slot.listens = on;
         }
-        self.tell_media(MediaCommand::ListenForTones { leg, on });
+        if let Some(on) = changed {
+            self.tell_media(MediaCommand::ListenForTones { leg, on });
+        }
     }
 
     fn leg_ended(&mut self, leg: LegId, cause: Cause, end: LegEnd, ctx: &mut Context<Self>) {

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle};
+use actix::{Actor, AsyncContext, Context, Handler, Recipient};
 use model::{Cause, Reason};
 use net::stream::Arrival;
 use sip::call::{CallInput, DialogId};
@@ -17,6 +17,7 @@ use sip::{
     ALLOW, ClientKey, HeaderName, Hop, Method, Request, Response, ServerKey, Transactions, respond,
 };
 
+use crate::alarm::Alarm;
 use crate::house::Common;
 use crate::message::{
     Bind, CancelInvite, FromWire, InviteArrived, LegPlace, Owner, Received, RegisterArrived,
@@ -59,7 +60,7 @@ pub(crate) struct Endpoint {
     sent: HashMap<ClientKey, (Instant, bool)>,
     /// What the metrics know of repeats, received and sent.
     told: (Repeats, Repeats),
-    timer: Option<(Instant, SpawnHandle)>,
+    alarm: Alarm,
     watch: Watch,
 }
 
@@ -77,7 +78,7 @@ impl Endpoint {
             asked: VecDeque::new(),
             sent: HashMap::new(),
             told: (Repeats::default(), Repeats::default()),
-            timer: None,
+            alarm: Alarm::default(),
             watch,
         }
     }
@@ -170,22 +171,10 @@ impl Endpoint {
     }
 
     fn arm(&mut self, now: Instant, at: Option<Instant>, ctx: &mut Context<Self>) {
-        match (at, &self.timer) {
-            // A timer that fires earlier than needed finds nothing to do and arms the next one.
-            (Some(at), Some((set, _))) if *set <= at && *set > now => return,
-            _ => {}
-        }
-        if let Some((_, timer)) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
-        if let Some(at) = at {
-            let wait = at.saturating_duration_since(now);
-            let timer = ctx.run_later(wait, |endpoint, ctx| {
-                endpoint.timer = None;
-                endpoint.input(Input::Timeout, ctx);
-            });
-            self.timer = Some((at, timer));
-        }
+        self.alarm.set(now, at, ctx, |endpoint, ctx| {
+            endpoint.alarm = Alarm::default();
+            endpoint.input(Input::Timeout, ctx);
+        });
     }
 
     /// The leg an in-dialog request belongs to: its To tag is our local tag.

@@ -2,11 +2,12 @@
 //!
 //! Its death ends no call: records wait in their calls, and Root starts another on the same store.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
-use model::{BanRecord, CallRecord, Cause, Direction, LegKind, Outcome};
+use model::{BanRecord, CallId, CallRecord, Cause, Direction, LegKind, Outcome};
 use store::Store;
 use tokio::sync::oneshot;
 
@@ -22,12 +23,18 @@ const MEASURE_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 /// otherwise be most of what a call costs.
 const GATHER: std::time::Duration = std::time::Duration::from_millis(10);
 
+/// How long the beginning of a call waits: it may be a second old after a crash (decision 13), and most calls that are refused are over
+/// by then, and then only their end is written.
+const BEGINNING: std::time::Duration = std::time::Duration::from_millis(250);
+
 /// The keeper.
 pub(crate) struct Keeper {
     store: Arc<dyn Store>,
     metrics: metrics::Metrics,
     /// Where the banned are written for firewalls.
     ban_file: Option<PathBuf>,
+    /// Beginnings that wait to be written.
+    begun: HashMap<CallId, Box<CallRecord>>,
     /// Records that wait to be written, and who waits for that.
     gathered: Vec<(Box<CallRecord>, oneshot::Sender<bool>)>,
     watch: Watch,
@@ -44,6 +51,7 @@ impl Keeper {
             store,
             metrics,
             ban_file,
+            begun: HashMap::new(),
             gathered: Vec::new(),
             watch,
         }
@@ -85,6 +93,15 @@ impl Keeper {
         ok
     }
 
+    /// Writes the beginnings of calls that go on.
+    fn begin(&mut self) {
+        for (call, record) in self.begun.drain() {
+            if let Err(error) = self.store.open_call(&record) {
+                tracing::error!(%call, %error, "the beginning of a call could not be kept");
+            }
+        }
+    }
+
     /// Writes the records that have gathered, and tells those who wait.
     fn commit(&mut self) {
         if self.gathered.is_empty() {
@@ -119,11 +136,12 @@ impl Keeper {
 impl Handler<OpenRecord> for Keeper {
     type Result = ();
 
-    fn handle(&mut self, OpenRecord { record }: OpenRecord, _: &mut Self::Context) {
+    fn handle(&mut self, OpenRecord { record }: OpenRecord, ctx: &mut Self::Context) {
         self.watch.handled();
-        if let Err(error) = self.store.open_call(&record) {
-            tracing::error!(call = %record.id, %error, "the beginning of a call could not be kept");
+        if self.begun.is_empty() {
+            ctx.run_later(BEGINNING, |keeper, _| keeper.begin());
         }
+        self.begun.insert(record.id, record);
     }
 }
 
@@ -140,6 +158,7 @@ impl Handler<CloseRecord> for Keeper {
         if self.gathered.is_empty() {
             ctx.run_later(GATHER, |keeper, _| keeper.commit());
         }
+        self.begun.remove(&record.id);
         self.gathered.push((record, waits));
         // A keeper that dies has written nothing: the call offers its record to the next one.
         Box::pin(async move { written.await.unwrap_or(false) })
@@ -151,6 +170,7 @@ impl Handler<Settle> for Keeper {
 
     fn handle(&mut self, _: Settle, _: &mut Self::Context) {
         self.watch.handled();
+        self.begin();
         self.commit();
     }
 }
@@ -160,6 +180,7 @@ impl Handler<CloseLost> for Keeper {
 
     fn handle(&mut self, CloseLost { call, cause }: CloseLost, _: &mut Self::Context) {
         self.watch.handled();
+        self.begin();
         self.commit();
         if let Ok(Some(record)) = self.store.call(call)
             && record.outcome.is_none()

@@ -6,6 +6,7 @@
 //! * `gate`: who is listened to, and which trunk that is.
 //! * `registry`, `endpoint`, `keeper`, `trunk`, `session`, `call`, `leg`: one file an actor.
 
+mod alarm;
 mod call;
 mod endpoint;
 mod gate;

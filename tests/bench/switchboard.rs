@@ -30,8 +30,11 @@ const REGISTRATION_CPU: f64 = 0.3;
 const OCTETS_PER_CALL: f64 = 100.0;
 /// Trunks that register.
 const PHONES: usize = 50;
-/// After a call its transactions stay for 32 s (RFC 3261 timers H and J); before that memory only grows.
-const SETTLED: f64 = 40.0;
+/// After a call its transactions and the leg that was called stay for 32 s (RFC 3261 timers H and J, RFC 6026 M): only then is it
+/// forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(40);
+/// Calls before those that are measured: as many as are remembered at once at 200 a second, and as fill the cache of the store.
+const WARM_UP: usize = 10_000;
 
 /// A switch with two PBXs and some phones, and no Telegram.
 struct Board {
@@ -172,7 +175,7 @@ pub(crate) struct Signalling {
     said: Said,
     per_second: f64,
     cpu_per_1000: f64,
-    /// Octets of memory kept for each call, once the first have been forgotten again.
+    /// Octets of memory kept for each call when all of them have been forgotten again.
     growth: f64,
     /// Resident memory by the number of calls that had been made, kB.
     resident: Vec<(f64, f64)>,
@@ -224,28 +227,31 @@ pub(crate) fn calls(options: &Options, dir: &Path) -> Signalling {
         accounts: Vec::new(),
         ..board.orders.clone()
     };
-    let (mut memory, mut resident) = (Vec::new(), Vec::new());
+    let mut resident = Vec::new();
+    // A run too short for it says nothing about memory.
+    let is_long = orders.count >= WARM_UP;
+    let forgotten = || {
+        thread::sleep(FORGOTTEN);
+        proc::anonymous_kb(board.switch.id())
+    };
+    let before = is_long.then(|| {
+        let warm_up = Orders {
+            count: WARM_UP,
+            first: orders.count,
+            ..orders.clone()
+        };
+        board.under(&warm_up, |_| {});
+        forgotten()
+    });
     let machine = proc::machine();
     let (said, cpu) = board.under(&orders, |after| {
-        memory.push((after, proc::anonymous_kb(board.switch.id())));
         let made = (after * options.per_second).min(orders.count as f64);
         resident.push((made, proc::resident_kb(board.switch.id())));
     });
     let busy = busy_since(machine);
-    let settled: Vec<f64> = memory
-        .iter()
-        .filter(|(after, _)| *after >= SETTLED)
-        .map(|(_, kb)| *kb)
-        .collect();
-    // The least of the first and of the last few seconds: what is only on its way counts in neither.
-    let least = |values: &[f64]| values.iter().copied().fold(f64::MAX, f64::min);
-    let edge = (settled.len() / 4).max(1);
-    let calls = options.per_second * (settled.len().saturating_sub(edge)) as f64;
-    let growth = if calls > 0.0 {
-        (least(&settled[settled.len() - edge..]) - least(&settled[..edge])) * 1024.0 / calls
-    } else {
-        f64::NAN
-    };
+    let growth = before.map_or(f64::NAN, |before| {
+        (forgotten() - before) * 1024.0 / orders.count as f64
+    });
     Signalling {
         per_second: options.per_second,
         cpu_per_1000: cpu * 1000.0 / orders.count as f64,
@@ -294,7 +300,7 @@ impl Signalling {
             ),
             (
                 format!(
-                    "memory {:.0} octets a call, bar {OCTETS_PER_CALL:.0}",
+                    "memory {:.0} octets a call kept, bar {OCTETS_PER_CALL:.0}",
                     self.growth
                 ),
                 // Runs too short to say anything about it miss nothing.
@@ -325,7 +331,7 @@ impl Signalling {
             Err(why) => println!("  Kamailio as a proxy    not measured: {why}"),
         }
         println!(
-            "  memory                 {:.1} MB resident after 2,000 calls, {:.1} after 10,000, {:.1} after 20,000; {:.0} octets a call once the first are forgotten",
+            "  memory                 {:.1} MB resident after 2,000 calls, {:.1} after 10,000, {:.1} after 20,000; {:.0} octets a call kept when all are forgotten",
             self.resident_after(2_000.0),
             self.resident_after(10_000.0),
             self.resident_after(20_000.0),

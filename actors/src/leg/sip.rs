@@ -18,6 +18,7 @@ use sip::Hop;
 use sip::call::{CallEvent, CallInput, CallOutput, EndCause, Party};
 use sip::{Request, ServerKey, sdp};
 
+use crate::alarm::Alarm;
 use crate::call::Call;
 use crate::house::Common;
 use crate::message::{
@@ -80,7 +81,7 @@ pub(crate) struct SipLeg {
     peer_reason: Option<String>,
     /// The peer that signals.
     peer: Hop,
-    timer: Option<SpawnHandle>,
+    alarm: Alarm,
     /// Until it is over, the leg looks at its own mailbox.
     probe: Option<SpawnHandle>,
     /// The caller has its final response.
@@ -119,7 +120,7 @@ impl SipLeg {
             agreed: None,
             peer_reason: None,
             peer,
-            timer: None,
+            alarm: Alarm::default(),
             probe: None,
             answered: false,
             over: false,
@@ -508,15 +509,10 @@ impl SipLeg {
     }
 
     fn arm(&mut self, now: Instant, at: Option<Instant>, ctx: &mut Context<Self>) {
-        if let Some(timer) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
-        if let Some(at) = at {
-            let wait = at.saturating_duration_since(now);
-            self.timer = Some(ctx.run_later(wait, |leg, ctx| {
-                leg.input(Instant::now(), CallInput::Timeout, ctx)
-            }));
-        }
+        self.alarm.set(now, at, ctx, |leg, ctx| {
+            leg.alarm = Alarm::default();
+            leg.input(Instant::now(), CallInput::Timeout, ctx);
+        });
     }
 }
 

@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, SpawnHandle,
-    WrapFuture,
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture,
 };
 use grammers_tl_types as tl;
 use model::{Cause, LegId, LegKind, Peer, Reason};
 use telegram::call::{Incoming, Outgoing};
 use telegram::{CallSettings, Event, Input, Output, Refusal, RequestKey, Rpc, RpcError};
 
+use crate::alarm::Alarm;
 use crate::call::Call;
 use crate::leg;
 use crate::message::{
@@ -62,7 +62,7 @@ pub(crate) struct TelegramLeg {
     user_id: Option<i64>,
     /// Requests without an answer, to be repeated to a new session.
     pending: HashMap<RequestKey, Rpc>,
-    timer: Option<SpawnHandle>,
+    alarm: Alarm,
     /// An incoming call was accepted by us.
     answered: bool,
     over: bool,
@@ -87,7 +87,7 @@ impl TelegramLeg {
             core: None,
             bound: None,
             pending: HashMap::new(),
-            timer: None,
+            alarm: Alarm::default(),
             answered: false,
             over: false,
             finished: false,
@@ -202,15 +202,10 @@ impl TelegramLeg {
     }
 
     fn arm(&mut self, now: Instant, at: Option<Instant>, ctx: &mut Context<Self>) {
-        if let Some(timer) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
-        if let Some(at) = at {
-            let wait = at.saturating_duration_since(now);
-            self.timer = Some(ctx.run_later(wait, |leg, ctx| {
-                leg.input(Instant::now(), Input::Timeout, ctx)
-            }));
-        }
+        self.alarm.set(now, at, ctx, |leg, ctx| {
+            leg.alarm = Alarm::default();
+            leg.input(Instant::now(), Input::Timeout, ctx);
+        });
     }
 
     /// Ends the leg from our side.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
+use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::Metrics;
 use crate::family::{Families, all, some};
@@ -41,7 +41,8 @@ pub(crate) struct Sip {
     retransmissions: IntCounterVec,
     parse_errors: IntCounterVec,
     connections: IntGaugeVec,
-    transactions: IntGaugeVec,
+    /// Clients and servers; told at every message, so they are not looked up each time.
+    transactions: [IntGauge; 2],
     durations: HistogramVec,
     auth_failures: IntCounterVec,
     dropped: IntCounterVec,
@@ -87,11 +88,14 @@ impl Sip {
                 "Open connections of SIP.",
                 vec![some::<Transport>("transport", vec!["tcp", "tls"])],
             ),
-            transactions: make.gauge(
-                "sip_transactions_active",
-                "SIP transactions now.",
-                vec![all::<TransactionKind>("kind")],
-            ),
+            transactions: {
+                let transactions = make.gauge(
+                    "sip_transactions_active",
+                    "SIP transactions now.",
+                    vec![all::<TransactionKind>("kind")],
+                );
+                ["client", "server"].map(|kind| transactions.with_label_values(&[kind]))
+            },
             durations: make.histogram(
                 "sip_request_duration_seconds",
                 "Requests sent to their final response; those without one are not in it, nor is CANCEL.",
@@ -177,12 +181,8 @@ impl Metrics {
 
     /// So many transactions live now.
     pub fn sip_transactions(&self, clients: usize, servers: usize) {
-        for (kind, count) in [("client", clients), ("server", servers)] {
-            self.all
-                .sip
-                .transactions
-                .with_label_values(&[kind])
-                .set(i64::try_from(count).unwrap_or(i64::MAX));
+        for (gauge, count) in self.all.sip.transactions.iter().zip([clients, servers]) {
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 

@@ -14,7 +14,7 @@ mod socket;
 mod source;
 mod watch;
 
-pub(crate) use socket::open;
+pub(crate) use socket::{Buffers, open};
 pub use source::source_address_for;
 pub(crate) use watch::watch;
 
@@ -80,7 +80,11 @@ impl SipSocket {
     /// Binds the socket, marked as call signalling, with large buffers where the system allows.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let named = |source| BindError { address, source };
-        let socket = open(address, BUFFER_BYTES, SIGNALLING_DSCP).map_err(named)?;
+        let buffers = Buffers {
+            receive: Some(BUFFER_BYTES),
+            send: Some(BUFFER_BYTES),
+        };
+        let socket = open(address, buffers, SIGNALLING_DSCP).map_err(named)?;
         let local = socket.local_addr().map_err(named)?;
         let counters = UdpCounters::default();
         let shared = Arc::new(Shared { socket, counters });

@@ -22,8 +22,8 @@ use crate::{Change, Entry, OpenError, Space, Stats, Store, StoreError};
 const VERSION: u8 = 1;
 /// The layout of the trees.
 const SCHEMA: u8 = 1;
-/// sled's default cache is 1 GiB, far more than all our records.
-const CACHE_BYTES: u64 = 16 << 20;
+/// sled's default cache is 1 GiB. Configuration is read once and call records are written and seldom read: little is enough.
+const CACHE_BYTES: u64 = 4 << 20;
 /// How old a soft write can be when the process is killed.
 const FLUSH_EVERY_MS: u64 = 250;
 /// How long a lock is waited for, and how often it is tried.
@@ -401,7 +401,10 @@ impl Store for SledStore {
             if self.calls.insert(record.id.to_bytes(), value)?.is_none() {
                 self.call_count.fetch_add(1, Ordering::Relaxed);
             }
-            self.open_calls.remove(record.id.to_bytes())?;
+            // Looking costs less than taking away what was never there.
+            if self.open_calls.contains_key(record.id.to_bytes())? {
+                self.open_calls.remove(record.id.to_bytes())?;
+            }
         }
         self.db.flush()?;
         Ok(())

@@ -159,8 +159,16 @@ impl RtpPorts {
 
     fn bind_pair(&self, peer: SocketAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
         let ip = self.bind_towards(peer);
-        let open = |port| udp::open(SocketAddr::new(ip, port), BUFFER_BYTES, MEDIA_DSCP);
-        Ok((open(port)?, open(port + 1)?))
+        let open = |port, receive| {
+            // Fifty packets a second leave at once.
+            let buffers = udp::Buffers {
+                receive,
+                send: None,
+            };
+            udp::open(SocketAddr::new(ip, port), buffers, MEDIA_DSCP)
+        };
+        // RTCP is a packet every few seconds.
+        Ok((open(port, Some(BUFFER_BYTES))?, open(port + 1, None)?))
     }
 }
 

@@ -192,7 +192,13 @@ fn outside(local: SocketAddr, public: Option<IpAddr>) -> SocketAddr {
 
 /// Binds a port of the range, beginning anywhere; without a range the system chooses.
 fn bind(ip: IpAddr, ports: Option<&RangeInclusive<u16>>) -> io::Result<UdpSocket> {
-    let open = |port| udp::open(SocketAddr::new(ip, port), BUFFER_BYTES, MEDIA_DSCP);
+    let open = |port| {
+        let buffers = udp::Buffers {
+            receive: Some(BUFFER_BYTES),
+            send: None,
+        };
+        udp::open(SocketAddr::new(ip, port), buffers, MEDIA_DSCP)
+    };
     let Some(range) = ports.filter(|range| !range.is_empty()) else {
         return open(0);
     };
