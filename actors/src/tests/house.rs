@@ -3,20 +3,17 @@
 use std::time::Duration;
 
 use model::{Direction, Outcome, Side};
-use net::fake::{Phase, Simulation, Status, measure};
+use net::fake::{Phase, Simulation, Status};
 
 use super::scene::{PASSWORD, Scene, play, reaches, trunk};
 
 /// Long enough for a comparison of three seconds.
 const TALK: Duration = Duration::from_millis(4500);
 
-fn assert_heard(speaker: &Status, listener: &Status) {
-    let (said, heard) = (
-        speaker.audio.as_ref().unwrap(),
-        listener.audio.as_ref().unwrap(),
-    );
-    let measured = measure(&said.said, &heard.heard).expect("something should be heard");
+fn assert_heard(scene: &Scene, speaker: &Status, listener: &Status) {
+    let measured = scene.heard(speaker, listener);
     assert!(measured.similarity > 0.8, "{measured:?}");
+    assert_eq!(measured.skips, 0, "{measured:?}");
     assert!(measured.delay < Duration::from_millis(250), "{measured:?}");
 }
 
@@ -34,15 +31,15 @@ fn a_phone_calls_a_user_and_both_hear_each_other() {
         let scene = Scene::new().await;
         let (phone, user) = scene.phone_calls("alice").await;
         scene.settles_at(1).await;
-        tokio::time::sleep(TALK).await;
+        scene.talk(TALK).await;
         phone.hang_up();
         let (phone, user) = (
             reaches(&phone, Phase::Over).await,
             reaches(&user, Phase::Over).await,
         );
         assert!(phone.ringing.unwrap() < phone.talking.unwrap());
-        assert_heard(&user, &phone);
-        assert_heard(&phone, &user);
+        assert_heard(&scene, &user, &phone);
+        assert_heard(&scene, &phone, &user);
         for leg in ["sip", "telegram"] {
             let judged = format!("call_mos_count{{leg=\"{leg}\"}}");
             scene.counts(&judged, 1.0).await;
@@ -66,14 +63,14 @@ fn a_user_calls_the_phone_and_both_hear_each_other() {
         let scene = Scene::of(speaking("9.0.0")).await;
         let (user, phone) = scene.user_calls("bobby").await;
         scene.settles_at(1).await;
-        tokio::time::sleep(TALK).await;
+        scene.talk(TALK).await;
         user.hang_up();
         let (phone, user) = (
             reaches(&phone, Phase::Over).await,
             reaches(&user, Phase::Over).await,
         );
-        assert_heard(&user, &phone);
-        assert_heard(&phone, &user);
+        assert_heard(&scene, &user, &phone);
+        assert_heard(&scene, &phone, &user);
         scene.settles_at(0).await;
         let record = scene.records(1).await.remove(0);
         assert_eq!(

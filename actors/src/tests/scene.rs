@@ -3,14 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::{
     CallRecord, Codec, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName,
     TrunkSpec, VerboseRejects,
 };
 use net::fake::{
-    Line, Manner, Person, Phase, Phone, PhoneManner, PhoneSettings, Simulation, Status, Telegram,
+    Line, Manner, Measured, Pace, Person, Phase, Phone, PhoneManner, PhoneSettings, Simulation,
+    Status, Telegram, measure, measure_where,
 };
 use net::media::MediaConfig;
 use store::{Change, SledStore, Store};
@@ -22,6 +23,8 @@ pub(crate) const PASSWORD: &str = "a long password";
 /// More than any step needs on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+const HALF_SECOND: Duration = Duration::from_millis(500);
+
 /// Where each test takes its RTP ports from.
 static RTP: AtomicU16 = AtomicU16::new(20_000);
 
@@ -30,6 +33,7 @@ pub(crate) struct Scene {
     pub(crate) phone: Phone,
     pub(crate) telegram: Telegram,
     pub(crate) store: Arc<dyn Store>,
+    pace: Pace,
     _folder: tempfile::TempDir,
 }
 
@@ -120,6 +124,7 @@ impl Scene {
             phone,
             telegram,
             store,
+            pace: Pace::watch(),
             _folder: folder,
         }
     }
@@ -160,6 +165,28 @@ impl Scene {
         reaches(&from, Phase::Talking).await;
         reaches(&to, Phase::Talking).await;
         (from, to)
+    }
+
+    /// Lets people talk for so long, and longer while the machine is busy with something else: four times as long at most.
+    pub(crate) async fn talk(&self, long: Duration) {
+        let (began, mut kept) = (Instant::now(), Duration::ZERO);
+        while kept < long && began.elapsed() < 4 * long {
+            let from = Instant::now();
+            tokio::time::sleep(HALF_SECOND.min(long.saturating_sub(kept))).await;
+            if self.pace.kept(from, Instant::now()) {
+                kept += from.elapsed();
+            }
+        }
+    }
+
+    /// How well one heard the other while the machine kept time; if it hardly ever did, how well at all.
+    pub(crate) fn heard(&self, speaker: &Status, listener: &Status) -> Measured {
+        let said = &speaker.audio.as_ref().unwrap().said;
+        let heard = &listener.audio.as_ref().unwrap().heard;
+        measure_where(said, heard, |began, ended| self.pace.kept(began, ended))
+            .filter(|measured| measured.compared > HALF_SECOND)
+            .or_else(|| measure(said, heard))
+            .expect("something should be heard")
     }
 
     /// Waits until so many calls are in progress, with as many lines in use.

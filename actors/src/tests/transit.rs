@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::{
     CallRecord, Codec, Direction, LegId, Outcome, Secret, TransitSpec, TrunkKind, TrunkSpec,
 };
-use net::fake::{Line, Phase, Phone, PhoneManner, PhoneSettings, Simulation, measure};
+use net::fake::{Line, Phase, Phone, PhoneManner, PhoneSettings, Simulation};
 use sip::{HeaderName, Method};
 use store::Change;
 
@@ -95,17 +95,18 @@ impl Two {
         (from, to)
     }
 
+    async fn assert_heard(&self, speaker: &Line, listener: &Line) {
+        let speaker = reaches(speaker, Phase::Over).await;
+        let listener = reaches(listener, Phase::Over).await;
+        let measured = self.scene.heard(&speaker, &listener);
+        assert!(measured.similarity > 0.75, "{measured:?}");
+        assert_eq!(measured.skips, 0, "{measured:?}");
+    }
+
     async fn ended(&self, count: usize) -> CallRecord {
         self.scene.settles_at(0).await;
         self.scene.records(count).await.pop().unwrap()
     }
-}
-
-async fn assert_heard(speaker: &Line, listener: &Line) {
-    let speaker = reaches(speaker, Phase::Over).await.audio.unwrap();
-    let listener = reaches(listener, Phase::Over).await.audio.unwrap();
-    let measured = measure(&speaker.said, &listener.heard).expect("something should be heard");
-    assert!(measured.similarity > 0.75, "{measured:?}");
 }
 
 #[test]
@@ -114,12 +115,12 @@ fn two_phones_talk_through_the_house_in_one_codec_and_in_two() {
         play(async {
             let two = Two::speaking(codec).await;
             let (from, to) = two.call().await;
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            two.scene.talk(Duration::from_secs(3)).await;
             two.scene.settles_at(1).await;
             let frames = "transcode_frames_total{from=\"pcma\",to=\"pcmu\"}";
             to.hang_up();
-            assert_heard(&from, &to).await;
-            assert_heard(&to, &from).await;
+            two.assert_heard(&from, &to).await;
+            two.assert_heard(&to, &from).await;
             let record = two.ended(1).await;
             assert_eq!(record.direction, Direction::SipToSip);
             assert_eq!(record.outcome, Some(Outcome::Answered));
@@ -282,12 +283,12 @@ async fn outlives<F: Future<Output = ()>>(death: impl FnOnce(&Two) -> F) {
     let two = Two::speaking(Codec::Alaw).await;
     let (from, to) = two.call().await;
     death(&two).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    two.scene.talk(Duration::from_secs(2)).await;
     two.scene.settles_at(1).await;
     assert_eq!(from.status().phase, Phase::Talking);
     from.hang_up();
-    assert_heard(&from, &to).await;
-    assert_heard(&to, &from).await;
+    two.assert_heard(&from, &to).await;
+    two.assert_heard(&to, &from).await;
     let record = two.ended(1).await;
     assert_eq!(record.outcome, Some(Outcome::Answered));
     // Lines and doors are as they were.

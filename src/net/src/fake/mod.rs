@@ -7,6 +7,7 @@
 //! * `telegram`, `server`, `user`: Telegram above MTProto.
 //! * `phone`, `digest`: the phone.
 //! * `talk`, `coder`, `g711`: the voice of both. `speech`, `recording`: what is said and heard.
+//! * `pace`: whether the machine kept time meanwhile.
 //! * `line`: one call of a player, as seen from outside.
 
 mod coder;
@@ -14,6 +15,7 @@ mod config;
 mod digest;
 mod g711;
 mod line;
+mod pace;
 mod phone;
 mod recording;
 mod server;
@@ -25,8 +27,9 @@ mod tests;
 mod user;
 
 pub use line::{End, Line, Phase, Status};
+pub use pace::Pace;
 pub use phone::{Phone, PhoneManner, PhoneSettings, Registered};
-pub use recording::{Measured, Recording, measure};
+pub use recording::{Measured, Recording, measure, measure_where};
 pub use speech::{Said, Speech};
 pub use talk::Audio;
 pub use telegram::{Simulation, Telegram};

@@ -22,6 +22,8 @@ const PART: usize = RATE as usize / 2;
 const CLOSE_LOOKS: usize = 12;
 /// The longest delay looked for.
 const FARTHEST: i64 = RATE as i64 * 6 / 10;
+/// What no other voice resembles, wherever one looks: where this is reached, the place is right.
+const RECOGNISED: f64 = 0.75;
 /// How far a part may be from its neighbours, because the far end caught up or held back.
 const SLIP: i64 = RATE as i64 * 8 / 100;
 
@@ -101,6 +103,8 @@ pub struct Measured {
     pub similarity: f64,
     /// Likeness of the worst half second.
     pub worst: f64,
+    /// How often the voice skipped or repeated more than 80 ms from one half second that was compared to the next.
+    pub skips: u32,
     /// From a sample leaving the speaker to its arriving at the listener, without the length of the packets; the median.
     pub delay: Duration,
     /// The same, the worst one in a hundred.
@@ -115,30 +119,51 @@ pub struct Measured {
 
 /// Finds what was said in what was heard; nothing when less than a second of it can be compared.
 pub fn measure(said: &Said, heard: &Recording) -> Option<Measured> {
+    measure_where(said, heard, |_, _| true)
+}
+
+/// The same for those half seconds alone of which the judge, told when one began to be said and when it had been heard, says
+/// that they count; nothing when none does. Packets are counted all the same.
+pub fn measure_where(
+    said: &Said,
+    heard: &Recording,
+    counts: impl Fn(Instant, Instant) -> bool,
+) -> Option<Measured> {
     let since = said.since?;
     let first = heard.samples.get(SETTLING..SETTLING + WINDOW)?;
     // The number of the sample that would be heard without any delay.
-    let sent = heard.arrival(SETTLING)?.checked_duration_since(since)?;
-    let latest = samples_in(sent);
-    let mut lag = coarse(&said.speech, latest - FARTHEST, first) - SETTLING as i64;
-    let (mut likeness, mut lags) = (Vec::new(), Vec::new());
-    for (index, part) in heard.samples.chunks_exact(PART).enumerate() {
+    let sent = |position| {
+        let came = heard.arrival(position)?;
+        came.checked_duration_since(since).map(samples_in)
+    };
+    let mut lag = coarse(&said.speech, sent(SETTLING)? - FARTHEST, first) - SETTLING as i64;
+    let (mut likeness, mut skips) = (Vec::new(), 0);
+    // The first part is the time to settle.
+    let mut lags = vec![(lag, false)];
+    for (index, part) in heard.samples.chunks_exact(PART).enumerate().skip(1) {
         let position = (index * PART) as i64;
-        // The first part is the time to settle.
-        if index > 0 {
-            let (at, alike) = fine(&said.speech, position + lag, part);
-            lag = at - position;
+        let (at, alike) = find(&said.speech, position + lag, sent(index * PART), part);
+        let began = since + span(u64::try_from(at).unwrap_or(0));
+        let ended = heard.arrival((index + 1) * PART - 1).unwrap_or(began);
+        let does_count = counts(began, ended);
+        if does_count {
+            let did_count = lags.last().is_some_and(|(_, counts)| *counts);
+            let slip = (at - position - lag).abs();
+            skips += u32::from(did_count && slip > SLIP + 1);
             likeness.push(alike);
         }
-        lags.push(lag);
+        lag = at - position;
+        lags.push((lag, does_count));
     }
     let mut delays: Vec<Duration> = heard
         .arrivals
         .iter()
-        .skip_while(|(position, _)| *position < SETTLING as u64)
         .filter_map(|(position, at)| {
             let index = usize::try_from(*position).ok()? / PART;
-            let lag = lags.get(index).or(lags.last())?;
+            let (lag, _) = lags
+                .get(index)
+                .or(lags.last())
+                .filter(|(_, counts)| *counts)?;
             let number = u64::try_from(i64::try_from(*position).ok()? + lag).ok()?;
             Some(at.saturating_duration_since(since + span(number)))
         })
@@ -147,6 +172,7 @@ pub fn measure(said: &Said, heard: &Recording) -> Option<Measured> {
     Some(Measured {
         similarity: likeness.iter().sum::<f64>() / likeness.len().max(1) as f64,
         worst: likeness.iter().copied().fold(1.0, f64::min),
+        skips,
         delay: *delays.get(delays.len() / 2)?,
         delay_p99: *delays.get(delays.len() * 99 / 100)?,
         lost: heard.lost(),
@@ -173,6 +199,17 @@ fn coarse(speech: &Speech, earliest: i64, heard: &[i16]) -> i64 {
     let near = best((2..length - 4 * heard.len()).step_by(2), alike);
     let shift = best(near - 2..near + 3, alike);
     earliest + shift as i64
+}
+
+/// Where a part was said, and its likeness: near a place, or, when it is not recognised there, wherever it can have been said
+/// before `latest`. The far end may skip or repeat more than a slip when packets were late.
+fn find(speech: &Speech, near: i64, latest: Option<i64>, part: &[i16]) -> (i64, f64) {
+    let found = fine(speech, near, part);
+    let Some(latest) = latest.filter(|_| found.1 < RECOGNISED) else {
+        return found;
+    };
+    let again = fine(speech, coarse(speech, latest - FARTHEST, part), part);
+    if again.1 >= RECOGNISED { again } else { found }
 }
 
 /// The best likeness near a place, to a quarter of a sample; returns where it was.

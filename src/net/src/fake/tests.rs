@@ -7,7 +7,7 @@ use media::RtpIn;
 use model::Codec;
 
 use super::coder::Coder;
-use super::{Measured, Recording, Said, Speech, g711, measure};
+use super::{Measured, Recording, Said, Speech, g711, measure, measure_where};
 
 const FRAME: Duration = Duration::from_millis(20);
 
@@ -66,10 +66,11 @@ fn what_comes_through_untouched_is_recognised_with_its_delay() {
             .abs_diff(Duration::from_millis(80 + lookahead));
         assert!(off <= Duration::from_millis(2), "{codec:?} {measured:?}");
         assert_eq!(
-            (measured.lost, measured.packets, measured.compared),
-            (0, 150, Duration::from_millis(2500)),
+            (measured.lost, measured.packets, measured.skips),
+            (0, 150, 0),
             "{codec:?}"
         );
+        assert_eq!(measured.compared, Duration::from_millis(2500), "{codec:?}");
     }
 }
 
@@ -78,6 +79,60 @@ fn loss_is_counted_and_heard() {
     let measured = through(Codec::Alaw, 10, Some(10));
     assert_eq!((measured.lost, measured.packets), (14, 135));
     assert!((0.9..0.97).contains(&measured.similarity), "{measured:?}");
+}
+
+/// A recording in which a second and a half is followed by what is said a quarter of a second later.
+fn skipping() -> (Said, Recording) {
+    let (start, speech) = (Instant::now(), Speech::new(5));
+    let mut recording = Recording::default();
+    for n in 0..150_u32 {
+        let mut pcm = vec![0; 160];
+        let skipped = if n < 75 { 0 } else { 2000 };
+        speech.samples(8000, u64::from(n) * 160 + skipped, &mut pcm);
+        let packet = RtpIn {
+            payload_type: 8,
+            sequence: u64::from(n),
+            timestamp: n * 160,
+            marker: false,
+            payload: Bytes::new(),
+        };
+        let delay = Duration::from_millis(if n < 75 { 300 } else { 50 });
+        let at = Duration::from_micros(skipped * 125) + FRAME * n;
+        recording.push(start + delay + at, &packet, 8000, &pcm);
+    }
+    let since = Some(start);
+    (Said { speech, since }, recording)
+}
+
+#[test]
+fn a_voice_that_skips_is_found_again() {
+    let (said, recording) = skipping();
+    let measured = measure(&said, &recording).unwrap();
+    assert!(measured.worst > 0.99, "{measured:?}");
+    assert_eq!(measured.skips, 1);
+    assert!(
+        measured.delay_p99 > Duration::from_millis(290),
+        "{measured:?}"
+    );
+    assert!(measured.delay < Duration::from_millis(60), "{measured:?}");
+}
+
+#[test]
+fn what_does_not_count_is_not_compared() {
+    let (said, recording) = skipping();
+    let skip = said.since.unwrap() + Duration::from_millis(1500);
+    let measured = measure_where(&said, &recording, |began, _| began > skip).unwrap();
+    assert_eq!(measured.compared, Duration::from_millis(1500));
+    assert!(
+        measured.delay_p99 < Duration::from_millis(60),
+        "{measured:?}"
+    );
+    assert_eq!((measured.packets, measured.skips), (150, 0));
+    let end = skip + Duration::from_secs(2);
+    assert_eq!(
+        measure_where(&said, &recording, |began, _| began > end),
+        None
+    );
 }
 
 #[test]
