@@ -2,7 +2,7 @@
 
 use crate::deadline::s;
 use crate::house::{HEARD, House, SESSION, TELEGRAM_TONE, TRUNK};
-use crate::pbx::{Baresip, Sipp};
+use crate::pbx::{Baresip, Phone, Sipp};
 use crate::talk::{ALAW, Caller, Ends, G722, MULAW, OPUS, Talk};
 use crate::telegram::Behaviour;
 
@@ -117,6 +117,49 @@ fn telegram_user_by_8_0_0_calls_the_pbx_and_both_hear_each_other_in_mulaw() {
 #[test]
 fn pbx_calls_a_telegram_user_by_12_0_0_and_both_hear_each_other_in_alaw() {
     both_hear_each_other(Caller::Pbx, Ends::Pbx, "12.0.0", ALAW);
+}
+
+/// A phone that calls and asks for packets of so many milliseconds gets them, and both hear each other by such packets.
+fn packets_of(ptime: u32, [name, codec, label]: [&str; 3]) {
+    let house = House::new().registering_trunk(&[name]).start();
+    let phone = Phone {
+        ptime,
+        ..house.phone_settings(codec)
+    };
+    let house = Talk::start_with(house, &phone, Caller::Pbx, "13.0.0").end(Ends::Pbx);
+    // The media task writes its last figures a moment after the call is over.
+    house.wait_metric("strowger_call_mos_count", &[("leg", "sip")], 1.0);
+    let metrics = house.metrics();
+    for way in ["in", "out"] {
+        let labels = [("leg", "sip"), ("direction", way), ("codec", label)];
+        let packets = metrics
+            .value("strowger_rtp_packets_total", &labels)
+            .unwrap();
+        let bytes = metrics
+            .value("strowger_rtp_bytes_total", &labels[..2])
+            .unwrap();
+        // G.711 and G.722 alike: eight octets a millisecond.
+        let milliseconds = bytes / packets / 8.0;
+        assert!(
+            packets > 20.0 && (milliseconds - f64::from(ptime)).abs() < 0.1,
+            "{way}: {packets} packets of {milliseconds} ms, wanted {ptime}"
+        );
+    }
+}
+
+#[test]
+fn a_phone_that_wants_packets_of_30_ms_gets_and_sends_them() {
+    packets_of(30, ALAW);
+}
+
+#[test]
+fn a_phone_that_wants_packets_of_60_ms_gets_and_sends_them() {
+    packets_of(60, MULAW);
+}
+
+#[test]
+fn a_phone_that_wants_packets_of_10_ms_in_g722_gets_and_sends_them() {
+    packets_of(10, G722);
 }
 
 #[test]

@@ -549,6 +549,7 @@ impl House {
             codecs: codecs.into(),
             answers: true,
             says: PBX_TONE,
+            ptime: 20,
             srtp: "no",
             port: self.peer_port.unwrap_or(0),
         }

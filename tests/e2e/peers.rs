@@ -60,6 +60,7 @@ fn a_phone_hears_its_own_tone_from_an_echo_and_no_other() {
         registers: false,
         codecs: "pcma".into(),
         answers: true,
+        ptime: 20,
         srtp: "no",
         says: PBX_TONE,
         port: 0,

@@ -34,6 +34,8 @@ pub(crate) struct Phone {
     pub(crate) srtp: &'static str,
     /// Hertz it plays.
     pub(crate) says: u32,
+    /// Milliseconds of audio in a packet, sent and asked for.
+    pub(crate) ptime: u32,
     /// Its port, 0 for any.
     pub(crate) port: u16,
 }
@@ -89,6 +91,7 @@ impl Baresip {
             dir.join("says.wav").to_str().unwrap().to_owned(),
         ]);
         args.extend(["--srtp".into(), phone.srtp.into()]);
+        args.extend(["--ptime".into(), phone.ptime.to_string()]);
         if !phone.registers {
             args.push("--noreg".into());
         }
