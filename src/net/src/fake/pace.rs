@@ -17,7 +17,7 @@ const SLICE: Duration = Duration::from_millis(50);
 /// The longest a thread may wait in a slice; beyond it a packet is late by more than its own length.
 const LONGEST_WAIT: Duration = Duration::from_millis(25);
 /// How long a delay is heard afterwards: jitter buffers grow and shrink again.
-const AFTERMATH: Duration = Duration::from_millis(500);
+const AFTERMATH: Duration = Duration::from_secs(1);
 /// The late slices that are remembered: ten minutes of them.
 const REMEMBERED: usize = 12_000;
 
