@@ -3,8 +3,10 @@
 //! Any number of legs; leg 0 is the caller's. Facts come up from legs and media, orders go down. When it dies, its legs end
 //! their own sides (crash group) and the registry closes its record.
 
+mod audio;
 #[cfg(test)]
 pub(crate) mod crash;
+mod ending;
 mod hunt;
 mod keys;
 mod transfer;
@@ -13,10 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+use actix::{Actor, AsyncContext, Context, Handler, WrapFuture};
 use model::{
-    CallId, CallRecord, Cause, Codec, Direction, DtmfMethod, LegEnd, LegId, LegKind, Outcome, Peer,
-    Reason, SessionName, Side, TrunkName, TrunkSpec,
+    CallId, CallRecord, Cause, Codec, Direction, DtmfMethod, LegEnd, LegId, Peer, Reason,
+    SessionName, Side, TrunkName, TrunkSpec,
 };
 use net::media::{MediaCommand, MediaEvent, MediaHandle, RtpReservation};
 use routing::Hunt;
@@ -26,21 +28,16 @@ use crate::leg::LegAddr;
 use crate::leg::sip::{SipLeg, SipLegSpec, Way as SipWay};
 use crate::leg::telegram::{TelegramLeg, TelegramLegSpec, Way as TelegramWay};
 use crate::message::{
-    Adopt, CallOver, Calling, CloseRecord, EndCall, FromMedia, InviteArrived, LegFact, LegOrder,
-    LegReport, OpenRecord, SipMedia,
+    Adopt, Calling, EndCall, FromMedia, InviteArrived, LegFact, LegOrder, LegReport, OpenRecord,
+    SipMedia,
 };
 use crate::session::Session;
 use crate::supervise::{CrashGroup, Door, Down, Parent, Unit, Watch};
 
 /// The caller's leg.
 const CALLER: LegId = LegId(0);
-/// A leg that does not come to its end in this time is dropped: longer than any SIP transaction (64*T1).
-const LAST_WORDS: Duration = Duration::from_secs(40);
 /// Whoever was not heard this long after the answer is missing.
 const ONE_WAY_AFTER: Duration = Duration::from_secs(5);
-/// How often and how far apart a record is offered to a keeper that is being restarted.
-const RECORD_TRIES: u32 = 20;
-const RECORD_PAUSE: Duration = Duration::from_millis(250);
 
 /// What the registry must know of a call, also after the registry itself was restarted.
 #[derive(Debug, Clone)]
@@ -632,106 +629,6 @@ impl Call {
         self.set_state(CallState::Bridged);
         tracing::info!(call = %self.id, trunk = %self.held.trunk, session = self.held.session_name(), "call bridged");
     }
-
-    /// Audio came from a leg for the first time; from both, the call is what it should be.
-    fn first_audio(&mut self, leg: LegId) {
-        let both = !self.heard.contains(&leg) && self.heard.len() == 1;
-        self.heard.insert(leg);
-        if both {
-            let waited = self.answered_at.map_or(Duration::ZERO, |at| at.elapsed());
-            self.common
-                .metrics
-                .media_setup(self.record.direction, waited);
-        }
-    }
-
-    /// Counts the call if somebody should have been heard by now and was not.
-    fn count_one_way(&mut self) {
-        if self.ended.is_some() {
-            return;
-        }
-        let missing = |kind: LegKind| {
-            self.legs.iter().any(|(leg, slot)| {
-                let expected = slot.end.is_none() && !self.excused.contains(leg);
-                slot.address.kind() == kind && expected && !self.heard.contains(leg)
-            })
-        };
-        let missing = match (missing(LegKind::Sip), missing(LegKind::Telegram)) {
-            (true, true) => metrics::Missing::Both,
-            (true, false) => metrics::Missing::Sip,
-            (false, true) => metrics::Missing::Telegram,
-            (false, false) => return,
-        };
-        tracing::warn!(call = %self.id, ?missing, "answered, but not heard");
-        self.common.metrics.one_way(self.record.direction, missing);
-    }
-
-    fn excuse(&mut self, leg: LegId, silent: bool) {
-        if silent {
-            self.excused.insert(leg);
-        } else {
-            self.excused.remove(&leg);
-        }
-    }
-
-    /// What a SIP leg agreed on reaches its media task: the first time with the reserved ports.
-    fn sip_media(&mut self, leg: LegId, media: &SipMedia) {
-        let agreed = Box::new(media.agreed.clone());
-        let events = agreed.audio.dtmf_payload_type.is_some();
-        self.excuse(leg, !agreed.direction.receives());
-        match self.reserved.remove(&leg) {
-            Some(rtp) => {
-                self.tell_media(MediaCommand::AddSip {
-                    leg,
-                    rtp,
-                    media: agreed,
-                    signalling: media.signalling,
-                });
-                // One whose ports are still reserved joins them itself when its media begins.
-                let partner = self.partner(leg);
-                if let Some(b) = partner.filter(|partner| !self.reserved.contains_key(partner)) {
-                    self.tell_media(MediaCommand::Connect { a: leg, b });
-                }
-            }
-            None => self.tell_media(MediaCommand::UpdateSip { leg, media: agreed }),
-        }
-        let mut changed = None;
-        if let Some(slot) = self.legs.get_mut(&leg) {
-            slot.events = events;
-            let on = DtmfMethod::listens_for_tones(&slot.dtmf, events);
-            changed = (on != slot.listens).then_some(on);
-            slot.listens = on;
-        }
-        if let Some(on) = changed {
-            self.tell_media(MediaCommand::ListenForTones { leg, on });
-        }
-    }
-
-    fn leg_ended(&mut self, leg: LegId, cause: Cause, end: LegEnd, ctx: &mut Context<Self>) {
-        let Some(slot) = self.legs.get_mut(&leg) else {
-            return;
-        };
-        if slot.end.is_some() {
-            return;
-        }
-        slot.end = Some(end);
-        slot.keys = keys::Keys::default();
-        self.reserved.remove(&leg);
-        self.tell_media(MediaCommand::Remove { leg });
-        if self.ringing.contains_key(&leg) && self.ended.is_none() {
-            self.rang_for_nothing(leg, cause, ctx);
-        } else if self.transfer_survives(leg, &cause) {
-            tracing::info!(call = %self.id, %leg, %cause, "the call goes on without this leg");
-        } else if !self.lost.contains(&leg) || self.ended.is_some() {
-            // A plain hang-up belongs to the side it came from; any other cause names its own.
-            let side = if cause.reason() == Reason::NormalClearing {
-                end_side(&self.legs, leg)
-            } else {
-                cause.side()
-            };
-            self.begin_end(cause, side, ctx);
-        }
-    }
 }
 
 /// Who was called in the PBX before the call came to us.
@@ -742,94 +639,6 @@ fn diverted_from(plan: &Plan) -> Option<String> {
             first.uri.user().map(std::borrow::Cow::into_owned)
         }
         Plan::ToSip { .. } => None,
-    }
-}
-
-/// The side a leg leads to.
-fn end_side(legs: &BTreeMap<LegId, Slot>, leg: LegId) -> Side {
-    match legs.get(&leg).map(|slot| &slot.address) {
-        Some(LegAddr::Sip(_)) => Side::Sip,
-        Some(LegAddr::Telegram(_)) => Side::Telegram,
-        None => Side::Here,
-    }
-}
-
-impl Call {
-    /// Ends every leg that still lives, with the first cause; the call is over when the last one has reported.
-    fn begin_end(&mut self, cause: Cause, side: Side, ctx: &mut Context<Self>) {
-        if self.ended.is_none() {
-            self.record.ended_after_ms = Some(self.elapsed_ms());
-            self.record.ended_by = Some(side);
-            self.set_state(CallState::Ending);
-            for slot in self.legs.values().filter(|slot| slot.end.is_none()) {
-                slot.address.order(LegOrder::HangUp {
-                    cause: cause.clone(),
-                });
-            }
-            self.ended = Some((cause, side));
-            ctx.run_later(LAST_WORDS, Self::finish);
-        }
-        if self.legs.values().all(|slot| slot.end.is_some()) {
-            self.finish(ctx);
-        }
-    }
-
-    /// Writes the record and goes.
-    fn finish(&mut self, ctx: &mut Context<Self>) {
-        let Some((cause, side)) = self.ended.clone() else {
-            return;
-        };
-        if self.record.outcome.is_some() {
-            return;
-        }
-        self.media = None;
-        self.reserved.clear();
-        self.record.legs = self
-            .legs
-            .values()
-            .filter_map(|slot| slot.end.clone())
-            .collect();
-        let answered = self.record.answered_after_ms.is_some();
-        let outcome = if answered {
-            Outcome::Answered
-        } else {
-            cause.outcome()
-        };
-        self.record.outcome = Some(outcome);
-        self.common.metrics.call_over(&self.record, &cause, side);
-        if let Some(trunk) = &self.answered_by {
-            match self.held.direction {
-                Direction::SipToSip => self.record.to_trunk = trunk.to_string(),
-                Direction::SipToTg | Direction::TgToSip => self.record.trunk = trunk.to_string(),
-            }
-        }
-        tracing::info!(call = %self.id, trunk = %self.held.trunk, session = self.held.session_name(), cause = %cause,
-            side = side.label(), outcome = outcome.label(), "call over");
-        self.common.to_registry(CallOver { call: self.id });
-        self.write_record(ctx);
-    }
-
-    /// The record is offered until a keeper has it on disk.
-    fn write_record(&mut self, ctx: &mut Context<Self>) {
-        let (keeper, record, id) = (self.common.keeper.clone(), self.record.clone(), self.id);
-        ctx.spawn(
-            async move {
-                for _ in 0..RECORD_TRIES {
-                    if let Some(keeper) = keeper.open() {
-                        let ask = keeper.send(CloseRecord {
-                            record: Box::new(record.clone()),
-                        });
-                        if let Ok(true) = ask.await {
-                            return;
-                        }
-                    }
-                    tokio::time::sleep(RECORD_PAUSE).await;
-                }
-                tracing::error!(call = %id, "the call record could not be written");
-            }
-            .into_actor(self)
-            .map(|(), _, ctx| ctx.stop()),
-        );
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::deadline::{s, until};
 use crate::house::{House, LOGIN, PASSWORD, SESSION};
 use crate::pbx::{Sipp, Verdict};
+use crate::talk::hears_himself;
 use crate::telegram::Behaviour;
 
 /// A house with a PBX that is known by its address.
@@ -43,12 +44,7 @@ fn a_pbx_may_describe_its_media_reliably_before_it_answers() {
         .pause(s(1))
         .echo()
         .start("uas_prack");
-    let mut talker = house.talker_of_own_tone("bobby", "9.0.0");
-    let call = house.telegram.call("bobby", SESSION, "9.0.0");
-    talker.wait_heard(s(20));
-    talker.hang_up(&house.telegram, "bobby", &call);
-    pbx.wait(s(10)).expect_ok();
-    house.assert_clean(&[]);
+    hears_himself(&mut house, pbx);
 }
 
 #[test]
@@ -83,12 +79,7 @@ fn a_pbx_that_wants_a_longer_interval_gets_it() {
     let pbx = Sipp::on(house.dir(), "pbx", house.peer_port())
         .echo()
         .start("uas_422");
-    let mut talker = house.talker_of_own_tone("bobby", "9.0.0");
-    let call = house.telegram.call("bobby", SESSION, "9.0.0");
-    talker.wait_heard(s(20));
-    talker.hang_up(&house.telegram, "bobby", &call);
-    pbx.wait(s(10)).expect_ok();
-    house.assert_clean(&[]);
+    hears_himself(&mut house, pbx);
 }
 
 #[test]

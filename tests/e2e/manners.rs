@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::deadline::{s, until, within};
 use crate::house::{House, PASSWORD, SESSION, TRUNK};
 use crate::pbx::Sipp;
+use crate::talk::hears_himself;
 use crate::telegram::Behaviour;
 
 /// A house with a PBX that is known by its address.
@@ -40,12 +41,7 @@ fn sip_leg(house: &mut House) -> Value {
 /// bobby calls the PBX, which plays a script with an echo, and hears himself; he hangs up.
 fn talks(house: &mut House, script: &str) {
     let pbx = pbx(house).pause(s(1)).echo().start(script);
-    let mut talker = house.talker_of_own_tone("bobby", "9.0.0");
-    let call = house.telegram.call("bobby", SESSION, "9.0.0");
-    talker.wait_heard(s(20));
-    talker.hang_up(&house.telegram, "bobby", &call);
-    pbx.wait(s(10)).expect_ok();
-    house.assert_clean(&[]);
+    hears_himself(house, pbx);
 }
 
 #[test]
@@ -197,12 +193,7 @@ fn a_pbx_that_we_register_at_may_challenge_the_call_itself() {
     house.wait_session_up();
     registrar.wait(s(10)).expect_ok();
     let pbx = pbx.pause(s(1)).start("uas_auth");
-    let mut talker = house.talker_of_own_tone("bobby", "9.0.0");
-    let call = house.telegram.call("bobby", SESSION, "9.0.0");
-    talker.wait_heard(s(20));
-    talker.hang_up(&house.telegram, "bobby", &call);
-    pbx.wait(s(10)).expect_ok();
-    house.assert_clean(&[]);
+    hears_himself(&mut house, pbx);
 }
 
 #[test]

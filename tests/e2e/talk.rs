@@ -2,7 +2,7 @@
 
 use crate::deadline::s;
 use crate::house::{HEARD, House, SESSION, TELEGRAM_TONE};
-use crate::pbx::{Baresip, Phone};
+use crate::pbx::{Baresip, Phone, Sipp};
 use crate::telegram::Talker;
 
 /// Who called.
@@ -88,4 +88,14 @@ impl Talk {
         self.house.assert_clean(&[]);
         self.house
     }
+}
+
+/// bobby calls a PBX with an echo, hears himself, and hangs up; the script of the PBX ends well.
+pub(crate) fn hears_himself(house: &mut House, pbx: Sipp) {
+    let mut talker = house.talker_of_own_tone("bobby", "9.0.0");
+    let call = house.telegram.call("bobby", SESSION, "9.0.0");
+    talker.wait_heard(s(20));
+    talker.hang_up(&house.telegram, "bobby", &call);
+    pbx.wait(s(10)).expect_ok();
+    house.assert_clean(&[]);
 }

@@ -1,0 +1,138 @@
+//! The end of a call: the first leg that ends takes the others along, and the record is written.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use model::{Cause, Direction, LegEnd, LegId, Outcome, Reason, Side};
+use net::media::MediaCommand;
+
+use super::{Call, CallState, Slot, keys};
+use crate::leg::LegAddr;
+use crate::message::{CallOver, CloseRecord, LegOrder};
+
+/// A leg that does not come to its end in this time is dropped: longer than any SIP transaction (64*T1).
+const LAST_WORDS: Duration = Duration::from_secs(40);
+/// How often and how far apart a record is offered to a keeper that is being restarted.
+const RECORD_TRIES: u32 = 20;
+const RECORD_PAUSE: Duration = Duration::from_millis(250);
+
+/// The side a leg leads to.
+fn end_side(legs: &BTreeMap<LegId, Slot>, leg: LegId) -> Side {
+    match legs.get(&leg).map(|slot| &slot.address) {
+        Some(LegAddr::Sip(_)) => Side::Sip,
+        Some(LegAddr::Telegram(_)) => Side::Telegram,
+        None => Side::Here,
+    }
+}
+
+impl Call {
+    pub(super) fn leg_ended(
+        &mut self,
+        leg: LegId,
+        cause: Cause,
+        end: LegEnd,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(slot) = self.legs.get_mut(&leg) else {
+            return;
+        };
+        if slot.end.is_some() {
+            return;
+        }
+        slot.end = Some(end);
+        slot.keys = keys::Keys::default();
+        self.reserved.remove(&leg);
+        self.tell_media(MediaCommand::Remove { leg });
+        if self.ringing.contains_key(&leg) && self.ended.is_none() {
+            self.rang_for_nothing(leg, cause, ctx);
+        } else if self.transfer_survives(leg, &cause) {
+            tracing::info!(call = %self.id, %leg, %cause, "the call goes on without this leg");
+        } else if !self.lost.contains(&leg) || self.ended.is_some() {
+            // A plain hang-up belongs to the side it came from; any other cause names its own.
+            let side = if cause.reason() == Reason::NormalClearing {
+                end_side(&self.legs, leg)
+            } else {
+                cause.side()
+            };
+            self.begin_end(cause, side, ctx);
+        }
+    }
+
+    /// Ends every leg that still lives, with the first cause; the call is over when the last one has reported.
+    pub(super) fn begin_end(&mut self, cause: Cause, side: Side, ctx: &mut Context<Self>) {
+        if self.ended.is_none() {
+            self.record.ended_after_ms = Some(self.elapsed_ms());
+            self.record.ended_by = Some(side);
+            self.set_state(CallState::Ending);
+            for slot in self.legs.values().filter(|slot| slot.end.is_none()) {
+                slot.address.order(LegOrder::HangUp {
+                    cause: cause.clone(),
+                });
+            }
+            self.ended = Some((cause, side));
+            ctx.run_later(LAST_WORDS, Self::finish);
+        }
+        if self.legs.values().all(|slot| slot.end.is_some()) {
+            self.finish(ctx);
+        }
+    }
+
+    /// Writes the record and goes.
+    fn finish(&mut self, ctx: &mut Context<Self>) {
+        let Some((cause, side)) = self.ended.clone() else {
+            return;
+        };
+        if self.record.outcome.is_some() {
+            return;
+        }
+        self.media = None;
+        self.reserved.clear();
+        self.record.legs = self
+            .legs
+            .values()
+            .filter_map(|slot| slot.end.clone())
+            .collect();
+        let answered = self.record.answered_after_ms.is_some();
+        let outcome = if answered {
+            Outcome::Answered
+        } else {
+            cause.outcome()
+        };
+        self.record.outcome = Some(outcome);
+        self.common.metrics.call_over(&self.record, &cause, side);
+        if let Some(trunk) = &self.answered_by {
+            match self.held.direction {
+                Direction::SipToSip => self.record.to_trunk = trunk.to_string(),
+                Direction::SipToTg | Direction::TgToSip => self.record.trunk = trunk.to_string(),
+            }
+        }
+        tracing::info!(call = %self.id, trunk = %self.held.trunk, session = self.held.session_name(), cause = %cause,
+            side = side.label(), outcome = outcome.label(), "call over");
+        self.common.to_registry(CallOver { call: self.id });
+        self.write_record(ctx);
+    }
+
+    /// The record is offered until a keeper has it on disk.
+    fn write_record(&mut self, ctx: &mut Context<Self>) {
+        let (keeper, record, id) = (self.common.keeper.clone(), self.record.clone(), self.id);
+        ctx.spawn(
+            async move {
+                for _ in 0..RECORD_TRIES {
+                    if let Some(keeper) = keeper.open() {
+                        let ask = keeper.send(CloseRecord {
+                            record: Box::new(record.clone()),
+                        });
+                        if let Ok(true) = ask.await {
+                            return;
+                        }
+                    }
+                    tokio::time::sleep(RECORD_PAUSE).await;
+                }
+                tracing::error!(call = %id, "the call record could not be written");
+            }
+            .into_actor(self)
+            .map(|(), _, ctx| ctx.stop()),
+        );
+    }
+}
