@@ -38,6 +38,9 @@ use crate::supervise::{CrashGroup, Door, Down, Parent, Unit, Watch};
 const CALLER: LegId = LegId(0);
 /// Whoever was not heard this long after the answer is missing.
 const ONE_WAY_AFTER: Duration = Duration::from_secs(5);
+/// How long the record of a beginning waits: it may be a second old after a crash (decision 13), and most calls that are refused are
+/// over by then, and then only their end is written.
+const BEGINNING: Duration = Duration::from_millis(250);
 
 /// What the registry must know of a call, also after the registry itself was restarted.
 #[derive(Debug, Clone)]
@@ -209,6 +212,8 @@ pub(crate) struct Call {
     /// Ports that stand in the SDP of a leg whose media has not begun.
     reserved: BTreeMap<LegId, RtpReservation>,
     record: CallRecord,
+    /// The keeper knows that the call began.
+    begun: bool,
     started: Instant,
     answered_at: Option<Instant>,
     /// Legs that audio has come from.
@@ -263,6 +268,7 @@ impl Call {
             media: None,
             reserved: BTreeMap::new(),
             record,
+            begun: false,
             started: Instant::now(),
             answered_at: None,
             heard: BTreeSet::new(),
@@ -293,9 +299,7 @@ impl Actor for Call {
             None,
             Some(self.state.label()),
         );
-        self.common.to_keeper(OpenRecord {
-            record: Box::new(self.record.clone()),
-        });
+        ctx.run_later(BEGINNING, |call, _| call.write_beginning());
         self.follow_registry(ctx);
         let (media, mut events) = self.common.media.open_call(self.id);
         self.media = Some(media);
@@ -316,6 +320,8 @@ impl Actor for Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
+        // One that dies has begun, however young: the registry has its record closed.
+        self.write_beginning();
         self.common.metrics.call_state(
             self.record.direction,
             &self.held.trunk,
@@ -326,6 +332,17 @@ impl Drop for Call {
 }
 
 impl Call {
+    /// Tells the keeper once that the call began, unless it is over.
+    fn write_beginning(&mut self) {
+        if self.begun || self.record.outcome.is_some() {
+            return;
+        }
+        self.begun = true;
+        self.common.to_keeper(OpenRecord {
+            record: Box::new(self.record.clone()),
+        });
+    }
+
     /// A registry that was restarted knows nothing of this call until it is told.
     fn follow_registry(&self, ctx: &mut Context<Self>) {
         let mut door = self.common.registry.clone();
@@ -489,9 +506,9 @@ impl Call {
         }
     }
 
-    fn tell_media(&self, command: MediaCommand) {
+    fn tell_media(&mut self, command: MediaCommand) {
         // A media task that does not take commands is dead or stuck; its end is noticed by its events.
-        if let Some(media) = &self.media
+        if let Some(media) = &mut self.media
             && media.command(command).is_err()
         {
             tracing::error!(call = %self.id, "the media task takes no commands");

@@ -119,6 +119,9 @@ pub enum StartError {
     /// A socket cannot be read.
     #[error("the SIP socket cannot be read: {0}")]
     Read(std::io::Error),
+    /// The thread of the store cannot be started.
+    #[error("the store has no thread: {0}")]
+    Thread(std::io::Error),
     /// The media plane does not start.
     #[error(transparent)]
     Media(#[from] net::media::StartError),
@@ -379,6 +382,7 @@ pub(crate) struct Root {
     store: Arc<dyn Store>,
     table: Arc<Table>,
     arbiter: Arbiter,
+    keeper_work: Arc<net::Work>,
     registry: DoorKeeper<Registry>,
     endpoint: DoorKeeper<Endpoint>,
     keeper: DoorKeeper<Keeper>,
@@ -428,8 +432,9 @@ impl Root {
             Unit::Keeper => {
                 let (store, metrics) = (Arc::clone(&self.store), common.metrics.clone());
                 let ban_file = common.settings.sip.ban_file.clone();
+                let work = Arc::clone(&self.keeper_work);
                 let keeper = Keeper::start_in_arbiter(&self.arbiter.handle(), move |_| {
-                    Keeper::new(store, metrics, ban_file, watch)
+                    Keeper::new(store, metrics, ban_file, work, watch)
                 });
                 self.keeper.publish(keeper);
             }
@@ -612,12 +617,17 @@ impl House {
             sip: sockets.iter().map(SipSocket::sender).collect(),
             open: AtomicBool::new(true),
         }));
+        let keeper_work = Arc::new(net::Work::default());
+        let runtime = net::Pace::new(keeper::BEAT, Arc::clone(&keeper_work))
+            .runtime()
+            .map_err(StartError::Thread)?;
         let (fatal, fatal_rx) = watch::channel(None);
         let root = Root {
             common: common.clone(),
             store: Arc::clone(&store),
             table,
-            arbiter: Arbiter::new(),
+            arbiter: Arbiter::with_tokio_rt(move || runtime),
+            keeper_work,
             registry,
             endpoint,
             keeper,

@@ -2,12 +2,11 @@
 //!
 //! Its death ends no call: records wait in their calls, and Root starts another on the same store.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
-use model::{BanRecord, CallId, CallRecord, Cause, Direction, LegKind, Outcome};
+use model::{BanRecord, CallRecord, Cause, Direction, LegKind, Outcome};
 use store::Store;
 use tokio::sync::oneshot;
 
@@ -27,9 +26,8 @@ const GATHER: std::time::Duration = std::time::Duration::from_millis(10);
 /// disk 10 ms later; of many, those of a twentieth of a second go together.
 const APART: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// How long the beginning of a call waits: it may be a second old after a crash (decision 13), and most calls that are refused are over
-/// by then, and then only their end is written.
-const BEGINNING: std::time::Duration = std::time::Duration::from_millis(250);
+/// How far wake-ups of the keeper's thread are apart at least while calls end by the dozen.
+pub(crate) const BEAT: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// The keeper.
 pub(crate) struct Keeper {
@@ -37,12 +35,11 @@ pub(crate) struct Keeper {
     metrics: metrics::Metrics,
     /// Where the banned are written for firewalls.
     ban_file: Option<PathBuf>,
-    /// Beginnings that wait to be written.
-    begun: HashMap<CallId, Box<CallRecord>>,
     /// When records were flushed last.
     flushed: Option<std::time::Instant>,
     /// Records that wait to be written, and who waits for that.
     gathered: Vec<(Box<CallRecord>, oneshot::Sender<bool>)>,
+    work: Arc<net::Work>,
     watch: Watch,
 }
 
@@ -51,15 +48,16 @@ impl Keeper {
         store: Arc<dyn Store>,
         metrics: metrics::Metrics,
         ban_file: Option<PathBuf>,
+        work: Arc<net::Work>,
         watch: Watch,
     ) -> Self {
         Self {
             store,
             metrics,
             ban_file,
-            begun: HashMap::new(),
             flushed: None,
             gathered: Vec::new(),
+            work,
             watch,
         }
     }
@@ -100,15 +98,6 @@ impl Keeper {
         ok
     }
 
-    /// Writes the beginnings of calls that go on.
-    fn begin(&mut self) {
-        for (call, record) in self.begun.drain() {
-            if let Err(error) = self.store.open_call(&record) {
-                tracing::error!(%call, %error, "the beginning of a call could not be kept");
-            }
-        }
-    }
-
     /// Writes the records that have gathered, and tells those who wait.
     fn commit(&mut self) {
         if self.gathered.is_empty() {
@@ -144,12 +133,11 @@ impl Keeper {
 impl Handler<OpenRecord> for Keeper {
     type Result = ();
 
-    fn handle(&mut self, OpenRecord { record }: OpenRecord, ctx: &mut Self::Context) {
+    fn handle(&mut self, OpenRecord { record }: OpenRecord, _: &mut Self::Context) {
         self.watch.handled();
-        if self.begun.is_empty() {
-            ctx.run_later(BEGINNING, |keeper, _| keeper.begin());
+        if let Err(error) = self.store.open_call(&record) {
+            tracing::error!(call = %record.id, %error, "the beginning of a call could not be kept");
         }
-        self.begun.insert(record.id, record);
     }
 }
 
@@ -168,7 +156,7 @@ impl Handler<CloseRecord> for Keeper {
             let wait = GATHER.max(APART.saturating_sub(since));
             ctx.run_later(wait, |keeper, _| keeper.commit());
         }
-        self.begun.remove(&record.id);
+        self.work.come();
         self.gathered.push((record, waits));
         // A keeper that dies has written nothing: the call offers its record to the next one.
         Box::pin(async move { written.await.unwrap_or(false) })
@@ -180,7 +168,6 @@ impl Handler<Settle> for Keeper {
 
     fn handle(&mut self, _: Settle, _: &mut Self::Context) {
         self.watch.handled();
-        self.begin();
         self.commit();
     }
 }
@@ -190,7 +177,6 @@ impl Handler<CloseLost> for Keeper {
 
     fn handle(&mut self, CloseLost { call, cause }: CloseLost, _: &mut Self::Context) {
         self.watch.handled();
-        self.begin();
         self.commit();
         if let Ok(Some(record)) = self.store.call(call)
             && record.outcome.is_none()

@@ -43,7 +43,6 @@ impl Call {
         slot.end = Some(end);
         slot.keys = keys::Keys::default();
         self.reserved.remove(&leg);
-        self.tell_media(MediaCommand::Remove { leg });
         if self.ringing.contains_key(&leg) && self.ended.is_none() {
             self.rang_for_nothing(leg, cause, ctx);
         } else if self.transfer_survives(leg, &cause) {
@@ -57,6 +56,8 @@ impl Call {
             };
             self.begin_end(cause, side, ctx);
         }
+        // Nothing to be told when the call ends with its leg.
+        self.tell_media(MediaCommand::Remove { leg });
     }
 
     /// Ends every leg that still lives, with the first cause; the call is over when the last one has reported.
@@ -71,6 +72,8 @@ impl Call {
                 });
             }
             self.ended = Some((cause, side));
+            self.media = None;
+            self.reserved.clear();
             ctx.run_later(LAST_WORDS, Self::finish);
         }
         if self.legs.values().all(|slot| slot.end.is_some()) {
@@ -86,8 +89,6 @@ impl Call {
         if self.record.outcome.is_some() {
             return;
         }
-        self.media = None;
-        self.reserved.clear();
         self.record.legs = self
             .legs
             .values()

@@ -5,14 +5,17 @@
 //! * [`media`]: the threads that carry the calls.
 //! * [`probe`]: one OPTIONS, outside of a running switch.
 //! * [`Resolver`]: where the SIP servers of a domain are.
+//! * [`Pace`]: the beat of a busy thread.
 //! * [`fake`]: stand-ins for Telegram and for a phone, in this process.
 
 pub mod fake;
 pub mod media;
+mod pace;
 pub mod probe;
 mod resolve;
 pub mod stream;
 pub mod telegram;
 pub mod udp;
 
+pub use pace::{Held, Pace, Work};
 pub use resolve::{LocateError, Resolver};

@@ -13,7 +13,6 @@ mod config;
 mod exchange;
 mod message;
 mod outlet;
-mod pace;
 mod plane;
 mod port;
 mod ports;

@@ -2,25 +2,27 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use metrics::MediaCounters;
 use model::CallId;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::config::{MediaConfig, StartError};
 use super::message::{MediaCommand, MediaEvent, Stuck};
-use super::pace::Pace;
 use super::ports::{NoRtpPorts, RtpPorts, RtpReservation};
 use super::rehearsal;
 use super::task;
+use crate::pace::{Held, Pace, Work};
 
 /// Commands that wait for a task: a call gives a dozen in its life, and the signals of one connecting peer.
 const COMMANDS: usize = 32;
 /// Events that wait for a call; beyond it those that matter wait with the task.
 const EVENTS: usize = 64;
+/// The time between two beats of a busy thread; small against the 10 ms a packet is expected early, and the jitter of any
+/// network.
+const BEAT: Duration = Duration::from_millis(5);
 /// How long a port is left alone after a call (SEC-M7).
 const PORT_REST: Duration = Duration::from_secs(60);
 
@@ -39,7 +41,7 @@ struct Shared {
 
 struct Thread {
     runtime: Handle,
-    calls: Arc<AtomicUsize>,
+    work: Arc<Work>,
     /// Dropped to stop the thread.
     _stop: oneshot::Sender<()>,
 }
@@ -84,7 +86,8 @@ impl MediaPlane {
         self.shared.ports.reserve(peer)
     }
 
-    /// Starts the task of a call; it ends, and so do its events, when the handle is dropped.
+    /// Makes room for the media of a call. Its task starts with the first command; it ends, and so do its events, when the
+    /// handle is dropped.
     pub fn open_call(&self, call: CallId) -> (MediaHandle, mpsc::Receiver<MediaEvent>) {
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (events, events_out) = mpsc::channel(EVENTS);
@@ -95,30 +98,23 @@ impl MediaPlane {
             commands,
             events,
         };
-        let idlest = self
-            .shared
-            .threads
-            .iter()
-            .min_by_key(|thread| thread.calls.load(Ordering::Relaxed));
-        if let Some(thread) = idlest {
-            let load = Load::new(&thread.calls);
-            thread.runtime.spawn(async move {
-                let _load = load;
-                task::run(start).await;
-            });
-        }
+        let threads = self.shared.threads.iter();
+        let idlest = threads.min_by_key(|thread| thread.work.held());
         let handle = MediaHandle {
             commands: commands_in,
+            waits: idlest.map(|thread| Waits {
+                runtime: thread.runtime.clone(),
+                held: thread.work.hold(),
+                start,
+            }),
         };
         (handle, events_out)
     }
 
-    /// Returns how many calls have a task.
+    /// Returns how many calls have room.
     pub fn calls(&self) -> usize {
         let threads = self.shared.threads.iter();
-        threads
-            .map(|thread| thread.calls.load(Ordering::Relaxed))
-            .sum()
+        threads.map(|thread| thread.work.held()).sum()
     }
 }
 
@@ -126,23 +122,46 @@ impl MediaPlane {
 #[derive(Debug)]
 pub struct MediaHandle {
     commands: mpsc::Sender<MediaCommand>,
+    /// A task that has had no command yet.
+    waits: Option<Waits>,
+}
+
+/// What starts a task.
+struct Waits {
+    runtime: Handle,
+    held: Held,
+    start: task::Start,
+}
+
+impl std::fmt::Debug for Waits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Waits")
+    }
 }
 
 impl MediaHandle {
     /// Gives a command, without waiting.
-    pub fn command(&self, command: MediaCommand) -> Result<(), Stuck> {
-        self.commands.try_send(command).map_err(|_| Stuck)
+    pub fn command(&mut self, command: MediaCommand) -> Result<(), Stuck> {
+        self.commands.try_send(command).map_err(|_| Stuck)?;
+        if let Some(Waits {
+            runtime,
+            held,
+            start,
+        }) = self.waits.take()
+        {
+            runtime.spawn(async move {
+                let _held = held;
+                task::run(start).await;
+            });
+        }
+        Ok(())
     }
 }
 
 impl Thread {
     fn start(number: usize) -> Result<Self, StartError> {
-        let calls = Arc::default();
-        let pace = Pace::new(Arc::clone(&calls));
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .on_thread_park(move || pace.wait())
-            .build()?;
+        let work = Arc::default();
+        let runtime = Pace::new(BEAT, Arc::clone(&work)).runtime()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         std::thread::Builder::new()
@@ -153,25 +172,9 @@ impl Thread {
             })?;
         Ok(Self {
             runtime: handle,
-            calls,
+            work,
             _stop: stop,
         })
-    }
-}
-
-/// One call on a thread.
-struct Load(Arc<AtomicUsize>);
-
-impl Load {
-    fn new(calls: &Arc<AtomicUsize>) -> Self {
-        calls.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(calls))
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -191,7 +194,7 @@ mod tests {
             .collect();
         let loads = || {
             let threads = plane.shared.threads.iter();
-            threads.map(|thread| thread.calls.load(Ordering::Relaxed))
+            threads.map(|thread| thread.work.held())
         };
         assert!(loads().all(|load| load == 3));
         for (handle, mut events) in calls {
@@ -207,12 +210,13 @@ mod tests {
             metrics::Metrics::new("test").media(),
         )
         .unwrap();
-        let (handle, mut events) = plane.open_call(CallId::new(1, 1));
-        drop(plane);
-        while events.blocking_recv().is_some() {}
-        let command = MediaCommand::Remove {
+        let (mut handle, mut events) = plane.open_call(CallId::new(1, 1));
+        let command = || MediaCommand::Remove {
             leg: model::LegId(0),
         };
-        assert_eq!(handle.command(command), Err(Stuck));
+        assert_eq!(handle.command(command()), Ok(()));
+        drop(plane);
+        while events.blocking_recv().is_some() {}
+        assert_eq!(handle.command(command()), Err(Stuck));
     }
 }

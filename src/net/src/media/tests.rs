@@ -161,7 +161,7 @@ impl Far {
         }
     }
 
-    fn step(&mut self, handle: &MediaHandle) {
+    fn step(&mut self, handle: &mut MediaHandle) {
         let (now, mut buffer) = (Instant::now(), [0; 2048]);
         while let Ok((length, source)) = self.socket.recv_from(&mut buffer) {
             self.transport()
@@ -176,12 +176,12 @@ impl Far {
         }
     }
 
-    fn say(&mut self, now: Instant, packet: &RtpOut, handle: &MediaHandle) {
+    fn say(&mut self, now: Instant, packet: &RtpOut, handle: &mut MediaHandle) {
         self.transport().send(now, packet);
         self.drain(handle);
     }
 
-    fn drain(&mut self, handle: &MediaHandle) {
+    fn drain(&mut self, handle: &mut MediaHandle) {
         loop {
             match self.transport().poll_output() {
                 TransportOutput::Transmit { target, bytes } => {
@@ -253,7 +253,7 @@ fn start(role: Role) -> MediaStart {
 /// Lets the world turn for a while; returns what the call heard.
 fn live(
     far: &mut [Far],
-    handle: &MediaHandle,
+    handle: &mut MediaHandle,
     events: &mut Receiver<MediaEvent>,
     time: Duration,
 ) -> Vec<MediaEvent> {
@@ -278,7 +278,13 @@ fn live(
     told
 }
 
-fn add_sip(plane: &MediaPlane, handle: &MediaHandle, leg: LegId, codec: Codec, hertz: u16) -> Far {
+fn add_sip(
+    plane: &MediaPlane,
+    handle: &mut MediaHandle,
+    leg: LegId,
+    codec: Codec,
+    hertz: u16,
+) -> Far {
     let rtp = plane.reserve_rtp(SocketAddr::new(HERE, 5060)).unwrap();
     let far = Far::phone(leg, codec, hertz, rtp.address());
     let media = Box::new(far.agreed(Direction::SendRecv));
@@ -319,15 +325,20 @@ fn transcodings(metrics: &Metrics) -> Vec<i64> {
 #[test]
 fn two_phones_hear_each_other_until_one_is_on_hold() {
     let (plane, metrics) = plane(50_000..=50_099);
-    let (handle, mut events) = plane.open_call(CALL());
+    let (mut handle, mut events) = plane.open_call(CALL());
     handle
         .command(MediaCommand::Connect { a: A, b: B })
         .unwrap();
     let mut far = [
-        add_sip(&plane, &handle, A, Codec::Alaw, 400),
-        add_sip(&plane, &handle, B, Codec::Alaw, 1000),
+        add_sip(&plane, &mut handle, A, Codec::Alaw, 400),
+        add_sip(&plane, &mut handle, B, Codec::Alaw, 1000),
     ];
-    let told = live(&mut far, &handle, &mut events, Duration::from_millis(1500));
+    let told = live(
+        &mut far,
+        &mut handle,
+        &mut events,
+        Duration::from_millis(1500),
+    );
     let heard = (far[0].hears(1000.0), far[1].hears(400.0));
     assert!(heard.0 > 0.9 && heard.1 > 0.9, "{heard:?}");
     for leg in [A, B] {
@@ -338,10 +349,20 @@ fn two_phones_hear_each_other_until_one_is_on_hold() {
     handle
         .command(MediaCommand::UpdateSip { leg: B, media })
         .unwrap();
-    live(&mut far, &handle, &mut events, Duration::from_millis(100));
+    live(
+        &mut far,
+        &mut handle,
+        &mut events,
+        Duration::from_millis(100),
+    );
     far[0].heard.clear();
     far[1].heard.clear();
-    live(&mut far, &handle, &mut events, Duration::from_millis(300));
+    live(
+        &mut far,
+        &mut handle,
+        &mut events,
+        Duration::from_millis(300),
+    );
     assert!(far[0].heard.len() > 10 && far[1].heard.is_empty());
     let same = transcodings(&metrics);
     assert!(same.iter().all(|active| *active == 0), "{same:?}");
@@ -366,8 +387,8 @@ fn two_phones_hear_each_other_until_one_is_on_hold() {
 fn a_phone_and_a_telegram_user_hear_each_other() {
     for (n, codec) in (0..).zip([Codec::Alaw, Codec::Opus]) {
         let (plane, _) = plane(51_000 + n * 100..=51_099 + n * 100);
-        let (handle, mut events) = plane.open_call(CALL());
-        let phone = add_sip(&plane, &handle, A, codec, 400);
+        let (mut handle, mut events) = plane.open_call(CALL());
+        let phone = add_sip(&plane, &mut handle, A, codec, 400);
         let start = Box::new(start(Role::Caller));
         handle
             .command(MediaCommand::AddTelegram { leg: B, start })
@@ -376,7 +397,12 @@ fn a_phone_and_a_telegram_user_hear_each_other() {
             .command(MediaCommand::Connect { a: B, b: A })
             .unwrap();
         let mut far = [phone, Far::telegram(B, 1000)];
-        let told = live(&mut far, &handle, &mut events, Duration::from_millis(2500));
+        let told = live(
+            &mut far,
+            &mut handle,
+            &mut events,
+            Duration::from_millis(2500),
+        );
         assert!(told.contains(&MediaEvent::Connected { leg: B }), "{told:?}");
         let heard = (far[0].hears(1000.0), far[1].hears(400.0));
         assert!(heard.0 > 0.9 && heard.1 > 0.9, "{codec:?} {heard:?}");
@@ -395,8 +421,8 @@ fn a_phone_and_a_telegram_user_hear_each_other() {
 fn the_figures_of_a_leg_are_told_at_its_end() {
     let (plane, metrics) = plane(56_000..=56_099);
     let counted = metrics.media();
-    let (handle, mut events) = plane.open_call(CALL());
-    let mut phone = add_sip(&plane, &handle, A, Codec::Alaw, 400);
+    let (mut handle, mut events) = plane.open_call(CALL());
+    let mut phone = add_sip(&plane, &mut handle, A, Codec::Alaw, 400);
     phone.lose = 10;
     let start = Box::new(start(Role::Caller));
     handle
@@ -407,7 +433,7 @@ fn the_figures_of_a_leg_are_told_at_its_end() {
         .unwrap();
     let mut far = [phone, Far::telegram(B, 1000)];
     // Reports of the switch go out after 4 to 6 s, and come back with the next one of the phone.
-    live(&mut far, &handle, &mut events, Duration::from_secs(7));
+    live(&mut far, &mut handle, &mut events, Duration::from_secs(7));
     let both = [(Codec::Alaw, Codec::Opus), (Codec::Opus, Codec::Alaw)];
     for (from, to) in both {
         assert_eq!(counted.transcoding(from, to).unwrap().active.get(), 1);
@@ -444,9 +470,9 @@ fn the_figures_of_a_leg_are_told_at_its_end() {
 #[test]
 fn ports_run_out_and_come_back_with_the_end_of_a_call() {
     let (plane, metrics) = plane(53_000..=53_003);
-    let (handle, events) = plane.open_call(CALL());
-    let _far =
-        [(A, 400), (B, 1000)].map(|(leg, hertz)| add_sip(&plane, &handle, leg, Codec::Alaw, hertz));
+    let (mut handle, events) = plane.open_call(CALL());
+    let _far = [(A, 400), (B, 1000)]
+        .map(|(leg, hertz)| add_sip(&plane, &mut handle, leg, Codec::Alaw, hertz));
     let peer = SocketAddr::new(HERE, 5060);
     assert_eq!(plane.reserve_rtp(peer).unwrap_err(), NoRtpPorts);
     assert_eq!(metrics.media().ports_used.get(), 2);
@@ -466,19 +492,29 @@ fn ports_run_out_and_come_back_with_the_end_of_a_call() {
 #[test]
 fn a_silent_phone_is_told_of_and_one_on_hold_is_not() {
     let plane = impatient_plane(54_000..=54_099);
-    let (handle, mut events) = plane.open_call(CALL());
-    let far =
-        [(A, 400), (B, 1000)].map(|(leg, hertz)| add_sip(&plane, &handle, leg, Codec::Alaw, hertz));
+    let (mut handle, mut events) = plane.open_call(CALL());
+    let far = [(A, 400), (B, 1000)]
+        .map(|(leg, hertz)| add_sip(&plane, &mut handle, leg, Codec::Alaw, hertz));
     let media = Box::new(far[1].agreed(Direction::Inactive));
     handle
         .command(MediaCommand::UpdateSip { leg: B, media })
         .unwrap();
-    let told = live(&mut [], &handle, &mut events, Duration::from_millis(400));
+    let told = live(
+        &mut [],
+        &mut handle,
+        &mut events,
+        Duration::from_millis(400),
+    );
     assert_eq!(told, [], "nobody talks yet");
     handle
         .command(MediaCommand::Connect { a: A, b: B })
         .unwrap();
-    let told = live(&mut [], &handle, &mut events, Duration::from_millis(400));
+    let told = live(
+        &mut [],
+        &mut handle,
+        &mut events,
+        Duration::from_millis(400),
+    );
     let silent = MediaEvent::Silent {
         leg: A,
         for_: Duration::from_millis(200),
@@ -489,8 +525,8 @@ fn a_silent_phone_is_told_of_and_one_on_hold_is_not() {
 #[test]
 fn a_phone_that_says_nothing_to_a_telegram_user_is_told_of() {
     let plane = impatient_plane(54_200..=54_299);
-    let (handle, mut events) = plane.open_call(CALL());
-    let _phone = add_sip(&plane, &handle, A, Codec::Alaw, 400);
+    let (mut handle, mut events) = plane.open_call(CALL());
+    let _phone = add_sip(&plane, &mut handle, A, Codec::Alaw, 400);
     let start = Box::new(start(Role::Caller));
     let leg = B;
     handle
@@ -500,7 +536,12 @@ fn a_phone_that_says_nothing_to_a_telegram_user_is_told_of() {
         .command(MediaCommand::Connect { a: B, b: A })
         .unwrap();
     let mut far = [Far::telegram(B, 1000)];
-    let told = live(&mut far, &handle, &mut events, Duration::from_millis(1500));
+    let told = live(
+        &mut far,
+        &mut handle,
+        &mut events,
+        Duration::from_millis(1500),
+    );
     let of = |event| told.iter().position(|told| *told == event).unwrap();
     let for_ = Duration::from_millis(200);
     assert!(of(MediaEvent::Connected { leg: B }) < of(MediaEvent::Silent { leg: A, for_ }));
