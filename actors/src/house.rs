@@ -83,6 +83,8 @@ pub struct TelegramSettings {
     pub library_versions: Vec<String>,
     /// Whether direct connections may be offered.
     pub p2p: bool,
+    /// Whether a Telegram user whose call nobody took is told why, in the chat.
+    pub notify_errors: bool,
 }
 
 /// All settings of the house.

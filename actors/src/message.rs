@@ -208,6 +208,16 @@ pub(crate) struct SipCaller {
 #[rtype(result = "()")]
 pub(crate) struct DeclineCall {
     pub(crate) peer: tl::types::InputPhoneCall,
+    /// The caller.
+    pub(crate) user_id: i64,
+    pub(crate) cause: Cause,
+}
+
+/// Call -> Session: tell this caller why nobody took the call.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct NotifyUser {
+    pub(crate) user_id: i64,
     pub(crate) cause: Cause,
 }
 

@@ -3,6 +3,8 @@
 //! Owns the account's state, who its peers are, and which leg a phone call belongs to. The connection itself lives in `net`
 //! and survives this actor; legs bind again to the next incarnation. Its death ends no call.
 
+mod texts;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,6 +64,7 @@ pub(crate) struct Session {
     users: HashMap<i64, telegram::User>,
     resolved: HashMap<Peer, tl::types::InputUser>,
     flood_until: Option<Instant>,
+    written: texts::Written,
     watch: Watch,
 }
 
@@ -81,6 +84,7 @@ impl Session {
             users: HashMap::new(),
             resolved: HashMap::new(),
             flood_until: None,
+            written: texts::Written::default(),
             watch: parts.watch,
         }
     }
@@ -548,8 +552,14 @@ impl Handler<DeclineCall> for Session {
     type Result = ();
 
     /// Nobody takes the call: the caller's app is told at once instead of ringing on.
-    fn handle(&mut self, DeclineCall { peer, cause }: DeclineCall, ctx: &mut Self::Context) {
+    fn handle(&mut self, declined: DeclineCall, ctx: &mut Self::Context) {
         self.watch.handled();
+        let DeclineCall {
+            peer,
+            user_id,
+            cause,
+        } = declined;
+        self.notify(user_id, &cause, ctx);
         tracing::info!(session = %self.spec.name, %cause, "a Telegram call is declined");
         let reason = tl::enums::PhoneCallDiscardReason::Busy;
         self.ask(

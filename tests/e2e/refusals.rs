@@ -416,7 +416,33 @@ fn the_pbx_refuses_a_telegram_user() {
         assert_eq!(ended["reason"], reason, "after {code}: {ended}");
         pbx.wait(s(10)).expect_ok();
     }
+    let told = house.telegram.texts("bobby", cases.len(), s(5));
+    let expected: Vec<String> = cases
+        .iter()
+        .map(|(code, phrase, _)| format!("{code} {phrase}"))
+        .collect();
+    assert_eq!(told, expected);
     // A callee who was refused says missed where a person who declines would say busy.
+    house.assert_clean(&["discard_reason"]);
+}
+
+#[test]
+fn a_refused_telegram_user_is_told_nothing_where_the_owner_says_so() {
+    let house = House::new().setting("telegram.notify_errors = false");
+    let mut house = house.peer_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts());
+    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port())
+        .key("code", "486")
+        .key("reason", "Busy Here")
+        .start("uas_reject");
+    let call = house.telegram.call("bobby", SESSION, "9.0.0");
+    house.telegram.wait_call(&call, "discarded", s(10));
+    pbx.wait(s(10)).expect_ok();
+    house.wait_no_calls();
+    assert_eq!(house.telegram.texts("bobby", 0, s(1)), [""; 0]);
     house.assert_clean(&["discard_reason"]);
 }
 
@@ -429,5 +455,7 @@ fn a_telegram_user_calls_a_pbx_that_is_not_registered() {
         .user("bobby", "15550002", &Behaviour::accepts());
     let call = house.telegram.call("bobby", SESSION, "9.0.0");
     house.telegram.wait_call(&call, "discarded", s(10));
+    let told = house.telegram.texts("bobby", 1, s(5));
+    assert_eq!(told, ["503 SIP account is unavailable"]);
     house.assert_clean(&["discard_reason", "accept_without_received"]);
 }

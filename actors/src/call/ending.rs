@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
-use model::{Cause, Direction, LegEnd, LegId, Outcome, Reason, Side};
+use model::{Cause, Direction, LegEnd, LegId, Outcome, Peer, Reason, Side};
 use net::media::MediaCommand;
 
 use super::{Call, CallState, Slot, keys};
 use crate::leg::LegAddr;
-use crate::message::{CallOver, CloseRecord, LegOrder};
+use crate::message::{CallOver, CloseRecord, LegOrder, NotifyUser};
+use crate::supervise::Door;
 
 /// A leg that does not come to its end in this time is dropped: longer than any SIP transaction (64*T1).
 const LAST_WORDS: Duration = Duration::from_secs(40);
@@ -71,6 +72,7 @@ impl Call {
                     cause: cause.clone(),
                 });
             }
+            self.tell_caller(&cause, side);
             self.ended = Some((cause, side));
             self.media = None;
             self.reserved.clear();
@@ -78,6 +80,23 @@ impl Call {
         }
         if self.legs.values().all(|slot| slot.end.is_some()) {
             self.finish(ctx);
+        }
+    }
+
+    /// A Telegram user whose call nobody took is told why; not one who gave up.
+    fn tell_caller(&self, cause: &Cause, side: Side) {
+        let is_told = self.held.direction == Direction::TgToSip
+            && self.answered_at.is_none()
+            && side != Side::Telegram
+            && cause.reason() != Reason::NormalClearing;
+        if is_told
+            && let Some(Peer::UserId(user_id)) = self.held.peer
+            && let Some(session) = self.session.as_ref().and_then(Door::open)
+        {
+            session.do_send(NotifyUser {
+                user_id,
+                cause: cause.clone(),
+            });
         }
     }
 

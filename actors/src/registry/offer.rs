@@ -424,7 +424,7 @@ impl Handler<CallOffered> for Registry {
 
     fn handle(&mut self, offered: CallOffered, ctx: &mut Self::Context) {
         self.watch.handled();
-        let session = offered.session.clone();
+        let (session, user_id) = (offered.session.clone(), offered.caller.user_id);
         let peer = grammers_tl_types::types::InputPhoneCall {
             id: offered.requested.id,
             access_hash: offered.requested.access_hash,
@@ -441,7 +441,11 @@ impl Handler<CallOffered> for Registry {
                 .get(&session)
                 .and_then(|unit| unit.address.as_ref())
         {
-            session.do_send(DeclineCall { peer, cause });
+            session.do_send(DeclineCall {
+                peer,
+                user_id,
+                cause,
+            });
         }
     }
 }

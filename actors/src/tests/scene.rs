@@ -340,6 +340,7 @@ fn settings(address: SocketAddr) -> Settings {
                 .map(str::to_owned)
                 .to_vec(),
             p2p: true,
+            notify_errors: true,
         },
     }
 }

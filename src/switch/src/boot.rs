@@ -212,6 +212,7 @@ pub(crate) fn house_settings(settings: &Settings) -> actors::Settings {
                 .map(ToString::to_string)
                 .collect(),
             p2p: telegram.p2p,
+            notify_errors: telegram.notify_errors,
         },
     }
 }

@@ -156,6 +156,19 @@ impl Server {
         self.http.post(&format!("/scripted/{from}/send"), &spec);
     }
 
+    /// What a user has received from others, oldest first, once there are so many texts.
+    pub(crate) fn texts(&self, user: &str, count: usize, limit: Duration) -> Vec<String> {
+        until(format!("{count} texts for {user}"), limit, || {
+            let messages = self.http.get(&format!("/accounts/{user}/messages"));
+            let messages = messages.as_array().unwrap().iter();
+            let texts: Vec<String> = messages
+                .filter(|message| message["out"] != true)
+                .map(|message| message["message"].as_str().unwrap().to_owned())
+                .collect();
+            (texts.len() >= count).then_some(texts)
+        })
+    }
+
     /// A user ends a call.
     pub(crate) fn discard(&self, user: &str, call: &str, reason: &str) {
         self.http.post(

@@ -274,6 +274,7 @@ fn settings(sip: SocketAddr, library_versions: Vec<String>) -> Settings {
         telegram: TelegramSettings {
             library_versions,
             p2p: true,
+            notify_errors: true,
         },
     }
 }

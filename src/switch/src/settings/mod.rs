@@ -213,6 +213,7 @@ pub(crate) struct Telegram {
     #[serde(deserialize_with = "values::frame_ms")]
     pub(crate) frame_ms: u8,
     pub(crate) p2p: bool,
+    pub(crate) notify_errors: bool,
     /// The address to bind; otherwise the one that the default route uses.
     #[serde(with = "values::optional")]
     pub(crate) media_address: Option<IpAddr>,
@@ -426,6 +427,7 @@ impl Default for Telegram {
                 .into(),
             frame_ms: 20,
             p2p: true,
+            notify_errors: true,
             media_address: None,
             media_range: None,
             rpc_timeout_s: 10,

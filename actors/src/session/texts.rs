@@ -1,0 +1,108 @@
+//! What the account writes to people by itself: why their call came to nothing (product 2.14).
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use actix::{Context, Handler};
+use model::Cause;
+use telegram::Rpc;
+
+use super::Session;
+use crate::message::NotifyUser;
+
+/// The same text is not written to the same person again so soon.
+const QUIET: Duration = Duration::from_secs(30);
+/// People remembered for that; a stranger can be each of them only by an account of his own.
+const REMEMBERED: usize = 1000;
+
+/// What was written of late.
+#[derive(Default)]
+pub(super) struct Written(HashMap<i64, (Instant, String)>);
+
+impl Written {
+    /// Notes a text, unless this person has just had the same one.
+    fn note(&mut self, now: Instant, user_id: i64, text: &str) -> bool {
+        let is_late = |at: Instant| now.saturating_duration_since(at) >= QUIET;
+        if self.0.len() >= REMEMBERED {
+            self.0.retain(|_, (at, _)| !is_late(*at));
+        }
+        let is_new = match self.0.get(&user_id) {
+            Some((at, last)) => last != text || is_late(*at),
+            None => self.0.len() < REMEMBERED,
+        };
+        if is_new {
+            self.0.insert(user_id, (now, text.to_owned()));
+        }
+        is_new
+    }
+}
+
+impl Session {
+    /// Tells a caller with code and phrase why nobody took the call.
+    pub(super) fn notify(&mut self, user_id: i64, cause: &Cause, ctx: &mut Context<Self>) {
+        if !self.common.settings.telegram.notify_errors {
+            return;
+        }
+        self.write(user_id, cause.to_string(), ctx);
+    }
+
+    /// Writes to somebody the account has met, when it may ask anything of Telegram just now.
+    fn write(&mut self, user_id: i64, text: String, ctx: &mut Context<Self>) {
+        let user = self.users.get(&user_id).and_then(telegram::User::input);
+        let can = self.state == routing::SessionState::Running && self.flood_wait().is_none();
+        let Some(user) = user.filter(|_| can) else {
+            tracing::debug!(session = %self.spec.name, user_id, text, "a text is not written");
+            return;
+        };
+        if !self.written.note(Instant::now(), user_id, &text) {
+            return;
+        }
+        let random_id = rand::random();
+        let rpc = Rpc::SendMessage {
+            user,
+            text,
+            random_id,
+        };
+        self.ask(rpc, ctx, move |session, result, _| {
+            if let Err(error) = result {
+                tracing::warn!(session = %session.spec.name, user_id, %error, "a text could not be written");
+            }
+        });
+    }
+}
+
+impl Handler<NotifyUser> for Session {
+    type Result = ();
+
+    fn handle(&mut self, NotifyUser { user_id, cause }: NotifyUser, ctx: &mut Self::Context) {
+        self.watch.handled();
+        self.notify(user_id, &cause, ctx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_text_is_written_again_after_a_while_and_another_one_at_once() {
+        let (mut written, now) = (Written::default(), Instant::now());
+        assert!(written.note(now, 7, "486 Busy Here"));
+        assert!(!written.note(now + QUIET / 2, 7, "486 Busy Here"));
+        assert!(written.note(now, 8, "486 Busy Here"), "somebody else");
+        assert!(written.note(now + QUIET / 2, 7, "480 No answer"));
+        assert!(!written.note(now + QUIET, 7, "480 No answer"));
+        assert!(written.note(now + QUIET * 3 / 2, 7, "480 No answer"));
+    }
+
+    #[test]
+    fn a_crowd_is_forgotten_in_time_and_not_answered_before() {
+        let (mut written, now) = (Written::default(), Instant::now());
+        for user in 0..1000 {
+            assert!(written.note(now, user, "x"));
+        }
+        assert!(!written.note(now, 1000, "x"));
+        assert!(written.note(now + QUIET, 1000, "x"));
+        assert_eq!(written.0.len(), 1);
+    }
+}
