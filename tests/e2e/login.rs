@@ -1,5 +1,7 @@
 //! `strowger session login`: code, password, and what can go wrong.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::house::House;
@@ -74,4 +76,56 @@ fn an_input_that_ends_early_is_no_login() {
         .metrics()
         .value("strowger_telegram_session_up", &[("session", "gateway")]);
     assert!(up.unwrap_or(0.0).abs() < 0.1);
+}
+
+#[test]
+fn a_logout_ends_the_login_at_telegram_and_deletes_the_keys() {
+    let mut house = house();
+    house.log_in();
+    let (code, said) = house.command(&["session", "logout", "gateway"], "no\n");
+    assert_eq!(code, 6, "{said}");
+    let none = house.telegram.events("kind=logout", Duration::ZERO);
+    assert!(none.is_empty(), "{none:?}");
+    let said = house.expect_command(&["session", "logout", "gateway"], "yes\n");
+    assert!(said.contains("logged out"), "{said}");
+    let logouts = house.telegram.events("kind=logout", Duration::from_secs(5));
+    assert_eq!(logouts.len(), 1, "{logouts:?}");
+    let said = house.expect_command(&["session", "show", "gateway"], "");
+    assert!(said.contains("none: log it in"), "{said}");
+    let (code, said) = house.command(&["session", "logout", "gateway", "--yes"], "");
+    assert_eq!(code, 6, "{said}");
+    house.log_in();
+    house.start();
+    house.wait_session_up();
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_logout_without_telegram_keeps_the_keys() {
+    let house = house();
+    house.log_in();
+    house
+        .telegram
+        .http()
+        .post("/connections/refuse", &json!({}));
+    let (code, said) = house.command(&["session", "logout", "gateway", "--yes"], "");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("could not be reached"), "{said}");
+    house
+        .telegram
+        .http()
+        .post("/connections/accept", &json!({}));
+    house.expect_command(&["session", "logout", "gateway", "--yes"], "");
+}
+
+#[test]
+fn a_logout_of_a_revoked_session_deletes_the_keys() {
+    let house = house();
+    house.log_in();
+    house.telegram.http().post(
+        "/accounts/gateway/revoke",
+        &json!({"error": "SESSION_REVOKED"}),
+    );
+    let said = house.expect_command(&["session", "logout", "gateway", "--yes"], "");
+    assert!(said.contains("already"), "{said}");
 }

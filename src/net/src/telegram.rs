@@ -5,8 +5,10 @@
 //! must tolerate hearing of things twice, and of its own actions.
 
 mod clock;
+mod errand;
 mod link;
 mod login;
+mod logout;
 mod method;
 mod people;
 mod session;
@@ -25,6 +27,7 @@ use telegram::{Reply, Rpc, RpcError, User};
 
 pub use link::connect;
 pub use login::{LoginConnection, LoginError, SignedIn, begin_login};
+pub use logout::{LogOutError, LoggedOut, log_out};
 pub use method::method;
 pub use session::StorageError;
 

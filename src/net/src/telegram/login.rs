@@ -10,10 +10,8 @@ use grammers_session::types::PeerInfo;
 use grammers_tl_types as tl;
 use model::Secret;
 use telegram::{Reply, Rpc, RpcError, User};
-use tokio::task::JoinHandle;
 
-use super::link::{self, Wire};
-use super::session::Keys;
+use super::errand::Errand;
 use super::{Params, Storage, StorageError};
 
 /// A server may send us on this often before we stop believing it.
@@ -86,8 +84,7 @@ pub enum SignedIn {
 /// A connection without updates.
 pub struct LoginConnection {
     params: Params,
-    wire: Wire,
-    runner: JoinHandle<()>,
+    errand: Errand,
     phone: String,
     code_hash: String,
 }
@@ -98,36 +95,27 @@ pub fn begin_login(
     storage: Arc<dyn Storage>,
     phone: &str,
 ) -> Result<LoginConnection, StorageError> {
-    let keys = Arc::new(Keys::load(storage, params.test_dc)?);
-    let (pool, wire, _) = link::build(&keys, &params);
-    let runner = tokio::spawn(pool.runner.run());
+    let (errand, _) = Errand::begin(&params, storage)?;
     let phone = phone.chars().filter(char::is_ascii_digit).collect();
     Ok(LoginConnection {
         params,
-        wire,
-        runner,
+        errand,
         phone,
         code_hash: String::new(),
     })
 }
 
 impl LoginConnection {
-    async fn invoke(&self, rpc: &Rpc) -> Result<Reply, RpcError> {
-        tokio::time::timeout(self.params.deadline, self.wire.invoke(rpc))
-            .await
-            .map_err(|_| RpcError::TimedOut)?
-    }
-
     /// Carries out a request, at another data centre if Telegram says so (`PHONE_MIGRATE_n`, `USER_MIGRATE_n`).
     async fn follow(&self, rpc: &Rpc) -> Result<Reply, LoginError> {
         for _ in 0..MOVES {
-            match self.invoke(rpc).await {
+            match self.errand.invoke(rpc).await {
                 Err(error @ RpcError::Rpc { code: 303, .. }) => {
                     let number = error.name_and_number().and_then(|(_, number)| number);
                     let Some(dc) = number.and_then(|number| i32::try_from(number).ok()) else {
                         return Err(LoginError::Refused(error));
                     };
-                    self.wire.migrate(dc).await?;
+                    self.errand.wire().migrate(dc).await?;
                 }
                 result => return Ok(result?),
             }
@@ -139,7 +127,7 @@ impl LoginConnection {
 
     /// Whether the key is logged in already; then there is nothing to do.
     pub async fn who(&self) -> Option<User> {
-        match self.invoke(&Rpc::GetSelf).await {
+        match self.errand.invoke(&Rpc::GetSelf).await {
             Ok(Reply::User(user)) => Some(user),
             Ok(_) | Err(_) => None,
         }
@@ -278,14 +266,7 @@ impl LoginConnection {
             bot: Some(user.is_bot),
             is_self: Some(true),
         };
-        self.wire.keys().cache_peer(me).await?;
+        self.errand.wire().keys().cache_peer(me).await?;
         Ok(user)
-    }
-}
-
-impl Drop for LoginConnection {
-    fn drop(&mut self) {
-        self.wire.quit();
-        self.runner.abort();
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use model::{PhoneNumber, Secret, SessionName, SessionSpec};
-use net::telegram::{LoginError, SignedIn, Storage};
+use net::telegram::{LogOutError, LoginError, SignedIn, Storage};
 use store::{Change, Store};
 
 use super::Operator;
@@ -87,6 +87,9 @@ pub(crate) enum LoginFailure {
     /// Telegram, or the keys.
     #[error(transparent)]
     Login(#[from] LoginError),
+    /// Telegram, when logging out.
+    #[error(transparent)]
+    LogOut(#[from] LogOutError),
     /// Nothing more to read.
     #[error("nothing was typed")]
     NoInput,

@@ -8,6 +8,7 @@ mod cdr;
 mod check_config;
 mod init;
 mod login;
+mod logout;
 mod records;
 mod route;
 mod session;

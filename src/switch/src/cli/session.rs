@@ -1,4 +1,4 @@
-//! `strowger session`, without the login.
+//! `strowger session`, without what asks Telegram.
 
 use clap::Subcommand;
 use model::{PhoneNumber, SessionName, SessionSpec};
@@ -6,6 +6,7 @@ use store::{Change, Space, Store};
 
 use super::Operator;
 use super::login::Login;
+use super::logout::Logout;
 use super::trunk::lines;
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
@@ -46,6 +47,9 @@ pub(super) enum Session {
         /// Its name
         name: SessionName,
     },
+    /// Log the account out at Telegram and delete its keys; the session and its routes stay
+    #[command(after_help = "Example: strowger session logout gateway")]
+    Logout(Logout),
     /// Forget a session, its keys and its routes
     Remove {
         /// Its name
@@ -76,6 +80,7 @@ impl Session {
             Session::Show { name } => show(operator, &name),
             Session::Enable { name } => switch(operator, &name, true),
             Session::Disable { name } => switch(operator, &name, false),
+            Session::Logout(logout) => logout.run(operator),
             Session::Remove { name } => {
                 let store = operator.store()?;
                 let current = Current::read(&store)?;
@@ -107,7 +112,7 @@ fn add(operator: &Operator, spec: SessionSpec) -> Result<(), Failure> {
     Ok(())
 }
 
-fn find(current: &Current, name: &SessionName) -> Result<SessionSpec, Failure> {
+pub(super) fn find(current: &Current, name: &SessionName) -> Result<SessionSpec, Failure> {
     let missing = || Failure::NotFound {
         kind: "session",
         name: name.to_string(),
@@ -131,7 +136,7 @@ fn switch(operator: &Operator, name: &SessionName, enabled: bool) -> Result<(), 
 }
 
 /// Whether there are keys; whether Telegram still accepts them, only a connection tells.
-fn has_keys(store: &dyn Store, name: &SessionName) -> Result<bool, Failure> {
+pub(super) fn has_keys(store: &dyn Store, name: &SessionName) -> Result<bool, Failure> {
     Ok(!store.scan(Space::Telegram(name), b"dc/")?.is_empty())
 }
 
