@@ -10,7 +10,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler};
 use bytes::Bytes;
-use model::{BanRecord, CallId, Cause, IpPrefix, Reason, SessionName, Transport, VerboseRejects};
+use model::{
+    BanRecord, CallId, Cause, IpPrefix, Reason, SessionName, SessionSpec, Transport, TrunkName,
+    VerboseRejects,
+};
 use net::Resolver;
 use net::media::{MediaConfig, MediaPlane};
 use net::stream::{Arrival, Certificate, Listener, Patience, Streams, Tls};
@@ -18,7 +21,8 @@ use net::telegram::{Event, Telegram};
 use net::udp::{SipSender, SipSocket};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use routing::Table;
+use routing::{SessionState, Table, Waits};
+use serde::{Deserialize, Serialize};
 use sip::guard::GuardConfig;
 use sip::transaction::{SentBy, Times};
 use sip::{Hop, Host, Limits, Request, ServerKey, TransactionsConfig, Uri};
@@ -29,7 +33,8 @@ use crate::endpoint::Endpoint;
 use crate::gate::{Gate, GateSettings};
 use crate::keeper::{self, Keeper};
 use crate::message::{
-    Contact, Drain, EndAll, FromTelegram, Inspect, Received, Respond, SaveBans, Settle,
+    Contact, Drain, EndAll, FromTelegram, Inspect, ListSessions, Received, Respond, SaveBans,
+    Settle,
 };
 use crate::refusal;
 use crate::registry::Registry;
@@ -144,6 +149,43 @@ pub struct Report {
     pub calls: usize,
     /// Calls that hold lines; the same number unless something is wrong.
     pub lines: usize,
+}
+
+/// How a session is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionReport {
+    /// Its record.
+    #[serde(flatten)]
+    pub spec: SessionSpec,
+    /// The trunks it is paired with.
+    pub trunks: Vec<TrunkName>,
+    /// Its state, as the metric label `state` has it.
+    pub state: String,
+    /// When that state ends by itself, in seconds since 1970.
+    pub until: Option<u64>,
+    /// What it waits for.
+    #[serde(flatten)]
+    pub waits: Waits,
+}
+
+impl SessionReport {
+    /// Puts together what is known of a session.
+    pub fn new(
+        spec: SessionSpec,
+        trunks: Vec<TrunkName>,
+        state: SessionState,
+        waits: Waits,
+    ) -> Self {
+        let state = state.with(&waits);
+        let (state, until) = (state.label().to_owned(), state.until(&waits));
+        Self {
+            spec,
+            trunks,
+            state,
+            until,
+            waits,
+        }
+    }
 }
 
 /// A session's connection, which outlives the actor.
@@ -367,15 +409,15 @@ pub(crate) fn unix_seconds() -> u64 {
         .as_secs()
 }
 
+/// Milliseconds since 1970.
+pub(crate) fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A fresh identifier.
 pub(crate) fn call_id() -> CallId {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    CallId::new(
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
-        rand::random(),
-    )
+    CallId::new(unix_millis(), rand::random())
 }
 
 /// Supervises the registry, the endpoint and the keeper.
@@ -684,6 +726,14 @@ impl House {
         }
         self.common.metrics.ready(report.missing.is_empty());
         report
+    }
+
+    /// How the sessions are; nothing when the registry does not answer within a second.
+    pub async fn sessions(&self) -> Option<Vec<SessionReport>> {
+        let registry = self.common.registry.open()?;
+        let asked = registry.send(ListSessions);
+        let answer = tokio::time::timeout(Duration::from_secs(1), asked).await;
+        answer.ok()?.ok()
     }
 
     /// Who is banned now.

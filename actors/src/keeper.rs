@@ -11,7 +11,8 @@ use store::Store;
 use tokio::sync::oneshot;
 
 use crate::message::{
-    CloseLost, CloseRecord, LoadBindings, OpenRecord, SaveBans, SaveBindings, Settle,
+    CloseLost, CloseRecord, LoadBindings, LoadLimits, OpenRecord, SaveBans, SaveBindings,
+    SaveLimits, Settle,
 };
 use crate::supervise::Watch;
 
@@ -217,6 +218,47 @@ impl Handler<SaveBindings> for Keeper {
         {
             tracing::error!(%trunk, %error, "bindings could not be kept");
         }
+    }
+}
+
+impl Handler<LoadLimits> for Keeper {
+    type Result = Option<Vec<u8>>;
+
+    fn handle(
+        &mut self,
+        LoadLimits { session }: LoadLimits,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        self.watch.handled();
+        self.store
+            .get(store::Space::Telegram(&session), crate::session::LIMITS)
+            .unwrap_or_else(|error| {
+                tracing::error!(%session, %error, "the limits of a session could not be read");
+                None
+            })
+    }
+}
+
+impl Handler<SaveLimits> for Keeper {
+    type Result = bool;
+
+    fn handle(&mut self, save: SaveLimits, _: &mut Self::Context) -> bool {
+        self.watch.handled();
+        let SaveLimits {
+            session,
+            limits,
+            durable,
+        } = save;
+        let (space, key) = (store::Space::Telegram(&session), crate::session::LIMITS);
+        let written = if durable {
+            self.store.put_durable(space, key, &limits)
+        } else {
+            self.store.put_soft(space, key, &limits)
+        };
+        if let Err(error) = &written {
+            tracing::error!(%session, %error, "the limits of a session could not be kept");
+        }
+        written.is_ok()
     }
 }
 

@@ -23,9 +23,11 @@ mod tests;
 mod trunk;
 
 pub use house::{
-    Account, EXIT_REGISTRY_LOST, EXIT_STORE_LOST, House, Parts, Report, SILENT, Settings,
-    SipSettings, StartError, TelegramSettings,
+    Account, EXIT_REGISTRY_LOST, EXIT_STORE_LOST, House, Parts, Report, SILENT, SessionReport,
+    Settings, SipSettings, StartError, TelegramSettings,
 };
+pub use routing::{SessionState, Waits};
+pub use session::{LIMITS, kept_limits};
 pub use sip::Limits;
 pub use sip::call::SessionTimes;
 pub use sip::guard::GuardConfig;

@@ -157,6 +157,8 @@ pub(crate) struct SessionChanged {
     pub(crate) session: SessionName,
     pub(crate) address: actix::Addr<crate::session::Session>,
     pub(crate) state: routing::SessionState,
+    /// What it waits for.
+    pub(crate) waits: routing::Waits,
     /// The account's own user id, once known.
     pub(crate) user_id: Option<i64>,
 }
@@ -511,12 +513,34 @@ pub(crate) struct LoadBindings {
     pub(crate) trunk: TrunkName,
 }
 
+/// Session -> Keeper: its limits changed; true when they are written. A durable write is on disk then, of a soft one a crash may
+/// lose a second.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(crate) struct SaveLimits {
+    pub(crate) session: SessionName,
+    pub(crate) limits: Vec<u8>,
+    pub(crate) durable: bool,
+}
+
+/// Registry -> Keeper: the limits a session had.
+#[derive(Message)]
+#[rtype(result = "Option<Vec<u8>>")]
+pub(crate) struct LoadLimits {
+    pub(crate) session: SessionName,
+}
+
 // ---------------------------------------------------------------- House
 
 /// House -> Registry: how are you?
 #[derive(Message)]
 #[rtype(result = "crate::house::Report")]
 pub(crate) struct Inspect;
+
+/// House -> Registry: how are the sessions?
+#[derive(Message)]
+#[rtype(result = "Vec<crate::house::SessionReport>")]
+pub(crate) struct ListSessions;
 
 /// House -> Registry: take no new calls.
 #[derive(Message)]

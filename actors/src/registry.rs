@@ -18,24 +18,29 @@ use std::time::{Duration, Instant};
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, MessageResult, WrapFuture,
 };
-use model::{CallId, Cause, Direction, Peer, Reason, SessionName, TrunkName, TrunkSpec};
+use metrics::LocalRefusal;
+use model::{
+    CallId, Cause, Direction, Peer, Reason, SessionName, SessionSpec, TrunkName, TrunkSpec,
+};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use routing::{Full, Lines, SessionState, SipOffer, Table, World};
+use routing::{Full, Lines, SessionState, SipOffer, Table, Waits, World};
 use sip::{HeaderName, NameAddr, Request, ServerKey};
 
 use crate::call::{Call, CallSpec, Held, Plan};
-use crate::house::{Common, Report};
+use crate::house::{Common, Report, SessionReport};
 use crate::message::{
     Adopt, CallOver, CloseLost, Contact, Drain, EndAll, EndCall, Inspect, InviteArrived, Leave,
-    LoadBindings, RegisterArrived, SessionChanged, TrunkState,
+    ListSessions, LoadBindings, LoadLimits, RegisterArrived, SessionChanged, TrunkState,
 };
-use crate::session::{Session, SessionParts};
+use crate::session::{Session, SessionParts, kept_limits};
 use crate::supervise::{Backoff, Down, Parent, Unit, Verdict as Fate, Watch};
 use crate::trunk::Trunk;
 
 /// How long a new incarnation waits for those who live before it starts what is missing.
 const ROLL_CALL: Duration = Duration::from_millis(300);
+/// Between two questions to a keeper that dies.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// What a PBX is told to wait while the switch starts or stops.
 const COME_BACK: Duration = Duration::from_secs(30);
 /// How long after its beginning the process may say that it is not ready yet.
@@ -52,6 +57,7 @@ struct TrunkUnit {
 struct SessionUnit {
     address: Option<Addr<Session>>,
     state: SessionState,
+    waits: Waits,
     user_id: Option<i64>,
     backoff: Backoff,
 }
@@ -138,6 +144,7 @@ impl Registry {
                     SessionUnit {
                         address: None,
                         state,
+                        waits: Waits::default(),
                         user_id: None,
                         backoff: Backoff::outward(),
                     },
@@ -181,7 +188,7 @@ impl Registry {
             .map(|(name, _)| name.clone())
             .collect();
         for session in sessions {
-            self.start_session(&session);
+            self.start_session(session, ctx);
         }
     }
 
@@ -214,23 +221,43 @@ impl Registry {
         }));
     }
 
-    fn start_session(&mut self, name: &SessionName) {
-        let Some(spec) = self.table.session(name).cloned() else {
-            return;
+    /// Starts a session with the limits it had: without them a restart would forget what Telegram ordered, so that it waits for the
+    /// keeper.
+    fn start_session(&mut self, name: SessionName, ctx: &mut Context<Self>) {
+        let (mut door, session) = (self.common.keeper.clone(), name.clone());
+        let kept = async move {
+            loop {
+                let keeper = match door.open() {
+                    Some(keeper) => keeper,
+                    None => door.next().await?,
+                };
+                let session = session.clone();
+                // A keeper that dies is replaced, and asked again.
+                if let Ok(kept) = keeper.send(LoadLimits { session }).await {
+                    return kept;
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
         };
-        let Some(link) = self.common.sessions.get(name) else {
-            return;
-        };
-        let parts = SessionParts {
-            spec,
-            client: Arc::clone(&link.client),
-            watch: self.watch(Unit::Session(name.clone())),
-        };
-        let session = Session::new(self.common.clone(), parts).start();
-        link.door.publish(session.clone());
-        if let Some(unit) = self.known.sessions.get_mut(name) {
-            unit.address = Some(session);
-        }
+        ctx.spawn(kept.into_actor(self).map(move |kept, registry, _| {
+            let Some(spec) = registry.table.session(&name).cloned() else {
+                return;
+            };
+            let Some(link) = registry.common.sessions.get(&name) else {
+                return;
+            };
+            let parts = SessionParts {
+                spec,
+                client: Arc::clone(&link.client),
+                limits: kept.as_deref().map(kept_limits).unwrap_or_default(),
+                watch: registry.watch(Unit::Session(name.clone())),
+            };
+            let session = Session::new(registry.common.clone(), parts).start();
+            link.door.publish(session.clone());
+            if let Some(unit) = registry.known.sessions.get_mut(&name) {
+                unit.address = Some(session);
+            }
+        }));
     }
 
     fn watch(&self, who: Unit) -> Watch {
@@ -399,6 +426,10 @@ impl Handler<InviteArrived> for Registry {
                 .table
                 .session_of(&trunk.name)
                 .filter(|_| direction == Direction::SipToTg);
+            if let Some(session) = session.filter(|_| cause.reason() == Reason::PeerFlood) {
+                let metrics = &self.common.metrics;
+                metrics.local_refusal(&session.name, "call", LocalRefusal::Restricted);
+            }
             let attempt = offer::Attempt {
                 direction,
                 trunk: &trunk.name,
@@ -470,6 +501,7 @@ impl Handler<SessionChanged> for Registry {
         self.watch.handled();
         if let Some(unit) = self.known.sessions.get_mut(&changed.session) {
             unit.state = changed.state;
+            unit.waits = changed.waits;
             unit.user_id = changed.user_id.or(unit.user_id);
             unit.address = Some(changed.address);
         }
@@ -557,7 +589,7 @@ impl Handler<Down> for Registry {
                     "session",
                     name.as_str(),
                 );
-                ctx.run_later(wait, move |registry, _| registry.start_session(&name));
+                ctx.run_later(wait, move |registry, ctx| registry.start_session(name, ctx));
             }
             Unit::Keeper | Unit::Registry | Unit::Endpoint | Unit::Leg(..) => {}
         }
@@ -596,12 +628,15 @@ impl Handler<Inspect> for Registry {
             }
         }
         for (name, unit) in &self.known.sessions {
-            // A session that waits for its owner has started all the same; it has a state of its own in the metrics.
-            if !matches!(
-                unit.state,
-                SessionState::Running | SessionState::Unauthorized
-            ) {
-                missing.push(format!("session {name} is {}", unit.state.label()));
+            match unit.state {
+                // A session that waits for Telegram or for its owner has started all the same; it has a state of its own in the metrics.
+                SessionState::Running
+                | SessionState::FloodWait
+                | SessionState::Restricted
+                | SessionState::Unauthorized => {}
+                SessionState::Offline | SessionState::Connecting => {
+                    missing.push(format!("session {name} is {}", unit.state.label()));
+                }
             }
         }
         if self.draining {
@@ -613,6 +648,25 @@ impl Handler<Inspect> for Registry {
             calls: self.known.calls.len(),
             lines: self.lines.calls(),
         })
+    }
+}
+
+impl Handler<ListSessions> for Registry {
+    type Result = MessageResult<ListSessions>;
+
+    fn handle(&mut self, _: ListSessions, _: &mut Self::Context) -> Self::Result {
+        self.watch.handled();
+        let report = |spec: &SessionSpec| {
+            let unit = self.known.sessions.get(&spec.name);
+            let (state, waits) = unit.map_or((SessionState::Offline, Waits::default()), |unit| {
+                (unit.state, unit.waits)
+            });
+            let trunks = self.table.trunks_of(&spec.name).cloned().collect();
+            SessionReport::new(spec.clone(), trunks, state, waits)
+        };
+        let mut sessions: Vec<_> = self.table.sessions().map(report).collect();
+        sessions.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+        MessageResult(sessions)
     }
 }
 

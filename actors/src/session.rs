@@ -6,20 +6,24 @@
 mod texts;
 
 use std::collections::{HashMap, VecDeque};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, SpawnHandle, WrapFuture,
+};
 use grammers_tl_types as tl;
-use metrics::{ResolveResult, ResolveSource};
+use metrics::{LocalRefusal, ResolveResult, ResolveSource};
 use model::{Cause, Key, Peer, Reason, SessionSpec};
 use net::telegram::{Event, Telegram};
+use routing::{Errand, Group, Limiter, Paces, Refused, SessionState};
 use telegram::{Reply, Rpc, RpcError};
 
 use crate::house::Common;
 use crate::message::{
     BindCall, CallOffered, CallUpdated, Callee, Caller, DeclineCall, Done, FromTelegram, Invoke,
-    KnownDh, Resolve, Resolved, SessionChanged, UnbindCall,
+    KnownDh, Resolve, Resolved, SaveLimits, SessionChanged, UnbindCall,
 };
 use crate::supervise::Watch;
 
@@ -35,10 +39,31 @@ const TEXT_AGE: Duration = Duration::from_secs(30);
 /// People met; the list begins anew when it is full, they are met again soon enough.
 const KNOWN_USERS: usize = 10_000;
 
+/// The key of the limits among what is kept of an account.
+pub const LIMITS: &[u8] = b"limits";
+/// How long a refusal waits for the disk to know of it.
+const KEPT_WITHIN: Duration = Duration::from_secs(1);
+/// Between two tries to keep it.
+const KEEP_AGAIN: Duration = Duration::from_millis(50);
+/// How old the state shown can be when the clock was set meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// Between two questions who we are, while there is no answer.
+const GREET_AGAIN: Duration = Duration::from_secs(2);
+
+/// Reads the limits of a session as the store has them; none if they cannot be read.
+pub fn kept_limits(bytes: &[u8]) -> Limiter {
+    serde_json::from_slice(bytes).unwrap_or_else(|error| {
+        tracing::error!(%error, "the limits of a session cannot be read");
+        Limiter::default()
+    })
+}
+
 /// What a session is made from.
 pub(crate) struct SessionParts {
     pub(crate) spec: SessionSpec,
     pub(crate) client: Arc<dyn Telegram>,
+    /// What it must wait for since an earlier incarnation, or an earlier process.
+    pub(crate) limits: Limiter,
     pub(crate) watch: Watch,
 }
 
@@ -54,7 +79,14 @@ pub(crate) struct Session {
     common: Common,
     spec: SessionSpec,
     client: Arc<dyn Telegram>,
-    state: routing::SessionState,
+    /// How the connection is: [`SessionState::Running`] whatever it waits for.
+    link: SessionState,
+    /// What was told last: the same with the waits.
+    state: SessionState,
+    limiter: Limiter,
+    paces: Paces,
+    /// Looks again when a wait is over.
+    wake: Option<SpawnHandle>,
     user_id: Option<i64>,
     timers: telegram::Timers,
     dh: Option<telegram::dh::DhConfig>,
@@ -63,7 +95,6 @@ pub(crate) struct Session {
     seen: VecDeque<i64>,
     users: HashMap<i64, telegram::User>,
     resolved: HashMap<Peer, tl::types::InputUser>,
-    flood_until: Option<Instant>,
     written: texts::Written,
     watch: Watch,
 }
@@ -74,7 +105,11 @@ impl Session {
             common,
             spec: parts.spec,
             client: parts.client,
-            state: routing::SessionState::Connecting,
+            link: SessionState::Connecting,
+            state: SessionState::Connecting,
+            limiter: parts.limits,
+            paces: Paces::FREE,
+            wake: None,
             user_id: None,
             timers: telegram::Timers::default(),
             dh: None,
@@ -83,7 +118,6 @@ impl Session {
             seen: VecDeque::new(),
             users: HashMap::new(),
             resolved: HashMap::new(),
-            flood_until: None,
             written: texts::Written::default(),
             watch: parts.watch,
         }
@@ -101,11 +135,97 @@ impl Session {
             net::telegram::method(&rpc),
             Instant::now(),
         );
+        let group = group(&rpc);
         let work = async move { client.invoke(rpc).await };
-        ctx.spawn(work.into_actor(self).map(move |result, session, ctx| {
-            session.account(method, &result, begun.elapsed());
-            then(session, result, ctx);
-        }));
+        let noted = work
+            .into_actor(self)
+            .then(move |result, session: &mut Self, ctx| {
+                session.account(method, &result, begun.elapsed());
+                // What Telegram ordered is on disk before anybody hears of it.
+                let is_ordered = session.obey(group, &result, ctx);
+                let kept = is_ordered.then(|| session.keep());
+                let kept = async move {
+                    if let Some(kept) = kept {
+                        kept.await;
+                    }
+                    result
+                };
+                kept.into_actor(session)
+            });
+        ctx.spawn(noted.map(move |result, session, ctx| then(session, result, ctx)));
+    }
+
+    /// Notes what a result orders us to wait for; true if it does.
+    fn obey(
+        &mut self,
+        group: Option<Group>,
+        result: &Result<Reply, RpcError>,
+        ctx: &mut Context<Self>,
+    ) -> bool {
+        let Err(error) = result else {
+            return false;
+        };
+        let now = crate::house::unix_millis();
+        if error.is("PEER_FLOOD") {
+            tracing::error!(session = %self.spec.name, "Telegram limits the account for spam: it places no calls for a day");
+            self.limiter.restrict(now);
+        } else if let (Some(group), Some(wait)) = (group, telegram::error::flood_wait(error)) {
+            tracing::warn!(session = %self.spec.name, ?group, ?wait, "Telegram orders a wait");
+            self.limiter.flood_wait(now, group, wait);
+        } else {
+            return false;
+        }
+        self.refresh(ctx);
+        true
+    }
+
+    /// Writes the limits down; ends when they are on disk, or when that takes too long.
+    fn keep(&self) -> impl Future<Output = ()> + use<> {
+        let (mut door, save) = (self.common.keeper.clone(), self.limits(true));
+        let session = self.spec.name.clone();
+        async move {
+            let Some(SaveLimits { limits, .. }) = save else {
+                return;
+            };
+            let name = session.clone();
+            let written = async move {
+                loop {
+                    let keeper = match door.open() {
+                        Some(keeper) => Some(keeper),
+                        None => door.next().await,
+                    };
+                    let save = SaveLimits {
+                        session: name.clone(),
+                        limits: limits.clone(),
+                        durable: true,
+                    };
+                    if let Some(keeper) = keeper
+                        && keeper.send(save).await == Ok(true)
+                    {
+                        return;
+                    }
+                    tokio::time::sleep(KEEP_AGAIN).await;
+                }
+            };
+            if tokio::time::timeout(KEPT_WITHIN, written).await.is_err() {
+                tracing::error!(%session, "a wait that Telegram ordered is not on disk: a restart would forget it");
+            }
+        }
+    }
+
+    fn limits(&self, durable: bool) -> Option<SaveLimits> {
+        let session = self.spec.name.clone();
+        match serde_json::to_vec(&self.limiter) {
+            Ok(limits) => Some(SaveLimits {
+                session,
+                limits,
+                durable,
+            }),
+            Err(error) => {
+                tracing::error!(%session, %error, "the limits of a session cannot be written");
+                None
+            }
+        }
     }
 
     fn account(&mut self, method: &'static str, result: &Result<Reply, RpcError>, took: Duration) {
@@ -116,11 +236,9 @@ impl Session {
             Err(error @ RpcError::Rpc { .. }) => {
                 let (name, _) = error.name_and_number().unwrap_or(("", None));
                 if let Some(wait) = telegram::error::flood_wait(error) {
-                    self.flood_until = Some(Instant::now() + wait);
-                    let until = crate::house::unix_seconds() + wait.as_secs();
                     self.common
                         .metrics
-                        .flood_wait(&self.spec.name, method, wait, until as f64);
+                        .flood_wait(&self.spec.name, method, wait);
                     (metrics::RpcResult::Flood, Some(name.to_owned()))
                 } else {
                     (metrics::RpcResult::Error, Some(name.to_owned()))
@@ -132,15 +250,30 @@ impl Session {
             .rpc(&self.spec.name, method, outcome, error.as_deref(), took);
     }
 
-    fn set_state(&mut self, state: routing::SessionState, ctx: &mut Context<Self>) {
+    fn set_link(&mut self, link: SessionState, ctx: &mut Context<Self>) {
+        self.link = link;
+        self.refresh(ctx);
+    }
+
+    /// Tells the state, and looks again when it ends by itself.
+    fn refresh(&mut self, ctx: &mut Context<Self>) {
+        let now = crate::house::unix_millis();
+        let waits = self.limiter.waits(now);
+        let state = self.link.with(&waits);
         if self.state != state {
             tracing::info!(session = %self.spec.name, from = ?self.state, to = ?state, "session state");
         }
         self.state = state;
-        self.common
-            .metrics
-            .session_state(&self.spec.name, metrics::SessionState(state.label()));
+        let (metrics, name) = (&self.common.metrics, &self.spec.name);
+        metrics.session_state(name, metrics::SessionState(state.label()));
+        metrics.waits(name, waits.flood_until(), waits.restricted_until);
         self.tell(ctx);
+        if let Some(wake) = self.wake.take() {
+            ctx.cancel_future(wake);
+        }
+        if let Some(left) = self.limiter.next_end(now) {
+            self.wake = Some(ctx.run_later(left.min(LOOK_AGAIN), Self::refresh));
+        }
     }
 
     fn tell(&self, ctx: &mut Context<Self>) {
@@ -148,6 +281,7 @@ impl Session {
             session: self.spec.name.clone(),
             address: ctx.address(),
             state: self.state,
+            waits: self.limiter.waits(crate::house::unix_millis()),
             user_id: self.user_id,
         });
     }
@@ -157,17 +291,18 @@ impl Session {
         self.ask(Rpc::GetSelf, ctx, |session, result, ctx| match result {
             Ok(Reply::User(user)) => {
                 session.user_id = Some(user.id);
-                session.set_state(routing::SessionState::Running, ctx);
+                session.set_link(SessionState::Running, ctx);
             }
             Ok(_) => {}
             Err(error) if telegram::error::is_unauthorized(&error) => {
-                session.set_state(routing::SessionState::Unauthorized, ctx);
+                session.set_link(SessionState::Unauthorized, ctx);
             }
             // Somebody has to log it in; asking on and on does not help.
-            Err(_) if session.state == routing::SessionState::Unauthorized => {}
+            Err(_) if session.link == SessionState::Unauthorized => {}
             Err(error) => {
                 tracing::warn!(session = %session.spec.name, %error, "the account does not answer");
-                ctx.run_later(Duration::from_secs(2), Self::greet);
+                let wait = telegram::error::flood_wait(&error).unwrap_or_default();
+                ctx.run_later(wait.clamp(GREET_AGAIN, UNCLAIMED_FOR), Self::greet);
             }
         });
         self.ask(Rpc::GetConfig, ctx, |session, result, _| {
@@ -187,11 +322,28 @@ impl Session {
         }
     }
 
-    /// The rest of a wait that Telegram ordered.
-    fn flood_wait(&self) -> Option<Duration> {
-        let left = self.flood_until?.saturating_duration_since(Instant::now());
-        // Rounded up: a caller that comes back after the seconds we told must find us open.
-        (!left.is_zero()).then(|| Duration::from_secs(left.as_secs() + 1))
+    /// Takes a token for an errand, or says why there is none.
+    fn admit(&mut self, errand: Errand) -> Result<(), Cause> {
+        let now = crate::house::unix_millis();
+        self.limiter
+            .take(now, &self.paces, errand)
+            .map_err(|refused| self.refused(errand.group(), refused))
+    }
+
+    /// Counts what our own limiter refused; what the caller is told.
+    fn refused(&self, group: Group, refused: Refused) -> Cause {
+        let (why, cause) = match refused {
+            Refused::Bucket(left) => (LocalRefusal::Bucket, Cause::flood_wait(seconds(left))),
+            Refused::FloodWait(left) => (LocalRefusal::FloodWait, Cause::flood_wait(seconds(left))),
+            Refused::Restricted(_) => (LocalRefusal::Restricted, Cause::new(Reason::PeerFlood)),
+        };
+        let group = match group {
+            Group::Call => "call",
+            Group::LookUp => "resolve",
+        };
+        let metrics = &self.common.metrics;
+        metrics.local_refusal(&self.spec.name, group, why);
+        cause
     }
 }
 
@@ -203,7 +355,7 @@ impl Actor for Session {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
         crate::supervise::probe(ctx);
-        self.set_state(routing::SessionState::Connecting, ctx);
+        self.set_link(SessionState::Connecting, ctx);
         self.greet(ctx);
         // A registry that was restarted knows nothing of this session until it is told.
         let mut registry = self.common.registry.clone();
@@ -252,13 +404,13 @@ impl Handler<FromTelegram> for Session {
             Event::Connected => self.greet(ctx),
             Event::Disconnected => {
                 self.common.metrics.reconnected(&self.spec.name);
-                if self.state != routing::SessionState::Unauthorized {
-                    self.set_state(routing::SessionState::Offline, ctx);
+                if self.link != SessionState::Unauthorized {
+                    self.set_link(SessionState::Offline, ctx);
                 }
             }
             Event::Unauthorized { error } => {
                 tracing::error!(session = %self.spec.name, error, "the account is logged out: log it in again with `strowger session login`");
-                self.set_state(routing::SessionState::Unauthorized, ctx);
+                self.set_link(SessionState::Unauthorized, ctx);
             }
         }
     }
@@ -363,13 +515,15 @@ impl Session {
             answer.do_send(Resolved(Ok(Box::new(self.callee(user.clone())))));
             return;
         }
-        let rpc = match &peer {
-            Peer::Username(username) => Rpc::ResolveUsername {
-                username: username.clone(),
-            },
-            Peer::Phone(number) => Rpc::ResolvePhone {
-                phone: number.digits().to_owned(),
-            },
+        let (rpc, errand) = match &peer {
+            Peer::Username(username) => {
+                let username = username.clone();
+                (Rpc::ResolveUsername { username }, Errand::Username)
+            }
+            Peer::Phone(number) => {
+                let phone = number.digits().to_owned();
+                (Rpc::ResolvePhone { phone }, Errand::Phone)
+            }
             Peer::UserId(id) => {
                 let known = self.users.get(id).and_then(telegram::User::input);
                 // An id alone cannot be looked up anywhere else.
@@ -381,10 +535,18 @@ impl Session {
                 let found = known
                     .map(|user| Box::new(self.callee(user)))
                     .ok_or(Cause::new(Reason::AnonymousUser));
+                if found.is_err() {
+                    self.limiter.give_back(&self.paces, Errand::Call);
+                }
                 answer.do_send(Resolved(found));
                 return;
             }
         };
+        if let Err(cause) = self.admit(errand) {
+            self.limiter.give_back(&self.paces, Errand::Call);
+            answer.do_send(Resolved(Err(cause)));
+            return;
+        }
         let import = match &peer {
             Peer::Phone(number) => Some(Rpc::ImportContact {
                 phone: number.digits().to_owned(),
@@ -420,6 +582,9 @@ impl Session {
             Ok(_) => Err(Cause::new(Reason::NotFound)),
             Err(error) => Err(telegram::error::cause(&error)),
         };
+        if user.is_err() {
+            self.limiter.give_back(&self.paces, Errand::Call);
+        }
         if let Ok(user) = &user {
             if self.resolved.len() >= KNOWN_USERS {
                 self.resolved.clear();
@@ -442,10 +607,13 @@ impl Handler<Resolve> for Session {
 
     fn handle(&mut self, Resolve { peer, answer }: Resolve, ctx: &mut Self::Context) {
         self.watch.handled();
-        match (self.flood_wait(), self.state) {
-            (Some(wait), _) => answer.do_send(Resolved(Err(Cause::flood_wait(wait)))),
-            (None, routing::SessionState::Running) => self.look_up(peer, answer, ctx),
-            (None, _) => answer.do_send(Resolved(Err(Cause::new(Reason::SessionNotRunning)))),
+        if self.link != SessionState::Running {
+            answer.do_send(Resolved(Err(Cause::new(Reason::SessionNotRunning))));
+            return;
+        }
+        match self.admit(Errand::Call) {
+            Ok(()) => self.look_up(peer, answer, ctx),
+            Err(cause) => answer.do_send(Resolved(Err(cause))),
         }
     }
 }
@@ -455,6 +623,17 @@ impl Handler<Invoke> for Session {
 
     fn handle(&mut self, Invoke { key, rpc, answer }: Invoke, ctx: &mut Self::Context) {
         self.watch.handled();
+        // Another call may have been told to wait since this one was let through.
+        if let Some(leg) = answer
+            .as_ref()
+            .filter(|_| matches!(rpc, Rpc::RequestCall { .. }))
+            && let Err(refused) = self.limiter.open(crate::house::unix_millis(), Group::Call)
+        {
+            let result = Err(ordered_before(refused));
+            self.refused(Group::Call, refused);
+            leg.do_send(Done { key, result });
+            return;
+        }
         self.ask(rpc, ctx, move |_, result, _| {
             if let Some(leg) = answer {
                 leg.do_send(Done { key, result });
@@ -521,6 +700,49 @@ impl Handler<TellAgain> for Session {
         self.watch.handled();
         self.tell(ctx);
     }
+}
+
+/// What a request counts for at Telegram, when that is something to be limited.
+fn group(rpc: &Rpc) -> Option<Group> {
+    match rpc {
+        Rpc::GetDhConfig { .. }
+        | Rpc::RequestCall { .. }
+        | Rpc::ReceivedCall { .. }
+        | Rpc::AcceptCall { .. }
+        | Rpc::ConfirmCall { .. }
+        | Rpc::DiscardCall { .. }
+        | Rpc::SendSignalingData { .. } => Some(Group::Call),
+        Rpc::ResolveUsername { .. }
+        | Rpc::ResolvePhone { .. }
+        | Rpc::ImportContact { .. }
+        | Rpc::GetUser { .. } => Some(Group::LookUp),
+        Rpc::GetSelf
+        | Rpc::GetConfig
+        | Rpc::GetState
+        | Rpc::SendMessage { .. }
+        | Rpc::SendCode { .. }
+        | Rpc::ResendCode { .. }
+        | Rpc::SignIn { .. }
+        | Rpc::GetPassword
+        | Rpc::CheckPassword { .. }
+        | Rpc::LogOut => None,
+    }
+}
+
+/// Whole seconds, rounded up: a caller that comes back after what it was told must find us open.
+fn seconds(left: Duration) -> Duration {
+    Duration::from_secs(u64::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u64::MAX))
+}
+
+/// The refusal that Telegram would repeat.
+fn ordered_before(refused: Refused) -> RpcError {
+    let (code, name) = match refused {
+        Refused::Bucket(left) | Refused::FloodWait(left) => {
+            (420, format!("FLOOD_WAIT_{}", seconds(left).as_secs()))
+        }
+        Refused::Restricted(_) => (400, "PEER_FLOOD".to_owned()),
+    };
+    RpcError::Rpc { code, name }
 }
 
 fn resolve_result(result: &Result<Reply, RpcError>) -> ResolveResult {

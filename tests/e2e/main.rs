@@ -31,6 +31,7 @@ mod gateway;
 mod hunt;
 mod interop;
 mod ipv6;
+mod limits;
 mod login;
 mod manners;
 mod names;

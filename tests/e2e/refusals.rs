@@ -171,12 +171,12 @@ fn telegram_limits_the_account() {
         .user("bobby", "15550002", &Behaviour::accepts());
     house
         .telegram
-        .fault(json!({"method": "phone.requestCall", "error": "PEER_FLOOD"}));
-    refused_by_telegram(&house, "bobby", "503", "PEER_FLOOD", "PEER_FLOOD");
-    house
-        .telegram
         .fault(json!({"method": "phone.requestCall", "error": "SOMETHING_NEW"}));
     refused_by_telegram(&house, "bobby", "500", "SOMETHING_NEW", "SOMETHING_NEW");
+    house
+        .telegram
+        .fault(json!({"method": "phone.requestCall", "error": "PEER_FLOOD"}));
+    refused_by_telegram(&house, "bobby", "503", "PEER_FLOOD", "PEER_FLOOD");
     house.assert_clean(&[]);
 }
 

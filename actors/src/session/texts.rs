@@ -49,7 +49,8 @@ impl Session {
     /// Writes to somebody the account has met, when it may ask anything of Telegram just now.
     fn write(&mut self, user_id: i64, text: String, ctx: &mut Context<Self>) {
         let user = self.users.get(&user_id).and_then(telegram::User::input);
-        let can = self.state == routing::SessionState::Running && self.flood_wait().is_none();
+        // One that waits or is restricted writes nothing: it could only be made to wait longer.
+        let can = self.state == routing::SessionState::Running;
         let Some(user) = user.filter(|_| can) else {
             tracing::debug!(session = %self.spec.name, user_id, text, "a text is not written");
             return;

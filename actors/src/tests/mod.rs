@@ -5,6 +5,7 @@ mod gate;
 mod house;
 mod hunt;
 mod keys;
+mod limits;
 mod pbx;
 mod refusals;
 mod scene;

@@ -57,14 +57,21 @@ impl Scene {
 
     /// Whatever is played, it is played by the same people; further records go over the usual ones.
     pub(crate) async fn with(simulation: Simulation, more: &[Change]) -> Self {
-        let scene = Self::build(simulation, more, true).await;
+        let scene = Self::build(simulation, more, true, None).await;
+        scene.ready().await;
+        scene
+    }
+
+    /// A house whose session has these limits from before.
+    pub(crate) async fn limited(limits: &routing::Limiter) -> Self {
+        let scene = Self::build(Simulation::default(), &[], true, Some(limits)).await;
         scene.ready().await;
         scene
     }
 
     /// A house that begins without a connection to Telegram, and a phone that is registered there.
     pub(crate) async fn cut_off() -> Self {
-        let scene = Self::build(Simulation::default(), &[], false).await;
+        let scene = Self::build(Simulation::default(), &[], false, None).await;
         for _ in 0..100 {
             // Its trunk may not have started yet.
             if scene.phone.register(PASSWORD, 3600).await.status == 200 {
@@ -75,11 +82,22 @@ impl Scene {
         panic!("not registered: {:?}", scene.house.report().await);
     }
 
-    async fn build(simulation: Simulation, more: &[Change], connected: bool) -> Self {
+    async fn build(
+        simulation: Simulation,
+        more: &[Change],
+        connected: bool,
+        limits: Option<&routing::Limiter>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(SledStore::open(folder.path()).unwrap());
         store.commit(None, &records()).unwrap();
         store.commit(None, more).unwrap();
+        if let Some(limits) = limits {
+            let limits = serde_json::to_vec(limits).unwrap();
+            let session = session();
+            let space = store::Space::Telegram(&session);
+            store.put_durable(space, crate::LIMITS, &limits).unwrap();
+        }
         let people = people();
         let (telegram, events) = Telegram::new(Simulation {
             people,

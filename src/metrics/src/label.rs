@@ -120,6 +120,8 @@ fixed! {
     SessionStates, ["offline", "connecting", "running", "flood_wait", "restricted", "unauthorized"];
     /// Kinds of Telegram requests, by what they are limited together with.
     RpcGroup, ["call", "resolve", "auth", "messages", "other"];
+    /// What our own limiter counts apart.
+    Limited, ["call", "resolve"];
     /// What an RTP packet carries.
     RtpCodec, ["opus", "pcma", "pcmu", "g722", "l16", "telephone_event"];
     /// What audio is turned from and into.

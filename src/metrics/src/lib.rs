@@ -34,7 +34,9 @@ pub use media::{Discard, LegCounters, MediaCounters, Transcoding};
 pub use names::NAMES_MAX;
 pub use prometheus::{Counter as Seconds, IntCounter as Counter, IntGauge as Gauge};
 pub use sip::Flow;
-pub use telegram::{ResolveResult, ResolveSource, RpcResult, SessionState, TelegramConnection};
+pub use telegram::{
+    LocalRefusal, ResolveResult, ResolveSource, RpcResult, SessionState, TelegramConnection,
+};
 pub use trunks::RegistrationState;
 
 /// The prefix of every family of ours; changing it breaks every user's dashboards.

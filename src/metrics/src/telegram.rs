@@ -8,7 +8,8 @@ use prometheus::{CounterVec, GaugeVec, HistogramVec, IntCounterVec, IntGauge, In
 use crate::Metrics;
 use crate::family::{Families, all, session};
 use crate::label::{
-    Closed, DataCentre, LibraryVersion, RpcErrorName, RpcGroup, RpcMethod, SessionStates, Update,
+    Closed, DataCentre, LibraryVersion, Limited, RpcErrorName, RpcGroup, RpcMethod, SessionStates,
+    Update,
 };
 
 /// What a session can do just now; the label `state`.
@@ -49,6 +50,39 @@ impl RpcResult {
 impl Closed for RpcResult {
     fn values() -> Vec<&'static str> {
         RpcResult::ALL.map(RpcResult::label).to_vec()
+    }
+}
+
+/// Why our own limiter refused what Telegram would have been asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalRefusal {
+    /// Our bucket is empty.
+    Bucket,
+    /// Telegram ordered a wait.
+    FloodWait,
+    /// The account is limited for spam.
+    Restricted,
+}
+
+impl LocalRefusal {
+    const ALL: [LocalRefusal; 3] = [
+        LocalRefusal::Bucket,
+        LocalRefusal::FloodWait,
+        LocalRefusal::Restricted,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            LocalRefusal::Bucket => "bucket",
+            LocalRefusal::FloodWait => "flood_wait",
+            LocalRefusal::Restricted => "restricted",
+        }
+    }
+}
+
+impl Closed for LocalRefusal {
+    fn values() -> Vec<&'static str> {
+        LocalRefusal::ALL.map(LocalRefusal::label).to_vec()
     }
 }
 
@@ -132,6 +166,8 @@ pub(crate) struct Telegram {
     flood_waits: IntCounterVec,
     flood_seconds: CounterVec,
     flood_until: GaugeVec,
+    restricted_until: GaugeVec,
+    local_refusals: IntCounterVec,
     reconnects: IntCounterVec,
     connections: IntGaugeVec,
     updates: IntCounterVec,
@@ -180,8 +216,18 @@ impl Telegram {
             ),
             flood_until: make.time_gauge(
                 "telegram_flood_wait_until_timestamp_seconds",
-                "End of the last wait that was ordered, 0 = none yet.",
+                "End of the present wait that Telegram ordered, 0 = none.",
                 vec![session()],
+            ),
+            restricted_until: make.time_gauge(
+                "telegram_restricted_until_timestamp_seconds",
+                "When an account that is limited for spam (PEER_FLOOD) is tried again, 0 = it is not limited.",
+                vec![session()],
+            ),
+            local_refusals: make.counter(
+                "telegram_local_refusals_total",
+                "What our own limiter refused, so that Telegram was not asked.",
+                vec![session(), all::<Limited>("group"), all::<LocalRefusal>("why")],
             ),
             reconnects: make.counter(
                 "telegram_reconnects_total",
@@ -279,8 +325,32 @@ impl Metrics {
         }
     }
 
-    /// Telegram ordered a wait after a request of this method; `until` is its end in seconds since 1970.
-    pub fn flood_wait(&self, session: &SessionName, method: &str, wait: Duration, until: f64) {
+    /// Until when a session waits because Telegram ordered it, and until when it counts as limited for spam; seconds since 1970.
+    pub fn waits(&self, session: &SessionName, flood: Option<u64>, restricted: Option<u64>) {
+        let (telegram, labels) = (&self.all.telegram, [self.session(session)]);
+        let gauges = [
+            (&telegram.flood_until, flood),
+            (&telegram.restricted_until, restricted),
+        ];
+        for (gauge, until) in gauges {
+            gauge
+                .with_label_values(&labels)
+                .set(until.unwrap_or(0) as f64);
+        }
+    }
+
+    /// Our own limiter refused a request of this group, `call` or `resolve`.
+    pub fn local_refusal(&self, session: &SessionName, group: &'static str, why: LocalRefusal) {
+        let labels = [self.session(session), group, why.label()];
+        self.all
+            .telegram
+            .local_refusals
+            .with_label_values(&labels)
+            .inc();
+    }
+
+    /// Telegram ordered a wait after a request of this method.
+    pub fn flood_wait(&self, session: &SessionName, method: &str, wait: Duration) {
         let (telegram, session) = (&self.all.telegram, self.session(session));
         telegram
             .flood_waits
@@ -290,10 +360,6 @@ impl Metrics {
             .flood_seconds
             .with_label_values(&[session, group(method)])
             .inc_by(wait.as_secs_f64());
-        telegram
-            .flood_until
-            .with_label_values(&[session])
-            .set(until);
     }
 
     /// The connection of a session broke and was made again.

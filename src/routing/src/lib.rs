@@ -13,6 +13,7 @@ mod decide;
 mod dial;
 mod hunt;
 mod identity;
+mod limiter;
 mod lines;
 mod number;
 mod table;
@@ -29,6 +30,7 @@ pub use decide::{
 pub use dial::{DialPlan, DialPlanError};
 pub use hunt::Hunt;
 pub use identity::{Identity, identify, identify_registrar};
+pub use limiter::{Errand, Group, Limiter, Pace, Paces, RESTRICTED_FOR, Refused, Waits};
 pub use lines::{Full, Lines};
 pub use number::called_peer;
 pub use table::Table;
@@ -43,7 +45,7 @@ pub enum SessionState {
     Connecting,
     /// Places and takes calls.
     Running,
-    /// Telegram ordered a wait.
+    /// Telegram ordered a wait: takes calls, places none until it is over, or looks nobody up.
     FloodWait,
     /// Limited for spam: takes calls, places none.
     Restricted,
@@ -61,6 +63,34 @@ impl SessionState {
         SessionState::Restricted,
         SessionState::Unauthorized,
     ];
+
+    /// What it is with these waits: a session that runs can do less while there are some.
+    pub fn with(self, waits: &Waits) -> Self {
+        match self {
+            SessionState::Running | SessionState::FloodWait | SessionState::Restricted => {
+                if waits.restricted_until.is_some() {
+                    SessionState::Restricted
+                } else if waits.flood_until().is_some() {
+                    SessionState::FloodWait
+                } else {
+                    SessionState::Running
+                }
+            }
+            SessionState::Offline | SessionState::Connecting | SessionState::Unauthorized => self,
+        }
+    }
+
+    /// When the state ends by itself, in seconds since 1970.
+    pub fn until(self, waits: &Waits) -> Option<u64> {
+        match self {
+            SessionState::FloodWait => waits.flood_until(),
+            SessionState::Restricted => waits.restricted_until,
+            SessionState::Offline
+            | SessionState::Connecting
+            | SessionState::Running
+            | SessionState::Unauthorized => None,
+        }
+    }
 
     /// The value of the metric label `state`.
     pub fn label(self) -> &'static str {

@@ -157,6 +157,13 @@ impl Table {
         Some(sessions.find(|session| session.enabled).unwrap_or(first))
     }
 
+    /// Returns the trunks that are paired with a session, on or off, by priority.
+    pub fn trunks_of(&self, session: &SessionName) -> impl Iterator<Item = &TrunkName> {
+        let routes = self.routes.iter();
+        let routes = routes.filter(move |route| route.session == *session);
+        routes.map(|route| &route.trunk)
+    }
+
     /// Whether the calls of a trunk go to other trunks: it has such a way, and none to a session that comes before or beside it.
     pub fn is_transit(&self, trunk: &TrunkName) -> bool {
         let ways = self.transits.iter().filter(|way| way.trunk == *trunk);

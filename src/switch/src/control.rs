@@ -5,6 +5,7 @@
 //! | `GET /v1/bans` | who is banned |
 //! | `PUT /v1/bans?prefix=P&seconds=N` | bans |
 //! | `DELETE /v1/bans?prefix=P` | lifts a ban; 404 when there is none |
+//! | `GET /v1/sessions` | every session, its state and what it waits for; 503 when the switch does not know just now |
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -43,12 +44,15 @@ pub(crate) fn start(path: &Path, house: Arc<House>) -> io::Result<(Server, Serve
     }
     let house = web::Data::from(house);
     let server = HttpServer::new(move || {
-        App::new().app_data(house.clone()).service(
-            web::resource("/v1/bans")
-                .route(web::get().to(list))
-                .route(web::put().to(ban))
-                .route(web::delete().to(lift)),
-        )
+        App::new()
+            .app_data(house.clone())
+            .service(
+                web::resource("/v1/bans")
+                    .route(web::get().to(list))
+                    .route(web::put().to(ban))
+                    .route(web::delete().to(lift)),
+            )
+            .service(web::resource("/v1/sessions").route(web::get().to(sessions)))
     })
     .workers(1)
     .disable_signals()
@@ -63,6 +67,13 @@ pub(crate) fn start(path: &Path, house: Arc<House>) -> io::Result<(Server, Serve
 
 async fn list(house: web::Data<House>) -> HttpResponse {
     HttpResponse::Ok().json(house.bans())
+}
+
+async fn sessions(house: web::Data<House>) -> HttpResponse {
+    match house.sessions().await {
+        Some(sessions) => HttpResponse::Ok().json(sessions),
+        None => HttpResponse::ServiceUnavailable().finish(),
+    }
 }
 
 async fn ban(house: web::Data<House>, wanted: web::Query<Wanted>) -> HttpResponse {

@@ -1,11 +1,11 @@
 //! `strowger ban`: at the switch that runs, else in its store.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::Subcommand;
 use model::{BanRecord, IpPrefix};
 
-use super::Operator;
+use super::{Operator, unix};
 use crate::control;
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
@@ -36,7 +36,7 @@ impl Ban {
             Ban::Add { prefix, length } => {
                 let seconds = length.as_secs();
                 let target = format!("/v1/bans?prefix={prefix}&seconds={seconds}");
-                if ask(operator, "PUT", &target)?.is_none() {
+                if operator.ask("PUT", &target)?.is_none() {
                     change(operator, |bans| {
                         bans.retain(|ban| ban.prefix != prefix);
                         let until = unix() + seconds;
@@ -56,7 +56,7 @@ impl Ban {
                     kind: "ban",
                     name: prefix.to_string(),
                 };
-                match ask(operator, "DELETE", &format!("/v1/bans?prefix={prefix}"))? {
+                match operator.ask("DELETE", &format!("/v1/bans?prefix={prefix}"))? {
                     Some((404, _)) => return Err(missing()),
                     Some(_) => {}
                     None => {
@@ -78,7 +78,7 @@ impl Ban {
 }
 
 fn list(operator: &Operator) -> Result<(), Failure> {
-    let bans = match ask(operator, "GET", "/v1/bans")? {
+    let bans = match operator.ask("GET", "/v1/bans")? {
         Some((_, body)) => serde_json::from_str(&body).map_err(|error| Failure::File {
             path: control::SOCKET.into(),
             source: error.into(),
@@ -111,15 +111,6 @@ fn list(operator: &Operator) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asks the switch that runs; none when there is none.
-fn ask(operator: &Operator, method: &str, target: &str) -> Result<Option<(u16, String)>, Failure> {
-    let data = operator.settings()?.data.dir;
-    control::ask(&data, method, target).map_err(|source| Failure::File {
-        path: data.join(control::SOCKET),
-        source,
-    })
-}
-
 fn change(operator: &Operator, how: impl FnOnce(&mut Vec<BanRecord>)) -> Result<(), Failure> {
     let store = operator.store()?;
     let mut bans = store::read_bans(&store)?;
@@ -127,9 +118,4 @@ fn change(operator: &Operator, how: impl FnOnce(&mut Vec<BanRecord>)) -> Result<
     let now = unix();
     bans.retain(|ban| ban.until > now);
     Ok(store::write_bans(&store, &bans)?)
-}
-
-fn unix() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.unwrap_or_default().as_secs()
 }

@@ -1,6 +1,6 @@
 //! The command line: one file for each group of commands.
 //!
-//! `ban` asks the switch that runs, over its control socket. Other commands that read or change records open the store themselves, so they work while no switch is running; the store of a
+//! `ban`, `session list` and `session show` ask the switch that runs, over its control socket. Other commands that read or change records open the store themselves, so they work while no switch is running; the store of a
 //! running switch is locked, and they say so. `docs/cli.md` describes every command and exit code.
 
 mod ban;
@@ -12,6 +12,7 @@ mod logout;
 mod records;
 mod route;
 mod session;
+mod session_view;
 mod snippet;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ mod trunk_test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) use login::LoginFailure;
 
@@ -27,6 +29,7 @@ use clap::{Parser, Subcommand};
 use store::SledStore;
 
 use crate::boot;
+use crate::control;
 use crate::demo;
 use crate::failure::Failure;
 use crate::print::{self, Output};
@@ -117,6 +120,21 @@ impl Operator {
     fn store(&self) -> Result<SledStore, Failure> {
         Ok(SledStore::open(&self.settings()?.data.store())?)
     }
+
+    /// Asks the switch that runs; none when there is none.
+    fn ask(&self, method: &str, target: &str) -> Result<Option<(u16, String)>, Failure> {
+        let data = self.settings()?.data.dir;
+        control::ask(&data, method, target).map_err(|source| Failure::File {
+            path: data.join(control::SOCKET),
+            source,
+        })
+    }
+}
+
+/// Seconds since 1970.
+fn unix() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
 }
 
 /// Reads the command line, does what it says, and returns the exit code.

@@ -7,9 +7,9 @@ use store::{Change, Space, Store};
 use super::Operator;
 use super::login::Login;
 use super::logout::Logout;
-use super::trunk::lines;
+use super::session_view;
 use crate::failure::Failure;
-use crate::print::{self, Output, Table};
+use crate::print;
 use crate::records::Current;
 
 #[derive(Debug, Subcommand)]
@@ -30,9 +30,9 @@ pub(super) enum Session {
         #[arg(long = "stop-on-6xx")]
         stop_on_6xx: bool,
     },
-    /// List all sessions
+    /// List all sessions and what they can do just now
     List,
-    /// Show one session
+    /// Show one session, its state and what it waits for
     Show {
         /// Its name
         name: SessionName,
@@ -76,8 +76,8 @@ impl Session {
                 };
                 add(operator, spec)
             }
-            Session::List => list(operator),
-            Session::Show { name } => show(operator, &name),
+            Session::List => session_view::list(operator),
+            Session::Show { name } => session_view::show(operator, &name),
             Session::Enable { name } => switch(operator, &name, true),
             Session::Disable { name } => switch(operator, &name, false),
             Session::Logout(logout) => logout.run(operator),
@@ -138,73 +138,4 @@ fn switch(operator: &Operator, name: &SessionName, enabled: bool) -> Result<(), 
 /// Whether there are keys; whether Telegram still accepts them, only a connection tells.
 pub(super) fn has_keys(store: &dyn Store, name: &SessionName) -> Result<bool, Failure> {
     Ok(!store.scan(Space::Telegram(name), b"dc/")?.is_empty())
-}
-
-fn list(operator: &Operator) -> Result<(), Failure> {
-    let store = operator.store()?;
-    let current = Current::read(&store)?;
-    if operator.output == Output::Json {
-        print::json(&current.sessions);
-        return Ok(());
-    }
-    let mut table = Table::new(["name", "phone", "lines", "trunks", "keys", "on"]);
-    let yes = |yes| if yes { "yes" } else { "no" }.to_owned();
-    for session in &current.sessions {
-        table.row([
-            session.name.to_string(),
-            or_dash(session.phone.clone()),
-            lines(session.lines),
-            or_dash(trunks(&current, &session.name)),
-            yes(has_keys(&store, &session.name)?),
-            yes(session.enabled),
-        ]);
-    }
-    table.print("no sessions yet: make one with `strowger session login NAME --phone N`");
-    Ok(())
-}
-
-fn show(operator: &Operator, name: &SessionName) -> Result<(), Failure> {
-    let store = operator.store()?;
-    let current = Current::read(&store)?;
-    let session = find(&current, name)?;
-    if operator.output == Output::Json {
-        print::json(&session);
-        return Ok(());
-    }
-    let line = |what: &str, value: &str| print::line(format_args!("{what:<10}{value}"));
-    let keys = has_keys(&store, name)?;
-    line("session", session.name.as_str());
-    line("phone", &or_dash(session.phone));
-    line("lines", &lines(session.lines));
-    line("trunks", &or_dash(trunks(&current, name)));
-    line(
-        "keys",
-        if keys {
-            "yes"
-        } else {
-            "none: log it in with `strowger session login`"
-        },
-    );
-    if session.stop_on_6xx {
-        line("hunt", "ends with the first trunk that answers 6xx");
-    }
-    line("state", if session.enabled { "on" } else { "off" });
-    Ok(())
-}
-
-fn trunks(current: &Current, session: &SessionName) -> String {
-    let routes = current
-        .routes
-        .iter()
-        .filter(|route| route.session == *session);
-    let names: Vec<&str> = routes.map(|route| route.trunk.as_str()).collect();
-    names.join(",")
-}
-
-fn or_dash(text: String) -> String {
-    if text.is_empty() {
-        "-".to_owned()
-    } else {
-        text
-    }
 }

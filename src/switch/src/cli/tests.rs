@@ -86,6 +86,13 @@ fn a_trunk_is_added_shown_switched_off_and_removed_with_its_routes() {
         Ok(())
     );
     assert_eq!(desk.run(&["route", "add", "office", "gateway"]), Ok(()));
+    for output in ["table", "json"] {
+        let list = ["--output", output, "session", "list"];
+        assert_eq!(desk.run(&list), Ok(()));
+        let show = ["--output", output, "session", "show", "gateway"];
+        assert_eq!(desk.run(&show), Ok(()));
+    }
+    assert_eq!(desk.run(&["session", "show", "nobody"]), Err(5));
     assert_eq!(desk.run(&["route", "add", "office", "nobody"]), Err(5));
     assert_eq!(desk.run(&["trunk", "disable", "office"]), Ok(()));
     let current = desk.current();

@@ -1,0 +1,133 @@
+//! What Telegram orders is obeyed, shown, and remembered by the next process.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::deadline::s;
+use crate::house::{House, SESSION};
+use crate::pbx::{Sipp, Verdict};
+use crate::telegram::Behaviour;
+
+/// A house with a PBX known by its address, and somebody to be called.
+fn house() -> House {
+    let house = House::new().peer_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    let telegram = &house.telegram;
+    telegram.user("bobby", "15550002", &Behaviour::accepts());
+    telegram.user("carol", "15550003", &Behaviour::rings());
+    house
+}
+
+/// The PBX calls and is refused with 503.
+fn refused(house: &House, name: &str, number: &str) -> Verdict {
+    let pbx = Sipp::on(house.dir(), name, house.peer_port());
+    let pbx = pbx.to(house.sip()).number(number).key("code", "503");
+    pbx.run("uac_refused")
+}
+
+/// The seconds that a refused caller is told to wait, in its phrase and in Retry-After.
+fn told(verdict: &Verdict) -> u64 {
+    let last = verdict.expect_ok().last_final();
+    let told = last
+        .start()
+        .strip_prefix("503 Too Many Requests: retry after ");
+    assert_eq!(last.header("Retry-After"), told, "{}", verdict.ladder());
+    told.unwrap().parse().unwrap()
+}
+
+/// How often Telegram was asked for something.
+fn asked(house: &House, method: &str) -> usize {
+    let events = house.telegram.events("kind=rpc", s(1));
+    events
+        .iter()
+        .filter(|event| event["method"] == method)
+        .count()
+}
+
+/// What `session show` says, as a program reads it.
+fn shown(house: &House) -> Value {
+    let said = house.expect_command(&["--output", "json", "session", "show", SESSION], "");
+    serde_json::from_str(said.trim()).expect(&said)
+}
+
+#[test]
+fn a_wait_that_telegram_ordered_outlives_kill_9() {
+    let mut house = house();
+    let telegram = &house.telegram;
+    telegram.fault(json!({"method": "phone.requestCall", "error": "FLOOD_WAIT_600"}));
+    let begun = Instant::now();
+    assert_eq!(told(&refused(&house, "first", "bobby")), 600);
+    // As near to the refusal as can be.
+    house.kill();
+    house.start();
+    house.wait_metric(
+        "strowger_telegram_session_state",
+        &[("session", SESSION), ("state", "flood_wait")],
+        1.0,
+    );
+    let before = asked(&house, "phone.requestCall");
+    let left = told(&refused(&house, "second", "carol"));
+    let gone = begun.elapsed().as_secs();
+    assert!(
+        left <= 600 && left + gone + 2 >= 600,
+        "{left} s left after {gone} s"
+    );
+    assert_eq!(
+        asked(&house, "phone.requestCall"),
+        before,
+        "Telegram was asked"
+    );
+    let shown = shown(&house);
+    assert_eq!(shown["state"], "flood_wait", "{shown}");
+    assert_eq!(shown["until"], shown["calls_until"], "{shown}");
+    let list = house.expect_command(&["session", "list"], "");
+    assert!(list.contains("flood_wait for 9m"), "{list}");
+    // Whoever calls us is heard.
+    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port()).start("uas_busy");
+    let call = house.telegram.call("bobby", SESSION, "9.0.0");
+    house.telegram.wait_call(&call, "discarded", s(10));
+    pbx.wait(s(10)).expect_ok();
+    house.assert_clean(&[]);
+    // Without a switch its store says the same.
+    house.stop();
+    let list = house.expect_command(&["session", "list"], "");
+    assert!(list.contains("offline, waits for 9m"), "{list}");
+}
+
+#[test]
+fn an_account_that_is_limited_for_spam_stays_so_for_a_day_and_takes_calls() {
+    let mut house = house();
+    let telegram = &house.telegram;
+    telegram.fault(json!({"method": "phone.requestCall", "error": "PEER_FLOOD"}));
+    for name in ["first", "second", "third"] {
+        if name == "third" {
+            house.kill();
+            house.start();
+        }
+        let verdict = refused(&house, name, "bobby");
+        let last = verdict.expect_ok().last_final();
+        assert_eq!(last.start(), "503 PEER_FLOOD", "{}", verdict.ladder());
+        assert_eq!(asked(&house, "phone.requestCall"), 1, "{name}");
+    }
+    let shown = shown(&house);
+    assert_eq!(shown["state"], "restricted", "{shown}");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.unwrap().as_secs();
+    let left = shown["until"].as_u64().unwrap() - now;
+    assert!((86_000..=86_400).contains(&left), "{left}");
+    house.wait_metric(
+        "strowger_telegram_local_refusals_total",
+        &[
+            ("session", SESSION),
+            ("group", "call"),
+            ("why", "restricted"),
+        ],
+        1.0,
+    );
+    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port()).start("uas_busy");
+    let call = house.telegram.call("bobby", SESSION, "9.0.0");
+    house.telegram.wait_call(&call, "discarded", s(10));
+    pbx.wait(s(10)).expect_ok();
+    house.assert_clean(&[]);
+}
