@@ -41,6 +41,8 @@ pub struct MediaCounters {
     pub ports_free: IntGauge,
     /// Telegram legs whose media went straight to the peer when it started.
     pub path_p2p: IntCounter,
+    /// Telegram legs whose media started on a relay, ours or the peer's, over UDP.
+    pub path_relay_udp: IntCounter,
     transcodings: Arc<Vec<Transcoding>>,
 }
 
@@ -230,6 +232,7 @@ impl MediaCounters {
             ports_used: ports.with_label_values(&["used"]),
             ports_free: ports.with_label_values(&["free"]),
             path_p2p: paths.with_label_values(&["p2p"]),
+            path_relay_udp: paths.with_label_values(&["relay_udp"]),
             transcodings,
         }
     }

@@ -163,6 +163,7 @@ fn tell_everything(metrics: &Metrics) {
     leg.loss_ratio.observe(0.002);
     leg.mos.observe(4.2);
     media.path_p2p.inc();
+    media.path_relay_udp.inc();
     let turned = media.transcoding(Codec::Opus, Codec::Alaw).unwrap();
     turned.active.inc();
     turned.frames.inc();

@@ -13,6 +13,7 @@ pub mod error;
 pub mod framing;
 pub mod login;
 pub mod messages;
+mod relay;
 pub mod rpc;
 pub mod rtc;
 #[cfg(test)]

@@ -322,12 +322,14 @@ impl Exchange {
         let event = match event {
             TransportEvent::Connected => {
                 tracing::debug!(call = %self.call, %leg, "media can flow");
-                if let Some(port) = self.port(leg) {
+                let relayed = self.port(leg).and_then(|port| {
                     port.connected = true;
-                    if is_telegram(port) {
-                        // The only candidates are our own and the peer's: no relay is asked for.
-                        self.counters.path_p2p.inc();
-                    }
+                    port.is_relayed()
+                });
+                match relayed {
+                    Some(true) => self.counters.path_relay_udp.inc(),
+                    Some(false) => self.counters.path_p2p.inc(),
+                    None => {}
                 }
                 self.ready = true;
                 MediaEvent::Connected { leg }

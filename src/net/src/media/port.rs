@@ -129,6 +129,14 @@ impl Port {
         }
     }
 
+    /// Whether the media of a Telegram leg goes through a relay; none for a SIP leg.
+    pub(super) fn is_relayed(&self) -> Option<bool> {
+        match &self.carrier {
+            Carrier::Plain(_) => None,
+            Carrier::Rtc(rtc) => Some(rtc.stats().is_relayed),
+        }
+    }
+
     /// Watches for silence while there is a conversation and nobody is on hold.
     pub(super) fn watch(&mut self, now: Instant, conversation: bool) {
         let Carrier::Plain(plain) = &mut self.carrier else {

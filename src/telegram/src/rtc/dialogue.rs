@@ -10,32 +10,35 @@ use str0m::rtp::Ssrc;
 use str0m::{Candidate, IceCreds};
 
 use super::negotiation::Step;
-use super::{RESTARTS, RtcTransport};
+use super::{RESTARTS, RtcTransport, path};
 use crate::crypt::Role;
 use crate::messages::{self, Message, Setup};
 
 impl RtcTransport {
-    pub(super) fn begin(&mut self, now: Instant, p2p_allowed: bool, is_known: bool) {
+    pub(super) fn begin(&mut self, now: Instant, is_known: bool) {
         if !is_known {
             return self.fail("a library version that is not implemented");
         }
-        if !p2p_allowed {
-            // A host candidate would give the address away, and a relayed peer never pairs with one (8.2).
-            return self.fail("direct connections are not allowed, and relays are not implemented");
-        }
-        match Candidate::host(self.local, Protocol::Udp) {
-            Ok(candidate) => {
-                self.rtc.add_local_candidate(candidate);
-            }
-            Err(error) => {
-                tracing::error!(%error, local = %self.local, "no local candidate");
-                return self.fail("the local address is no candidate");
-            }
+        if !self.is_direct && self.relays.is_hopeless() {
+            return self.fail("no relay is offered, and direct connections are not allowed");
         }
         if self.role == Role::Caller {
             self.send_setup(now);
             self.send_offer(now);
-            self.send_candidates(now);
+        }
+        // Otherwise the host candidate would give the address away, and a relayed peer never pairs with one (8.2).
+        if self.is_direct {
+            match Candidate::host(self.local, Protocol::Udp) {
+                Ok(candidate) => {
+                    let line = candidate.to_sdp_string();
+                    self.rtc.add_local_candidate(candidate);
+                    self.tell_candidate(now, line);
+                }
+                Err(error) => {
+                    tracing::error!(%error, local = %self.local, "no local candidate");
+                    return self.fail("the local address is no candidate");
+                }
+            }
         }
         self.poll(now);
     }
@@ -62,7 +65,7 @@ impl RtcTransport {
                     return self.path.keep(lines);
                 }
                 for line in lines {
-                    self.add_candidate(&line);
+                    self.add_candidate(now, &line);
                 }
             }
             Message::Negotiate { exchange, audio } => {
@@ -114,10 +117,13 @@ impl RtcTransport {
             });
         } else {
             self.send_setup(now);
-            self.send_candidates(now);
+            let lines = std::mem::take(&mut self.untold);
+            if !lines.is_empty() {
+                self.framing.send(now, &messages::candidates(&lines));
+            }
         }
         for line in self.path.early() {
-            self.add_candidate(&line);
+            self.add_candidate(now, &line);
         }
     }
 
@@ -139,8 +145,16 @@ impl RtcTransport {
         }
     }
 
-    fn add_candidate(&mut self, line: &str) {
-        if let Some(candidate) = self.path.take(line, self.local) {
+    fn add_candidate(&mut self, now: Instant, line: &str) {
+        let candidate = match self.relays.candidate(line) {
+            Some(candidate) => self.path.take(candidate),
+            None => path::usable(line, self.local).and_then(|candidate| {
+                let candidate = self.path.take(candidate)?;
+                self.relays.permit(now, candidate.addr().ip());
+                Some(candidate)
+            }),
+        };
+        if let Some(candidate) = candidate {
             self.rtc.add_remote_candidate(candidate);
         }
     }
@@ -188,10 +202,12 @@ impl RtcTransport {
         self.framing.send(now, &text);
     }
 
-    fn send_candidates(&mut self, now: Instant) {
-        if let Ok(candidate) = Candidate::host(self.local, Protocol::Udp) {
-            let text = messages::candidates(&[candidate.to_sdp_string()]);
-            self.framing.send(now, &text);
+    /// Tells the peer of a candidate of ours, the callee not before its InitialSetup.
+    pub(super) fn tell_candidate(&mut self, now: Instant, line: String) {
+        if self.role == Role::Caller || self.remote_ufrag.is_some() {
+            self.framing.send(now, &messages::candidates(&[line]));
+        } else {
+            self.untold.push(line);
         }
     }
 }

@@ -2,8 +2,9 @@
 //! 8 and 14.3). Implements [`media::Transport`].
 //!
 //! str0m is used through its direct API, without SDP; it must be polled to the end after every single input. No header
-//! extensions are offered or answered, so the peer neither probes nor expects feedback. What this does not do: decode,
-//! and relays.
+//! extensions are offered or answered, so the peer neither probes nor expects feedback. Relays share the socket: what comes
+//! from a relay's address is opened here, and what str0m sends from a relayed address is wrapped. What this does not do:
+//! decode.
 
 mod dialogue;
 mod negotiation;
@@ -22,7 +23,7 @@ use rand::{RngCore, SeedableRng};
 use str0m::channel::ChannelId;
 use str0m::format::{Codec, FormatParams};
 use str0m::media::{Frequency, MediaKind, Mid, Pt};
-use str0m::net::{Protocol, Receive};
+use str0m::net::{Protocol, Receive, Transmit};
 use str0m::rtp::{RtpPacket, RtpWrite, SeqNo, Ssrc};
 use str0m::stats::PeerStats;
 use str0m::{Input, Output, Rtc, RtcConfig};
@@ -31,6 +32,7 @@ use crate::call::{CLOSED_BY_PEER, MediaStart};
 use crate::crypt::Role;
 use crate::framing::{Dropped, Framing};
 use crate::messages::{self, Message, OPUS};
+use crate::relay::{Arrival, Relays};
 use negotiation::Negotiation;
 use path::Path;
 
@@ -82,6 +84,8 @@ pub struct RtcStats {
     pub round_trip: Option<Duration>,
     /// How often it was measured anew.
     pub round_trips: u64,
+    /// Whether the path on which media started leads through a relay, ours or the peer's.
+    pub is_relayed: bool,
 }
 
 /// The media of one call.
@@ -97,6 +101,11 @@ pub struct RtcTransport {
     ssrc: u32,
     negotiation: Negotiation,
     path: Path,
+    relays: Relays,
+    /// Whether packets may go to the peer, and come from it, without a relay.
+    is_direct: bool,
+    /// Our candidates that the callee's InitialSetup has to precede.
+    untold: Vec<String>,
     /// The peer's ICE user name, once its InitialSetup is here.
     remote_ufrag: Option<String>,
     restarts: u32,
@@ -134,7 +143,8 @@ struct Receiver {
 
 impl RtcTransport {
     /// Begins; the caller speaks first. `local` is the address of the call's socket as the peer sees it, the only
-    /// candidate offered. `seed` is 32 bytes of the operating system.
+    /// host candidate offered, and that only where direct connections are allowed. Relays are taken from the start's
+    /// connections. `seed` is 32 bytes of the operating system.
     pub fn new(
         now: Instant,
         start: &MediaStart,
@@ -146,6 +156,7 @@ impl RtcTransport {
         let framing = Framing::new(&start.version, start.key.clone(), start.role);
         let is_known = framing.is_some();
         let ssrc = rng.next_u32() | 1;
+        let relays = Relays::new(now, &start.connections, local, &mut rng);
         let mid = Mid::from("0"); // never on the wire: there is no mid extension
         let mut transport = RtcTransport {
             role: start.role,
@@ -157,6 +168,9 @@ impl RtcTransport {
             ssrc,
             negotiation: Negotiation::new(start.role, ssrc),
             path: Path::default(),
+            relays,
+            is_direct: start.p2p_allowed,
+            untold: Vec::new(),
             remote_ufrag: None,
             restarts: 0,
             receiver: Receiver::default(),
@@ -175,7 +189,7 @@ impl RtcTransport {
             stats: RtcStats::default(),
             checks: 0,
         };
-        transport.begin(now, start.p2p_allowed, is_known);
+        transport.begin(now, is_known);
         transport
     }
 
@@ -205,6 +219,7 @@ impl RtcTransport {
                 tracing::debug!(%error, "closing the media");
             }
             self.poll(now);
+            self.release();
             self.state = State::Failed;
         }
     }
@@ -219,32 +234,74 @@ impl RtcTransport {
 
     // -- str0m ---------------------------------------------------------------------------------------------------
 
-    /// Polls str0m and the framing to the end; to be called after every input.
+    /// Polls str0m, the relays and the framing to the end; to be called after every input.
     fn poll(&mut self, now: Instant) {
+        self.poll_rtc(now);
+        while let Some(relayed) = self.relays.poll_candidate() {
+            self.rtc.add_local_candidate(relayed.candidate);
+            self.tell_candidate(now, relayed.line);
+            self.poll_rtc(now);
+        }
+        let is_connecting = matches!(self.state, State::Connecting { .. });
+        if is_connecting && !self.is_direct && self.relays.is_hopeless() {
+            self.fail("no relay can be used, and direct connections are not allowed");
+        }
+        self.send_to_relays();
+        while let Some(packet) = self.framing.poll_packet() {
+            self.event(TransportEvent::Signal(packet.into()));
+        }
+    }
+
+    fn poll_rtc(&mut self, now: Instant) {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
                     self.rtc_deadline = at;
-                    break;
+                    return;
                 }
-                Ok(Output::Transmit(transmit)) => {
-                    let contents: Vec<u8> = transmit.contents.into();
-                    self.outputs.push_back(TransportOutput::Transmit {
-                        target: transmit.destination,
-                        bytes: contents.into(),
-                    });
-                }
+                Ok(Output::Transmit(transmit)) => self.transmit(now, transmit),
                 Ok(Output::Event(event)) => self.on_event(now, event),
                 Err(error) => {
                     tracing::warn!(%error, "the media cannot go on");
-                    self.fail("the media cannot go on");
-                    break;
+                    return self.fail("the media cannot go on");
                 }
             }
         }
-        while let Some(packet) = self.framing.poll_packet() {
-            self.event(TransportEvent::Signal(packet.into()));
+    }
+
+    /// Sends from the address ICE chose; never around a relay.
+    fn transmit(&mut self, now: Instant, transmit: Transmit) {
+        let (local, peer) = (transmit.source, transmit.destination);
+        let contents: Vec<u8> = transmit.contents.into();
+        let is_check = contents.first().is_some_and(|first| STUN.contains(first));
+        let is_ours = self.relays.owns(local);
+        if !is_check && matches!(self.state, State::Connecting { .. }) {
+            self.stats.is_relayed = is_ours || self.path.is_relay(peer);
         }
+        let parcel = if is_ours {
+            self.relays.send(now, local, peer, &contents)
+        } else {
+            self.is_direct.then_some((peer, contents))
+        };
+        if let Some((target, bytes)) = parcel {
+            let bytes = bytes.into();
+            self.outputs
+                .push_back(TransportOutput::Transmit { target, bytes });
+        }
+    }
+
+    fn send_to_relays(&mut self) {
+        while let Some((target, bytes)) = self.relays.poll_transmit() {
+            let bytes = bytes.into();
+            self.outputs
+                .push_back(TransportOutput::Transmit { target, bytes });
+        }
+    }
+
+    /// Gives back what the relays hold for us.
+    fn release(&mut self) {
+        self.relays.release();
+        self.send_to_relays();
     }
 
     #[expect(
@@ -330,6 +387,7 @@ impl RtcTransport {
 
     fn fail(&mut self, why: &'static str) {
         if self.state != State::Failed {
+            self.release();
             self.state = State::Failed;
             self.failure = Some(why);
         }
@@ -350,11 +408,20 @@ impl Transport for RtcTransport {
         if self.state == State::Failed {
             return;
         }
+        let (local, source, data) = match self.relays.receive(now, source, data) {
+            Arrival::Relayed { local, peer, data } => (local, peer, data),
+            Arrival::Direct if self.is_direct => (self.local, source, data),
+            Arrival::Kept => return self.poll(now),
+            Arrival::Direct | Arrival::Garbage => {
+                self.stats.datagrams += 1;
+                return;
+            }
+        };
         let is_stun = data.first().is_some_and(|first| STUN.contains(first));
         // DTLS and SRTP are taken only from where a connectivity check has passed.
         let is_proven = self.path.is_proven(source);
         let may_come = is_proven || is_stun && self.path.has_room();
-        let receive = Receive::new(Protocol::Udp, source, self.local, data);
+        let receive = Receive::new(Protocol::Udp, source, local, data);
         let (true, Ok(receive)) = (may_come, receive) else {
             self.stats.datagrams += 1;
             return;
@@ -392,6 +459,9 @@ impl Transport for RtcTransport {
         if self.framing.timeout().is_some_and(|at| at <= now) {
             self.framing.handle_timeout(now);
             self.read_messages(now);
+        }
+        if self.relays.timeout().is_some_and(|at| at <= now) {
+            self.relays.handle_timeout(now);
         }
         if self.rtc_deadline <= now
             && let Err(error) = self.rtc.handle_input(Input::Timeout(now))
@@ -436,8 +506,9 @@ impl Transport for RtcTransport {
             return TransportOutput::Event(TransportEvent::Failed(why));
         }
         TransportOutput::Timeout(self.give_up_at().map(|give_up| {
-            let framing = self.framing.timeout().unwrap_or(give_up);
-            give_up.min(self.rtc_deadline).min(framing)
+            let others = [self.framing.timeout(), self.relays.timeout()];
+            let others = others.into_iter().flatten().min().unwrap_or(give_up);
+            give_up.min(self.rtc_deadline).min(others)
         }))
     }
 }

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use str0m::Candidate;
 use str0m::net::Protocol;
+use str0m::{Candidate, CandidateKind};
 
 /// Candidates taken from the peer between two ICE restarts.
 const CANDIDATES: usize = 32;
@@ -11,7 +11,7 @@ const CANDIDATES: usize = 32;
 const SOURCES: usize = 32;
 
 /// Reads one candidate line; `None` for those that are no use here, which is no reason to mind the others: TCP,
-/// `.local` and `.reflector` names, another address family, addresses nobody may make us send to.
+/// names such as `.local`, another address family, addresses nobody may make us send to.
 pub(super) fn usable(line: &str, local: SocketAddr) -> Option<Candidate> {
     let line = line.trim();
     let candidate = Candidate::from_sdp_string(line.strip_prefix("a=").unwrap_or(line)).ok()?;
@@ -54,15 +54,23 @@ impl Path {
         std::mem::take(&mut self.early)
     }
 
-    /// Returns the candidate of a line, if it is usable and there is room.
-    pub(super) fn take(&mut self, line: &str, local: SocketAddr) -> Option<Candidate> {
-        let candidate = usable(line, local)?;
+    /// Returns the candidate if it is new and there is room.
+    pub(super) fn take(&mut self, candidate: Candidate) -> Option<Candidate> {
         let known = self.taken.iter().any(|c| c.addr() == candidate.addr());
         if self.taken.len() == CANDIDATES || known && self.taken.contains(&candidate) {
             return None;
         }
         self.taken.push(candidate.clone());
         Some(candidate)
+    }
+
+    /// Whether the peer named this address as one of its relays.
+    pub(super) fn is_relay(&self, address: SocketAddr) -> bool {
+        let mut relays = self
+            .taken
+            .iter()
+            .filter(|c| c.kind() == CandidateKind::Relayed);
+        relays.any(|candidate| candidate.addr() == address)
     }
 
     /// Forgets the candidates, for an ICE restart; returns them.
@@ -128,17 +136,15 @@ mod tests {
     #[test]
     fn a_flood_of_candidates_is_bounded() {
         let local = "192.0.2.1:5000".parse().unwrap();
+        let candidate = |port| usable(&line("192.0.2.2", port), local).unwrap();
         let mut path = Path::default();
         path.keep(vec![line("192.0.2.2", 5000); 1000]);
         assert_eq!(path.early().len(), CANDIDATES);
-        let taken = (2000..3000).filter(|p| path.take(&line("192.0.2.2", *p), local).is_some());
+        let taken = (2000..3000).filter(|p| path.take(candidate(*p)).is_some());
         assert_eq!(taken.count(), CANDIDATES);
         assert_eq!(path.forget().len(), CANDIDATES);
-        assert!(path.take(&line("192.0.2.2", 2000), local).is_some());
-        assert!(
-            path.take(&line("192.0.2.2", 2000), local).is_none(),
-            "known"
-        );
+        assert!(path.take(candidate(2000)).is_some());
+        assert!(path.take(candidate(2000)).is_none(), "known");
     }
 
     #[test]

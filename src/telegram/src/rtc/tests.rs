@@ -7,7 +7,10 @@ use rand::rngs::SmallRng;
 use super::*;
 use crate::crypt::CallKey;
 use crate::messages::Setup;
+use crate::relay::testing::{PASSWORD, ReflectorServer, TurnServer, USERNAME};
 use crate::testing::start;
+
+mod relays;
 
 const FRAME: Duration = Duration::from_millis(20);
 const CALLER: usize = 0;
@@ -15,6 +18,8 @@ const CALLEE: usize = 1;
 
 enum Parcel {
     Datagram(SocketAddr, Bytes),
+    /// From, to something that stands between the ends.
+    ToRelay(SocketAddr, SocketAddr, Bytes),
     Signal(Bytes),
 }
 
@@ -58,8 +63,25 @@ struct Pair {
     air: Vec<(Instant, usize, Parcel)>,
     media: Weather,
     signalling: Weather,
+    /// Nothing passes between the ends directly.
     blocked: bool,
+    relay: Option<Middle>,
     rng: SmallRng,
+}
+
+/// What stands between the ends.
+enum Middle {
+    Turn(TurnServer),
+    Reflector(ReflectorServer),
+}
+
+impl Middle {
+    fn is_at(&self, address: SocketAddr) -> bool {
+        match self {
+            Middle::Turn(server) => server.address == address || server.relays(address),
+            Middle::Reflector(server) => server.address == address,
+        }
+    }
 }
 
 fn media_start(role: Role, version: &str) -> MediaStart {
@@ -79,6 +101,17 @@ fn address(index: usize) -> SocketAddr {
 }
 
 fn transport(now: Instant, index: usize, version: &str, seed: u64) -> RtcTransport {
+    transport_with(now, index, version, seed, &[], true)
+}
+
+fn transport_with(
+    now: Instant,
+    index: usize,
+    version: &str,
+    seed: u64,
+    connections: &[tl::enums::PhoneConnection],
+    p2p_allowed: bool,
+) -> RtcTransport {
     let role = if index == CALLER {
         Role::Caller
     } else {
@@ -86,15 +119,32 @@ fn transport(now: Instant, index: usize, version: &str, seed: u64) -> RtcTranspo
     };
     let mut bytes = [u8::try_from(index).unwrap(); 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let start = media_start(role, version);
+    let start = MediaStart {
+        connections: connections.to_vec(),
+        p2p_allowed,
+        ..media_start(role, version)
+    };
     RtcTransport::new(now, &start, address(index), RtcLimits::default(), bytes)
 }
 
 impl Pair {
     fn new(version: &str, media: Weather, signalling: Weather, seed: u64) -> Pair {
         let now = start();
+        Self::of(now, media, signalling, seed, None, |index| {
+            transport(now, index, version, seed)
+        })
+    }
+
+    fn of(
+        now: Instant,
+        media: Weather,
+        signalling: Weather,
+        seed: u64,
+        relay: Option<Middle>,
+        make: impl Fn(usize) -> RtcTransport,
+    ) -> Pair {
         let end = |index| End {
-            transport: transport(now, index, version, seed),
+            transport: make(index),
             address: address(index),
             events: vec![],
             received: vec![],
@@ -111,6 +161,7 @@ impl Pair {
             media,
             signalling,
             blocked: false,
+            relay,
             rng: SmallRng::seed_from_u64(seed),
         };
         pair.drain(CALLER);
@@ -121,6 +172,10 @@ impl Pair {
     fn drain(&mut self, index: usize) {
         loop {
             match self.ends[index].transport.poll_output() {
+                TransportOutput::Transmit { target, bytes } if self.is_relay(target) => {
+                    let source = self.ends[index].address;
+                    self.carry(self.media, index, Parcel::ToRelay(source, target, bytes));
+                }
                 TransportOutput::Transmit { target, bytes } => {
                     assert_eq!(target, self.ends[1 - index].address);
                     let source = self.ends[index].address;
@@ -146,6 +201,31 @@ impl Pair {
                     return;
                 }
             }
+        }
+    }
+
+    fn is_relay(&self, target: SocketAddr) -> bool {
+        self.relay.as_ref().is_some_and(|relay| relay.is_at(target))
+    }
+
+    /// What a relay makes of a datagram, at once.
+    fn relay(&mut self, source: SocketAddr, target: SocketAddr, bytes: &[u8]) {
+        let now = self.now;
+        let parcel = match &mut self.relay {
+            Some(Middle::Turn(server)) => server.receive(now, source, target, bytes),
+            Some(Middle::Reflector(server)) => server.receive(source, bytes),
+            None => None,
+        };
+        match parcel {
+            // From one allocation of the server to another.
+            Some((from, to, bytes)) if self.is_relay(to) => self.relay(from, to, &bytes),
+            Some((from, to, bytes)) => {
+                // Nobody has an address that was given back.
+                if let Some(to) = self.ends.iter().position(|end| end.address == to) {
+                    self.carry(self.media, to, Parcel::Datagram(from, bytes.into()));
+                }
+            }
+            None => {}
         }
     }
 
@@ -180,10 +260,14 @@ impl Pair {
         let first = (0..self.air.len()).min_by_key(|i| self.air[*i].0);
         if let Some(first) = first.filter(|i| self.air[*i].0 <= now) {
             let (_, to, parcel) = self.air.remove(first);
+            if let Parcel::ToRelay(source, target, bytes) = parcel {
+                return self.relay(source, target, &bytes);
+            }
             let transport = &mut self.ends[to].transport;
             match parcel {
                 Parcel::Datagram(source, bytes) => transport.handle_datagram(now, source, &bytes),
                 Parcel::Signal(bytes) => transport.signal(now, &bytes),
+                Parcel::ToRelay(..) => unreachable!("handed on above"),
             }
             return self.drain(to);
         }

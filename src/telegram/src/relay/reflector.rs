@@ -1,0 +1,281 @@
+//! A UDP reflector (telegram-calls 9.2 and 9.3): it joins two ends that know the same tag, and is told by each which
+//! of them a packet is for.
+//!
+//! ```text
+//! hello    = my_id || ff*12 || fe ff ff ff || 00 00 00 00 00 00 00 7b
+//! data     = peer_id || my_tag || length:u32be || payload || zero padding to 4
+//! received = my_id || sender_tag || length:u32be || payload || padding
+//! my_id    = peer_tag[0..12] || my_tag,   peer_id = peer_tag[0..12] || remote_tag
+//! ```
+//!
+//! To ICE an end behind a reflector is a relay candidate with a made-up name. str0m knows addresses only, so each
+//! (reflector, tag) has a made-up IPv6 address here, which never leaves: our socket is of IPv4, and so nothing else is
+//! ever paired with it.
+
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::time::{Duration, Instant};
+
+/// Octets that all ends of a call share.
+const SHARED: usize = 12;
+const HEADER: usize = 24;
+/// Between two hellos until the reflector has said something, and afterwards.
+const KNOCK: Duration = Duration::from_millis(500);
+const REMIND: Duration = Duration::from_secs(10);
+/// Hellos before a reflector that says nothing is asked less often.
+const KNOCKS: u8 = 40;
+/// fd00::/8 with a random 40-bit site (RFC 4193), of which nobody has a network.
+const SITE: [u16; 3] = [0xfd9e, 0x4c1f, 0x70a3];
+/// The priority libwebrtc gives a relay over UDP whose preference is the least: behind every TURN relay.
+pub(super) const PRIORITY: u32 = 58_589_952;
+
+/// One end at one reflector.
+pub(super) struct Reflector {
+    /// The place of the reflector among those of the call, from 1 (telegram-calls 9.3).
+    rank: u8,
+    port: u16,
+    shared: [u8; SHARED],
+    tag: u32,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing came from the reflector so far.
+    Knocking { next: Instant, left: u8 },
+    /// It has answered: the candidate is valid.
+    Open { next: Instant },
+}
+
+impl Reflector {
+    /// Begins to knock. `tag` names this end and is random, not 0.
+    pub(super) fn new(now: Instant, rank: u8, port: u16, peer_tag: &[u8; 16], tag: u32) -> Self {
+        let mut shared = [0; SHARED];
+        shared.copy_from_slice(peer_tag.split_at(SHARED).0);
+        Self {
+            rank,
+            port,
+            shared,
+            tag,
+            state: State::Knocking {
+                next: now,
+                left: KNOCKS,
+            },
+        }
+    }
+
+    /// Returns the made-up address of our end, once the reflector has answered.
+    pub(super) fn relayed(&self) -> Option<SocketAddr> {
+        match self.state {
+            State::Knocking { .. } => None,
+            State::Open { .. } => Some(self.address_of(self.tag)),
+        }
+    }
+
+    /// Returns what the peer is told of our end.
+    pub(super) fn line(&self) -> String {
+        let (rank, tag, port) = (self.rank, self.tag, self.port);
+        format!(
+            "candidate:{} 1 udp {PRIORITY} reflector-{rank}-{tag}.reflector {port} typ relay",
+            0x5245_0000 + u32::from(rank)
+        )
+    }
+
+    /// Returns the made-up address of the end of the peer that this name and port belong to.
+    pub(super) fn address_of_name(&self, name: &str, port: u16) -> Option<SocketAddr> {
+        let inner = name
+            .strip_prefix("reflector-")?
+            .strip_suffix(".reflector")?;
+        let (rank, tag) = inner.split_once('-')?;
+        let (rank, tag): (u8, u32) = (rank.parse().ok()?, tag.parse().ok()?);
+        let is_here = rank == self.rank && port == self.port && tag != self.tag && tag != 0;
+        is_here.then(|| self.address_of(tag))
+    }
+
+    fn address_of(&self, tag: u32) -> SocketAddr {
+        let ([a, b, c], [t1, t2, t3, t4]) = (SITE, tag.to_be_bytes());
+        let high = u16::from_be_bytes([t1, t2]);
+        let low = u16::from_be_bytes([t3, t4]);
+        let ip = Ipv6Addr::new(a, b, c, u16::from(self.rank), 0, 0, high, low);
+        SocketAddrV6::new(ip, self.port, 0, 0).into()
+    }
+
+    /// Returns the tag of an end at this reflector.
+    fn tag_of(&self, address: SocketAddr) -> Option<u32> {
+        let SocketAddr::V6(v6) = address else {
+            return None;
+        };
+        let [.., high, low] = v6.ip().segments();
+        let tag = u32::from(high) << 16 | u32::from(low);
+        (self.address_of(tag) == address).then_some(tag)
+    }
+
+    /// When to call [`Reflector::handle_timeout`].
+    pub(super) fn timeout(&self) -> Instant {
+        match self.state {
+            State::Knocking { next, .. } | State::Open { next } => next,
+        }
+    }
+
+    /// Returns the hello that is due.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Vec<u8>> {
+        match &mut self.state {
+            State::Knocking { next, left } if *next <= now => {
+                *left = left.saturating_sub(1);
+                *next = now + if *left == 0 { REMIND } else { KNOCK };
+            }
+            State::Open { next } if *next <= now => *next = now + REMIND,
+            State::Knocking { .. } | State::Open { .. } => return None,
+        }
+        let mut hello = self.id(self.tag);
+        hello.extend([0xff; 12]);
+        hello.extend([0xfe, 0xff, 0xff, 0xff]);
+        hello.extend([0, 0, 0, 0, 0, 0, 0, 0x7b]);
+        Some(hello)
+    }
+
+    fn id(&self, tag: u32) -> Vec<u8> {
+        let mut id = Vec::with_capacity(40);
+        id.extend(self.shared);
+        id.extend(tag.to_le_bytes());
+        id
+    }
+
+    /// Returns what to send to the reflector so that it reaches the end with this made-up address.
+    pub(super) fn send(&self, peer: SocketAddr, data: &[u8]) -> Option<Vec<u8>> {
+        let tag = self.tag_of(peer)?;
+        let length = u32::try_from(data.len()).ok()?;
+        let mut bytes = Vec::with_capacity(HEADER + data.len() + 3);
+        bytes.extend(self.shared);
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(self.tag.to_le_bytes());
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(data);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        Some(bytes)
+    }
+
+    /// Whether a datagram from the reflector's address is for this end.
+    pub(super) fn is_addressed(&self, bytes: &[u8]) -> bool {
+        bytes.get(..SHARED) == Some(&self.shared[..])
+    }
+
+    /// Takes a datagram that came from the reflector; returns the peer and what it sent, or nothing.
+    pub(super) fn receive<'a>(
+        &mut self,
+        now: Instant,
+        bytes: &'a [u8],
+    ) -> Option<(SocketAddr, &'a [u8])> {
+        if !self.is_addressed(bytes) {
+            return None;
+        }
+        if let State::Knocking { .. } = self.state {
+            self.state = State::Open { next: now + REMIND };
+        }
+        let header = bytes.get(..HEADER)?;
+        let number = |at: usize| -> Option<[u8; 4]> { header.get(at..at + 4)?.try_into().ok() };
+        // Our own id, else it is for somebody else; a sender of all ones is the reflector itself.
+        let is_ours = u32::from_le_bytes(number(SHARED)?) == self.tag;
+        let sender = u32::from_le_bytes(number(16)?);
+        if !is_ours || sender == u32::MAX || sender == self.tag {
+            return None;
+        }
+        let length = usize::try_from(u32::from_be_bytes(number(20)?)).ok()?;
+        let data = bytes.get(HEADER..)?.get(..length)?;
+        Some((self.address_of(sender), data))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::start;
+
+    const PEER_TAG: [u8; 16] = *b"0123456789abcdef";
+
+    fn open(now: Instant, rank: u8, tag: u32) -> Reflector {
+        let mut end = Reflector::new(now, rank, 599, &PEER_TAG, tag);
+        let hello = end.handle_timeout(now).unwrap();
+        assert_eq!(hello.len(), 40);
+        let mut answer = hello[..16].to_vec();
+        answer.extend([0xff; 12]);
+        assert_eq!(end.relayed(), None);
+        assert_eq!(end.receive(now, &answer), None);
+        assert!(end.relayed().is_some());
+        end
+    }
+
+    #[test]
+    fn what_one_end_sends_the_other_gets_from_it() {
+        let now = start();
+        let (one, mut other) = (open(now, 2, 0x8765_4321), open(now, 2, 7));
+        let name = "reflector-2-7.reflector";
+        let target = one.address_of_name(name, 599).unwrap();
+        assert_eq!(Some(target), other.relayed());
+        assert!(other.line().contains(&format!(" {name} 599 typ relay")));
+        for length in 0..9 {
+            let data = vec![0x80; length];
+            let bytes = one.send(target, &data).unwrap();
+            assert_eq!(bytes.len() % 4, 0);
+            let (source, got) = other.receive(now, &bytes).unwrap();
+            assert_eq!((Some(source), got), (one.relayed(), &data[..]));
+        }
+    }
+
+    #[test]
+    fn names_of_other_reflectors_and_ports_are_no_use() {
+        let one = open(start(), 2, 9);
+        for (name, port) in [
+            ("reflector-1-7.reflector", 599),
+            ("reflector-2-7.reflector", 598),
+            ("reflector-2-9.reflector", 599),
+            ("reflector-2-0.reflector", 599),
+            ("reflector-2.reflector", 599),
+            ("reflector-2-7.local", 599),
+            ("reflector-2-4294967296.reflector", 599),
+            ("192.0.2.1", 599),
+        ] {
+            assert_eq!(one.address_of_name(name, port), None, "{name}");
+        }
+        assert!(one.send("192.0.2.1:599".parse().unwrap(), &[1]).is_none());
+        let elsewhere = open(start(), 3, 7).relayed().unwrap();
+        assert!(one.send(elsewhere, &[1]).is_none());
+    }
+
+    #[test]
+    fn it_knocks_twice_a_second_and_then_every_ten() {
+        let mut now = start();
+        let mut end = Reflector::new(now, 1, 599, &PEER_TAG, 5);
+        for _ in 0..KNOCKS - 1 {
+            assert!(end.handle_timeout(now).is_some());
+            assert!(end.handle_timeout(now).is_none());
+            assert_eq!(end.timeout(), now + KNOCK);
+            now += KNOCK;
+        }
+        end.handle_timeout(now).unwrap();
+        assert_eq!(end.timeout(), now + REMIND);
+        let mut open = open(now, 1, 5);
+        assert_eq!(open.timeout(), now + REMIND);
+        assert!(open.handle_timeout(now + REMIND).is_some());
+    }
+
+    #[test]
+    fn cut_foreign_and_lying_datagrams_are_nothing() {
+        let now = start();
+        let (one, mut other) = (open(now, 1, 5), open(now, 1, 7));
+        let good = one.send(other.relayed().unwrap(), &[0x80; 8]).unwrap();
+        for length in 0..good.len() {
+            assert_eq!(other.receive(now, &good[..length]), None, "{length}");
+        }
+        for at in [0, 11, 12, 15] {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            assert_eq!(other.receive(now, &bytes), None, "{at}");
+        }
+        let mut long = good.clone();
+        long[20] = 0xff;
+        assert_eq!(other.receive(now, &long), None);
+        let mut service = good;
+        service[16..28].fill(0xff);
+        assert_eq!(other.receive(now, &service), None);
+    }
+}
