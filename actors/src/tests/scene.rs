@@ -14,7 +14,7 @@ use net::fake::{
     Status, Telegram, measure, measure_where,
 };
 use net::media::MediaConfig;
-use store::{Change, SledStore, Store};
+use store::{Change, MasterKey, SledStore, Store};
 
 use crate::{Account, House, Parts, Settings, SipSettings, TelegramSettings};
 
@@ -89,7 +89,8 @@ impl Scene {
         limits: Option<&routing::Limiter>,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(SledStore::open(folder.path()).unwrap());
+        let store: Arc<dyn Store> =
+            Arc::new(SledStore::open(folder.path(), &MasterKey::from_octets([7; 32])).unwrap());
         store.commit(None, &records()).unwrap();
         store.commit(None, more).unwrap();
         if let Some(limits) = limits {

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::KeyError;
+use crate::seal::{KeyId, NoRandom};
+
 /// Why a store does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -34,6 +37,31 @@ pub enum OpenError {
     Damaged {
         /// The folder.
         path: PathBuf,
+    },
+    /// There is no usable key.
+    #[error("{0}")]
+    Key(KeyError),
+    /// There is a key, and it is another one.
+    #[error(
+        "the secrets of the store {path} are sealed with the key {wanted}, and this is the key {found}: give the right one with \
+         data.key_file, nothing was changed. If that key is lost, so are the secrets: move the store aside, `strowger apply` an export, and \
+         log the sessions in anew"
+    )]
+    WrongKey {
+        /// The folder.
+        path: PathBuf,
+        /// The id of the key at hand.
+        found: KeyId,
+        /// The ids of the keys that open it, in words.
+        wanted: String,
+    },
+    /// Its secrets are not sealed yet, and could not be.
+    #[error("the secrets of the store {path} cannot be sealed ({source}); it is as it was")]
+    Sealing {
+        /// The folder.
+        path: PathBuf,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It was written by a newer program.
     #[error(
@@ -86,12 +114,25 @@ pub enum StoreError {
     )]
     Version {
         /// The tree.
-        tree: &'static str,
+        tree: String,
         /// The key, as far as it is text.
         key: String,
         /// The version found.
         version: u8,
     },
+    /// A sealed record was changed, or stood elsewhere.
+    #[error(
+        "record `{key}` of tree `{tree}` cannot be unsealed: it is damaged, or belongs to another record; enter it anew, or restore a copy"
+    )]
+    Sealed {
+        /// The tree.
+        tree: String,
+        /// The key, as far as it is text.
+        key: String,
+    },
+    /// Nothing can be sealed.
+    #[error("{0}")]
+    Random(#[from] NoRandom),
     /// The database failed.
     #[error("the database failed: {0}")]
     Database(#[from] sled::Error),

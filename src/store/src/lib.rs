@@ -3,10 +3,15 @@
 //! A blocking API behind the trait [`Store`]; no async, no actors, no policy. Records are JSON behind one version byte: the
 //! format describes itself, so a new field needs no migration, and the byte is there for the change that does. Durable writes
 //! are flushed before they return; credentials and Telegram keys are also synced to the disk, because sled's flush alone is
-//! not power-safe on Linux. Soft writes are at most as old as sled's background flush (250 ms).
+//! not power-safe on Linux. Trunks and what belongs to Telegram accounts are sealed (`seal`), under a key that does not lie in the
+//! folder. Soft writes are at most as old as sled's background flush (250 ms).
 
+mod backup;
 mod bans;
 mod error;
+mod keys;
+mod seal;
+mod sealing;
 mod sled_store;
 #[cfg(test)]
 mod tests;
@@ -15,8 +20,11 @@ use model::{
     CallId, CallRecord, RouteSpec, SessionName, SessionSpec, TransitSpec, TrunkName, TrunkSpec,
 };
 
+pub use backup::{BackupError, restore};
 pub use bans::{read_bans, write_bans};
 pub use error::{OpenError, StoreError};
+pub use keys::{KeyError, KeySource};
+pub use seal::{KeyId, MasterKey, NoKey, NoRandom};
 pub use sled_store::SledStore;
 
 /// One change of what an owner edits.

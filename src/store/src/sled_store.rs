@@ -10,25 +10,33 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use model::{
-    CallId, CallRecord, RouteSpec, SessionName, SessionSpec, TransitSpec, TrunkName, TrunkSpec,
+    CallId, CallRecord, RouteSpec, Secret, SessionName, SessionSpec, TransitSpec, TrunkName,
+    TrunkSpec,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sled::{Batch, Db, Tree};
 
-use crate::{Change, Entry, OpenError, Space, Stats, Store, StoreError};
+use crate::seal::{KeyId, MasterKey, NoRandom, SEALED, Seal};
+use crate::{Change, Entry, KeySource, OpenError, Space, Stats, Store, StoreError, sealing};
 
 /// The version byte of a record.
 const VERSION: u8 = 1;
-/// The layout of the trees.
-const SCHEMA: u8 = 1;
+/// The layout of the trees. 1: nothing is sealed; 2: trunks and Telegram's spaces are.
+const SCHEMA: u8 = 2;
+const UNSEALED: u8 = 1;
+/// Keys of `meta`: the layout, and each wrapped data key with the id of its master key.
+pub(crate) const SCHEMA_KEY: &str = "schema";
+const WRAPPED_KEY: &[u8] = b"key/";
+/// The tree of the trunks; passwords are in it.
+const TRUNKS: &str = "trunks";
 /// sled's default cache is 1 GiB. Configuration is read once and call records are written and seldom read: little is enough.
 const CACHE_BYTES: u64 = 4 << 20;
 /// How old a soft write can be when the process is killed.
 const FLUSH_EVERY_MS: u64 = 250;
 /// How long a lock is waited for, and how often it is tried.
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
-const LOCK_RETRY: Duration = Duration::from_millis(10);
+pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const LOCK_RETRY: Duration = Duration::from_millis(10);
 /// What a commit left to be cleared away, so that a crash in between cannot forget it: a key of `meta`, then the name.
 const CLEAR_BINDINGS: &str = "clear/bindings/";
 const CLEAR_TELEGRAM: &str = "clear/telegram/";
@@ -37,6 +45,9 @@ const CLEAR_TELEGRAM: &str = "clear/telegram/";
 pub struct SledStore {
     path: PathBuf,
     db: Db,
+    seal: Seal,
+    /// The backup of the store as it was before it was sealed, when that has just been done.
+    backup: Option<PathBuf>,
     trunks: Tree,
     sessions: Tree,
     routes: Tree,
@@ -53,13 +64,13 @@ pub struct SledStore {
 }
 
 impl SledStore {
-    /// Opens or creates the store in `folder`, readable by its owner alone. Waits up to a second for a lock that somebody is
-    /// letting go of.
-    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+    /// Opens or creates the store in `folder`, readable by its owner alone, with the master key that `keys` gives. Waits up to a
+    /// second for a lock that somebody is letting go of. A store that was not sealed is sealed first ([`SledStore::backup`]).
+    pub fn open(folder: &Path, keys: &dyn KeySource) -> Result<Self, OpenError> {
         // sled's own threads finish their writes, and with them hold the lock, for a moment after the store was dropped.
         let began = Instant::now();
         loop {
-            match Self::open_now(folder) {
+            match Self::open_now(folder, keys) {
                 Err(OpenError::Locked { .. }) if began.elapsed() < LOCK_PATIENCE => {
                     thread::sleep(LOCK_RETRY);
                 }
@@ -68,50 +79,45 @@ impl SledStore {
         }
     }
 
-    fn open_now(folder: &Path) -> Result<Self, OpenError> {
+    /// Where the store is as it was before this call of [`SledStore::open`] sealed it: a file for [`crate::restore`].
+    pub fn backup(&self) -> Option<&Path> {
+        self.backup.as_deref()
+    }
+
+    /// The cipher, to be measured alone.
+    #[cfg(test)]
+    pub(crate) fn seal_for_tests(&self) -> &Seal {
+        &self.seal
+    }
+
+    fn open_now(folder: &Path, keys: &dyn KeySource) -> Result<Self, OpenError> {
         // sled panics on some kinds of damage. Nothing of it is kept when it does, so nothing half-made can be seen.
-        catch_unwind(AssertUnwindSafe(|| Self::open_sound(folder))).unwrap_or_else(|_| {
+        catch_unwind(AssertUnwindSafe(|| Self::open_sound(folder, keys))).unwrap_or_else(|_| {
             Err(OpenError::Damaged {
                 path: folder.to_owned(),
             })
         })
     }
 
-    fn open_sound(folder: &Path) -> Result<Self, OpenError> {
+    fn open_sound(folder: &Path, keys: &dyn KeySource) -> Result<Self, OpenError> {
         let path = folder.to_owned();
-        if !folder.exists() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(|source| OpenError::Folder {
-                    path: path.clone(),
-                    source,
-                })?;
-        }
+        sealing::settle(folder)?;
         // sled reports a folder it may not write like a broken one: try first, for the clearer message.
         let probe = folder.join(".writable");
-        File::create(&probe)
+        make_folder(folder)
+            .and_then(|()| File::create(&probe))
             .and_then(|_| fs::remove_file(&probe))
             .map_err(|source| OpenError::Folder {
                 path: path.clone(),
                 source,
             })?;
-        let db = sled::Config::new()
-            .path(folder)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(Some(FLUSH_EVERY_MS))
-            .open()
-            .map_err(|source| open_error(&path, source))?;
-        let tree = |name: &str| {
-            db.open_tree(name)
-                .map_err(|source| open_error(&path, source))
-        };
+        let failed = |source| open_error(&path, source);
+        let damaged = || OpenError::Damaged { path: path.clone() };
+        let db = config(folder).open().map_err(failed)?;
+        let tree = |name: &str| db.open_tree(name).map_err(failed);
         let meta = tree("meta")?;
-        let schema = meta
-            .get("schema")
-            .map_err(|source| open_error(&path, source))?;
-        match schema.as_deref().and_then(|bytes| bytes.first().copied()) {
+        let schema = meta.get(SCHEMA_KEY).map_err(failed)?;
+        let seal = match schema.as_deref().and_then(|bytes| bytes.first().copied()) {
             Some(found) if found > SCHEMA => {
                 return Err(OpenError::Newer {
                     path,
@@ -119,18 +125,37 @@ impl SledStore {
                     known: SCHEMA,
                 });
             }
-            Some(_) => {}
-            None => {
-                meta.insert("schema", &[SCHEMA])
-                    .map_err(|source| open_error(&path, source))?;
+            Some(SCHEMA) => unlock(&meta, &path, keys)?,
+            Some(UNSEALED) => {
+                drop((meta, schema));
+                let backup = sealing::seal_store(folder, db, keys)?;
+                let mut store = Self::open_sound(folder, keys)?;
+                store.backup = Some(backup);
+                return Ok(store);
             }
-        }
+            Some(_) => return Err(damaged()),
+            None if !is_empty(&db).map_err(failed)? => return Err(damaged()),
+            None => {
+                let master = keys.key(&[]).map_err(OpenError::Key)?;
+                let seal = found(&meta, &master).map_err(|error| match error {
+                    FoundError::Database(source) => open_error(&path, source),
+                    FoundError::Random(error) => OpenError::Key(error.into()),
+                })?;
+                Self::sync_files(&db, folder).map_err(|source| OpenError::Folder {
+                    path: path.clone(),
+                    source,
+                })?;
+                seal
+            }
+        };
         // A folder that was there before may be open to others; its secrets are in this file. Where the owner is somebody
         // else, the system refuses, and its rights are theirs to choose.
         let _ = fs::set_permissions(folder.join("db"), Permissions::from_mode(0o600));
         let calls = tree("cdr")?;
         let store = Self {
-            trunks: tree("trunks")?,
+            seal,
+            backup: None,
+            trunks: tree(TRUNKS)?,
             sessions: tree("sessions")?,
             routes: tree("routes")?,
             transits: tree("transits")?,
@@ -175,9 +200,51 @@ impl SledStore {
 
     /// Flushes, and asks the disk to keep it: sled issues `sync_file_range` only.
     fn sync(&self) -> Result<(), StoreError> {
-        self.db.flush()?;
-        File::open(self.path.join("db"))?.sync_all()?;
-        Ok(())
+        Ok(Self::sync_files(&self.db, &self.path)?)
+    }
+
+    pub(crate) fn sync_files(db: &Db, folder: &Path) -> std::io::Result<()> {
+        db.flush().map_err(std::io::Error::from)?;
+        File::open(folder.join("db"))?.sync_all()
+    }
+
+    /// What stands in the tree of a space for a value.
+    fn sealed(&self, space: Space<'_>, key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
+        match space {
+            Space::Telegram(session) => {
+                let tree = telegram_tree(session.as_str());
+                Ok(self.seal.seal(&tree, key, value.to_vec())?)
+            }
+            Space::Bindings | Space::Bans => Ok(value.to_vec()),
+        }
+    }
+
+    /// The value of what stands there.
+    fn unsealed(&self, space: Space<'_>, key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
+        match space {
+            Space::Telegram(session) => {
+                self.open_value(&telegram_tree(session.as_str()), key, value)
+            }
+            Space::Bindings | Space::Bans => Ok(value.to_vec()),
+        }
+    }
+
+    fn open_value(&self, tree: &str, key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let name = || String::from_utf8_lossy(key).into_owned();
+        match value.first() {
+            Some(&SEALED) => self
+                .seal
+                .open(tree, key, value)
+                .ok_or_else(|| StoreError::Sealed {
+                    tree: tree.to_owned(),
+                    key: name(),
+                }),
+            other => Err(StoreError::Version {
+                tree: tree.to_owned(),
+                key: name(),
+                version: other.copied().unwrap_or(0),
+            }),
+        }
     }
 
     fn present(tree: &Tree, kind: &'static str, name: &str) -> Result<(), StoreError> {
@@ -214,6 +281,98 @@ impl SledStore {
     }
 }
 
+/// How sled is used here.
+pub(crate) fn config(folder: &Path) -> sled::Config {
+    sled::Config::new()
+        .path(folder)
+        .cache_capacity(CACHE_BYTES)
+        .flush_every_ms(Some(FLUSH_EVERY_MS))
+}
+
+/// Makes a folder readable by its owner alone, unless it is there.
+pub(crate) fn make_folder(folder: &Path) -> std::io::Result<()> {
+    if folder.exists() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Whether the values of this tree are sealed.
+pub(crate) fn is_sealed(tree: &str) -> bool {
+    tree == TRUNKS || tree.starts_with(TELEGRAM_TREE)
+}
+
+fn is_empty(db: &Db) -> Result<bool, sled::Error> {
+    for name in db.tree_names() {
+        if !db.open_tree(name)?.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Why a store cannot be begun.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FoundError {
+    #[error("{0}")]
+    Database(#[from] sled::Error),
+    #[error("{0}")]
+    Random(#[from] NoRandom),
+}
+
+/// Begins a store: writes its layout and a new data key, wrapped for `master`, at once.
+pub(crate) fn found(meta: &Tree, master: &MasterKey) -> Result<Seal, FoundError> {
+    let seal = Seal::generate()?;
+    let mut batch = Batch::default();
+    batch.insert(SCHEMA_KEY, &[SCHEMA]);
+    batch.insert(wrapped_key(master.id()), seal.wrap(master)?);
+    meta.apply_batch(batch)?;
+    Ok(seal)
+}
+
+fn wrapped_key(id: KeyId) -> Vec<u8> {
+    [WRAPPED_KEY, id.octets()].concat()
+}
+
+/// Unwraps the data key with the master key that `keys` has.
+fn unlock(meta: &Tree, path: &Path, keys: &dyn KeySource) -> Result<Seal, OpenError> {
+    let wanted = master_keys(meta).map_err(|source| open_error(path, source))?;
+    let damaged = || OpenError::Damaged {
+        path: path.to_owned(),
+    };
+    if wanted.is_empty() {
+        return Err(damaged());
+    }
+    let master = keys.key(&wanted).map_err(OpenError::Key)?;
+    let wrapped = meta
+        .get(wrapped_key(master.id()))
+        .map_err(|source| open_error(path, source))?;
+    match wrapped {
+        Some(wrapped) => Seal::unwrap(&master, &wrapped).ok_or_else(damaged),
+        None => Err(OpenError::WrongKey {
+            path: path.to_owned(),
+            found: master.id(),
+            wanted: names(&wanted),
+        }),
+    }
+}
+
+/// The ids of the master keys that open the store.
+fn master_keys(meta: &Tree) -> Result<Vec<KeyId>, sled::Error> {
+    let mut ids = Vec::new();
+    for entry in meta.scan_prefix(WRAPPED_KEY) {
+        let (key, _) = entry?;
+        ids.extend(key.strip_prefix(WRAPPED_KEY).and_then(KeyId::from_octets));
+    }
+    Ok(ids)
+}
+
+/// Ids as an operator reads them.
+pub(crate) fn names(ids: &[KeyId]) -> String {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    ids.join(" or ")
+}
+
 fn open_error(path: &Path, source: sled::Error) -> OpenError {
     let path = path.to_owned();
     match source {
@@ -222,8 +381,11 @@ fn open_error(path: &Path, source: sled::Error) -> OpenError {
     }
 }
 
+/// How the names of the trees of sessions begin.
+const TELEGRAM_TREE: &str = "tg/";
+
 fn telegram_tree(session: &str) -> String {
-    format!("tg/{session}")
+    format!("{TELEGRAM_TREE}{session}")
 }
 
 /// Names hold no `/`, so the key is unambiguous.
@@ -266,7 +428,7 @@ pub(crate) fn decode<T: DeserializeOwned>(
         other => {
             let version = other.map_or(0, |(version, _)| *version);
             Err(StoreError::Version {
-                tree,
+                tree: tree.to_owned(),
                 key: key(),
                 version,
             })
@@ -285,7 +447,13 @@ fn all<T: DeserializeOwned>(name: &'static str, tree: &Tree) -> Result<Vec<T>, S
 
 impl Store for SledStore {
     fn trunks(&self) -> Result<Vec<TrunkSpec>, StoreError> {
-        all("trunks", &self.trunks)
+        let mut trunks = Vec::new();
+        for entry in &self.trunks {
+            let (key, value) = entry?;
+            let plain = Secret::new(self.open_value(TRUNKS, &key, &value)?);
+            trunks.push(decode(TRUNKS, &key, plain.expose())?);
+        }
+        Ok(trunks)
     }
 
     fn sessions(&self) -> Result<Vec<SessionSpec>, StoreError> {
@@ -323,10 +491,10 @@ impl Store for SledStore {
         for change in changes {
             match change {
                 Change::PutTrunk(spec) => {
-                    trunks.insert(
-                        spec.name.as_str(),
-                        encode("trunks", spec.name.as_str(), spec)?,
-                    );
+                    let name = spec.name.as_str();
+                    let plain = encode(TRUNKS, name, spec)?;
+                    let sealed = self.seal.seal(TRUNKS, name.as_bytes(), plain)?;
+                    trunks.insert(name, sealed);
                 }
                 Change::RemoveTrunk(name) => {
                     trunks.remove(name.as_str());
@@ -445,24 +613,30 @@ impl Store for SledStore {
     }
 
     fn get(&self, space: Space<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.space(space)?.get(key)?.map(|value| value.to_vec()))
+        self.space(space)?
+            .get(key)?
+            .map(|value| self.unsealed(space, key, &value))
+            .transpose()
     }
 
     fn scan(&self, space: Space<'_>, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
         let mut found = Vec::new();
         for entry in self.space(space)?.scan_prefix(prefix) {
             let (key, value) = entry?;
-            found.push((key.to_vec(), value.to_vec()));
+            let value = self.unsealed(space, &key, &value)?;
+            found.push((key.to_vec(), value));
         }
         Ok(found)
     }
 
     fn put_soft(&self, space: Space<'_>, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let value = self.sealed(space, key, value)?;
         self.space(space)?.insert(key, value)?;
         Ok(())
     }
 
     fn put_durable(&self, space: Space<'_>, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let value = self.sealed(space, key, value)?;
         self.space(space)?.insert(key, value)?;
         self.sync()
     }

@@ -39,6 +39,15 @@ fn record(n: u128) -> CallRecord {
     }
 }
 
+/// The key of the stores of these tests.
+fn key() -> MasterKey {
+    MasterKey::from_octets([7; 32])
+}
+
+fn open(folder: &Path) -> Result<SledStore, OpenError> {
+    SledStore::open(folder, &key())
+}
+
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
@@ -48,7 +57,7 @@ fn what_is_committed_is_there_after_reopening() {
     let dir = folder();
     let session: SessionName = "main".parse().unwrap();
     {
-        let store = SledStore::open(dir.path()).unwrap();
+        let store = open(dir.path()).unwrap();
         assert_eq!(
             store
                 .commit(Some(0), &[Change::PutTrunk(Box::new(trunk("office")))])
@@ -60,7 +69,7 @@ fn what_is_committed_is_there_after_reopening() {
             .unwrap();
         store.close_calls(&[&record(1)]).unwrap();
     }
-    let store = SledStore::open(dir.path()).unwrap();
+    let store = open(dir.path()).unwrap();
     assert_eq!(store.trunks().unwrap(), vec![trunk("office")]);
     assert_eq!(store.generation().unwrap(), 1);
     assert_eq!(
@@ -76,7 +85,7 @@ fn what_is_committed_is_there_after_reopening() {
 #[test]
 fn a_commit_on_an_old_generation_is_refused_and_changes_nothing() {
     let dir = folder();
-    let store = SledStore::open(dir.path()).unwrap();
+    let store = open(dir.path()).unwrap();
     store
         .commit(None, &[Change::PutTrunk(Box::new(trunk("office")))])
         .unwrap();
@@ -99,7 +108,7 @@ fn a_commit_on_an_old_generation_is_refused_and_changes_nothing() {
 #[test]
 fn removing_what_is_not_there_changes_nothing() {
     let dir = folder();
-    let store = SledStore::open(dir.path()).unwrap();
+    let store = open(dir.path()).unwrap();
     let changes = [
         Change::PutTrunk(Box::new(trunk("office"))),
         Change::RemoveTrunk("nobody".parse().unwrap()),
@@ -112,22 +121,19 @@ fn removing_what_is_not_there_changes_nothing() {
 #[test]
 fn a_second_process_is_told_that_the_store_is_in_use() {
     let dir = folder();
-    let _first = SledStore::open(dir.path()).unwrap();
-    assert!(matches!(
-        SledStore::open(dir.path()),
-        Err(OpenError::Locked { .. })
-    ));
+    let _first = open(dir.path()).unwrap();
+    assert!(matches!(open(dir.path()), Err(OpenError::Locked { .. })));
 }
 
 #[test]
 fn a_store_that_is_just_being_closed_is_waited_for() {
     let dir = folder();
-    let first = SledStore::open(dir.path()).unwrap();
+    let first = open(dir.path()).unwrap();
     let closing = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(100));
         drop(first);
     });
-    SledStore::open(dir.path()).unwrap();
+    open(dir.path()).unwrap();
     closing.join().unwrap();
 }
 
@@ -136,7 +142,7 @@ fn a_folder_that_cannot_be_written_is_named() {
     let dir = folder();
     let file = dir.path().join("file");
     std::fs::write(&file, "x").unwrap();
-    let Err(error) = SledStore::open(&file) else {
+    let Err(error) = open(&file) else {
         panic!("opened a file as a folder")
     };
     assert!(error.to_string().contains("file"), "{error}");
@@ -145,7 +151,7 @@ fn a_folder_that_cannot_be_written_is_named() {
 #[test]
 fn a_call_that_never_ended_is_found_again() {
     let dir = folder();
-    let store = SledStore::open(dir.path()).unwrap();
+    let store = open(dir.path()).unwrap();
     store.open_call(&record(1)).unwrap();
     store.open_call(&record(2)).unwrap();
     store.close_calls(&[&record(1)]).unwrap();
@@ -159,7 +165,7 @@ fn a_call_that_never_ended_is_found_again() {
 fn a_record_of_a_newer_program_is_refused_not_misread() {
     let dir = folder();
     {
-        let store = SledStore::open(dir.path()).unwrap();
+        let store = open(dir.path()).unwrap();
         store
             .commit(None, &[Change::PutTrunk(Box::new(trunk("office")))])
             .unwrap();
@@ -172,7 +178,7 @@ fn a_record_of_a_newer_program_is_refused_not_misread() {
             .unwrap();
         db.flush().unwrap();
     }
-    let store = SledStore::open(dir.path()).unwrap();
+    let store = open(dir.path()).unwrap();
     assert!(matches!(
         store.trunks(),
         Err(StoreError::Version { version: 9, .. })
@@ -182,7 +188,7 @@ fn a_record_of_a_newer_program_is_refused_not_misread() {
 #[test]
 fn ways_between_trunks_are_kept_beside_the_routes_of_sessions() {
     let dir = folder();
-    let store = SledStore::open(dir.path()).unwrap();
+    let store = open(dir.path()).unwrap();
     let way = TransitSpec {
         trunk: "a".parse().unwrap(),
         to: "b".parse().unwrap(),
@@ -194,7 +200,7 @@ fn ways_between_trunks_are_kept_beside_the_routes_of_sessions() {
         .commit(None, &[Change::PutTransit(way.clone())])
         .unwrap();
     drop(store);
-    let store = SledStore::open(dir.path()).unwrap();
+    let store = open(dir.path()).unwrap();
     assert_eq!(store.transits().unwrap(), [way]);
     // A version that does not know them reads the routes of sessions as ever.
     assert!(store.routes().unwrap().is_empty());
@@ -209,7 +215,7 @@ fn writer_that_is_killed() {
     let Ok(folder) = std::env::var("STORE_TEST_FOLDER") else {
         return;
     };
-    let store = SledStore::open(Path::new(&folder)).unwrap();
+    let store = open(Path::new(&folder)).unwrap();
     let session: SessionName = "main".parse().unwrap();
     for n in 0u32.. {
         store.open_call(&record(u128::from(n))).unwrap();
@@ -262,7 +268,7 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
             .last()
             .or(last)
             .unwrap();
-        let store = SledStore::open(dir.path()).unwrap();
+        let store = open(dir.path()).unwrap();
         for n in 0..=last {
             let kept = store.call(record(u128::from(n)).id).unwrap();
             assert!(
@@ -317,7 +323,7 @@ fn what_belonged_to_a_removed_trunk_or_session_is_gone() {
         Change::PutSession(spec.clone()),
     ];
     {
-        let store = SledStore::open(dir.path()).unwrap();
+        let store = open(dir.path()).unwrap();
         store.commit(None, &both).unwrap();
         store.put_soft(Space::Bindings, b"office", b"[]").unwrap();
         store
@@ -343,7 +349,7 @@ fn what_belonged_to_a_removed_trunk_or_session_is_gone() {
         meta.insert("clear/telegram/main", &[]).unwrap();
         db.flush().unwrap();
     }
-    let store = SledStore::open(dir.path()).unwrap();
+    let store = open(dir.path()).unwrap();
     let keys = store.scan(Space::Telegram(&session), b"").unwrap();
     assert_eq!(
         keys,
@@ -355,7 +361,7 @@ fn what_belonged_to_a_removed_trunk_or_session_is_gone() {
 #[test]
 fn commits_of_two_threads_are_one_after_the_other() {
     let dir = folder();
-    let store = SledStore::open(dir.path()).unwrap();
+    let store = open(dir.path()).unwrap();
     let won: usize = std::thread::scope(|scope| {
         let threads = ["a", "b"].map(|name| {
             let store = &store;
@@ -376,26 +382,26 @@ fn others_cannot_read_the_store() {
     let dir = folder();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let fresh = dir.path().join("fresh");
-    drop(SledStore::open(&fresh).unwrap());
+    drop(open(&fresh).unwrap());
     assert_eq!(mode(&fresh), 0o700);
     // A folder that somebody made before.
-    let open = dir.path().join("open");
-    std::fs::create_dir(&open).unwrap();
-    drop(SledStore::open(&open).unwrap());
-    assert_eq!(mode(&open.join("db")), 0o600);
+    let made = dir.path().join("made");
+    std::fs::create_dir(&made).unwrap();
+    drop(open(&made).unwrap());
+    assert_eq!(mode(&made.join("db")), 0o600);
 }
 
 #[test]
 fn call_records_are_counted_without_reading_them() {
     let dir = folder();
     {
-        let store = SledStore::open(dir.path()).unwrap();
+        let store = open(dir.path()).unwrap();
         for n in [1, 2, 2, 3] {
             store.close_calls(&[&record(n)]).unwrap();
         }
         assert_eq!(store.stats().unwrap().calls, 3);
     }
-    let store = SledStore::open(dir.path()).unwrap();
+    let store = open(dir.path()).unwrap();
     assert_eq!(store.stats().unwrap().calls, 3);
 }
 
@@ -403,7 +409,7 @@ fn call_records_are_counted_without_reading_them() {
 fn read_after(damage: impl FnOnce(&Path)) -> String {
     let dir = folder();
     {
-        let store = SledStore::open(dir.path()).unwrap();
+        let store = open(dir.path()).unwrap();
         store
             .commit(None, &[Change::PutTrunk(Box::new(trunk("office")))])
             .unwrap();
@@ -412,7 +418,7 @@ fn read_after(damage: impl FnOnce(&Path)) -> String {
         }
     }
     damage(dir.path());
-    match SledStore::open(dir.path()) {
+    match open(dir.path()) {
         Ok(store) => format!(
             "trunks {:?}, calls {:?}",
             store.trunks().map(|trunks| trunks.len()),
@@ -462,13 +468,13 @@ fn a_damaged_store_is_refused_or_read_but_never_panics() {
 fn opening_with_100_000_call_records() {
     let dir = folder();
     {
-        let store = SledStore::open(dir.path()).unwrap();
+        let store = open(dir.path()).unwrap();
         for n in 0..100_000 {
             store.close_calls(&[&record(n)]).unwrap();
         }
     }
     let begun = std::time::Instant::now();
-    let store = SledStore::open(dir.path()).unwrap();
+    let store = open(dir.path()).unwrap();
     let calls = store.stats().unwrap().calls;
     println!("{calls} records, opened in {:?}", begun.elapsed());
 }
@@ -483,11 +489,328 @@ fn bans_are_there_after_a_restart() {
     };
     let bans = [ban("192.0.2.1", 2), ban("2001:db8::/64", 0)];
     {
-        let store = SledStore::open(folder.path()).unwrap();
+        let store = open(folder.path()).unwrap();
         assert_eq!(read_bans(&store).unwrap(), []);
         write_bans(&store, &bans[..1]).unwrap();
         write_bans(&store, &bans).unwrap();
     }
-    let store = SledStore::open(folder.path()).unwrap();
+    let store = open(folder.path()).unwrap();
     assert_eq!(read_bans(&store).unwrap(), bans);
+}
+
+/// All that is in a folder, its files one after the other.
+fn octets_in(folder: &Path) -> Vec<u8> {
+    let mut octets = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        octets.extend(if path.is_dir() {
+            octets_in(&path)
+        } else {
+            std::fs::read(path).unwrap()
+        });
+    }
+    octets
+}
+
+fn is_in(folder: &Path, what: &[u8]) -> bool {
+    octets_in(folder)
+        .windows(what.len())
+        .any(|window| window == what)
+}
+
+const PASSWORD: &[u8] = b"a-long-password";
+const AUTH_KEY: &[u8] = b"0123456789-auth-key-of-256-octets";
+
+/// A store as the versions before wrote it: records in the clear.
+fn unsealed_store(folder: &Path) {
+    let db = sled::open(folder).unwrap();
+    let put = |tree: &str, key: &[u8], value: &[u8]| {
+        db.open_tree(tree).unwrap().insert(key, value).unwrap();
+    };
+    let json = |value: serde_json::Value| [&[1][..], value.to_string().as_bytes()].concat();
+    let spec = serde_json::to_value(trunk("office")).unwrap();
+    put("trunks", b"office", &json(spec));
+    put("tg/main", b"dc/2", AUTH_KEY);
+    put("tg/main", b"empty", b"");
+    put("bindings", b"office", b"[]");
+    let call = record(1);
+    let value = json(serde_json::to_value(&call).unwrap());
+    put("cdr", &call.id.to_bytes(), &value);
+    put("meta", b"schema", &[1]);
+    put("meta", b"generation", &7u64.to_be_bytes());
+    db.flush().unwrap();
+    drop(db);
+    assert!(is_in(folder, PASSWORD) && is_in(folder, AUTH_KEY));
+}
+
+fn assert_all_is_there(store: &SledStore) {
+    assert_eq!(store.trunks().unwrap(), vec![trunk("office")]);
+    let session: SessionName = "main".parse().unwrap();
+    let space = Space::Telegram(&session);
+    assert_eq!(store.get(space, b"dc/2").unwrap().unwrap(), AUTH_KEY);
+    assert_eq!(store.get(space, b"empty").unwrap().unwrap(), b"");
+    assert_eq!(store.scan(space, b"").unwrap().len(), 2);
+    let bindings = store.get(Space::Bindings, b"office").unwrap();
+    assert_eq!(bindings.unwrap(), b"[]");
+    assert_eq!(store.recent_calls(5).unwrap(), vec![record(1)]);
+    assert_eq!(store.generation().unwrap(), 7);
+}
+
+#[test]
+fn secrets_cannot_be_read_in_the_files() {
+    let dir = folder();
+    let session: SessionName = "main".parse().unwrap();
+    let store = open(dir.path()).unwrap();
+    store
+        .commit(None, &[Change::PutTrunk(Box::new(trunk("office")))])
+        .unwrap();
+    let space = Space::Telegram(&session);
+    store.put_durable(space, b"dc/2", AUTH_KEY).unwrap();
+    store.put_soft(space, b"dc/4", AUTH_KEY).unwrap();
+    store.flush().unwrap();
+    drop(store);
+    assert!(!is_in(dir.path(), PASSWORD) && !is_in(dir.path(), AUTH_KEY));
+    assert!(!is_in(dir.path(), &[7; 32]), "the key itself");
+    // The test can fail: names are not secret.
+    assert!(is_in(dir.path(), b"office"));
+}
+
+#[test]
+fn another_key_is_refused_and_changes_nothing() {
+    let dir = folder();
+    drop(open(dir.path()).unwrap());
+    let other = MasterKey::from_octets([8; 32]);
+    let Err(error) = SledStore::open(dir.path(), &other) else {
+        panic!("opened with another key")
+    };
+    assert!(matches!(error, OpenError::WrongKey { .. }), "{error}");
+    let said = error.to_string();
+    for id in [key().id(), other.id()] {
+        assert!(said.contains(&id.to_string()), "{said}");
+    }
+    open(dir.path()).unwrap();
+}
+
+#[test]
+fn a_record_that_was_moved_is_refused() {
+    let dir = folder();
+    {
+        let store = open(dir.path()).unwrap();
+        let both = ["office", "branch"].map(|name| Change::PutTrunk(Box::new(trunk(name))));
+        store.commit(None, &both).unwrap();
+    }
+    {
+        let db = sled::open(dir.path()).unwrap();
+        let trunks = db.open_tree("trunks").unwrap();
+        let value = trunks.get("office").unwrap().unwrap();
+        trunks.insert("branch", value).unwrap();
+    }
+    let error = open(dir.path()).unwrap().trunks().unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Sealed { key, .. } if key == "branch"),
+        "{error}"
+    );
+    // Nor is one that nobody has sealed taken for one.
+    {
+        let db = sled::open(dir.path()).unwrap();
+        let spec = serde_json::to_vec(&trunk("branch")).unwrap();
+        let trunks = db.open_tree("trunks").unwrap();
+        trunks.insert("branch", [&[1], &spec[..]].concat()).unwrap();
+    }
+    let error = open(dir.path()).unwrap().trunks().unwrap_err();
+    assert!(
+        matches!(error, StoreError::Version { version: 1, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_store_without_its_wrapped_key_is_damaged_not_begun_anew() {
+    for lost in [
+        &b"schema"[..],
+        &[&b"key/"[..], key().id().octets()].concat(),
+    ] {
+        let dir = folder();
+        {
+            let store = open(dir.path()).unwrap();
+            store
+                .commit(None, &[Change::PutTrunk(Box::new(trunk("office")))])
+                .unwrap();
+        }
+        {
+            let db = sled::open(dir.path()).unwrap();
+            db.open_tree("meta").unwrap().remove(lost).unwrap().unwrap();
+        }
+        assert!(matches!(open(dir.path()), Err(OpenError::Damaged { .. })));
+    }
+}
+
+#[test]
+fn a_store_that_was_not_sealed_is_sealed_and_a_backup_leads_back() {
+    let dir = folder();
+    let path = dir.path().join("store");
+    unsealed_store(&path);
+    let store = open(&path).unwrap();
+    assert_all_is_there(&store);
+    let backup = store.backup().unwrap().to_owned();
+    drop(store);
+    assert!(
+        !is_in(dir.path(), PASSWORD) && !is_in(dir.path(), AUTH_KEY),
+        "secrets are left in the clear"
+    );
+    let mode = std::fs::metadata(&backup).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let store = open(&path).unwrap();
+    assert_eq!(store.backup(), None, "once is enough");
+    assert_all_is_there(&store);
+    drop(store);
+
+    // The way back, for the older program.
+    let restored = dir.path().join("restored");
+    let other = MasterKey::from_octets([8; 32]);
+    assert!(matches!(
+        restore(&backup, &restored, &other),
+        Err(BackupError::WrongKey { .. })
+    ));
+    restore(&backup, &restored, &key()).unwrap();
+    assert!(is_in(&restored, PASSWORD));
+    assert!(matches!(
+        restore(&backup, &restored, &key()),
+        Err(BackupError::Present)
+    ));
+    assert_all_is_there(&open(&restored).unwrap());
+
+    let whole = std::fs::read(&backup).unwrap();
+    let never = dir.path().join("never");
+    for length in [0, 10, 60, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&backup, &whole[..length]).unwrap();
+        let refused = restore(&backup, &never, &key());
+        assert!(matches!(refused, Err(BackupError::Damaged)), "{length}");
+    }
+    assert!(!never.exists());
+}
+
+#[test]
+fn sealing_that_was_cut_off_goes_on_at_the_next_start() {
+    let grown = |path: &Path| path.with_extension("sealing");
+    let old = |path: &Path| path.with_extension("unsealed");
+    // While the new store grew; between the two renames; before the old one was removed.
+    for crash in 0..3 {
+        let dir = folder();
+        let path = dir.path().join("store");
+        unsealed_store(&path);
+        match crash {
+            0 => {
+                std::fs::create_dir(grown(&path)).unwrap();
+                std::fs::write(grown(&path).join("db"), "half").unwrap();
+            }
+            1 => {
+                std::fs::rename(&path, old(&path)).unwrap();
+                std::fs::create_dir(grown(&path)).unwrap();
+            }
+            _ => {
+                drop(open(&path).unwrap());
+                unsealed_store(&old(&path));
+            }
+        }
+        assert_all_is_there(&open(&path).unwrap());
+        assert!(!grown(&path).exists() && !old(&path).exists(), "{crash}");
+        assert!(!is_in(dir.path(), PASSWORD), "{crash}");
+    }
+}
+
+#[test]
+fn without_a_key_nothing_is_begun_and_nothing_sealed() {
+    struct None;
+    impl KeySource for None {
+        fn key(&self, wanted: &[KeyId]) -> Result<MasterKey, KeyError> {
+            Err(format!("no key, {} wanted", wanted.len()).into())
+        }
+    }
+    let dir = folder();
+    let path = dir.path().join("store");
+    let refused = |wanted: usize| match SledStore::open(&path, &None) {
+        Err(OpenError::Key(error)) => {
+            assert_eq!(error.to_string(), format!("no key, {wanted} wanted"));
+        }
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("opened without a key"),
+    };
+    refused(0);
+    std::fs::remove_dir_all(&path).unwrap();
+    unsealed_store(&path);
+    refused(0);
+    assert!(is_in(&path, PASSWORD), "nothing was changed");
+    drop(open(&path).unwrap());
+    refused(1);
+}
+
+#[test]
+#[ignore = "measures, for a person"]
+fn sealing_and_unsealing_many_records() {
+    let dir = folder();
+    let timed = |what: &str, count: u32, work: &mut dyn FnMut()| {
+        let begun = std::time::Instant::now();
+        work();
+        let each = begun.elapsed() / count;
+        println!("{what}: {:?}, {each:?} each", begun.elapsed());
+    };
+    let store = open(dir.path()).unwrap();
+    let session: SessionName = "main".parse().unwrap();
+    let space = Space::Telegram(&session);
+    let trunks: Vec<Change> = (0..10_000)
+        .map(|n| Change::PutTrunk(Box::new(trunk(&format!("trunk-{n}")))))
+        .collect();
+    timed("10,000 trunks written in one commit", 10_000, &mut || {
+        store.commit(None, &trunks).unwrap();
+    });
+    timed("100,000 values of a session written", 100_000, &mut || {
+        for n in 0u32..100_000 {
+            store.put_soft(space, &n.to_be_bytes(), &[7; 64]).unwrap();
+        }
+    });
+    drop(store);
+    let mut store = None;
+    timed("opened", 1, &mut || store = open(dir.path()).ok());
+    let store = store.unwrap();
+    timed("10,000 trunks read", 10_000, &mut || {
+        assert_eq!(store.trunks().unwrap().len(), 10_000);
+    });
+    timed("100,000 values read", 100_000, &mut || {
+        assert_eq!(store.scan(space, b"").unwrap().len(), 100_000);
+    });
+    let raw = store.seal_for_tests();
+    let sealed = raw.seal("tree", b"key", vec![7; 256]).unwrap();
+    timed("an auth key sealed, 100,000 times", 100_000, &mut || {
+        for _ in 0..100_000 {
+            raw.seal("tree", b"key", vec![7; 256]).unwrap();
+        }
+    });
+    timed("and unsealed", 100_000, &mut || {
+        for _ in 0..100_000 {
+            raw.open("tree", b"key", &sealed).unwrap();
+        }
+    });
+}
+
+#[test]
+#[ignore = "measures, for a person"]
+fn sealing_a_store_with_100_000_call_records() {
+    let dir = folder();
+    let path = dir.path().join("store");
+    unsealed_store(&path);
+    {
+        let db = sled::open(&path).unwrap();
+        let cdr = db.open_tree("cdr").unwrap();
+        let mut value = vec![1];
+        value.extend(serde_json::to_vec(&record(1)).unwrap());
+        for n in 2..100_000 {
+            let key = record(n).id.to_bytes();
+            cdr.insert(key, value.clone()).unwrap();
+        }
+    }
+    let begun = std::time::Instant::now();
+    let store = open(&path).unwrap();
+    let size = std::fs::metadata(store.backup().unwrap()).unwrap().len();
+    println!("sealed in {:?}, backup of {size} octets", begun.elapsed());
 }

@@ -115,7 +115,7 @@ mod tests {
 
     use actors::Parts;
     use net::media::MediaConfig;
-    use store::SledStore;
+    use store::{MasterKey, SledStore};
 
     use super::*;
     use crate::boot;
@@ -153,7 +153,9 @@ mod tests {
                     threads: 1,
                     ..MediaConfig::default()
                 },
-                store: Arc::new(SledStore::open(folder.path()).unwrap()),
+                store: Arc::new(
+                    SledStore::open(folder.path(), &MasterKey::from_octets([7; 32])).unwrap(),
+                ),
                 metrics: metrics.clone(),
                 accounts: Vec::new(),
             });

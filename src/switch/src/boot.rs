@@ -12,7 +12,7 @@ use model::{Secret, SessionSpec};
 use net::media::MediaConfig;
 use net::stream::Certificate;
 use net::telegram::{Params, StorageError, TestDc};
-use store::{SledStore, Store};
+use store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin;
@@ -21,7 +21,7 @@ use crate::failure::Failure;
 use crate::keys::Keys;
 use crate::logging;
 use crate::measured::Measured;
-use crate::settings::{Settings, SipGuard, SipLimits};
+use crate::settings::{Loaded, Settings, SipGuard, SipLimits};
 
 /// How long calls have for their last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -61,10 +61,11 @@ impl BootError {
 }
 
 /// Runs the switch until a signal ends it; returns the exit code.
-pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
+pub(crate) fn run(loaded: &Loaded) -> Result<u8, Failure> {
+    let settings = &loaded.settings;
     let metrics = metrics::Metrics::new(env!("CARGO_PKG_VERSION"));
     logging::start(&settings.log, &metrics);
-    let store = SledStore::open(&settings.data.store())?;
+    let store = loaded.open_store(|what| tracing::warn!("{what}"))?;
     let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics.clone()));
     if settings.telegram.application().is_none() {
         tracing::warn!("telegram.api_id and telegram.api_hash are not set: no session can run");

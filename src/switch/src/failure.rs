@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use model::{RuleError, SpecError, TrunkName};
 use routing::DialPlanError;
-use store::{OpenError, StoreError};
+use store::{BackupError, OpenError, StoreError};
 
 use crate::boot::BootError;
 use crate::fault::Fault;
+use crate::master_key::MasterKeyError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,9 @@ pub(crate) enum Failure {
     /// The store does not open.
     #[error(transparent)]
     Open(OpenError),
+    /// There is no usable key for the secrets of the store.
+    #[error(transparent)]
+    Key(#[from] MasterKeyError),
     /// The store does not do what it should.
     #[error(transparent)]
     Store(StoreError),
@@ -50,6 +54,14 @@ pub(crate) enum Failure {
     /// The records have no form in TOML.
     #[error("the records cannot be written: {0}")]
     Write(#[from] toml::ser::Error),
+    /// A backup that cannot be read back.
+    #[error("{path}: {source}")]
+    Backup {
+        /// The backup, or the folder it goes to.
+        path: PathBuf,
+        /// What is wrong.
+        source: BackupError,
+    },
     /// A file that must not be overwritten.
     #[error("{0} exists already and is not overwritten: move it aside, or give another folder")]
     WouldOverwrite(PathBuf),
@@ -113,21 +125,41 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Failure::File { .. }
+            | Failure::Backup {
+                source: BackupError::File(_) | BackupError::Damaged,
+                ..
+            }
             | Failure::Write(_)
             | Failure::Login(..)
             | Failure::TrunkTest(..)
             | Failure::Password(_) => 1,
             Failure::Boot(error) => error.code(),
             Failure::Usage(_) | Failure::Rule(..) | Failure::DialRules(..) => 2,
-            Failure::Faults(_) | Failure::Spec(_) => 3,
+            Failure::Faults(_)
+            | Failure::Spec(_)
+            | Failure::Key(_)
+            | Failure::Backup {
+                source: BackupError::Key(_) | BackupError::WrongKey { .. },
+                ..
+            }
+            | Failure::Open(OpenError::Key(_) | OpenError::WrongKey { .. }) => 3,
             Failure::Locked(_) => 4,
             Failure::NotFound { .. } => 5,
             Failure::Exists { .. }
             | Failure::Refused(_)
             | Failure::SameAddress(_)
             | Failure::WouldOverwrite(_)
+            | Failure::Backup {
+                source: BackupError::Present,
+                ..
+            }
             | Failure::Store(StoreError::Conflict { .. }) => 6,
-            Failure::Open(_) | Failure::Store(_) => 74,
+            Failure::Open(_)
+            | Failure::Store(_)
+            | Failure::Backup {
+                source: BackupError::Database(_),
+                ..
+            } => 74,
         }
     }
 }

@@ -4,7 +4,8 @@
 //! * `settings`: what the process needs to know, and what is wrong with it.
 //! * `records`: trunks, sessions and routes as one file.
 //! * `demo`: a house with played far ends.
-//! * `boot`: the order of starting and stopping; `admin`: probes and metrics; `logging`: the log; `measured`: the store, timed.
+//! * `boot`: the order of starting and stopping; `admin`: probes and metrics; `logging`: the log; `measured`: the store, timed;
+//!   `master_key`: what its secrets are sealed with.
 
 mod admin;
 mod boot;
@@ -16,6 +17,7 @@ mod failure;
 mod fault;
 mod keys;
 mod logging;
+mod master_key;
 mod measured;
 mod print;
 mod records;

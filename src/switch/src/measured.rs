@@ -105,7 +105,7 @@ impl<S: Store> Store for Measured<S> {
 #[cfg(test)]
 mod tests {
     use model::{SessionName, TrunkName};
-    use store::SledStore;
+    use store::{MasterKey, SledStore};
 
     use super::*;
 
@@ -113,7 +113,10 @@ mod tests {
     fn every_kind_of_operation_is_timed() {
         let folder = tempfile::tempdir().unwrap();
         let metrics = Metrics::new("0.0.0");
-        let store = Measured::new(SledStore::open(folder.path()).unwrap(), metrics.clone());
+        let store = Measured::new(
+            SledStore::open(folder.path(), &MasterKey::from_octets([7; 32])).unwrap(),
+            metrics.clone(),
+        );
         let trunk: TrunkName = "office".parse().unwrap();
         let session: SessionName = "main".parse().unwrap();
         let refused = store.commit(None, &[Change::RemoveTrunk(trunk)]);

@@ -27,6 +27,8 @@ impl CheckConfig {
             print::raw(&loaded.settings.effective());
             return Ok(());
         }
+        // A key that is not there yet is made with the store.
+        loaded.key.read()?;
         match loaded.file {
             Some(file) => print::line(format_args!("{}: good", file.display())),
             None => print::line("no file found: the defaults and the environment are good"),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::failure::Failure;
+use crate::master_key;
 use crate::print;
 use crate::settings::DEFAULT_FILE;
 
@@ -40,6 +41,16 @@ impl Init {
             .open(&path)
             .map_err(failed)?;
         file.write_all(DEFAULT_FILE.as_bytes()).map_err(failed)?;
+        let key = self.dir.join(master_key::NAME);
+        // A key that is there opens a store that is there.
+        if !key.exists() {
+            master_key::make(&key)?;
+            print::note(format_args!(
+                "{} made, the key of the secrets in the store: keep a copy, without it sessions have to log in anew. The switch must be able \
+                 to read it, and nobody else: chown it to its user, or hand it over with LoadCredential of systemd",
+                key.display()
+            ));
+        }
         print::line(format_args!(
             "{} written. Next: enter telegram.api_id and api_hash, then `strowger trunk add` and `strowger session login`",
             path.display()

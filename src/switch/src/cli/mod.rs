@@ -3,10 +3,12 @@
 //! `ban`, `session list` and `session show` ask the switch that runs, over its control socket. Other commands that read or change records open the store themselves, so they work while no switch is running; the store of a
 //! running switch is locked, and they say so. `docs/cli.md` describes every command and exit code.
 
+mod backup;
 mod ban;
 mod cdr;
 mod check_config;
 mod init;
+mod key;
 mod login;
 mod logout;
 mod records;
@@ -97,6 +99,15 @@ enum Command {
         after_help = "Example: strowger ban add 192.0.2.7 --for 12h"
     )]
     Ban(ban::Ban),
+    /// The key of the secrets in the store
+    #[command(subcommand, after_help = "Example: strowger key show")]
+    Key(key::Key),
+    /// Backups of the store
+    #[command(
+        subcommand,
+        after_help = "Example: strowger --data /var/lib/older backup restore store-unsealed-1790000000.backup"
+    )]
+    Backup(backup::Backup),
     /// Call records
     #[command(subcommand, after_help = "Example: strowger cdr list --count 20")]
     Cdr(cdr::Cdr),
@@ -118,7 +129,7 @@ impl Operator {
     }
 
     fn store(&self) -> Result<SledStore, Failure> {
-        Ok(SledStore::open(&self.settings()?.data.store())?)
+        Ok(self.loaded()?.open_store(|what| print::note(what))?)
     }
 
     /// Asks the switch that runs; none when there is none.
@@ -171,7 +182,7 @@ fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
             .store()
             .map(|_| print::line("settings and store are good")),
         Command::Run { check: false } => {
-            return boot::run(&operator.settings()?).map(ExitCode::from);
+            return boot::run(&operator.loaded()?).map(ExitCode::from);
         }
         Command::Demo => return Ok(demo::run()),
         Command::CheckConfig(command) => command.run(operator),
@@ -182,6 +193,8 @@ fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
         Command::Apply(command) => command.run(&operator),
         Command::Export(command) => command.run(&operator),
         Command::Ban(command) => command.run(&operator),
+        Command::Key(command) => command.run(&operator),
+        Command::Backup(command) => command.run(&operator),
         Command::Cdr(command) => command.run(&operator),
     }
     .map(|()| ExitCode::SUCCESS)

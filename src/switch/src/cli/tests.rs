@@ -1,7 +1,10 @@
+use std::path::Path;
+
 use clap::{CommandFactory, Parser};
 use store::Store;
 
 use super::*;
+use crate::master_key::KeyPlace;
 use crate::records::Current;
 
 /// A folder with settings and a store of its own.
@@ -41,8 +44,16 @@ impl Desk {
             .map_err(|failure| failure.code())
     }
 
+    /// Its store, with the key beside its settings.
+    fn store(&self) -> SledStore {
+        let settings = self.dir.path().join("strowger.toml");
+        let data = self.dir.path().join("data");
+        let key = KeyPlace::new(None, Path::new(""), Some(&settings), &data);
+        SledStore::open(&data.join("store"), &key).unwrap()
+    }
+
     fn current(&self) -> Current {
-        Current::read(&SledStore::open(&self.dir.path().join("data/store")).unwrap()).unwrap()
+        Current::read(&self.store()).unwrap()
     }
 }
 
@@ -200,7 +211,7 @@ fn rules_for_dialled_numbers_are_tried_before_they_are_saved() {
 fn a_new_password_is_made_for_a_pbx_that_registers_and_whoever_had_the_old_one_is_forgotten() {
     let desk = Desk::new();
     assert_eq!(desk.run(&["trunk", "add", "office"]), Ok(()));
-    let store = || SledStore::open(&desk.dir.path().join("data/store")).unwrap();
+    let store = || desk.store();
     store()
         .put_durable(store::Space::Bindings, b"office", b"[]")
         .unwrap();
@@ -247,7 +258,7 @@ fn a_trunk_is_tested_by_asking_or_by_what_the_store_knows() {
     let keep = |expires_at: u64| {
         let binding = serde_json::json!([{ "uri": "sip:600@192.0.2.7", "send_to": "udp:192.0.2.7:5060", "expires_at": expires_at,
             "q": 1000, "call_id": "a", "cseq": 1 }]);
-        let store = SledStore::open(&desk.dir.path().join("data/store")).unwrap();
+        let store = desk.store();
         let key = store::Space::Bindings;
         store
             .put_durable(key, b"office", binding.to_string().as_bytes())
@@ -412,7 +423,7 @@ fn an_export_is_readable_by_its_owner_alone() {
 #[test]
 fn the_store_of_a_running_switch_is_left_alone() {
     let desk = Desk::new();
-    let store = SledStore::open(&desk.dir.path().join("data/store")).unwrap();
+    let store = desk.store();
     assert_eq!(desk.run(&["trunk", "list"]), Err(4));
     drop(store);
     assert_eq!(desk.run(&["trunk", "list"]), Ok(()));
@@ -440,6 +451,70 @@ fn init_writes_settings_that_are_good_and_does_not_overwrite() {
 }
 
 #[test]
+fn the_key_is_made_with_the_first_secret_and_without_it_nothing_opens() {
+    use std::os::unix::fs::PermissionsExt;
+    let desk = Desk::new();
+    let key = desk.dir.path().join("strowger.key");
+    assert_eq!(desk.run(&["key", "show"]), Ok(()));
+    assert_eq!(desk.run(&["check-config"]), Ok(()));
+    assert!(!key.exists(), "to look makes nothing");
+    assert_eq!(desk.run(&["trunk", "add", "office"]), Ok(()));
+    assert_eq!(key.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(desk.run(&["key", "show", "--output", "json"]), Ok(()));
+
+    let aside = desk.dir.path().join("aside.key");
+    std::fs::rename(&key, &aside).unwrap();
+    for line in [
+        &["trunk", "list"][..],
+        &["run"],
+        &["run", "--check"],
+        &["cdr", "list"],
+    ] {
+        assert_eq!(desk.run(line), Err(3), "{line:?} without the key");
+    }
+    assert!(!key.exists(), "a new key in the place of the lost one");
+    assert_eq!(desk.run(&["key", "make", key.to_str().unwrap()]), Ok(()));
+    assert_eq!(desk.run(&["key", "make", key.to_str().unwrap()]), Err(6));
+    for line in [&["trunk", "add", "branch"][..], &["run"]] {
+        assert_eq!(desk.run(line), Err(3), "{line:?} with another key");
+    }
+    std::fs::rename(&aside, &key).unwrap();
+    assert_eq!(desk.current().trunks.len(), 1, "nothing was overwritten");
+
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    for line in [&["trunk", "list"][..], &["run"], &["check-config"]] {
+        assert_eq!(
+            desk.run(line),
+            Err(3),
+            "{line:?} with a key that all can read"
+        );
+    }
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    desk.file(
+        "strowger.toml",
+        &format!("data.key_file = {:?}", desk.dir.path().join("data/k")),
+    );
+    for line in [&["trunk", "list"][..], &["check-config"]] {
+        assert_eq!(desk.run(line), Err(3), "{line:?} with a key in the data");
+    }
+}
+
+#[test]
+fn a_backup_is_restored_where_no_store_is() {
+    let desk = Desk::new();
+    assert_eq!(desk.run(&["trunk", "add", "office"]), Ok(()));
+    let file = desk.file("b.backup", "no backup");
+    assert_eq!(
+        desk.run(&["backup", "restore", &file]),
+        Err(6),
+        "there is one"
+    );
+    std::fs::remove_dir_all(desk.dir.path().join("data/store")).unwrap();
+    assert_eq!(desk.run(&["backup", "restore", &file]), Err(1), "no backup");
+    assert_eq!(desk.run(&["backup", "restore", "/nowhere"]), Err(1));
+}
+
+#[test]
 fn effective_settings_hide_the_secret() {
     let mut settings = Settings::default();
     settings.telegram.api_hash = model::Secret::new("0123456789abcdef0123456789abcdef".to_owned());
@@ -453,10 +528,7 @@ fn effective_settings_hide_the_secret() {
 #[test]
 fn call_records_are_listed_and_exported() {
     let desk = Desk::new();
-    SledStore::open(&desk.dir.path().join("data/store"))
-        .unwrap()
-        .flush()
-        .unwrap();
+    desk.store().flush().unwrap();
     for line in [
         &["cdr", "list"][..],
         &["cdr", "export", "--format", "json"],
@@ -476,7 +548,7 @@ fn bans_are_kept_in_the_store_while_no_switch_runs() {
     assert_eq!(desk.run(&["ban", "add", "192.0.2.0/33"]), Err(2));
     assert_eq!(desk.run(&["ban", "remove", "2001:db8::1"]), Ok(()));
     assert_eq!(desk.run(&["ban", "remove", "2001:db8::1"]), Err(5));
-    let store = SledStore::open(&desk.dir.path().join("data/store")).unwrap();
+    let store = desk.store();
     let bans = store::read_bans(&store).unwrap();
     assert_eq!(bans.len(), 1);
     assert_eq!(bans[0].prefix.to_string(), "192.0.2.0/24");

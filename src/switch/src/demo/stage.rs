@@ -13,7 +13,7 @@ use model::{
 };
 use net::fake::{Manner, Person, Phone, PhoneManner, PhoneSettings, Simulation, Telegram};
 use net::media::MediaConfig;
-use store::{Change, OpenError, SledStore, Store, StoreError};
+use store::{Change, MasterKey, NoRandom, OpenError, SledStore, Store, StoreError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -38,6 +38,8 @@ pub(super) enum StageError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    Random(#[from] NoRandom),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -65,7 +67,8 @@ impl Stage {
     /// Builds everything. Must run inside an actix system.
     pub(super) async fn set() -> Result<Self, StageError> {
         let folder = tempfile::tempdir()?;
-        let store: Arc<dyn Store> = Arc::new(SledStore::open(folder.path())?);
+        let store: Arc<dyn Store> =
+            Arc::new(SledStore::open(folder.path(), &MasterKey::generate()?)?);
         let (trunk, session) = (
             "office".parse::<TrunkName>()?,
             "gateway".parse::<SessionName>()?,

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, Environment, File, FileFormat};
 
+use store::{OpenError, SledStore};
+
 use super::Settings;
 use super::check::{Check, PREFIX};
 use crate::fault::{Fault, FaultKind, Place};
+use crate::master_key::KeyPlace;
 
 /// Where settings come from.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +19,8 @@ pub(crate) struct Sources {
     pub(crate) file: Option<PathBuf>,
     /// `--data`.
     pub(crate) data: Option<PathBuf>,
+    /// The folder of the credentials that systemd has given (`$CREDENTIALS_DIRECTORY`).
+    pub(crate) credentials: Option<PathBuf>,
     /// The variables that are settings.
     pub(crate) variables: BTreeMap<String, String>,
 }
@@ -36,6 +41,7 @@ impl Sources {
         Self {
             file,
             data,
+            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             variables,
         }
     }
@@ -47,6 +53,17 @@ pub(crate) struct Loaded {
     pub(crate) settings: Settings,
     /// Absent when there was none and the defaults hold.
     pub(crate) file: Option<PathBuf>,
+    /// Where the key of the store is.
+    pub(crate) key: KeyPlace,
+}
+
+impl Loaded {
+    /// Opens the store, and tells what that has made.
+    pub(crate) fn open_store(&self, tell: impl Fn(&str)) -> Result<SledStore, OpenError> {
+        let store = SledStore::open(&self.settings.data.store(), &self.key)?;
+        self.key.announce(&store, tell);
+        Ok(store)
+    }
 }
 
 /// Reads all layers, or returns every fault there is.
@@ -76,7 +93,18 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded, Vec<Fault>> {
     })?;
     check.together(&settings);
     if check.faults.is_empty() {
-        Ok(Loaded { settings, file })
+        let data = &settings.data;
+        let key = KeyPlace::new(
+            sources.credentials.as_deref(),
+            &data.key_file,
+            file.as_deref(),
+            &data.dir,
+        );
+        Ok(Loaded {
+            settings,
+            file,
+            key,
+        })
     } else {
         Err(check.faults)
     }

@@ -51,6 +51,8 @@ pub(crate) struct Node {
 pub(crate) struct Data {
     /// The folder of the store; made at the first start.
     pub(crate) dir: PathBuf,
+    /// The key of the secrets in it; empty = `strowger.key` beside the settings.
+    pub(crate) key_file: PathBuf,
 }
 
 /// How it logs.
@@ -301,6 +303,7 @@ impl Default for Data {
     fn default() -> Self {
         Self {
             dir: PathBuf::from("/var/lib/strowger"),
+            key_file: PathBuf::new(),
         }
     }
 }

@@ -34,8 +34,8 @@ fn loaded(text: &str, variables: &[(&str, &str)]) -> Result<Settings, Vec<String
         .collect();
     load(&Sources {
         file: Some(file),
-        data: None,
         variables,
+        ..Sources::default()
     })
     .map(|loaded| loaded.settings)
     .map_err(|faults| faults.iter().map(ToString::to_string).collect())
@@ -314,6 +314,7 @@ fn the_data_folder_of_the_command_line_wins() {
         file: None,
         data: Some("/tmp/x".into()),
         variables: BTreeMap::from([("STROWGER__DATA__DIR".to_owned(), "/tmp/y".to_owned())]),
+        ..Sources::default()
     };
     assert_eq!(
         load(&sources).unwrap().settings.data.dir,
