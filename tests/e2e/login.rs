@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::house::House;
+use crate::http::Http;
 
 fn house() -> House {
     House::new()
@@ -64,6 +65,165 @@ fn a_wrong_code_is_told() {
     let (code, said) = log_in(&house, "99999\n99999\n99999\n");
     assert_eq!(code, 1, "{said}");
     assert!(said.to_lowercase().contains("code"), "{said}");
+}
+
+#[test]
+fn a_code_is_sent_again_by_another_way() {
+    let house = house();
+    house.telegram.set(json!({"resend_after": 1}));
+    // Too early, then refused as wrong, then in time.
+    let (code, said) = log_in(&house, "resend\ncancel\n");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("sent again in 1 s"), "{said}");
+    assert!(said.contains("cancelled"), "{said}");
+    house.telegram.set(json!({"resend_after": 0}));
+    let (code, said) = log_in(&house, "resend\n12345\n");
+    assert_eq!(code, 0, "{said}");
+    let codes = house.telegram.events("kind=login_code", Duration::ZERO);
+    let ways: Vec<&str> = codes
+        .iter()
+        .filter_map(|code| code["way"].as_str())
+        .collect();
+    assert_eq!(ways, ["sms", "sms", "call"]);
+    assert!(
+        said.contains("by SMS") && said.contains("by a call"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_expired_code_is_replaced_by_another() {
+    let house = house();
+    house.telegram.set(json!({"code_ttl": 0}));
+    let (code, said) = log_in(&house, "12345\ncancel\n");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("expired: another one was sent"), "{said}");
+}
+
+#[test]
+fn a_lost_password_is_recovered_by_mail() {
+    let mut house = house();
+    let password = json!({"password": "s3cret words"});
+    house.telegram.patch_account("gateway", &password);
+    // Without an address there is nothing to recover it by.
+    let (code, said) = log_in(&house, "12345\n/recover\n/cancel\n");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("no e-mail address"), "{said}");
+    let address = json!({"recovery_email": "ann@example.org"});
+    house.telegram.patch_account("gateway", &address);
+    let (code, said) = log_in(&house, "12345\n/recover\n1\n654321\n");
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("a***@example.org"), "{said}");
+    assert!(said.contains("not the code"), "{said}");
+    house.start();
+    house.wait_session_up();
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_login_that_needs_an_address_sets_one_up() {
+    let mut house = house();
+    let needed = json!({"email_required": true});
+    house.telegram.patch_account("gateway", &needed);
+    let (code, said) = log_in(&house, "nonsense\nann@example.org\n654321\n654321\n");
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("does not take this address"), "{said}");
+    let mails = house.telegram.events("kind=mail", Duration::ZERO);
+    assert_eq!(mails.len(), 1, "{mails:?}");
+    house.start();
+    house.wait_session_up();
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_bot_logs_in_by_its_token() {
+    let house = house();
+    house
+        .telegram
+        .account(json!({"username": "helper", "first_name": "Bot", "bot_token": "7:abc"}));
+    let key = house.telegram.new_key();
+    let line = ["session", "login", "bot", "--bot", "--test-key", &key];
+    let (code, said) = house.command(&line, "7:wrong\n");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("no bot has this token"), "{said}");
+    let said = house.expect_command(&line, "7:abc\n");
+    assert!(said.contains("it is a bot"), "{said}");
+    assert!(!said.contains("7:abc"), "{said}");
+}
+
+/// Scans the token that is shown as the `count`-th, as `username`.
+fn scan(control: &str, count: usize, username: &str) -> Value {
+    let http = Http::new(control);
+    let found = http.get(&format!("/log?kind=login_token&count={count}&wait=30"));
+    let token = found["events"][count - 1]["token"].as_str().unwrap();
+    http.post(
+        &format!("/login_tokens/{token}/accept"),
+        &json!({"account": username}),
+    )
+}
+
+/// Logs in by a QR code of which the `count`-th is scanned.
+fn scan_in(house: &House, count: usize, input: &str) -> String {
+    let key = house.telegram.new_key();
+    let other = format!("4:{}", house.telegram.new_key_of(4));
+    let line = [
+        "session",
+        "login",
+        "gateway",
+        "--qr",
+        "--test-key",
+        &key,
+        "--test-key",
+        &other,
+    ];
+    let control = house.telegram.control().to_owned();
+    let phone = std::thread::spawn(move || scan(&control, count, "gateway"));
+    let said = house.expect_command(&line, input);
+    phone.join().unwrap();
+    said
+}
+
+#[test]
+fn a_qr_code_is_renewed_until_it_is_scanned() {
+    let mut house = house();
+    // Shown for 5 s each, which is the least there is.
+    house.telegram.set(json!({"login_token_ttl": 8}));
+    let said = scan_in(&house, 2, "");
+    assert_eq!(said.matches("tg://login?token=").count(), 2, "{said}");
+    assert!(said.contains('\u{2588}'), "{said}");
+    house.start();
+    house.wait_session_up();
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_qr_code_may_be_scanned_by_an_account_of_another_data_centre() {
+    let mut house = house();
+    let change = json!({"home_dc": 4, "password": "s3cret words"});
+    house.telegram.patch_account("gateway", &change);
+    let said = scan_in(&house, 1, "s3cret words\n");
+    assert!(!said.contains("s3cret"), "{said}");
+    house.start();
+    house.wait_session_up();
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_number_of_another_data_centre_moves_there() {
+    let mut house = house();
+    house
+        .telegram
+        .patch_account("gateway", &json!({"home_dc": 4}));
+    let mut line = House::login_line(&house.telegram.new_key()).to_vec();
+    line.extend([
+        "--test-key".to_owned(),
+        format!("4:{}", house.telegram.new_key_of(4)),
+    ]);
+    let line: Vec<&str> = line.iter().map(String::as_str).collect();
+    house.expect_command(&line, "12345\n");
+    house.start();
+    house.wait_session_up();
+    house.assert_clean(&[]);
 }
 
 #[test]

@@ -23,13 +23,15 @@ use std::time::Duration;
 
 use grammers_tl_types as tl;
 use model::Secret;
-use telegram::{Reply, Rpc, RpcError, User};
+use telegram::{Reply, Rpc, RpcError};
 
 pub use link::connect;
-pub use login::{LoginConnection, LoginError, SignedIn, begin_login};
+pub use login::{LoginConnection, LoginFailed, Step, begin_login};
 pub use logout::{LogOutError, LoggedOut, log_out};
 pub use method::method;
 pub use session::StorageError;
+pub use telegram::User;
+pub use telegram::login::{Again, Ask, CodeWay, LoginError, LoginInput, PasswordAgain};
 
 /// A future on its way, free of borrowed things.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -127,6 +127,54 @@ pub enum Rpc {
         phone_code_hash: String,
         /// What the user typed.
         code: Secret<String>,
+        /// Whether the code came by e-mail.
+        by_email: bool,
+    },
+    /// `auth.importBotAuthorization`; answered by [`Reply::Authorization`].
+    ImportBotAuthorization {
+        /// The application.
+        api_id: i32,
+        /// The application's secret.
+        api_hash: Secret<String>,
+        /// The bot's token.
+        token: Secret<String>,
+    },
+    /// `auth.exportLoginToken`; answered by [`Reply::LoginToken`].
+    ExportLoginToken {
+        /// The application.
+        api_id: i32,
+        /// The application's secret.
+        api_hash: Secret<String>,
+    },
+    /// `auth.importLoginToken`, at the data centre of whoever scanned it; answered by [`Reply::LoginToken`].
+    ImportLoginToken {
+        /// From `auth.loginTokenMigrateTo`.
+        token: Secret<Vec<u8>>,
+    },
+    /// `account.sendVerifyEmailCode` of a login; answered by [`Reply::MailedCode`].
+    SendVerifyEmailCode {
+        /// Digits without `+`.
+        phone: String,
+        /// From the code sent.
+        phone_code_hash: String,
+        /// The address that is to get login codes.
+        email: Secret<String>,
+    },
+    /// `account.verifyEmail` of a login; answered by [`Reply::SentCode`].
+    VerifyEmail {
+        /// Digits without `+`.
+        phone: String,
+        /// From the code sent.
+        phone_code_hash: String,
+        /// What was mailed.
+        code: Secret<String>,
+    },
+    /// `auth.requestPasswordRecovery`; answered by [`Reply::MailedCode`].
+    RequestPasswordRecovery,
+    /// `auth.recoverPassword` without a new password; answered by [`Reply::Authorization`].
+    RecoverPassword {
+        /// What was mailed.
+        code: Secret<String>,
     },
     /// `account.getPassword`; answered by [`Reply::Password`].
     GetPassword,
@@ -168,6 +216,15 @@ pub enum Reply {
     SentCode(Box<tl::enums::auth::SentCode>),
     /// A login that went through, or a number without an account.
     Authorization(Box<tl::enums::auth::Authorization>),
+    /// A token to be scanned, or what came of it.
+    LoginToken(Box<tl::enums::auth::LoginToken>),
+    /// A code was mailed.
+    MailedCode {
+        /// To this address, with stars in it.
+        email: String,
+        /// How many characters it has, if Telegram says.
+        length: Option<u32>,
+    },
     /// The parameters of the cloud password.
     Password(Box<tl::types::account::Password>),
     /// Done, without a result worth keeping.
@@ -354,12 +411,19 @@ impl Rpc {
             | Rpc::GetPassword
             | Rpc::CheckPassword { .. }
             | Rpc::LogOut => self.encode_login(),
+            Rpc::ImportBotAuthorization { .. }
+            | Rpc::ExportLoginToken { .. }
+            | Rpc::ImportLoginToken { .. }
+            | Rpc::SendVerifyEmailCode { .. }
+            | Rpc::VerifyEmail { .. }
+            | Rpc::RequestPasswordRecovery
+            | Rpc::RecoverPassword { .. } => self.encode_other_login(),
         }
     }
 
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "each kind of request is written by one of three functions"
+        reason = "each kind of request is written by one of these functions"
     )]
     fn encode_lookup(&self) -> Vec<u8> {
         let users = |user: tl::enums::InputUser| tl::functions::users::GetUsers { id: vec![user] };
@@ -393,7 +457,7 @@ impl Rpc {
 
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "each kind of request is written by one of three functions"
+        reason = "each kind of request is written by one of these functions"
     )]
     fn encode_login(&self) -> Vec<u8> {
         match self {
@@ -432,11 +496,12 @@ impl Rpc {
                 phone,
                 phone_code_hash,
                 code,
+                by_email,
             } => tl::functions::auth::SignIn {
                 phone_number: phone.clone(),
                 phone_code_hash: phone_code_hash.clone(),
-                phone_code: Some(code.expose().clone()),
-                email_verification: None,
+                phone_code: (!by_email).then(|| code.expose().clone()),
+                email_verification: by_email.then(|| email_code(code)),
             }
             .to_bytes(),
             Rpc::CheckPassword { srp_id, a, m1 } => tl::functions::auth::CheckPassword {
@@ -450,6 +515,60 @@ impl Rpc {
             .to_bytes(),
             Rpc::GetPassword => tl::functions::account::GetPassword {}.to_bytes(),
             _ => tl::functions::auth::LogOut {}.to_bytes(),
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "each kind of request is written by one of these functions"
+    )]
+    fn encode_other_login(&self) -> Vec<u8> {
+        match self {
+            Rpc::ImportBotAuthorization {
+                api_id,
+                api_hash,
+                token,
+            } => tl::functions::auth::ImportBotAuthorization {
+                flags: 0,
+                api_id: *api_id,
+                api_hash: api_hash.expose().clone(),
+                bot_auth_token: token.expose().clone(),
+            }
+            .to_bytes(),
+            Rpc::ExportLoginToken { api_id, api_hash } => tl::functions::auth::ExportLoginToken {
+                api_id: *api_id,
+                api_hash: api_hash.expose().clone(),
+                except_ids: Vec::new(),
+            }
+            .to_bytes(),
+            Rpc::ImportLoginToken { token } => tl::functions::auth::ImportLoginToken {
+                token: token.expose().clone(),
+            }
+            .to_bytes(),
+            Rpc::SendVerifyEmailCode {
+                phone,
+                phone_code_hash,
+                email,
+            } => tl::functions::account::SendVerifyEmailCode {
+                purpose: login_setup(phone, phone_code_hash),
+                email: email.expose().clone(),
+            }
+            .to_bytes(),
+            Rpc::VerifyEmail {
+                phone,
+                phone_code_hash,
+                code,
+            } => tl::functions::account::VerifyEmail {
+                purpose: login_setup(phone, phone_code_hash),
+                verification: email_code(code),
+            }
+            .to_bytes(),
+            Rpc::RecoverPassword { code } => tl::functions::auth::RecoverPassword {
+                code: code.expose().clone(),
+                new_settings: None,
+            }
+            .to_bytes(),
+            _ => tl::functions::auth::RequestPasswordRecovery {}.to_bytes(),
         }
     }
 
@@ -493,8 +612,32 @@ impl Rpc {
             Rpc::SendCode { .. } | Rpc::ResendCode { .. } => {
                 Reply::SentCode(Box::new(read(bytes)?))
             }
-            Rpc::SignIn { .. } | Rpc::CheckPassword { .. } => {
-                Reply::Authorization(Box::new(read(bytes)?))
+            Rpc::SignIn { .. }
+            | Rpc::CheckPassword { .. }
+            | Rpc::ImportBotAuthorization { .. }
+            | Rpc::RecoverPassword { .. } => Reply::Authorization(Box::new(read(bytes)?)),
+            Rpc::ExportLoginToken { .. } | Rpc::ImportLoginToken { .. } => {
+                Reply::LoginToken(Box::new(read(bytes)?))
+            }
+            Rpc::SendVerifyEmailCode { .. } => {
+                let tl::enums::account::SentEmailCode::Code(sent) = read(bytes)?;
+                Reply::MailedCode {
+                    email: sent.email_pattern,
+                    length: u32::try_from(sent.length).ok(),
+                }
+            }
+            Rpc::VerifyEmail { .. } => match read(bytes)? {
+                tl::enums::account::EmailVerified::Login(verified) => {
+                    Reply::SentCode(Box::new(verified.sent_code))
+                }
+                tl::enums::account::EmailVerified::Verified(_) => Reply::Done,
+            },
+            Rpc::RequestPasswordRecovery => {
+                let tl::enums::auth::PasswordRecovery::Recovery(recovery) = read(bytes)?;
+                Reply::MailedCode {
+                    email: recovery.email_pattern,
+                    length: None,
+                }
             }
             Rpc::GetPassword => {
                 let tl::enums::account::Password::Password(password) = read(bytes)?;
@@ -520,6 +663,22 @@ fn user(users: Vec<tl::enums::User>, id: Option<i64>) -> Reply {
             tl::enums::User::User(_) | tl::enums::User::Empty(_) => None,
         })
         .unwrap_or(Reply::Nobody)
+}
+
+fn email_code(code: &Secret<String>) -> tl::enums::EmailVerification {
+    tl::types::EmailVerificationCode {
+        code: code.expose().clone(),
+    }
+    .into()
+}
+
+/// An address for the codes of this login.
+fn login_setup(phone: &str, phone_code_hash: &str) -> tl::enums::EmailVerifyPurpose {
+    tl::types::EmailVerifyPurposeLoginSetup {
+        phone_number: phone.to_owned(),
+        phone_code_hash: phone_code_hash.to_owned(),
+    }
+    .into()
 }
 
 fn send_message(user: &tl::types::InputUser, text: &str, random_id: i64) -> Vec<u8> {
@@ -622,6 +781,53 @@ mod tests {
             ),
             (Rpc::GetPassword, f::account::GetPassword::CONSTRUCTOR_ID),
             (Rpc::LogOut, f::auth::LogOut::CONSTRUCTOR_ID),
+            (
+                Rpc::RequestPasswordRecovery,
+                f::auth::RequestPasswordRecovery::CONSTRUCTOR_ID,
+            ),
+            (
+                Rpc::RecoverPassword {
+                    code: Secret::default(),
+                },
+                f::auth::RecoverPassword::CONSTRUCTOR_ID,
+            ),
+            (
+                Rpc::ImportLoginToken {
+                    token: Secret::default(),
+                },
+                f::auth::ImportLoginToken::CONSTRUCTOR_ID,
+            ),
+            (
+                Rpc::ExportLoginToken {
+                    api_id: 1,
+                    api_hash: Secret::default(),
+                },
+                f::auth::ExportLoginToken::CONSTRUCTOR_ID,
+            ),
+            (
+                Rpc::ImportBotAuthorization {
+                    api_id: 1,
+                    api_hash: Secret::default(),
+                    token: Secret::default(),
+                },
+                f::auth::ImportBotAuthorization::CONSTRUCTOR_ID,
+            ),
+            (
+                Rpc::SendVerifyEmailCode {
+                    phone: String::new(),
+                    phone_code_hash: String::new(),
+                    email: Secret::default(),
+                },
+                f::account::SendVerifyEmailCode::CONSTRUCTOR_ID,
+            ),
+            (
+                Rpc::VerifyEmail {
+                    phone: String::new(),
+                    phone_code_hash: String::new(),
+                    code: Secret::default(),
+                },
+                f::account::VerifyEmail::CONSTRUCTOR_ID,
+            ),
         ];
         for (rpc, constructor) in rows {
             assert_eq!(rpc.encode()[..4], constructor.to_le_bytes(), "{rpc:?}");

@@ -69,6 +69,9 @@ impl Server {
             "0",
             "--control-port",
             "0",
+            // Accounts live in the first; the second is for those that do not.
+            "--dcs",
+            "2,4",
             "--print-ready",
         ]);
         let mut process = Process::start("telegram_sim", dir, &mut command, true);
@@ -125,7 +128,12 @@ impl Server {
 
     /// An authorization key made by the server, in hex; nobody is signed in with it.
     pub(crate) fn new_key(&self) -> String {
-        self.http.post("/auth_keys", &json!({}))["key"]
+        self.new_key_of(self.dc)
+    }
+
+    /// One of another data centre.
+    pub(crate) fn new_key_of(&self, dc: u64) -> String {
+        self.http.post("/auth_keys", &json!({"dc_id": dc}))["key"]
             .as_str()
             .unwrap()
             .to_owned()

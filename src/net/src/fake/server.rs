@@ -213,7 +213,14 @@ impl Server {
             | Rpc::ResendCode { .. }
             | Rpc::SignIn { .. }
             | Rpc::GetPassword
-            | Rpc::CheckPassword { .. } => Err(error(500, "NOT_PLAYED")),
+            | Rpc::CheckPassword { .. }
+            | Rpc::ImportBotAuthorization { .. }
+            | Rpc::ExportLoginToken { .. }
+            | Rpc::ImportLoginToken { .. }
+            | Rpc::SendVerifyEmailCode { .. }
+            | Rpc::VerifyEmail { .. }
+            | Rpc::RequestPasswordRecovery
+            | Rpc::RecoverPassword { .. } => Err(error(500, "NOT_PLAYED")),
         }
     }
 

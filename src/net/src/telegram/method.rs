@@ -25,6 +25,13 @@ pub fn method(rpc: &Rpc) -> &'static str {
         Rpc::GetPassword => "getPassword",
         Rpc::CheckPassword { .. } => "checkPassword",
         Rpc::LogOut => "logOut",
+        Rpc::ImportBotAuthorization { .. } => "importBotAuthorization",
+        Rpc::ExportLoginToken { .. } => "exportLoginToken",
+        Rpc::ImportLoginToken { .. } => "importLoginToken",
+        Rpc::SendVerifyEmailCode { .. } => "sendVerifyEmailCode",
+        Rpc::VerifyEmail { .. } => "verifyEmail",
+        Rpc::RequestPasswordRecovery => "requestPasswordRecovery",
+        Rpc::RecoverPassword { .. } => "recoverPassword",
     }
 }
 
@@ -59,6 +66,13 @@ pub(super) fn patience(rpc: &Rpc) -> Patience {
         | Rpc::SignIn { .. }
         | Rpc::GetPassword
         | Rpc::CheckPassword { .. }
+        | Rpc::ImportBotAuthorization { .. }
+        | Rpc::ExportLoginToken { .. }
+        | Rpc::ImportLoginToken { .. }
+        | Rpc::SendVerifyEmailCode { .. }
+        | Rpc::VerifyEmail { .. }
+        | Rpc::RequestPasswordRecovery
+        | Rpc::RecoverPassword { .. }
         | Rpc::LogOut => Patience::Usual,
     }
 }
@@ -86,6 +100,13 @@ pub(super) fn may_repeat(rpc: &Rpc) -> bool {
         | Rpc::ResendCode { .. }
         | Rpc::SignIn { .. }
         | Rpc::CheckPassword { .. }
+        | Rpc::ImportBotAuthorization { .. }
+        | Rpc::ExportLoginToken { .. }
+        | Rpc::ImportLoginToken { .. }
+        | Rpc::SendVerifyEmailCode { .. }
+        | Rpc::VerifyEmail { .. }
+        | Rpc::RequestPasswordRecovery
+        | Rpc::RecoverPassword { .. }
         | Rpc::LogOut => false,
     }
 }

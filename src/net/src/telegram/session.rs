@@ -115,8 +115,9 @@ impl Keys {
             dcs: defaults.dc_options,
             ..State::default()
         };
-        if test_dc.is_some() {
+        if let Some(dc) = test_dc {
             state.dcs.clear();
+            state.home = dc.id;
         }
         for (key, value) in storage.load()? {
             if key == b"home" {
@@ -135,7 +136,6 @@ impl Keys {
             // Its port changes from run to run; the key stays.
             let key = state.dcs.get(&dc.id).and_then(|known| known.auth_key);
             state.dcs.insert(dc.id, test_option(dc, key.as_ref()));
-            state.home = dc.id;
         }
         Ok(Self {
             state: RwLock::new(state),

@@ -1,35 +1,37 @@
-//! `strowger session login`: the conversation with Telegram and with whoever sits at the terminal.
-//!
-//! Code and cloud password pass through; they are neither stored nor logged.
+//! `strowger session login`: the command, from its options to a session that is logged in.
 
-use std::io::BufRead;
 use std::sync::Arc;
 
 use clap::Args;
-use model::{PhoneNumber, Secret, SessionName, SessionSpec};
-use net::telegram::{LogOutError, LoginError, SignedIn, Storage};
+use model::{PhoneNumber, SessionName, SessionSpec};
+use net::telegram::{LoginInput, Storage};
 use store::{Change, Store};
 
 use super::Operator;
+use super::conversation::{LoginFailure, ask, converse};
 use crate::boot;
 use crate::failure::Failure;
 use crate::keys::Keys;
 use crate::print;
 use crate::records::Current;
 
-/// How often a code or a password may be mistyped.
-const TRIES: usize = 3;
-
 #[derive(Debug, Args)]
 pub(super) struct Login {
     /// Its name; made when there is none
     name: SessionName,
     /// The account's number with its country code, as in +15551234567; without, the one of the session
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["qr", "bot"])]
     phone: Option<PhoneNumber>,
-    /// A key of a private server, 512 hex digits; only with telegram.test_dc
+    /// Show a QR code that the Telegram app of the account scans, instead of asking for a code
+    #[arg(long, conflicts_with = "bot")]
+    qr: bool,
+    /// Log in as a bot: asks for the token that @BotFather gives
+    #[arg(long)]
+    bot: bool,
+    /// A key of a private server, 512 hex digits, for another data centre than the first as in 4:HEX; only with
+    /// telegram.test_dc
     #[arg(long, value_name = "HEX", hide = true)]
-    test_key: Option<String>,
+    test_key: Vec<String>,
 }
 
 impl Login {
@@ -43,14 +45,10 @@ impl Login {
         }
         let store: Arc<dyn Store> = Arc::new(operator.store()?);
         let known = Current::read(&*store)?.session(&self.name).cloned();
-        let phone = match (&self.phone, &known) {
-            (Some(phone), _) => phone.to_string(),
-            (None, Some(known)) if !known.phone.is_empty() => known.phone.clone(),
-            (None, _) => {
-                return Err(Failure::Usage(
-                    "give the account's number with --phone, as in +15551234567",
-                ));
-            }
+        let beginning = self.beginning(known.as_ref())?;
+        let phone = match &beginning {
+            LoginInput::Phone(phone) => Some(phone.to_string()),
+            _ => None,
         };
         let storage: Arc<dyn Storage> = Arc::new(Keys::new(Arc::clone(&store), self.name.clone()));
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -58,114 +56,64 @@ impl Login {
             .build()
             .map_err(|source| Failure::Login(self.name.clone(), LoginFailure::Runtime(source)))?;
         let failed = |failure| Failure::Login(self.name.clone(), failure);
-        runtime
+        let user = runtime
             .block_on(async {
-                if let Some(hex) = &self.test_key {
-                    let dc = params.test_dc.ok_or(LoginFailure::TestKey)?;
-                    let key = key(hex).ok_or(LoginFailure::TestKey)?;
-                    net::telegram::provision(&storage, dc, key)
-                        .await
-                        .map_err(LoginError::from)?;
-                }
-                log_in(params, storage, &phone).await
+                provision(&self.test_key, &params, &storage).await?;
+                converse(&params, storage, beginning).await
             })
             .map_err(failed)?;
-        let new = SessionSpec::new(self.name.clone());
+        // Whoever scans a code has not typed his number.
+        let phone = phone.or_else(|| user.phone.map(|digits| format!("+{digits}")));
+        let spec = known.unwrap_or_else(|| SessionSpec::new(self.name.clone()));
         let spec = SessionSpec {
-            phone,
-            ..known.unwrap_or(new)
+            phone: phone.unwrap_or_else(|| spec.phone.clone()),
+            ..spec
         };
         store.commit(None, &[Change::PutSession(spec)])?;
         print::line(format_args!("session {} is logged in", self.name));
+        if user.is_bot {
+            print::note("it is a bot: Telegram lets bots write, not call");
+        }
         Ok(())
     }
+
+    fn beginning(&self, known: Option<&SessionSpec>) -> Result<LoginInput, Failure> {
+        if self.qr {
+            return Ok(LoginInput::Scan);
+        }
+        if self.bot {
+            return Ok(LoginInput::Bot(ask("Bot token: ", true)?));
+        }
+        let kept = known.and_then(|known| known.phone.parse().ok());
+        let phone = self.phone.clone().or(kept);
+        phone.map(LoginInput::Phone).ok_or(Failure::Usage(
+            "give the account's number with --phone, as in +15551234567, or log in with --qr",
+        ))
+    }
 }
 
-/// Why a login did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LoginFailure {
-    /// Telegram, or the keys.
-    #[error(transparent)]
-    Login(#[from] LoginError),
-    /// Telegram, when logging out.
-    #[error(transparent)]
-    LogOut(#[from] LogOutError),
-    /// Nothing more to read.
-    #[error("nothing was typed")]
-    NoInput,
-    /// The terminal does not work.
-    #[error("the terminal cannot be read: {0}")]
-    Terminal(std::io::Error),
-    /// The runtime does not start.
-    #[error("{0}")]
-    Runtime(std::io::Error),
-    /// A test key that is none, or without a test server.
-    #[error("--test-key takes 512 hex digits, and only with telegram.test_dc")]
-    TestKey,
-}
-
-/// The conversation: code, perhaps password.
-async fn log_in(
-    params: net::telegram::Params,
-    storage: Arc<dyn Storage>,
-    phone: &str,
+/// Keeps the keys of a private server.
+async fn provision(
+    keys: &[String],
+    params: &net::telegram::Params,
+    storage: &Arc<dyn Storage>,
 ) -> Result<(), LoginFailure> {
-    let mut connection =
-        net::telegram::begin_login(params, storage, phone).map_err(LoginError::from)?;
-    if connection.who().await.is_some() {
-        print::note("the account is logged in already");
-        return Ok(());
-    }
-    let how = connection.send_code().await?;
-    let mut signed_in = None;
-    for attempt in 1..=TRIES {
-        let code = ask(&format!("Code ({how}): "), false)?;
-        match connection.sign_in(&code).await {
-            Ok(done) => {
-                signed_in = Some(done);
-                break;
+    // The first data centre comes last: it is the home then.
+    for text in keys.iter().rev() {
+        let mut dc = params.test_dc.ok_or(LoginFailure::TestKey)?;
+        let hex = match text.split_once(':') {
+            Some((id, hex)) => {
+                dc.id = id.parse().map_err(|_| LoginFailure::TestKey)?;
+                hex
             }
-            Err(error @ LoginError::WrongCode) if attempt < TRIES => print::note(error),
-            Err(error) => return Err(error.into()),
-        }
+            None => text,
+        };
+        let key = key(hex).ok_or(LoginFailure::TestKey)?;
+        net::telegram::provision(storage, dc, key)
+            .await
+            .map_err(net::telegram::LoginFailed::from)?;
     }
-    let Some(SignedIn::PasswordNeeded { hint }) = signed_in else {
-        return Ok(());
-    };
-    let prompt = if hint.is_empty() {
-        "Cloud password: ".to_owned()
-    } else {
-        format!("Cloud password (hint: {hint}): ")
-    };
-    for attempt in 1..=TRIES {
-        let password = ask(&prompt, true)?;
-        match connection.check_password(&password).await {
-            Ok(_) => return Ok(()),
-            Err(error @ LoginError::WrongPassword) if attempt < TRIES => print::note(error),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(LoginError::WrongPassword.into())
-}
-
-/// Reads a line; a secret one without echo when somebody sits at a terminal.
-pub(super) fn ask(prompt: &str, hidden: bool) -> Result<Secret<String>, LoginFailure> {
-    use std::io::IsTerminal;
-    print::prompt(prompt);
-    if hidden && std::io::stdin().is_terminal() {
-        return rpassword::read_password()
-            .map(Secret::new)
-            .map_err(LoginFailure::Terminal);
-    }
-    let mut line = String::new();
-    let read = std::io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(LoginFailure::Terminal)?;
-    if read == 0 {
-        return Err(LoginFailure::NoInput);
-    }
-    Ok(Secret::new(line.trim_end_matches(['\r', '\n']).to_owned()))
+    Ok(())
 }
 
 /// 256 bytes in hex.

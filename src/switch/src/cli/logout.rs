@@ -8,7 +8,7 @@ use net::telegram::{LoggedOut, Storage};
 use store::{Change, Store};
 
 use super::Operator;
-use super::login::{LoginFailure, ask};
+use super::conversation::{LoginFailure, ask};
 use super::session::{find, has_keys};
 use crate::boot;
 use crate::failure::Failure;

@@ -7,10 +7,12 @@ mod backup;
 mod ban;
 mod cdr;
 mod check_config;
+mod conversation;
 mod init;
 mod key;
 mod login;
 mod logout;
+mod qr;
 mod records;
 mod route;
 mod session;
@@ -25,7 +27,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(crate) use login::LoginFailure;
+pub(crate) use conversation::LoginFailure;
 
 use clap::{Parser, Subcommand};
 use store::SledStore;

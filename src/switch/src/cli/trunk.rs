@@ -184,7 +184,7 @@ impl Add {
             kind: Some(self.kind),
             password: match self.kind {
                 Kind::OutboundRegister => {
-                    Some(super::login::ask("Password of the account: ", true)?)
+                    Some(super::conversation::ask("Password of the account: ", true)?)
                 }
                 Kind::InboundRegister | Kind::Peer => None,
             },

@@ -1,181 +1,81 @@
-//! Logging an account in by phone number, code and cloud password (product 2.1); never signs up.
+//! Logging an account in (product 2.1): by phone number and code, by a token that another device scans, or as a bot;
+//! with the cloud password or its recovery, and an e-mail address where Telegram wants one. Never signs up.
 //!
 //! ```text
 //!  SignedOut --phone--> AskingCode --> CodeNeeded --code--> SigningIn --> Done
-//!                                          ^  wrong, expired  |  SESSION_PASSWORD_NEEDED
-//!                                          +------------------+          v
-//!                          Done <-- CheckingPassword <--password-- PasswordNeeded
+//!      |                 |      ^          ^  wrong, expired  |
+//!      |   e-mail wanted v      |          +------------------+ SESSION_PASSWORD_NEEDED
+//!      |          EmailNeeded --> SendingEmail --> EmailCodeNeeded --> VerifyingEmail --> CodeNeeded
+//!      |
+//!      +--scan--> AskingToken <--renew--> TokenShown      AskingToken --> Done, or SESSION_PASSWORD_NEEDED
+//!      +--bot---> SigningInBot --> Done
+//!
+//!  SESSION_PASSWORD_NEEDED: AskingPassword --> PasswordNeeded --password--> CheckingPassword --> Done
+//!                                                  |  ^ wrong                    |
+//!                                          recover |  +--------------------------+
+//!                                                  v
+//!                                            AskingRecovery --> RecoveryCodeNeeded --code--> Recovering --> Done
 //! ```
 //!
-//! The contract is that of every core: [`Login::handle_input`], then [`Login::poll_output`] until `None`. Codes and
+//! The contract is that of every core: [`Login::handle_input`], then [`Login::poll_output`] until `None`. Codes, tokens and
 //! passwords are wiped after use and never printed.
 
+mod interface;
+mod sent;
 mod srp;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use grammers_tl_types as tl;
-use model::{PhoneNumber, Secret};
+use model::Secret;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tl::enums::auth::{Authorization, CodeType, SentCode, SentCodeType};
+use tl::enums::auth::{Authorization, LoginToken, SentCode};
 
 use crate::call::RequestKey;
 use crate::error;
 use crate::rpc::{Reply, Rpc, RpcError, User};
 
+pub use interface::{
+    Again, Application, Ask, CodeWay, LoginError, LoginInput, LoginOutput, PasswordAgain,
+    renew_after,
+};
+use sent::{Delivery, Sent};
+
 /// Wrong codes until the login starts over.
 const WRONG_CODES: u32 = 3;
+/// Wrong passwords until the login starts over.
+const WRONG_PASSWORDS: u32 = 3;
 /// How often one login is sent to another data centre, or told to start again.
 const MOVES: u32 = 4;
-
-/// Who logs in: the application's identity at Telegram.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Application {
-    /// The number from my.telegram.org.
-    pub api_id: i32,
-    /// The secret beside it.
-    pub api_hash: Secret<String>,
-}
-
-/// What happens to a login.
-#[derive(Debug, Clone, PartialEq)]
-pub enum LoginInput {
-    /// Begin, or begin anew, with this number.
-    Phone(PhoneNumber),
-    /// The code the user read.
-    Code(Secret<String>),
-    /// Send the code again, by the next way there is.
-    Resend,
-    /// The cloud password. The proof takes some tenths of a second of computing.
-    Password(Secret<String>),
-    /// Stop.
-    Cancel,
-    /// The result of a request.
-    Reply(RequestKey, Result<Reply, RpcError>),
-}
-
-/// What a login wants.
-#[derive(Debug, Clone, PartialEq)]
-pub enum LoginOutput {
-    /// Make this data centre the account's home before the next request.
-    UseDc(i32),
-    /// Ask Telegram this.
-    Invoke(RequestKey, Rpc),
-    /// Ask the user for the code.
-    NeedCode {
-        /// How it was sent.
-        way: CodeWay,
-        /// How many characters it has, if Telegram says.
-        length: Option<u32>,
-        /// How it can be sent next, if at all.
-        next: Option<CodeWay>,
-        /// How long to wait before [`LoginInput::Resend`].
-        resend_after: Option<Duration>,
-        /// Why it is asked for again, if it is.
-        again: Option<Again>,
-    },
-    /// Ask the user for the cloud password.
-    NeedPassword {
-        /// The owner's own hint, may be empty.
-        hint: String,
-        /// Whether the last one was wrong.
-        wrong: bool,
-    },
-    /// Logged in.
-    Done {
-        /// The account.
-        user: User,
-    },
-    /// The login is over; a new number begins another one.
-    Failed(LoginError),
-}
-
-/// How a login code travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CodeWay {
-    /// As a message in the user's other Telegram apps.
-    App,
-    /// As a text message.
-    Sms,
-    /// Read out in a phone call.
-    Call,
-    /// In the number of a call that rings only shortly.
-    MissedCall,
-    /// By e-mail.
-    Email,
-    /// As a message of the Fragment platform.
-    Fragment,
-}
-
-/// Why a code is asked for again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
-    /// The last one was wrong.
-    Wrong,
-    /// The last one came too late; another one was sent.
-    Expired,
-    /// The user asked for it to be sent again.
-    Resent,
-    /// There is no other way to send it.
-    NoOtherWay,
-}
-
-/// Why a login failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LoginError {
-    /// Three wrong codes.
-    #[error("too many wrong codes: begin again with the phone number")]
-    WrongCodes,
-    /// The number is not one.
-    #[error("Telegram does not take this number: write it with its country code")]
-    BadNumber,
-    /// The number is banned.
-    #[error("Telegram has banned this number")]
-    Banned,
-    /// There is no account; the switch makes none.
-    #[error("there is no Telegram account with this number: make one with an app first")]
-    NoAccount,
-    /// Telegram wants an e-mail address, or a code sent there.
-    #[error(
-        "Telegram wants to send login codes by e-mail, which is not supported: change it in an app"
-    )]
-    EmailNeeded,
-    /// Telegram wants to be paid for the code.
-    #[error("Telegram wants a payment to send the code: use its own app for the first login")]
-    PaymentNeeded,
-    /// The cloud password uses an unknown or unsafe algorithm.
-    #[error("the cloud password uses an algorithm that is unknown or not safe")]
-    PasswordAlgorithm,
-    /// Too many tries.
-    #[error("Telegram asks to wait {} s before the next try", .0.as_secs())]
-    Wait(Duration),
-    /// Telegram refused with a reason of its own.
-    #[error("Telegram refuses: {0}")]
-    Refused(RpcError),
-    /// Telegram answered something that fits no question.
-    #[error("Telegram answered something unexpected")]
-    Unexpected,
-    /// The user stopped it.
-    #[error("cancelled")]
-    Cancelled,
-}
+/// Tokens that are shown one after the other; at 30 s each some ten minutes.
+const TOKENS: u32 = 20;
 
 /// The login of one account.
 pub struct Login {
     application: Application,
     rng: StdRng,
     state: State,
-    phone: String,
+    beginning: Beginning,
     wrong_codes: u32,
+    wrong_passwords: u32,
     moves: u32,
+    tokens: u32,
     next_key: u32,
     /// The one request on its way, to be repeated elsewhere if need be.
     pending: Option<(RequestKey, Rpc)>,
     outputs: VecDeque<LoginOutput>,
+}
+
+/// How it began, to begin again when Telegram says so.
+#[derive(Debug, Clone, PartialEq)]
+enum Beginning {
+    /// Digits without `+`.
+    Phone(String),
+    Scan,
+    Bot(Secret<String>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -190,24 +90,47 @@ enum State {
     SigningIn {
         code: Sent,
     },
+    EmailNeeded {
+        hash: String,
+    },
+    SendingEmail {
+        hash: String,
+    },
+    EmailCodeNeeded {
+        mail: Mail,
+    },
+    VerifyingEmail {
+        mail: Mail,
+    },
+    AskingToken,
+    TokenShown,
+    SigningInBot,
     AskingPassword {
-        wrong: bool,
+        again: Option<PasswordAgain>,
     },
     PasswordNeeded {
         password: Box<tl::types::account::Password>,
     },
     CheckingPassword,
+    AskingRecovery {
+        again: Option<Again>,
+    },
+    RecoveryCodeNeeded {
+        email: String,
+    },
+    Recovering {
+        email: String,
+    },
     Done,
 }
 
-/// A code that was sent.
+/// A code that was mailed to a new address.
 #[derive(Debug, Clone, PartialEq)]
-struct Sent {
+struct Mail {
+    /// Names the login.
     hash: String,
-    way: CodeWay,
+    email: String,
     length: Option<u32>,
-    next: Option<CodeWay>,
-    resend_after: Option<Duration>,
 }
 
 impl Login {
@@ -217,9 +140,11 @@ impl Login {
             application,
             rng: StdRng::from_seed(seed),
             state: State::SignedOut,
-            phone: String::new(),
+            beginning: Beginning::Scan,
             wrong_codes: 0,
+            wrong_passwords: 0,
             moves: 0,
+            tokens: 0,
             next_key: 0,
             pending: None,
             outputs: VecDeque::new(),
@@ -229,12 +154,20 @@ impl Login {
     /// Takes one input; then [`Login::poll_output`] until `None`.
     pub fn handle_input(&mut self, input: LoginInput) {
         match input {
-            LoginInput::Phone(number) => self.begin(number.digits()),
+            LoginInput::Phone(number) => self.begin(Beginning::Phone(number.digits().to_owned())),
+            LoginInput::Scan => self.begin(Beginning::Scan),
+            LoginInput::Bot(token) => {
+                let token = Secret::new(token.expose().trim().to_owned());
+                self.begin(Beginning::Bot(token));
+            }
             LoginInput::Cancel => self.cancel(),
             LoginInput::Reply(key, result) => self.on_reply(key, result),
-            LoginInput::Code(_) | LoginInput::Resend | LoginInput::Password(_) => {
-                self.on_user(input);
-            }
+            LoginInput::Renew
+            | LoginInput::Code(_)
+            | LoginInput::Resend
+            | LoginInput::Email(_)
+            | LoginInput::Password(_)
+            | LoginInput::Recover => self.on_user(input),
         }
     }
 
@@ -243,11 +176,36 @@ impl Login {
         self.outputs.pop_front()
     }
 
-    fn begin(&mut self, digits: &str) {
-        digits.clone_into(&mut self.phone);
-        self.wrong_codes = 0;
-        self.moves = 0;
-        self.ask_for_code(None);
+    fn begin(&mut self, beginning: Beginning) {
+        self.beginning = beginning;
+        (self.wrong_codes, self.wrong_passwords) = (0, 0);
+        (self.moves, self.tokens) = (0, 0);
+        self.restart(None);
+    }
+
+    /// Asks Telegram what the login begins with.
+    fn restart(&mut self, again: Option<Again>) {
+        match &self.beginning {
+            Beginning::Phone(phone) => {
+                let rpc = Rpc::SendCode {
+                    phone: phone.clone(),
+                    api_id: self.application.api_id,
+                    api_hash: self.application.api_hash.clone(),
+                };
+                self.state = State::AskingCode { again };
+                self.invoke(rpc);
+            }
+            Beginning::Scan => self.ask_token(),
+            Beginning::Bot(token) => {
+                let rpc = Rpc::ImportBotAuthorization {
+                    api_id: self.application.api_id,
+                    api_hash: self.application.api_hash.clone(),
+                    token: token.clone(),
+                };
+                self.state = State::SigningInBot;
+                self.invoke(rpc);
+            }
+        }
     }
 
     fn cancel(&mut self) {
@@ -256,34 +214,56 @@ impl Login {
         }
     }
 
-    /// What the user typed; out of place, it is ignored.
+    /// What the user typed or scanned; out of place, it is ignored.
     fn on_user(&mut self, input: LoginInput) {
-        match (&self.state, input) {
+        match (self.state.clone(), input) {
             (State::CodeNeeded { code }, LoginInput::Code(typed)) => {
                 let rpc = Rpc::SignIn {
-                    phone: self.phone.clone(),
+                    phone: self.phone(),
                     phone_code_hash: code.hash.clone(),
-                    code: Secret::new(typed.expose().trim().to_owned()),
+                    code: trimmed(&typed),
+                    by_email: code.way == CodeWay::Email,
                 };
-                self.state = State::SigningIn { code: code.clone() };
+                self.state = State::SigningIn { code };
                 self.invoke(rpc);
             }
             (State::CodeNeeded { code }, LoginInput::Resend) => {
                 if code.next.is_none() {
-                    let code = code.clone();
                     return self.need_code(code, Some(Again::NoOtherWay));
                 }
                 let rpc = Rpc::ResendCode {
-                    phone: self.phone.clone(),
-                    phone_code_hash: code.hash.clone(),
+                    phone: self.phone(),
+                    phone_code_hash: code.hash,
                 };
-                self.state = State::AskingCode {
-                    again: Some(Again::Resent),
-                };
+                let again = Some(Again::Resent);
+                self.state = State::AskingCode { again };
                 self.invoke(rpc);
             }
+            (State::EmailNeeded { hash }, LoginInput::Email(address)) => {
+                let rpc = Rpc::SendVerifyEmailCode {
+                    phone: self.phone(),
+                    phone_code_hash: hash.clone(),
+                    email: trimmed(&address),
+                };
+                self.state = State::SendingEmail { hash };
+                self.invoke(rpc);
+            }
+            (State::EmailCodeNeeded { mail }, LoginInput::Code(typed)) => {
+                let rpc = Rpc::VerifyEmail {
+                    phone: self.phone(),
+                    phone_code_hash: mail.hash.clone(),
+                    code: trimmed(&typed),
+                };
+                self.state = State::VerifyingEmail { mail };
+                self.invoke(rpc);
+            }
+            // Another address, or the same for another mail.
+            (State::EmailCodeNeeded { mail }, LoginInput::Resend) => {
+                self.need_email(mail.hash, false);
+            }
+            (State::TokenShown, LoginInput::Renew) => self.ask_token(),
             (State::PasswordNeeded { password }, LoginInput::Password(typed)) => {
-                match srp::prove(password, &typed, &mut self.rng) {
+                match srp::prove(&password, &typed, &mut self.rng) {
                     Some(rpc) => {
                         self.state = State::CheckingPassword;
                         self.invoke(rpc);
@@ -291,14 +271,40 @@ impl Login {
                     None => self.fail(LoginError::PasswordAlgorithm),
                 }
             }
+            (State::PasswordNeeded { password }, LoginInput::Recover) => {
+                if password.has_recovery {
+                    self.ask_recovery(None);
+                } else {
+                    self.need_password(password, Some(PasswordAgain::NoRecovery));
+                }
+            }
+            (State::RecoveryCodeNeeded { email }, LoginInput::Code(typed)) => {
+                self.state = State::Recovering { email };
+                self.invoke(Rpc::RecoverPassword {
+                    code: trimmed(&typed),
+                });
+            }
+            (State::RecoveryCodeNeeded { .. }, LoginInput::Resend) => {
+                self.ask_recovery(Some(Again::Resent));
+            }
             (
                 State::SignedOut
                 | State::AskingCode { .. }
                 | State::CodeNeeded { .. }
                 | State::SigningIn { .. }
+                | State::EmailNeeded { .. }
+                | State::SendingEmail { .. }
+                | State::EmailCodeNeeded { .. }
+                | State::VerifyingEmail { .. }
+                | State::AskingToken
+                | State::TokenShown
+                | State::SigningInBot
                 | State::AskingPassword { .. }
                 | State::PasswordNeeded { .. }
                 | State::CheckingPassword
+                | State::AskingRecovery { .. }
+                | State::RecoveryCodeNeeded { .. }
+                | State::Recovering { .. }
                 | State::Done,
                 _,
             ) => {}
@@ -318,24 +324,47 @@ impl Login {
     fn on_result(&mut self, reply: Reply) {
         match (self.state.clone(), reply) {
             (State::AskingCode { again }, Reply::SentCode(sent)) => self.on_sent_code(*sent, again),
+            (State::VerifyingEmail { .. }, Reply::SentCode(sent)) => self.on_sent_code(*sent, None),
+            (State::SendingEmail { hash }, Reply::MailedCode { email, length }) => {
+                let mail = Mail {
+                    hash,
+                    email,
+                    length,
+                };
+                self.need_email_code(mail, None);
+            }
+            (State::AskingToken, Reply::LoginToken(token)) => self.on_token(*token),
             (
-                State::SigningIn { .. } | State::CheckingPassword,
+                State::SigningIn { .. }
+                | State::SigningInBot
+                | State::CheckingPassword
+                | State::Recovering { .. },
                 Reply::Authorization(authorization),
             ) => self.on_authorization(*authorization),
-            (State::AskingPassword { wrong }, Reply::Password(password)) => {
-                let hint = password.hint.clone().unwrap_or_default();
-                self.state = State::PasswordNeeded { password };
-                self.outputs
-                    .push_back(LoginOutput::NeedPassword { hint, wrong });
+            (State::AskingPassword { again }, Reply::Password(password)) => {
+                self.need_password(password, again);
+            }
+            (State::AskingRecovery { again }, Reply::MailedCode { email, .. }) => {
+                self.need_recovery_code(email, again);
             }
             (
                 State::SignedOut
                 | State::AskingCode { .. }
                 | State::CodeNeeded { .. }
                 | State::SigningIn { .. }
+                | State::EmailNeeded { .. }
+                | State::SendingEmail { .. }
+                | State::EmailCodeNeeded { .. }
+                | State::VerifyingEmail { .. }
+                | State::AskingToken
+                | State::TokenShown
+                | State::SigningInBot
                 | State::AskingPassword { .. }
                 | State::PasswordNeeded { .. }
                 | State::CheckingPassword
+                | State::AskingRecovery { .. }
+                | State::RecoveryCodeNeeded { .. }
+                | State::Recovering { .. }
                 | State::Done,
                 _,
             ) => self.fail(LoginError::Unexpected),
@@ -344,12 +373,32 @@ impl Login {
 
     fn on_sent_code(&mut self, sent: SentCode, again: Option<Again>) {
         match sent {
-            SentCode::Code(code) => match Sent::read(code) {
-                Ok(code) => self.need_code(code, again),
-                Err(error) => self.fail(error),
+            SentCode::Code(code) => match Delivery::read(code) {
+                Delivery::Sent(code) => self.need_code(code, again),
+                Delivery::EmailFirst(hash) => self.need_email(hash, false),
             },
             SentCode::Success(success) => self.on_authorization(success.authorization),
             SentCode::PaymentRequired(_) => self.fail(LoginError::PaymentNeeded),
+        }
+    }
+
+    fn on_token(&mut self, token: LoginToken) {
+        match token {
+            LoginToken::Token(shown) => {
+                self.state = State::TokenShown;
+                let token = Secret::new(shown.token);
+                let expires = shown.expires;
+                self.ask(Ask::Scan { token, expires });
+            }
+            // Accepted, by an account that lives elsewhere.
+            LoginToken::MigrateTo(to) if self.moves < MOVES => {
+                self.moves += 1;
+                self.outputs.push_back(LoginOutput::UseDc(to.dc_id));
+                let token = Secret::new(to.token);
+                self.invoke(Rpc::ImportLoginToken { token });
+            }
+            LoginToken::MigrateTo(_) => self.fail(LoginError::Unexpected),
+            LoginToken::Success(success) => self.on_authorization(success.authorization),
         }
     }
 
@@ -377,31 +426,70 @@ impl Login {
         }
         if error.is("AUTH_RESTART") && self.moves < MOVES {
             self.moves += 1;
-            return self.ask_for_code(None);
+            return self.restart(None);
         }
         match (
             self.state.clone(),
             error.name_and_number().map(|(name, _)| name),
         ) {
-            (State::SigningIn { code }, Some("PHONE_CODE_INVALID" | "PHONE_CODE_EMPTY")) => {
-                self.wrong_codes += 1;
-                if self.wrong_codes == WRONG_CODES {
-                    return self.fail(LoginError::WrongCodes);
+            (
+                State::SigningIn { .. } | State::AskingToken | State::VerifyingEmail { .. },
+                Some("SESSION_PASSWORD_NEEDED"),
+            ) => self.ask_password(None),
+            (
+                State::SigningIn { code },
+                Some("PHONE_CODE_INVALID" | "PHONE_CODE_EMPTY" | "CODE_INVALID"),
+            ) => self.wrong_code(|login| login.need_code(code, Some(Again::Wrong))),
+            (State::SigningIn { .. }, Some("PHONE_CODE_EXPIRED" | "EMAIL_VERIFY_EXPIRED")) => {
+                self.restart(Some(Again::Expired));
+            }
+            (
+                State::SendingEmail { hash },
+                Some("EMAIL_INVALID" | "EMAIL_NOT_ALLOWED" | "EMAIL_NOT_SETUP"),
+            ) => self.need_email(hash, true),
+            (State::VerifyingEmail { mail }, Some("EMAIL_INVALID" | "EMAIL_NOT_ALLOWED")) => {
+                self.need_email(mail.hash, true);
+            }
+            (State::VerifyingEmail { mail }, Some("CODE_INVALID" | "CODE_EMPTY")) => {
+                self.wrong_code(|login| login.need_email_code(mail, Some(Again::Wrong)));
+            }
+            (State::VerifyingEmail { mail }, Some("EMAIL_VERIFY_EXPIRED")) => {
+                self.need_email(mail.hash, false);
+            }
+            // Too late, or taken already: another one is made.
+            (
+                State::AskingToken,
+                Some("AUTH_TOKEN_EXPIRED" | "AUTH_TOKEN_INVALID" | "AUTH_TOKEN_ALREADY_ACCEPTED"),
+            ) => self.ask_token(),
+            (
+                State::SigningInBot,
+                Some("ACCESS_TOKEN_INVALID" | "ACCESS_TOKEN_EXPIRED" | "BOT_TOKEN_INVALID"),
+            ) => self.fail(LoginError::BadToken),
+            (State::CheckingPassword, Some("PASSWORD_HASH_INVALID")) => {
+                self.wrong_passwords += 1;
+                if self.wrong_passwords == WRONG_PASSWORDS {
+                    return self.fail(LoginError::WrongPasswords);
                 }
-                self.need_code(code, Some(Again::Wrong));
+                self.ask_password(Some(PasswordAgain::Wrong));
             }
-            (State::SigningIn { .. }, Some("PHONE_CODE_EXPIRED")) => {
-                self.ask_for_code(Some(Again::Expired));
-            }
-            (State::SigningIn { .. }, Some("SESSION_PASSWORD_NEEDED")) => self.ask_password(false),
-            (State::CheckingPassword, Some("PASSWORD_HASH_INVALID")) => self.ask_password(true),
             // The parameters of the proof are used up or outdated.
             (State::CheckingPassword, Some("SRP_ID_INVALID" | "SRP_PASSWORD_CHANGED")) => {
-                self.ask_password(false);
+                self.ask_password(Some(PasswordAgain::Changed));
+            }
+            (
+                State::AskingRecovery { .. } | State::Recovering { .. },
+                Some("PASSWORD_RECOVERY_NA" | "PASSWORD_EMPTY"),
+            ) => self.ask_password(Some(PasswordAgain::NoRecovery)),
+            (State::Recovering { email }, Some("CODE_INVALID" | "CODE_EMPTY")) => {
+                self.wrong_code(|login| login.need_recovery_code(email, Some(Again::Wrong)));
+            }
+            (State::Recovering { .. }, Some("PASSWORD_RECOVERY_EXPIRED")) => {
+                self.ask_recovery(Some(Again::Expired));
             }
             (_, Some("PHONE_NUMBER_INVALID")) => self.fail(LoginError::BadNumber),
             (_, Some("PHONE_NUMBER_BANNED")) => self.fail(LoginError::Banned),
             (_, Some("PHONE_NUMBER_UNOCCUPIED")) => self.fail(LoginError::NoAccount),
+            (_, None) => self.fail(LoginError::Unreachable(error)),
             _ => match error::flood_wait(&error) {
                 Some(wait) => self.fail(LoginError::Wait(wait)),
                 None => self.fail(LoginError::Refused(error)),
@@ -409,29 +497,90 @@ impl Login {
         }
     }
 
-    fn ask_for_code(&mut self, again: Option<Again>) {
-        self.state = State::AskingCode { again };
-        self.invoke(Rpc::SendCode {
-            phone: self.phone.clone(),
+    fn ask_token(&mut self) {
+        if self.tokens == TOKENS {
+            return self.fail(LoginError::NotScanned);
+        }
+        self.tokens += 1;
+        self.state = State::AskingToken;
+        self.invoke(Rpc::ExportLoginToken {
             api_id: self.application.api_id,
             api_hash: self.application.api_hash.clone(),
         });
     }
 
-    fn ask_password(&mut self, wrong: bool) {
-        self.state = State::AskingPassword { wrong };
+    fn ask_password(&mut self, again: Option<PasswordAgain>) {
+        self.state = State::AskingPassword { again };
         self.invoke(Rpc::GetPassword);
     }
 
+    fn ask_recovery(&mut self, again: Option<Again>) {
+        self.state = State::AskingRecovery { again };
+        self.invoke(Rpc::RequestPasswordRecovery);
+    }
+
+    /// Counts a wrong code: the third ends the login, else it is asked for again.
+    fn wrong_code(&mut self, ask_again: impl FnOnce(&mut Self)) {
+        self.wrong_codes += 1;
+        if self.wrong_codes == WRONG_CODES {
+            return self.fail(LoginError::WrongCodes);
+        }
+        ask_again(self);
+    }
+
     fn need_code(&mut self, code: Sent, again: Option<Again>) {
-        self.outputs.push_back(LoginOutput::NeedCode {
-            way: code.way,
-            length: code.length,
-            next: code.next,
-            resend_after: code.resend_after,
-            again,
-        });
+        let ask = code.ask(again);
         self.state = State::CodeNeeded { code };
+        self.ask(ask);
+    }
+
+    fn need_email(&mut self, hash: String, refused: bool) {
+        self.state = State::EmailNeeded { hash };
+        self.ask(Ask::Email { refused });
+    }
+
+    fn need_email_code(&mut self, mail: Mail, again: Option<Again>) {
+        let ask = Ask::EmailCode {
+            email: mail.email.clone(),
+            length: mail.length,
+            again,
+        };
+        self.state = State::EmailCodeNeeded { mail };
+        self.ask(ask);
+    }
+
+    fn need_password(
+        &mut self,
+        password: Box<tl::types::account::Password>,
+        again: Option<PasswordAgain>,
+    ) {
+        let ask = Ask::Password {
+            hint: password.hint.clone().unwrap_or_default(),
+            recovery: password.has_recovery,
+            again,
+        };
+        self.state = State::PasswordNeeded { password };
+        self.ask(ask);
+    }
+
+    fn need_recovery_code(&mut self, email: String, again: Option<Again>) {
+        let ask = Ask::RecoveryCode {
+            email: email.clone(),
+            again,
+        };
+        self.state = State::RecoveryCodeNeeded { email };
+        self.ask(ask);
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        self.outputs.push_back(LoginOutput::Ask(ask));
+    }
+
+    fn phone(&self) -> String {
+        match &self.beginning {
+            Beginning::Phone(phone) => phone.clone(),
+            Beginning::Scan | Beginning::Bot(_) => String::new(),
+        }
     }
 
     fn invoke(&mut self, rpc: Rpc) {
@@ -448,36 +597,8 @@ impl Login {
     }
 }
 
-impl Sent {
-    fn read(code: tl::types::auth::SentCode) -> Result<Sent, LoginError> {
-        let (way, length) = match &code.r#type {
-            SentCodeType::App(kind) => (CodeWay::App, Some(kind.length)),
-            SentCodeType::Sms(kind) => (CodeWay::Sms, Some(kind.length)),
-            SentCodeType::FirebaseSms(kind) => (CodeWay::Sms, Some(kind.length)),
-            SentCodeType::SmsWord(_) | SentCodeType::SmsPhrase(_) => (CodeWay::Sms, None),
-            SentCodeType::Call(kind) => (CodeWay::Call, Some(kind.length)),
-            SentCodeType::FlashCall(_) => (CodeWay::MissedCall, None),
-            SentCodeType::MissedCall(kind) => (CodeWay::MissedCall, Some(kind.length)),
-            SentCodeType::FragmentSms(kind) => (CodeWay::Fragment, Some(kind.length)),
-            SentCodeType::EmailCode(_) | SentCodeType::SetUpEmailRequired(_) => {
-                return Err(LoginError::EmailNeeded);
-            }
-        };
-        let next = code.next_type.map(|next| match next {
-            CodeType::Sms => CodeWay::Sms,
-            CodeType::Call => CodeWay::Call,
-            CodeType::FlashCall | CodeType::MissedCall => CodeWay::MissedCall,
-            CodeType::FragmentSms => CodeWay::Fragment,
-        });
-        let seconds = code.timeout.and_then(|seconds| u64::try_from(seconds).ok());
-        Ok(Sent {
-            hash: code.phone_code_hash,
-            way,
-            length: length.and_then(|length| u32::try_from(length).ok()),
-            next,
-            resend_after: seconds.map(Duration::from_secs),
-        })
-    }
+fn trimmed(typed: &Secret<String>) -> Secret<String> {
+    Secret::new(typed.expose().trim().to_owned())
 }
 
 /// The data centre an error 303 sends us to.
