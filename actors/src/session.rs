@@ -723,6 +723,18 @@ fn group(rpc: &Rpc) -> Option<Group> {
         | Rpc::SendCode { .. }
         | Rpc::ResendCode { .. }
         | Rpc::SignIn { .. }
+        | Rpc::ImportBotAuthorization { .. }
+        | Rpc::ExportLoginToken { .. }
+        | Rpc::ImportLoginToken { .. }
+        | Rpc::SendVerifyEmailCode { .. }
+        | Rpc::VerifyEmail { .. }
+        | Rpc::RequestPasswordRecovery
+        | Rpc::RecoverPassword { .. }
+        | Rpc::GetAuthorizations
+        | Rpc::DisableCalls { .. }
+        | Rpc::AllowCalls
+        | Rpc::AllowP2p
+        | Rpc::RefuseInvitations
         | Rpc::GetPassword
         | Rpc::CheckPassword { .. }
         | Rpc::LogOut => None,

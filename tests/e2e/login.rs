@@ -1,5 +1,6 @@
 //! `strowger session login`: code, password, and what can go wrong.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -288,4 +289,141 @@ fn a_logout_of_a_revoked_session_deletes_the_keys() {
     );
     let said = house.expect_command(&["session", "logout", "gateway", "--yes"], "");
     assert!(said.contains("already"), "{said}");
+}
+
+/// The account's devices at Telegram; `other` for those of the owner.
+fn devices(house: &House) -> Vec<Value> {
+    let account = house.telegram.http().get("/accounts/gateway");
+    account["devices"].as_array().unwrap().clone()
+}
+
+/// Whether calls ring on each device of the owner.
+fn rings_elsewhere(house: &House, ours: &str) -> Vec<bool> {
+    let others = devices(house)
+        .into_iter()
+        .filter(|device| device["key_id"] != ours);
+    others
+        .map(|device| device["call_requests_disabled"] != true)
+        .collect()
+}
+
+/// Gives the owner a device of his own; the id of ours is returned.
+fn with_another_device(house: &House) -> String {
+    house.log_in();
+    let ours = devices(house)[0]["key_id"].as_str().unwrap().to_owned();
+    house
+        .telegram
+        .http()
+        .post("/auth_keys", &json!({"account": "gateway"}));
+    let closed = json!({"PhoneCall": "contacts", "PhoneP2P": "nobody", "ChatInvite": "all"});
+    house
+        .telegram
+        .patch_account("gateway", &json!({"privacy": closed}));
+    ours
+}
+
+fn privacy(house: &House, key: &str) -> String {
+    let account = house.telegram.http().get("/accounts/gateway");
+    account["privacy"][key][0]["_"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_account_is_hardened() {
+    let mut house = house();
+    let ours = with_another_device(&house);
+    assert_eq!(rings_elsewhere(&house, &ours), [true]);
+    let said = house.expect_command(&["session", "harden", "gateway"], "");
+    assert_eq!(said.matches("done").count(), 4, "{said}");
+    assert_eq!(rings_elsewhere(&house, &ours), [false]);
+    assert_eq!(privacy(&house, "PhoneCall"), "PrivacyValueAllowAll");
+    assert_eq!(privacy(&house, "PhoneP2P"), "PrivacyValueAllowAll");
+    assert_eq!(privacy(&house, "ChatInvite"), "PrivacyValueDisallowAll");
+    let own = devices(&house)
+        .into_iter()
+        .find(|device| device["key_id"] == ours.as_str());
+    assert_eq!(own.unwrap()["call_requests_disabled"], false);
+    house.start();
+    house.wait_session_up();
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn what_is_refused_to_a_fresh_login_is_done_later_by_the_switch() {
+    let mut house = house();
+    let ours = with_another_device(&house);
+    house.telegram.set(json!({"fresh_for": 3600}));
+    let line = ["session", "harden", "gateway", "calls-here-only"];
+    let said = house.expect_command(&line, "");
+    assert!(said.contains("later"), "{said}");
+    let shown = house.expect_command(&["session", "show", "gateway"], "");
+    assert!(shown.contains("calls-here-only after 20"), "{shown}");
+    assert_eq!(privacy(&house, "PhoneCall"), "PrivacyValueAllowContacts");
+    let line = [&line[..], &["--test-retry", "3"]].concat();
+    house.expect_command(&line, "");
+    house.start();
+    house.wait_session_up();
+    assert_eq!(rings_elsewhere(&house, &ours), [true]);
+    house.telegram.set(json!({"fresh_for": 0}));
+    crate::deadline::until("the second try", Duration::from_secs(15), || {
+        (rings_elsewhere(&house, &ours) == [false]).then_some(())
+    });
+    house.assert_clean(&[]);
+    house.stop();
+    let shown = house.expect_command(&["session", "show", "gateway"], "");
+    assert!(!shown.contains("calls-here-only"), "{shown}");
+}
+
+/// Every file below, that the program may have written.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if !path.ends_with("telegram_sim.log") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn neither_codes_nor_passwords_are_left_behind() {
+    let mut house = house();
+    let change = json!({"password": "c4n4ry words", "login_code": "c4n4ry-code", "recovery_email": "ann@example.org"});
+    house.telegram.patch_account("gateway", &change);
+    house.telegram.set(json!({"mail_code": "c4n4ry-mail"}));
+    let input = "c4n4ry-code\nc4n4ry wrong\n/recover\nc4n4ry-mail\n";
+    let (code, said) = log_in(&house, input);
+    assert_eq!(code, 0, "{said}");
+    assert!(!said.contains("c4n4ry"), "{said}");
+    house.start();
+    house.wait_session_up();
+    house.stop();
+    let files = files(house.dir());
+    assert!(
+        files.iter().any(|file| file.ends_with("store/db")),
+        "the store is among them: {files:?}"
+    );
+    for file in files {
+        let text = std::fs::read(&file).unwrap();
+        let found = text.windows(6).any(|window| window == b"c4n4ry");
+        assert!(!found, "{}", file.display());
+    }
+}
+
+#[test]
+fn an_account_that_is_gone_is_not_hardened() {
+    let house = house();
+    let (code, said) = house.command(&["session", "harden", "gateway"], "");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("not logged in"), "{said}");
+    house.log_in();
+    house
+        .telegram
+        .http()
+        .post("/connections/refuse", &json!({}));
+    let (code, said) = house.command(&["session", "harden", "gateway"], "");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("could not be reached"), "{said}");
 }

@@ -6,6 +6,7 @@
 
 mod clock;
 mod errand;
+mod harden;
 mod link;
 mod login;
 mod logout;
@@ -25,12 +26,14 @@ use grammers_tl_types as tl;
 use model::Secret;
 use telegram::{Reply, Rpc, RpcError};
 
+pub use harden::{HardenError, Hardened, Pending, Standing, harden, standing};
 pub use link::connect;
 pub use login::{LoginConnection, LoginFailed, Step, begin_login};
 pub use logout::{LogOutError, LoggedOut, log_out};
 pub use method::method;
 pub use session::StorageError;
 pub use telegram::User;
+pub use telegram::harden::{Action, Outcome};
 pub use telegram::login::{Again, Ask, CodeWay, LoginError, LoginInput, PasswordAgain};
 
 /// A future on its way, free of borrowed things.

@@ -11,6 +11,7 @@ pub mod crypt;
 pub mod dh;
 pub mod error;
 pub mod framing;
+pub mod harden;
 pub mod login;
 pub mod messages;
 mod relay;

@@ -6,6 +6,7 @@
 
 use grammers_tl_types as tl;
 use model::Secret;
+use tl::enums::{InputPrivacyKey as PrivacyKey, InputPrivacyRule as Rule};
 use tl::{Deserializable, Serializable};
 
 /// One request.
@@ -189,6 +190,19 @@ pub enum Rpc {
     },
     /// `auth.logOut`; answered by [`Reply::Done`].
     LogOut,
+    /// `account.getAuthorizations`; answered by [`Reply::Devices`].
+    GetAuthorizations,
+    /// `account.changeAuthorizationSettings`: calls no longer ring on this device; answered by [`Reply::Bool`].
+    DisableCalls {
+        /// The device.
+        hash: i64,
+    },
+    /// `account.setPrivacy`: everybody may call; answered by [`Reply::Done`].
+    AllowCalls,
+    /// `account.setPrivacy`: everybody's media may come directly; answered by [`Reply::Done`].
+    AllowP2p,
+    /// `account.setPrivacy`: nobody adds the account to groups; answered by [`Reply::Done`].
+    RefuseInvitations,
 }
 
 /// The result of one request.
@@ -227,8 +241,21 @@ pub enum Reply {
     },
     /// The parameters of the cloud password.
     Password(Box<tl::types::account::Password>),
+    /// Where the account is logged in.
+    Devices(Vec<Device>),
     /// Done, without a result worth keeping.
     Done,
+}
+
+/// One login of the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Names it in requests; 0 for our own.
+    pub hash: i64,
+    /// Whether it is our own.
+    pub current: bool,
+    /// Whether calls do not ring there.
+    pub calls_disabled: bool,
 }
 
 /// What is known about one Telegram user.
@@ -418,6 +445,19 @@ impl Rpc {
             | Rpc::VerifyEmail { .. }
             | Rpc::RequestPasswordRecovery
             | Rpc::RecoverPassword { .. } => self.encode_other_login(),
+            Rpc::GetAuthorizations => tl::functions::account::GetAuthorizations {}.to_bytes(),
+            Rpc::DisableCalls { hash } => tl::functions::account::ChangeAuthorizationSettings {
+                confirmed: false,
+                hash: *hash,
+                encrypted_requests_disabled: None,
+                call_requests_disabled: Some(true),
+            }
+            .to_bytes(),
+            Rpc::AllowCalls => privacy(PrivacyKey::PhoneCall, Rule::InputPrivacyValueAllowAll),
+            Rpc::AllowP2p => privacy(PrivacyKey::PhoneP2P, Rule::InputPrivacyValueAllowAll),
+            Rpc::RefuseInvitations => {
+                privacy(PrivacyKey::ChatInvite, Rule::InputPrivacyValueDisallowAll)
+            }
         }
     }
 
@@ -580,7 +620,9 @@ impl Rpc {
                 let tl::enums::phone::PhoneCall::Call(call) = read(bytes)?;
                 Reply::PhoneCall(call.phone_call)
             }
-            Rpc::ReceivedCall { .. } | Rpc::SendSignalingData { .. } => Reply::Bool(read(bytes)?),
+            Rpc::ReceivedCall { .. } | Rpc::SendSignalingData { .. } | Rpc::DisableCalls { .. } => {
+                Reply::Bool(read(bytes)?)
+            }
             Rpc::DiscardCall { .. } | Rpc::SendMessage { .. } => {
                 Reply::Updates(Box::new(read(bytes)?))
             }
@@ -643,7 +685,11 @@ impl Rpc {
                 let tl::enums::account::Password::Password(password) = read(bytes)?;
                 Reply::Password(Box::new(password))
             }
-            Rpc::LogOut => Reply::Done,
+            Rpc::GetAuthorizations => {
+                let tl::enums::account::Authorizations::Authorizations(found) = read(bytes)?;
+                Reply::Devices(found.authorizations.into_iter().map(Device::from).collect())
+            }
+            Rpc::LogOut | Rpc::AllowCalls | Rpc::AllowP2p | Rpc::RefuseInvitations => Reply::Done,
         })
     }
 }
@@ -663,6 +709,26 @@ fn user(users: Vec<tl::enums::User>, id: Option<i64>) -> Reply {
             tl::enums::User::User(_) | tl::enums::User::Empty(_) => None,
         })
         .unwrap_or(Reply::Nobody)
+}
+
+impl From<tl::enums::Authorization> for Device {
+    fn from(authorization: tl::enums::Authorization) -> Self {
+        let tl::enums::Authorization::Authorization(authorization) = authorization;
+        Device {
+            hash: authorization.hash,
+            current: authorization.current,
+            calls_disabled: authorization.call_requests_disabled,
+        }
+    }
+}
+
+/// `account.setPrivacy` with one rule for everybody.
+fn privacy(key: PrivacyKey, rule: Rule) -> Vec<u8> {
+    tl::functions::account::SetPrivacy {
+        key,
+        rules: vec![rule],
+    }
+    .to_bytes()
 }
 
 fn email_code(code: &Secret<String>) -> tl::enums::EmailVerification {
@@ -781,6 +847,20 @@ mod tests {
             ),
             (Rpc::GetPassword, f::account::GetPassword::CONSTRUCTOR_ID),
             (Rpc::LogOut, f::auth::LogOut::CONSTRUCTOR_ID),
+            (
+                Rpc::GetAuthorizations,
+                f::account::GetAuthorizations::CONSTRUCTOR_ID,
+            ),
+            (
+                Rpc::DisableCalls { hash: 1 },
+                f::account::ChangeAuthorizationSettings::CONSTRUCTOR_ID,
+            ),
+            (Rpc::AllowCalls, f::account::SetPrivacy::CONSTRUCTOR_ID),
+            (Rpc::AllowP2p, f::account::SetPrivacy::CONSTRUCTOR_ID),
+            (
+                Rpc::RefuseInvitations,
+                f::account::SetPrivacy::CONSTRUCTOR_ID,
+            ),
             (
                 Rpc::RequestPasswordRecovery,
                 f::auth::RequestPasswordRecovery::CONSTRUCTOR_ID,

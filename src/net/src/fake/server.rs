@@ -220,7 +220,12 @@ impl Server {
             | Rpc::SendVerifyEmailCode { .. }
             | Rpc::VerifyEmail { .. }
             | Rpc::RequestPasswordRecovery
-            | Rpc::RecoverPassword { .. } => Err(error(500, "NOT_PLAYED")),
+            | Rpc::RecoverPassword { .. }
+            | Rpc::GetAuthorizations
+            | Rpc::DisableCalls { .. }
+            | Rpc::AllowCalls
+            | Rpc::AllowP2p
+            | Rpc::RefuseInvitations => Err(error(500, "NOT_PLAYED")),
         }
     }
 

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
 use super::clock;
+use super::harden;
 use super::method::{self, Patience};
 use super::people::People;
 use super::session::Keys;
@@ -327,6 +328,10 @@ impl Link {
             .telegram_connection(self.keys.home_dc_id().unwrap_or(0));
         self.outlet.tell(Event::Connected);
         let _stream = Aborted(tokio::spawn(follow(handle, stream, self.outlet.clone())));
+        let _hardening = Aborted(tokio::spawn(harden::catch_up(
+            wire.clone(),
+            self.params.deadline,
+        )));
         loop {
             let closed = tokio::select! {
                 _ = &mut runner.0 => {

@@ -3,7 +3,6 @@
 //! Codes and passwords pass through and are kept nowhere.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use grammers_session::Session;
 use grammers_session::types::PeerInfo;
@@ -15,6 +14,7 @@ use telegram::{Reply, Rpc, User};
 use tokio::sync::mpsc;
 
 use super::errand::Errand;
+use super::harden::now;
 use super::{Params, Storage, StorageError};
 
 /// Why a login came to its end without an account.
@@ -98,8 +98,6 @@ impl LoginConnection {
 
     /// Waits until the token of [`Ask::Scan`] was scanned, or has to be renewed; [`LoginInput::Renew`] comes next either way.
     pub async fn scanned(&mut self, expires: i32) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
         let told = async {
             while let Some(updates) = self.updates.recv().await {
                 if is_login_token(&updates) {
@@ -109,7 +107,7 @@ impl LoginConnection {
             std::future::pending().await
         };
         // Over its time or not: the next token shows what has become of it.
-        let _ = tokio::time::timeout(renew_after(expires, now), told).await;
+        let _ = tokio::time::timeout(renew_after(expires, now()), told).await;
     }
 
     async fn remember(&self, user: &User) -> Result<(), StorageError> {
@@ -119,7 +117,9 @@ impl LoginConnection {
             bot: Some(user.is_bot),
             is_self: Some(true),
         };
-        self.errand.wire().keys().cache_peer(me).await
+        let keys = self.errand.wire().keys();
+        keys.note_login(now()).await?;
+        keys.cache_peer(me).await
     }
 }
 

@@ -25,6 +25,9 @@ pub fn method(rpc: &Rpc) -> &'static str {
         Rpc::GetPassword => "getPassword",
         Rpc::CheckPassword { .. } => "checkPassword",
         Rpc::LogOut => "logOut",
+        Rpc::GetAuthorizations => "getAuthorizations",
+        Rpc::DisableCalls { .. } => "changeAuthorizationSettings",
+        Rpc::AllowCalls | Rpc::AllowP2p | Rpc::RefuseInvitations => "setPrivacy",
         Rpc::ImportBotAuthorization { .. } => "importBotAuthorization",
         Rpc::ExportLoginToken { .. } => "exportLoginToken",
         Rpc::ImportLoginToken { .. } => "importLoginToken",
@@ -73,6 +76,11 @@ pub(super) fn patience(rpc: &Rpc) -> Patience {
         | Rpc::VerifyEmail { .. }
         | Rpc::RequestPasswordRecovery
         | Rpc::RecoverPassword { .. }
+        | Rpc::GetAuthorizations
+        | Rpc::DisableCalls { .. }
+        | Rpc::AllowCalls
+        | Rpc::AllowP2p
+        | Rpc::RefuseInvitations
         | Rpc::LogOut => Patience::Usual,
     }
 }
@@ -90,6 +98,11 @@ pub(super) fn may_repeat(rpc: &Rpc) -> bool {
         | Rpc::GetSelf
         | Rpc::GetConfig
         | Rpc::GetState
+        | Rpc::GetAuthorizations
+        | Rpc::DisableCalls { .. }
+        | Rpc::AllowCalls
+        | Rpc::AllowP2p
+        | Rpc::RefuseInvitations
         | Rpc::GetPassword => true,
         Rpc::RequestCall { .. }
         | Rpc::AcceptCall { .. }

@@ -10,10 +10,15 @@ use grammers_session::types::{
 use grammers_session::{BoxFuture, Session, SessionData};
 use parking_lot::RwLock;
 
+use super::harden::{Pending, Standing};
 use super::{Storage, TestDc};
 
 /// Peers kept in memory; the library asks for them again when one is missing.
 const PEERS: usize = 50_000;
+
+/// Under which keys the facts of the login itself are kept.
+const LOGGED_IN: &str = "login";
+const HARDENING: &str = "harden";
 
 /// Why keys or state cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +42,7 @@ struct State {
     dcs: HashMap<i32, DcOption>,
     peers: HashMap<PeerId, PeerInfo>,
     updates: UpdatesState,
+    standing: Standing,
 }
 
 /// The session of one account.
@@ -124,6 +130,11 @@ impl Keys {
                 state.home = read(&key, &value)?;
             } else if key == b"upd" {
                 state.updates = read(&key, &value)?;
+            } else if key == LOGGED_IN.as_bytes() {
+                state.standing.since = Some(read(&key, &value)?);
+            } else if key == HARDENING.as_bytes() {
+                let pending: Pending = read(&key, &value)?;
+                state.standing.pending = (!pending.actions.is_empty()).then_some(pending);
             } else if key.starts_with(b"dc/") {
                 let dc: DcOption = read(&key, &value)?;
                 state.dcs.insert(dc.id, dc);
@@ -141,6 +152,25 @@ impl Keys {
             state: RwLock::new(state),
             storage,
         })
+    }
+
+    /// What is known of the login itself.
+    pub(super) fn standing(&self) -> Standing {
+        self.state.read().standing.clone()
+    }
+
+    /// Notes when the account was logged in, Unix time in seconds.
+    pub(super) async fn note_login(&self, now: i64) -> Result<(), StorageError> {
+        self.state.write().standing.since = Some(now);
+        self.save(LOGGED_IN.to_owned(), write(LOGGED_IN, &now)?, true)
+            .await
+    }
+
+    /// Notes what is to be hardened later; no actions: nothing.
+    pub(super) async fn note_hardening(&self, pending: Pending) -> Result<(), StorageError> {
+        let value = write(HARDENING, &pending)?;
+        self.state.write().standing.pending = (!pending.actions.is_empty()).then_some(pending);
+        self.save(HARDENING.to_owned(), value, true).await
     }
 
     fn save(

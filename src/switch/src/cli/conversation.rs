@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use model::Secret;
 use net::telegram::{
-    Again, Ask, CodeWay, LogOutError, LoginConnection, LoginError, LoginFailed, LoginInput,
-    PasswordAgain, Step, Storage, User,
+    Again, Ask, CodeWay, HardenError, LogOutError, LoginConnection, LoginError, LoginFailed,
+    LoginInput, PasswordAgain, Step, Storage, User,
 };
 
 use super::qr::Picture;
@@ -24,6 +24,12 @@ pub(crate) enum LoginFailure {
     /// Telegram, when logging out.
     #[error(transparent)]
     LogOut(#[from] LogOutError),
+    /// Telegram, when hardening.
+    #[error(transparent)]
+    Harden(#[from] HardenError),
+    /// Telegram did not take each setting.
+    #[error("not everything was set, see above: repeat it later")]
+    NotAllSet,
     /// Nothing more to read.
     #[error("nothing was typed")]
     NoInput,

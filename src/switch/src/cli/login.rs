@@ -73,6 +73,11 @@ impl Login {
         print::line(format_args!("session {} is logged in", self.name));
         if user.is_bot {
             print::note("it is a bot: Telegram lets bots write, not call");
+        } else {
+            print::note(format_args!(
+                "next: `strowger session harden {}` makes calls ring here only, and lets everybody call",
+                self.name
+            ));
         }
         Ok(())
     }

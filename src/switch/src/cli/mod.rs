@@ -8,6 +8,7 @@ mod ban;
 mod cdr;
 mod check_config;
 mod conversation;
+mod harden;
 mod init;
 mod key;
 mod login;

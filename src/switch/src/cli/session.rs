@@ -5,6 +5,7 @@ use model::{PhoneNumber, SessionName, SessionSpec};
 use store::{Change, Space, Store};
 
 use super::Operator;
+use super::harden::Harden;
 use super::login::Login;
 use super::logout::Logout;
 use super::session_view;
@@ -47,6 +48,9 @@ pub(super) enum Session {
         /// Its name
         name: SessionName,
     },
+    /// Make the account's settings at Telegram suit a switch
+    #[command(after_help = "Example: strowger session harden gateway")]
+    Harden(Harden),
     /// Log the account out at Telegram and delete its keys; the session and its routes stay
     #[command(after_help = "Example: strowger session logout gateway")]
     Logout(Logout),
@@ -81,6 +85,7 @@ impl Session {
             Session::Enable { name } => switch(operator, &name, true),
             Session::Disable { name } => switch(operator, &name, false),
             Session::Logout(logout) => logout.run(operator),
+            Session::Harden(harden) => harden.run(operator),
             Session::Remove { name } => {
                 let store = operator.store()?;
                 let current = Current::read(&store)?;

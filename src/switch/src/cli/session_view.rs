@@ -1,16 +1,20 @@
 //! What `strowger session list` and `show` say: of the switch that runs, else of its store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actors::{SessionReport, SessionState};
 use model::SessionName;
+use net::telegram::Storage;
 use store::{Space, Store};
 
+use super::harden::{moment, pending_in_words};
 use super::session::has_keys;
 use super::trunk::lines;
 use super::{Operator, unix};
 use crate::control;
 use crate::failure::Failure;
+use crate::keys::Keys;
 use crate::print::{self, Output, Table};
 use crate::records::Current;
 
@@ -123,6 +127,18 @@ pub(super) fn show(operator: &Operator, name: &SessionName) -> Result<(), Failur
             let at = std::time::UNIX_EPOCH + Duration::from_secs(until);
             let at = humantime::format_rfc3339_seconds(at);
             line(what, &format!("until {at}, {} more: {why}", left(until)));
+        }
+    }
+    // The store of a switch that runs is its own.
+    if let Ok(store) = operator.store() {
+        let storage: Arc<dyn Storage> = Arc::new(Keys::new(Arc::new(store), name.clone()));
+        // Keys that cannot be read are told when they are needed.
+        let standing = net::telegram::standing(storage).unwrap_or_default();
+        if let Some(since) = standing.since {
+            line("login", &moment(since));
+        }
+        if let Some(pending) = standing.pending {
+            line("harden", &pending_in_words(&pending));
         }
     }
     Ok(())
