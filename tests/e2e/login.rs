@@ -280,15 +280,19 @@ fn a_logout_without_telegram_keeps_the_keys() {
 }
 
 #[test]
-fn a_logout_of_a_revoked_session_deletes_the_keys() {
+fn a_revoked_session_is_logged_out_before_it_is_logged_in_again() {
     let house = house();
     house.log_in();
     house.telegram.http().post(
         "/accounts/gateway/revoke",
         &json!({"error": "SESSION_REVOKED"}),
     );
+    let (code, said) = house.command(&["session", "login", "gateway"], "12345\n");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("session logout"), "{said}");
     let said = house.expect_command(&["session", "logout", "gateway", "--yes"], "");
     assert!(said.contains("already"), "{said}");
+    house.log_in();
 }
 
 /// The account's devices at Telegram; `other` for those of the owner.

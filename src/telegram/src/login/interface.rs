@@ -200,6 +200,11 @@ pub enum LoginError {
     /// No answer.
     #[error("Telegram could not be reached: {0}")]
     Unreachable(RpcError),
+    /// The key is that of a login which Telegram has ended.
+    #[error(
+        "Telegram has ended the former login of this session ({0}): delete its keys with `strowger session logout`, then log in"
+    )]
+    OldKey(RpcError),
     /// Telegram refused with a reason of its own.
     #[error("Telegram refuses: {0}")]
     Refused(RpcError),

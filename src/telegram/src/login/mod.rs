@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  SignedOut --phone--> AskingCode --> CodeNeeded --code--> SigningIn --> Done
-//!      |                 |      ^          ^  wrong, expired  |
+//!      |                 |      ^          ^  wrong, expired  |       (CodeNeeded --resend--> Resending --> CodeNeeded)
 //!      |   e-mail wanted v      |          +------------------+ SESSION_PASSWORD_NEEDED
 //!      |          EmailNeeded --> SendingEmail --> EmailCodeNeeded --> VerifyingEmail --> CodeNeeded
 //!      |
@@ -85,6 +85,10 @@ enum State {
         again: Option<Again>,
     },
     CodeNeeded {
+        code: Sent,
+    },
+    /// Another way is asked for; the last code still holds.
+    Resending {
         code: Sent,
     },
     SigningIn {
@@ -233,10 +237,9 @@ impl Login {
                 }
                 let rpc = Rpc::ResendCode {
                     phone: self.phone(),
-                    phone_code_hash: code.hash,
+                    phone_code_hash: code.hash.clone(),
                 };
-                let again = Some(Again::Resent);
-                self.state = State::AskingCode { again };
+                self.state = State::Resending { code };
                 self.invoke(rpc);
             }
             (State::EmailNeeded { hash }, LoginInput::Email(address)) => {
@@ -291,6 +294,7 @@ impl Login {
                 State::SignedOut
                 | State::AskingCode { .. }
                 | State::CodeNeeded { .. }
+                | State::Resending { .. }
                 | State::SigningIn { .. }
                 | State::EmailNeeded { .. }
                 | State::SendingEmail { .. }
@@ -324,6 +328,9 @@ impl Login {
     fn on_result(&mut self, reply: Reply) {
         match (self.state.clone(), reply) {
             (State::AskingCode { again }, Reply::SentCode(sent)) => self.on_sent_code(*sent, again),
+            (State::Resending { .. }, Reply::SentCode(sent)) => {
+                self.on_sent_code(*sent, Some(Again::Resent));
+            }
             (State::VerifyingEmail { .. }, Reply::SentCode(sent)) => self.on_sent_code(*sent, None),
             (State::SendingEmail { hash }, Reply::MailedCode { email, length }) => {
                 let mail = Mail {
@@ -351,6 +358,7 @@ impl Login {
                 State::SignedOut
                 | State::AskingCode { .. }
                 | State::CodeNeeded { .. }
+                | State::Resending { .. }
                 | State::SigningIn { .. }
                 | State::EmailNeeded { .. }
                 | State::SendingEmail { .. }
@@ -440,8 +448,12 @@ impl Login {
                 State::SigningIn { code },
                 Some("PHONE_CODE_INVALID" | "PHONE_CODE_EMPTY" | "CODE_INVALID"),
             ) => self.wrong_code(|login| login.need_code(code, Some(Again::Wrong))),
-            (State::SigningIn { .. }, Some("PHONE_CODE_EXPIRED" | "EMAIL_VERIFY_EXPIRED")) => {
-                self.restart(Some(Again::Expired));
+            (
+                State::SigningIn { .. } | State::Resending { .. },
+                Some("PHONE_CODE_EXPIRED" | "EMAIL_VERIFY_EXPIRED"),
+            ) => self.restart(Some(Again::Expired)),
+            (State::Resending { code }, Some("SEND_CODE_UNAVAILABLE")) => {
+                self.need_code(code, Some(Again::NoOtherWay));
             }
             (
                 State::SendingEmail { hash },
@@ -487,9 +499,13 @@ impl Login {
                 self.ask_recovery(Some(Again::Expired));
             }
             (_, Some("PHONE_NUMBER_INVALID")) => self.fail(LoginError::BadNumber),
-            (_, Some("PHONE_NUMBER_BANNED")) => self.fail(LoginError::Banned),
+            (_, Some("PHONE_NUMBER_BANNED" | "USER_DEACTIVATED_BAN")) => {
+                self.fail(LoginError::Banned);
+            }
+            (_, Some("USER_DEACTIVATED")) => self.fail(LoginError::Refused(error)),
             (_, Some("PHONE_NUMBER_UNOCCUPIED")) => self.fail(LoginError::NoAccount),
             (_, None) => self.fail(LoginError::Unreachable(error)),
+            _ if error::is_unauthorized(&error) => self.fail(LoginError::OldKey(error)),
             _ => match error::flood_wait(&error) {
                 Some(wait) => self.fail(LoginError::Wait(wait)),
                 None => self.fail(LoginError::Refused(error)),

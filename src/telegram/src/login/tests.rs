@@ -232,6 +232,18 @@ fn a_code_is_sent_again_by_the_next_way() {
 }
 
 #[test]
+fn a_code_that_cannot_be_sent_again_still_holds() {
+    let mut login = with_code();
+    login.handle_input(LoginInput::Resend);
+    reply(&mut login, error(406, "SEND_CODE_UNAVAILABLE"));
+    let again = Some(Again::NoOtherWay);
+    assert_eq!(outputs(&mut login), [need_code(again)]);
+    login.handle_input(LoginInput::Resend);
+    reply(&mut login, error(400, "PHONE_CODE_EXPIRED"));
+    assert!(matches!(request(&mut login).1, Rpc::SendCode { .. }));
+}
+
+#[test]
 fn the_login_moves_to_the_accounts_data_centre() {
     let mut login = login();
     login.handle_input(phone());
@@ -314,6 +326,14 @@ fn errors_are_told_in_the_users_words() {
             420,
             "FLOOD_WAIT_30",
             LoginError::Wait(Duration::from_secs(30)),
+        ),
+        (
+            401,
+            "SESSION_REVOKED",
+            LoginError::OldKey(RpcError::Rpc {
+                code: 401,
+                name: "SESSION_REVOKED".to_owned(),
+            }),
         ),
     ] {
         let mut login = login();
