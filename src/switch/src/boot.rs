@@ -269,6 +269,7 @@ fn media_config(settings: &Settings) -> MediaConfig {
         public_address: settings.sip.public_address,
         rtp_timeout: Duration::from_secs(u64::from(rtp.timeout_s)),
         telegram_addresses: telegram.media_address.or(loopback).into_iter().collect(),
+        telegram_public_address: telegram.public_address.or(settings.sip.public_address),
         telegram_ports: telegram
             .media_range
             .as_ref()

@@ -20,6 +20,8 @@ pub struct MediaConfig {
     pub rtp_timeout: Duration,
     /// The addresses offered to Telegram peers, one socket each; empty means every interface except loopback.
     pub telegram_addresses: Vec<IpAddr>,
+    /// The address told to Telegram peers in place of the bound one, where a router translates.
+    pub telegram_public_address: Option<IpAddr>,
     /// Ports of Telegram legs; `None` leaves the choice to the system.
     pub telegram_ports: Option<RangeInclusive<u16>>,
     /// Audio in one packet to Telegram, ms: 20, 40 or 60.
@@ -35,6 +37,7 @@ impl Default for MediaConfig {
             public_address: None,
             rtp_timeout: Duration::from_secs(10),
             telegram_addresses: Vec::new(),
+            telegram_public_address: None,
             telegram_ports: None,
             frame_ms: 20,
         }

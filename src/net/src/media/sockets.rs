@@ -66,7 +66,7 @@ impl Sockets {
             });
             match opened {
                 Ok((local, socket)) => {
-                    told.push(outside(local, config.public_address));
+                    told.push(outside(local, config.telegram_public_address));
                     let door = Door::Candidate(local);
                     self.open.push(Open { leg, door, socket });
                 }

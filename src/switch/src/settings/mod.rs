@@ -219,6 +219,9 @@ pub(crate) struct Telegram {
     /// The address to bind; otherwise the one that the default route uses.
     #[serde(with = "values::optional")]
     pub(crate) media_address: Option<IpAddr>,
+    /// The address that Telegram users see in its place (1:1 NAT); otherwise that of SIP.
+    #[serde(with = "values::optional")]
+    pub(crate) public_address: Option<IpAddr>,
     /// Ports of the media towards Telegram; otherwise any.
     #[serde(with = "values::optional")]
     pub(crate) media_range: Option<PortRange>,
@@ -432,6 +435,7 @@ impl Default for Telegram {
             p2p: true,
             notify_errors: true,
             media_address: None,
+            public_address: None,
             media_range: None,
             rpc_timeout_s: 10,
             allow_loopback: false,
