@@ -1,6 +1,6 @@
 # The verbs of this house. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-tests setup-interop build run demo test test-peers e2e torture fuzz check boundaries interop bench dist
+.PHONY: help setup setup-build setup-tests setup-interop build run demo test test-peers e2e torture fuzz check boundaries interop matrix bench dist
 SHELL := /bin/bash
 # Real-time media shares the machine with the tests around it, so not too many of them at once.
 THREADS ?= 3
@@ -51,6 +51,10 @@ e2e: setup-tests ## the real binary against real peers, in a network namespace o
 interop: setup-interop ## the same against Asterisk and Kamailio (needs root once, to make target/peers-root)
 	cargo test --no-run --test e2e
 	tests/netns.sh cargo test --offline --test e2e -- --test-threads $(THREADS) interop::
+
+matrix: setup-tests ## calls as caller and callee by every library version: direct, TURN only, reflector only; target/matrix.json
+	cargo test --no-run --test e2e
+	tests/netns.sh cargo test --offline --test e2e -- --ignored --nocapture matrix::
 
 torture: setup-build ## messages made to break SIP, SDP and RTP, each against its verdict: N of M a set; SET=<folder> for others
 	@export $(if $(SET),TORTURE='$(abspath $(SET))',-n TORTURE); status=0; \

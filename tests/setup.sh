@@ -25,6 +25,7 @@ if [ "$what" != build ]; then
     need sipp sip-tester
     need baresip baresip-core
     need dnsmasq dnsmasq-base
+    need turnserver coturn
     need ip iproute2
     need unshare util-linux
     need openssl openssl
@@ -40,6 +41,8 @@ if [ -n "$missing" ]; then
         apt-get -qq update
         # shellcheck disable=SC2086
         DEBIAN_FRONTEND=noninteractive apt-get -qqy install --no-install-recommends $missing >/dev/null
+        # The tests start their own; the package's service, open to the world, is not wanted.
+        case $missing in *coturn*) systemctl disable --now coturn >/dev/null 2>&1 || true ;; esac
     else
         echo "Some programs are missing. As root, type:" >&2
         echo "    $line" >&2

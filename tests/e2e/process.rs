@@ -92,6 +92,11 @@ impl Process {
         }
     }
 
+    /// Sends it a signal, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(name, self.child.id());
+    }
+
     /// What it has written.
     pub(crate) fn log(&self) -> String {
         fs::read(&self.log).map_or_else(

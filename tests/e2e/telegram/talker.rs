@@ -113,6 +113,12 @@ impl Talker {
         }
     }
 
+    /// Everything of this name that was heard of so far, while something was waited for.
+    pub(crate) fn seen(&self, name: &str) -> Vec<&Value> {
+        let events = self.seen.iter();
+        events.filter(|event| event["event"] == name).collect()
+    }
+
     /// Waits until the wanted tone was heard for as long as wanted.
     pub(crate) fn wait_heard(&mut self, limit: Duration) {
         self.wait("tone_heard", limit);
