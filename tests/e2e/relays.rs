@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::deadline::{s, until, within};
 use crate::house::{HEARD, House, MEDIA_ADDRESS, PBX_TONE, SESSION, TELEGRAM_TONE};
-use crate::pbx::Baresip;
+use crate::pbx::{Baresip, Sipp};
 use crate::ports;
 use crate::talk::{ALAW, Caller, Ends, OPUS, Talk};
 use crate::telegram::{Behaviour, Relay, Talker, Voice};
@@ -165,6 +165,47 @@ fn ends_that_may_meet_do_so_although_relays_are_offered() {
     let house = house_with(house, &turn, true);
     let house = Talk::start_in(house, Caller::Telegram, "13.0.0", ALAW).end(Ends::Telegram);
     assert_path(&house, "p2p", 1.0);
+}
+
+#[test]
+fn of_several_relays_those_that_work_are_used() {
+    let house = office();
+    let (turn, reflector) = (Relay::turn(house.dir(), &[]), Relay::reflector(house.dir()));
+    // Nobody listens there; nor at the other address.
+    let mut silent = [turn.connection(), turn.connection()];
+    silent[0]["port"] = json!(ports::one());
+    silent[1]["ip"] = json!(MEDIA_ADDRESS);
+    let [first, second] = silent;
+    let house = house_with(house, &turn, false);
+    let all = [first, second, reflector.connection(), turn.connection()];
+    house.telegram.set(json!({"connections": all}));
+    let house = Talk::start_in(house, Caller::Pbx, "13.0.0", ALAW).end(Ends::Telegram);
+    assert_path(&house, "relay_udp", 1.0);
+}
+
+#[test]
+fn a_call_that_may_use_relays_alone_and_has_none_that_answers_is_refused_at_once() {
+    let house = House::new().peer_trunk(&["alaw"]).start();
+    let turn = Relay::turn(house.dir(), &[]);
+    let mut wrong = turn.connection();
+    wrong["password"] = json!("another");
+    let mut house = house_with(house, &turn, false);
+    house.telegram.set(json!({"connections": [wrong]}));
+    house.wait_session_up();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts().speaking("9.0.0"));
+    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port())
+        .to(house.sip())
+        .number("bobby");
+    let began = Instant::now();
+    let verdict = pbx.key("code", "503").run("uac_refused");
+    verdict.expect_ok();
+    assert!(began.elapsed() < s(10), "{:?}", began.elapsed());
+    let call = house.telegram.next_call(0, s(1));
+    let ended = house.telegram.wait_call(&call, "discarded", s(2));
+    assert_eq!(ended["reason"], "disconnect");
+    house.assert_clean(&[]);
 }
 
 #[test]

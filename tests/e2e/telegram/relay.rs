@@ -92,6 +92,11 @@ impl Relay {
         telegram.set(json!({"connections": [self.connection]}));
     }
 
+    /// What Telegram says of it.
+    pub(crate) fn connection(&self) -> Value {
+        self.connection.clone()
+    }
+
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
         self.process.log()

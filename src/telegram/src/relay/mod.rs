@@ -273,6 +273,16 @@ impl Relays {
         Some(Relayed { candidate, line })
     }
 
+    /// Returns the address at which a NAT lets us be reached, once a server has said that it is another than `local`.
+    pub(crate) fn mapped(&self) -> Option<SocketAddr> {
+        let said = self.all.iter().find_map(|relay| match &relay.kind {
+            Kind::Turn(client) => client.mapped(),
+            Kind::Reflector(_) => None,
+        })?;
+        let is_news = said != self.local && said.is_ipv4() == self.local.is_ipv4();
+        is_news.then_some(said)
+    }
+
     /// Returns the next datagram and where to send it.
     pub(crate) fn poll_transmit(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
         self.transmits.pop_front()

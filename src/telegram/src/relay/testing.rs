@@ -24,6 +24,8 @@ pub(crate) struct TurnServer {
     /// Peers it does not relay to.
     pub(crate) refuses: Option<IpAddr>,
     pub(crate) password: &'static str,
+    /// The address a NAT has given to every client.
+    pub(crate) mapped: Option<SocketAddr>,
     /// What was asked, by method.
     pub(crate) asked: HashMap<u16, usize>,
     clients: Vec<Client>,
@@ -47,6 +49,7 @@ impl TurnServer {
             nonce_life: Duration::from_secs(3600),
             refuses: None,
             password: PASSWORD,
+            mapped: None,
             asked: HashMap::new(),
             clients: Vec::new(),
             begin,
@@ -178,6 +181,7 @@ impl TurnServer {
                 });
                 success
                     .add_address(attribute::XOR_RELAYED_ADDRESS, relayed)
+                    .add_address(attribute::XOR_MAPPED_ADDRESS, self.mapped.unwrap_or(source))
                     .add(attribute::LIFETIME, &self.lifetime.to_be_bytes())
             }
             (method::REFRESH, Some(at)) => {

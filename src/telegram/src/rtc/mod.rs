@@ -26,7 +26,7 @@ use str0m::media::{Frequency, MediaKind, Mid, Pt};
 use str0m::net::{Protocol, Receive, Transmit};
 use str0m::rtp::{RtpPacket, RtpWrite, SeqNo, Ssrc};
 use str0m::stats::PeerStats;
-use str0m::{Input, Output, Rtc, RtcConfig};
+use str0m::{Candidate, Input, Output, Rtc, RtcConfig};
 
 use crate::call::{CLOSED_BY_PEER, MediaStart};
 use crate::crypt::Role;
@@ -106,6 +106,8 @@ pub struct RtcTransport {
     is_direct: bool,
     /// Our candidates that the callee's InitialSetup has to precede.
     untold: Vec<String>,
+    /// The peer was told where a NAT lets us be reached.
+    is_mapped: bool,
     /// The peer's ICE user name, once its InitialSetup is here.
     remote_ufrag: Option<String>,
     restarts: u32,
@@ -171,6 +173,7 @@ impl RtcTransport {
             relays,
             is_direct: start.p2p_allowed,
             untold: Vec::new(),
+            is_mapped: false,
             remote_ufrag: None,
             restarts: 0,
             receiver: Receiver::default(),
@@ -242,6 +245,7 @@ impl RtcTransport {
             self.tell_candidate(now, relayed.line);
             self.poll_rtc(now);
         }
+        self.tell_mapped(now);
         let is_connecting = matches!(self.state, State::Connecting { .. });
         if is_connecting && !self.is_direct && self.relays.is_hopeless() {
             self.fail("no relay can be used, and direct connections are not allowed");
@@ -266,6 +270,26 @@ impl RtcTransport {
                     return self.fail("the media cannot go on");
                 }
             }
+        }
+    }
+
+    /// Offers the address of the NAT before us, as the first TURN server saw it: one candidate more, for nothing.
+    fn tell_mapped(&mut self, now: Instant) {
+        if self.is_mapped || !self.is_direct || self.state == State::Failed {
+            return;
+        }
+        let Some(mapped) = self.relays.mapped() else {
+            return;
+        };
+        self.is_mapped = true;
+        match Candidate::server_reflexive(mapped, self.local, Protocol::Udp) {
+            Ok(candidate) => {
+                let line = candidate.to_sdp_string();
+                self.rtc.add_local_candidate(candidate);
+                self.tell_candidate(now, line);
+                self.poll_rtc(now);
+            }
+            Err(error) => tracing::debug!(%error, %mapped, "a mapped address is no candidate"),
         }
     }
 

@@ -176,6 +176,7 @@ impl Pair {
                     let source = self.ends[index].address;
                     self.carry(self.media, index, Parcel::ToRelay(source, target, bytes));
                 }
+                TransportOutput::Transmit { target, .. } if target == relays::OUTSIDE => {}
                 TransportOutput::Transmit { target, bytes } => {
                     assert_eq!(target, self.ends[1 - index].address);
                     let source = self.ends[index].address;

@@ -64,6 +64,8 @@ pub(super) struct TurnClient {
     rng: StdRng,
     auth: Option<Auth>,
     allocation: Allocation,
+    /// Where the server saw us.
+    mapped: Option<SocketAddr>,
     wants_ipv6: bool,
     requests: Vec<Request>,
     permissions: Vec<Permission>,
@@ -157,6 +159,7 @@ impl TurnClient {
             rng,
             auth: None,
             allocation: Allocation::Asking,
+            mapped: None,
             wants_ipv6,
             requests: Vec::new(),
             permissions: Vec::new(),
@@ -173,6 +176,11 @@ impl TurnClient {
             Allocation::Ready { relayed, .. } => Some(relayed),
             Allocation::Asking | Allocation::Over => None,
         }
+    }
+
+    /// Returns the address from which our requests reached the server: our own, or that of the last NAT before it.
+    pub(super) fn mapped(&self) -> Option<SocketAddr> {
+        self.mapped
     }
 
     /// Whether there is no allocation and will be none.
@@ -508,6 +516,7 @@ impl TurnClient {
             What::Allocate => match message.address(attribute::XOR_RELAYED_ADDRESS) {
                 Some(relayed) if relayed.is_ipv6() == self.wants_ipv6 => {
                     let refresh_at = now + refresh_after(message);
+                    self.mapped = message.address(attribute::XOR_MAPPED_ADDRESS);
                     self.allocation = Allocation::Ready {
                         relayed,
                         refresh_at,

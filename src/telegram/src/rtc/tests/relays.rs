@@ -1,6 +1,12 @@
 //! The same two ends with a relay between them.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::*;
+
+/// The outside of a NAT; what is sent there gets lost.
+pub(super) const OUTSIDE: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 9)), 61_000);
 
 fn server() -> SocketAddr {
     "203.0.113.1:3478".parse().unwrap()
@@ -198,6 +204,54 @@ fn a_short_loss_on_a_relay_is_survived_and_a_long_one_ends_the_call() {
             let (at, _) = pair.failure(index).unwrap();
             let silent = at.saturating_sub(cut).as_secs();
             assert!((19..=21).contains(&silent), "{silent} s");
+        }
+    }
+}
+
+#[test]
+fn the_address_a_nat_has_given_us_is_told_unless_only_relays_may_be_used() {
+    for is_direct in [true, false] {
+        let mut middle = TurnServer::new(start(), server());
+        middle.mapped = Some(OUTSIDE);
+        let mut pair = pair("9.0.0", Middle::Turn(middle), is_direct, CALM, 1);
+        pair.run(Duration::from_secs(3));
+        for end in pair.ends.iter_mut() {
+            let told = end.transport.path.forget();
+            let mut told = told.iter().map(Candidate::addr);
+            assert_eq!(told.any(|address| address == OUTSIDE), is_direct);
+            assert!(end.received.len() > 100);
+        }
+    }
+}
+
+#[test]
+fn a_relay_that_says_anything_costs_no_call() {
+    for make in [turn_pair, reflector_pair] {
+        let mut pair = make("13.0.0", true, CALM, 1);
+        let mut rng = SmallRng::seed_from_u64(7);
+        for round in 0..2000_usize {
+            let now = pair.now;
+            let mut bytes = vec![0; rng.random_range(0..120)];
+            rng.fill_bytes(&mut bytes);
+            // What looks like STUN, channel data, a packet of a reflector.
+            let heads: [&[u8]; 4] = [
+                b"\x01\x03\x00\x58\x21\x12\xa4\x42",
+                b"\x00\x17\x00\x58\x21\x12\xa4\x42",
+                b"\x40\x00\x00\x10",
+                b"0123456789ab",
+            ];
+            for (byte, head) in bytes.iter_mut().zip(heads[round % 4]) {
+                *byte = *head;
+            }
+            let end = &mut pair.ends[round % 2].transport;
+            end.handle_datagram(now, server(), &bytes);
+            pair.drain(round % 2);
+            pair.run(Duration::from_millis(1));
+        }
+        pair.run(Duration::from_secs(3));
+        for index in [CALLER, CALLEE] {
+            assert_eq!(pair.failure(index), None);
+            assert!(pair.ends[index].received.len() > 150);
         }
     }
 }
