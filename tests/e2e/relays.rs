@@ -168,6 +168,28 @@ fn ends_that_may_meet_do_so_although_relays_are_offered() {
 }
 
 #[test]
+fn reflectors_whose_tags_the_server_has_fixed_carry_calls_in_both_roles() {
+    let mut house = office();
+    let reflector = Relay::reflector(house.dir());
+    house = house_with(house, &reflector, false);
+    let fixed = r#"{"network_standalone_reflectors":true}"#;
+    house.telegram.set(json!({"custom_parameters": fixed}));
+    house = Talk::start_in(house, Caller::Pbx, "13.0.0", ALAW).end(Ends::Pbx);
+    house = Talk::start_in(house, Caller::Telegram, "9.0.0", ALAW).end(Ends::Telegram);
+    assert_path(&house, "relay_udp", 2.0);
+    // `end ID ADDRESS`; the last four octets of an id are its tag, 1 or 2 in little-endian.
+    let log = reflector.log();
+    let tags = log.lines().filter_map(|line| {
+        let id = line.strip_prefix("end ")?.split(' ').next()?;
+        Some(id.get(24..)?.to_owned())
+    });
+    let mut tags: Vec<String> = tags.collect();
+    tags.sort_unstable();
+    tags.dedup();
+    assert_eq!(tags, ["01000000", "02000000"], "{log}");
+}
+
+#[test]
 fn of_several_relays_those_that_work_are_used() {
     let house = office();
     let (turn, reflector) = (Relay::turn(house.dir(), &[]), Relay::reflector(house.dir()));

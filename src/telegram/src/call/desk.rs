@@ -289,7 +289,7 @@ impl Desk {
         });
         if custom_parameters
             .as_deref()
-            .is_some_and(wants_media_without_dtls)
+            .is_some_and(|parameters| super::is_on(parameters, "network_use_mtproto"))
         {
             tracing::error!(
                 "Telegram wants media encrypted by the call key (network_use_mtproto), which is not implemented"
@@ -509,11 +509,4 @@ impl Desk {
 /// A result of another type than the request promises.
 pub(super) fn unexpected() -> Cause {
     Cause::telegram(Reason::TelegramError, "UNEXPECTED_RESULT")
-}
-
-fn wants_media_without_dtls(parameters: &str) -> bool {
-    serde_json::from_str::<serde_json::Value>(parameters)
-        .ok()
-        .and_then(|value| value.get("network_use_mtproto")?.as_bool())
-        .unwrap_or(false)
 }

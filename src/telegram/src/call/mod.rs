@@ -171,5 +171,13 @@ pub struct MediaStart {
     pub custom_parameters: Option<String>,
 }
 
+/// Whether the JSON object `custom_parameters` of a call has this switch on.
+pub(crate) fn is_on(parameters: &str, name: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(parameters)
+        .ok()
+        .and_then(|value| value.get(name)?.as_bool())
+        .unwrap_or(false)
+}
+
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@ use rand::{RngCore, SeedableRng};
 use str0m::Candidate;
 use str0m::net::Protocol;
 
+use crate::crypt::Role;
 use reflector::Reflector;
 use turn::{Received, TurnClient};
 
@@ -34,6 +35,7 @@ pub(crate) struct Relays {
     /// Our socket, as the host sees it; only its family matters.
     local: SocketAddr,
     all: Vec<Relay>,
+    standalone: Option<Standalone>,
     transmits: VecDeque<(SocketAddr, Vec<u8>)>,
 }
 
@@ -49,12 +51,31 @@ enum Kind {
     Reflector(Reflector),
 }
 
+/// The tags of both ends at every reflector, where the server has fixed them (`network_standalone_reflectors`,
+/// telegram-calls 10): then reflectors are no candidates that are told, each end knows the other's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standalone {
+    ours: u32,
+    theirs: u32,
+}
+
+impl Standalone {
+    /// Returns the tags of an end in this role: 1 for the caller, 2 for the callee.
+    pub(crate) fn of(role: Role) -> Self {
+        let (ours, theirs) = match role {
+            Role::Caller => (1, 2),
+            Role::Callee => (2, 1),
+        };
+        Self { ours, theirs }
+    }
+}
+
 /// A relay that can be used now.
 pub(crate) struct Relayed {
     /// For the ICE agent.
     pub(crate) candidate: Candidate,
-    /// For the peer.
-    pub(crate) line: String,
+    /// For the peer, unless it knows already.
+    pub(crate) line: Option<String>,
 }
 
 /// Where a datagram belongs.
@@ -83,11 +104,13 @@ impl Relays {
         now: Instant,
         connections: &[tl::enums::PhoneConnection],
         local: SocketAddr,
+        standalone: Option<Standalone>,
         rng: &mut StdRng,
     ) -> Self {
         let mut relays = Self {
             local,
             all: Vec::new(),
+            standalone,
             transmits: VecDeque::new(),
         };
         let mut ids: Vec<i64> = connections.iter().filter_map(reflector_id).collect();
@@ -145,7 +168,10 @@ impl Relays {
         else {
             return;
         };
-        let own = rng.next_u32().max(1);
+        let own = match self.standalone {
+            Some(Standalone { ours, .. }) => ours,
+            None => rng.next_u32().max(1),
+        };
         let end = Reflector::new(now, rank, address.port(), peer_tag, own);
         self.push(address, Kind::Reflector(end));
     }
@@ -193,6 +219,19 @@ impl Relays {
             }
         }
         self.collect();
+    }
+
+    /// Returns the candidate lines that the peer does not tell, because the server has fixed them.
+    pub(crate) fn fixed(&self) -> Vec<String> {
+        let Some(Standalone { theirs, .. }) = self.standalone else {
+            return Vec::new();
+        };
+        let relays = self.all.iter();
+        let lines = relays.filter_map(|relay| match &relay.kind {
+            Kind::Turn(_) => None,
+            Kind::Reflector(end) => Some(end.line_of(theirs)),
+        });
+        lines.collect()
     }
 
     /// Reads a candidate line whose name is that of one of our reflectors.
@@ -267,8 +306,8 @@ impl Relays {
         let candidate = candidate.ok()?;
         let line = match &relay.kind {
             // str0m writes 0.0.0.0 for the related address: ours stays unknown.
-            Kind::Turn(_) => candidate.to_sdp_string(),
-            Kind::Reflector(end) => end.line(),
+            Kind::Turn(_) => Some(candidate.to_sdp_string()),
+            Kind::Reflector(end) => self.standalone.is_none().then(|| end.line()),
         };
         Some(Relayed { candidate, line })
     }

@@ -73,7 +73,12 @@ impl Reflector {
 
     /// Returns what the peer is told of our end.
     pub(super) fn line(&self) -> String {
-        let (rank, tag, port) = (self.rank, self.tag, self.port);
+        self.line_of(self.tag)
+    }
+
+    /// Returns what the end with this tag would say of itself.
+    pub(super) fn line_of(&self, tag: u32) -> String {
+        let (rank, port) = (self.rank, self.port);
         format!(
             "candidate:{} 1 udp {PRIORITY} reflector-{rank}-{tag}.reflector {port} typ relay",
             0x5245_0000 + u32::from(rank)

@@ -57,7 +57,7 @@ impl RtcTransport {
         match message {
             Message::InitialSetup(setup) => match &self.remote_ufrag {
                 None => self.on_setup(now, setup),
-                Some(known) if *known != setup.ufrag => self.on_restart(setup),
+                Some(known) if *known != setup.ufrag => self.on_restart(now, setup),
                 Some(_) => {}
             },
             Message::Candidates(lines) => {
@@ -122,13 +122,14 @@ impl RtcTransport {
                 self.framing.send(now, &messages::candidates(&lines));
             }
         }
-        for line in self.path.early() {
+        let early = self.path.early();
+        for line in self.relays.fixed().into_iter().chain(early) {
             self.add_candidate(now, &line);
         }
     }
 
     /// A web client restarts ICE: new credentials and candidates, same DTLS, and no second InitialSetup of ours.
-    fn on_restart(&mut self, setup: Setup) {
+    fn on_restart(&mut self, now: Instant, setup: Setup) {
         if self.restarts == RESTARTS {
             return;
         }
@@ -142,6 +143,9 @@ impl RtcTransport {
         });
         for candidate in forgotten {
             api.invalidate_candidate(&candidate);
+        }
+        for line in self.relays.fixed() {
+            self.add_candidate(now, &line);
         }
     }
 

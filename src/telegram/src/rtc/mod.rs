@@ -28,11 +28,11 @@ use str0m::rtp::{RtpPacket, RtpWrite, SeqNo, Ssrc};
 use str0m::stats::PeerStats;
 use str0m::{Candidate, Input, Output, Rtc, RtcConfig};
 
-use crate::call::{CLOSED_BY_PEER, MediaStart};
+use crate::call::{CLOSED_BY_PEER, MediaStart, is_on};
 use crate::crypt::Role;
 use crate::framing::{Dropped, Framing};
 use crate::messages::{self, Message, OPUS};
-use crate::relay::{Arrival, Relays};
+use crate::relay::{Arrival, Relays, Standalone};
 use negotiation::Negotiation;
 use path::Path;
 
@@ -158,7 +158,10 @@ impl RtcTransport {
         let framing = Framing::new(&start.version, start.key.clone(), start.role);
         let is_known = framing.is_some();
         let ssrc = rng.next_u32() | 1;
-        let relays = Relays::new(now, &start.connections, local, &mut rng);
+        let parameters = start.custom_parameters.as_deref().unwrap_or_default();
+        let standalone = is_on(parameters, "network_standalone_reflectors");
+        let standalone = standalone.then(|| Standalone::of(start.role));
+        let relays = Relays::new(now, &start.connections, local, standalone, &mut rng);
         let mid = Mid::from("0"); // never on the wire: there is no mid extension
         let mut transport = RtcTransport {
             role: start.role,
@@ -242,7 +245,9 @@ impl RtcTransport {
         self.poll_rtc(now);
         while let Some(relayed) = self.relays.poll_candidate() {
             self.rtc.add_local_candidate(relayed.candidate);
-            self.tell_candidate(now, relayed.line);
+            if let Some(line) = relayed.line {
+                self.tell_candidate(now, line);
+            }
             self.poll_rtc(now);
         }
         self.tell_mapped(now);

@@ -101,7 +101,7 @@ fn address(index: usize) -> SocketAddr {
 }
 
 fn transport(now: Instant, index: usize, version: &str, seed: u64) -> RtcTransport {
-    transport_with(now, index, version, seed, &[], true)
+    transport_with(now, index, version, seed, &[], true, None)
 }
 
 fn transport_with(
@@ -111,6 +111,7 @@ fn transport_with(
     seed: u64,
     connections: &[tl::enums::PhoneConnection],
     p2p_allowed: bool,
+    custom_parameters: Option<&str>,
 ) -> RtcTransport {
     let role = if index == CALLER {
         Role::Caller
@@ -122,6 +123,7 @@ fn transport_with(
     let start = MediaStart {
         connections: connections.to_vec(),
         p2p_allowed,
+        custom_parameters: custom_parameters.map(str::to_owned),
         ..media_start(role, version)
     };
     RtcTransport::new(now, &start, address(index), RtcLimits::default(), bytes)

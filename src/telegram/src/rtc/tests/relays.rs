@@ -45,7 +45,7 @@ fn pair(version: &str, middle: Middle, is_direct: bool, weather: Weather, seed: 
     };
     Pair::of(now, weather, weather, seed, Some(middle), |index| {
         let connections = std::slice::from_ref(&connection);
-        transport_with(now, index, version, seed, connections, is_direct)
+        transport_with(now, index, version, seed, connections, is_direct, None)
     })
 }
 
@@ -105,6 +105,23 @@ fn two_ends_that_may_not_meet_talk_through_a_reflector() {
         pair.blocked = true;
         pair.run(Duration::from_secs(4));
         assert_talked(&pair, true, Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn reflectors_with_fixed_tags_are_not_told_and_work() {
+    let middle = Middle::Reflector(ReflectorServer::new(server()));
+    let connections = [reflector()];
+    let fixed = Some(r#"{"network_standalone_reflectors":true}"#);
+    let mut pair = Pair::of(start(), CALM, CALM, 1, Some(middle), |index| {
+        transport_with(start(), index, "13.0.0", 1, &connections, false, fixed)
+    });
+    pair.run(Duration::from_secs(4));
+    assert_talked(&pair, true, Duration::from_secs(1));
+    for (end, tag) in pair.ends.iter_mut().zip([2, 1]) {
+        let known = end.transport.path.forget();
+        let known: Vec<String> = known.iter().map(|c| c.addr().to_string()).collect();
+        assert_eq!(known, [format!("[fd9e:4c1f:70a3:1::{tag}]:3478")]);
     }
 }
 
