@@ -42,5 +42,6 @@ mod refusals;
 mod registration;
 mod relays;
 mod restart;
+mod secrets;
 mod srtp;
 mod transit;
