@@ -115,6 +115,12 @@ fn octets(hex: &str) -> Vec<u8> {
         .collect()
 }
 
+fn master_key(house: &House) -> String {
+    let text = fs::read_to_string(house.dir().join("strowger.key")).unwrap();
+    let line = text.lines().find(|line| line.len() == 64);
+    line.unwrap().to_owned()
+}
+
 fn ha1(login: &str, realm: &str, password: &str) -> [u8; 16] {
     md5::compute(format!("{login}:{realm}:{password}")).0
 }
@@ -152,9 +158,8 @@ fn no_secret_is_written(log: &'static str) {
     ] {
         said += &house.expect_command(line, "");
     }
-    let master = fs::read_to_string(house.dir().join("strowger.key")).unwrap();
-    let master = master.lines().find(|line| line.len() == 64).unwrap();
-    let canaries = [
+    let master = master_key(&house);
+    let mut canaries = vec![
         Canary::new("the password of the PBX", PASSWORD.as_bytes()),
         Canary::new("its HA1", &ha1(LOGIN, "strowger", PASSWORD)),
         Canary::new("our password at the provider", PROVIDER_PASSWORD.as_bytes()),
@@ -165,7 +170,7 @@ fn no_secret_is_written(log: &'static str) {
         Canary::new("a part of the auth key", &octets(&auth_key)[100..132]),
         Canary::new("api_hash", API_HASH.as_bytes()),
         Canary::new("the octets of api_hash", &octets(API_HASH)),
-        Canary::new("the master key", &octets(master)),
+        Canary::new("the master key", &octets(&master)),
     ];
 
     let registrar = Sipp::on(house.dir(), "registrar", port)
@@ -175,6 +180,11 @@ fn no_secret_is_written(log: &'static str) {
     house.start();
     registrar.wait(s(20)).expect_ok();
     house = Talk::start_in(house, Caller::Pbx, "9.0.0", ALAW).end(Ends::Pbx);
+    said += &house.expect_command(&["key", "rotate"], "");
+    let next = master_key(&house);
+    assert_ne!(master, next);
+    canaries.push(Canary::new("the next master key", &octets(&next)));
+    said += &house.expect_command(&["key", "list"], "");
     let talk = Talk::start_in(house, Caller::Telegram, "13.0.0", ALAW);
     house = talk.house;
     house.kill();

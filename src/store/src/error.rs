@@ -130,6 +130,12 @@ pub enum StoreError {
         /// The key, as far as it is text.
         key: String,
     },
+    /// Without it nothing would open the store.
+    #[error("the key {id} is the only one that opens the store: add another one first")]
+    LastKey {
+        /// Its id.
+        id: KeyId,
+    },
     /// Nothing can be sealed.
     #[error("{0}")]
     Random(#[from] NoRandom),

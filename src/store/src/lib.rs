@@ -116,6 +116,13 @@ pub trait Store: Send + Sync {
     /// Removes a value.
     fn remove(&self, space: Space<'_>, key: &[u8]) -> Result<(), StoreError>;
 
+    /// Returns the ids of the master keys that open the store.
+    fn master_keys(&self) -> Result<Vec<KeyId>, StoreError>;
+    /// Lets this master key open the store too, from now on and durably. No record is touched.
+    fn add_master_key(&self, key: &MasterKey) -> Result<(), StoreError>;
+    /// Lets this master key open the store no more, durably; refuses to remove the last one.
+    fn remove_master_key(&self, id: KeyId) -> Result<(), StoreError>;
+
     /// Writes everything out.
     fn flush(&self) -> Result<(), StoreError>;
     /// Returns the numbers for the operator; reads no records.

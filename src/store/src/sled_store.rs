@@ -646,6 +646,36 @@ impl Store for SledStore {
         Ok(())
     }
 
+    fn master_keys(&self) -> Result<Vec<KeyId>, StoreError> {
+        Ok(master_keys(&self.meta)?)
+    }
+
+    fn add_master_key(&self, key: &MasterKey) -> Result<(), StoreError> {
+        let wrapped = self.seal.wrap(key)?;
+        self.meta.insert(wrapped_key(key.id()), wrapped)?;
+        self.sync()
+    }
+
+    fn remove_master_key(&self, id: KeyId) -> Result<(), StoreError> {
+        // Two that remove at the same time must not remove the last two.
+        let _alone = self
+            .committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let known = master_keys(&self.meta)?;
+        if !known.contains(&id) {
+            return Err(StoreError::Missing {
+                kind: "key",
+                name: id.to_string(),
+            });
+        }
+        if known.len() == 1 {
+            return Err(StoreError::LastKey { id });
+        }
+        self.meta.remove(wrapped_key(id))?;
+        self.sync()
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         self.db.flush()?;
         Ok(())

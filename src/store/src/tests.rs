@@ -592,6 +592,33 @@ fn another_key_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn the_master_key_is_exchanged_without_touching_a_record() {
+    let dir = folder();
+    let new = MasterKey::from_octets([8; 32]);
+    {
+        let store = open(dir.path()).unwrap();
+        let change = [Change::PutTrunk(Box::new(trunk("office")))];
+        store.commit(None, &change).unwrap();
+        let last = store.remove_master_key(key().id());
+        assert!(matches!(last, Err(StoreError::LastKey { .. })), "{last:?}");
+        store.add_master_key(&new).unwrap();
+        store.add_master_key(&new).unwrap();
+        assert_eq!(store.master_keys().unwrap().len(), 2);
+    }
+    // A crash here leaves a store that either opens.
+    assert_eq!(open(dir.path()).unwrap().trunks().unwrap().len(), 1);
+    {
+        let store = SledStore::open(dir.path(), &new).unwrap();
+        store.remove_master_key(key().id()).unwrap();
+        let gone = store.remove_master_key(key().id());
+        assert!(matches!(gone, Err(StoreError::Missing { .. })), "{gone:?}");
+    }
+    assert!(matches!(open(dir.path()), Err(OpenError::WrongKey { .. })));
+    let store = SledStore::open(dir.path(), &new).unwrap();
+    assert_eq!(store.trunks().unwrap(), vec![trunk("office")]);
+}
+
+#[test]
 fn a_record_that_was_moved_is_refused() {
     let dir = folder();
     {

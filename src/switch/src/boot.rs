@@ -87,7 +87,7 @@ async fn serve(
     let parts = Parts {
         settings: house_settings(settings),
         media: media_config(settings),
-        store,
+        store: Arc::clone(&store),
         metrics: metrics.clone(),
         accounts,
     };
@@ -100,7 +100,7 @@ async fn serve(
     )?;
     tokio::spawn(server);
     let socket = settings.data.dir.join(control::SOCKET);
-    let control = match control::start(&socket, Arc::clone(&house)) {
+    let control = match control::start(&socket, Arc::clone(&house), store) {
         Ok((server, handle)) => {
             tokio::spawn(server);
             Some(handle)

@@ -6,6 +6,9 @@
 //! | `PUT /v1/bans?prefix=P&seconds=N` | bans |
 //! | `DELETE /v1/bans?prefix=P` | lifts a ban; 404 when there is none |
 //! | `GET /v1/sessions` | every session, its state and what it waits for; 503 when the switch does not know just now |
+//! | `GET /v1/keys` | the ids of the master keys that open the store |
+//! | `PUT /v1/keys` with the digits of a master key | lets it open the store too |
+//! | `DELETE /v1/keys?id=I` | lets it open the store no more; 404 when it does not, 409 when it is the last |
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -17,8 +20,9 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use actors::House;
-use model::IpPrefix;
+use model::{IpPrefix, Secret};
 use serde::Deserialize;
+use store::{MasterKey, Store, StoreError};
 
 /// The name of the socket in the folder of the data.
 pub(crate) const SOCKET: &str = "control.sock";
@@ -37,20 +41,32 @@ struct Wanted {
 
 /// Listens; the server runs when its future is spawned. A socket that an earlier process left is replaced: only one switch can hold
 /// the store beside it.
-pub(crate) fn start(path: &Path, house: Arc<House>) -> io::Result<(Server, ServerHandle)> {
+pub(crate) fn start(
+    path: &Path,
+    house: Arc<House>,
+    store: Arc<dyn Store>,
+) -> io::Result<(Server, ServerHandle)> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
     let house = web::Data::from(house);
+    let store = web::Data::from(store);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(house.clone())
+            .app_data(store.clone())
             .service(
                 web::resource("/v1/bans")
                     .route(web::get().to(list))
                     .route(web::put().to(ban))
                     .route(web::delete().to(lift)),
+            )
+            .service(
+                web::resource("/v1/keys")
+                    .route(web::get().to(keys))
+                    .route(web::put().to(add_key))
+                    .route(web::delete().to(remove_key)),
             )
             .service(web::resource("/v1/sessions").route(web::get().to(sessions)))
     })
@@ -89,8 +105,67 @@ async fn lift(house: web::Data<House>, wanted: web::Query<Wanted>) -> HttpRespon
     }
 }
 
+/// Which key a request is about.
+#[derive(Deserialize)]
+struct Which {
+    id: String,
+}
+
+async fn keys(store: web::Data<dyn Store>) -> HttpResponse {
+    let ids = off_the_thread(move || store.master_keys()).await;
+    ids.map_or_else(refused, |ids| {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        HttpResponse::Ok().json(ids)
+    })
+}
+
+async fn add_key(store: web::Data<dyn Store>, digits: String) -> HttpResponse {
+    let digits = Secret::new(digits);
+    let Ok(key) = MasterKey::parse(digits.expose()) else {
+        return HttpResponse::BadRequest().finish();
+    };
+    tracing::info!(id = %key.id(), "another key opens the store too");
+    let added = off_the_thread(move || store.add_master_key(&key)).await;
+    added.map_or_else(refused, |()| HttpResponse::NoContent().finish())
+}
+
+async fn remove_key(store: web::Data<dyn Store>, which: web::Query<Which>) -> HttpResponse {
+    let Ok(id) = which.id.parse() else {
+        return HttpResponse::NotFound().finish();
+    };
+    tracing::info!(%id, "a key opens the store no more");
+    let removed = off_the_thread(move || store.remove_master_key(id)).await;
+    removed.map_or_else(refused, |()| HttpResponse::NoContent().finish())
+}
+
+/// The disk may take its time, and this thread has others to serve.
+async fn off_the_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Option<StoreError>> {
+    match web::block(work).await {
+        Ok(done) => done.map_err(Some),
+        Err(_) => Err(None),
+    }
+}
+
+fn refused(error: Option<StoreError>) -> HttpResponse {
+    match error {
+        Some(StoreError::Missing { .. }) => HttpResponse::NotFound().finish(),
+        Some(error @ StoreError::LastKey { .. }) => {
+            HttpResponse::Conflict().body(error.to_string())
+        }
+        Some(error) => HttpResponse::InternalServerError().body(error.to_string()),
+        None => HttpResponse::InternalServerError().finish(),
+    }
+}
+
 /// Asks the switch that runs on this folder; status and body, or none when no switch runs.
-pub(crate) fn ask(data: &Path, method: &str, target: &str) -> io::Result<Option<(u16, String)>> {
+pub(crate) fn ask(
+    data: &Path,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> io::Result<Option<(u16, String)>> {
     let mut stream = match UnixStream::connect(data.join(SOCKET)) {
         Ok(stream) => stream,
         Err(error)
@@ -107,7 +182,8 @@ pub(crate) fn ask(data: &Path, method: &str, target: &str) -> io::Result<Option<
     stream.set_write_timeout(Some(PATIENCE))?;
     write!(
         stream,
-        "{method} {target} HTTP/1.1\r\nHost: strowger\r\nConnection: close\r\n\r\n"
+        "{method} {target} HTTP/1.1\r\nHost: strowger\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
     )?;
     let mut text = String::new();
     stream.take(LONGEST).read_to_string(&mut text)?;

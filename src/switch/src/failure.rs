@@ -153,7 +153,7 @@ impl Failure {
                 source: BackupError::Present,
                 ..
             }
-            | Failure::Store(StoreError::Conflict { .. }) => 6,
+            | Failure::Store(StoreError::Conflict { .. } | StoreError::LastKey { .. }) => 6,
             Failure::Open(_)
             | Failure::Store(_)
             | Failure::Backup {

@@ -137,6 +137,11 @@ impl KeyPlace {
         }
     }
 
+    /// The file, where no credential goes before it.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.credential.is_none().then_some(&*self.file)
+    }
+
     /// Where the key is, or will be.
     pub(crate) fn place(&self) -> &Path {
         self.credential.as_deref().unwrap_or(&self.file)
@@ -236,7 +241,20 @@ fn write(file: &Path, key: &MasterKey) -> io::Result<()> {
     written
 }
 
-fn read(file: &Path) -> Result<MasterKey, MasterKeyError> {
+/// Puts the key file `new` in the place of `file`, with the same owner; a crash leaves the one or the other.
+pub(crate) fn replace(file: &Path, new: &Path) -> io::Result<()> {
+    let (old, about) = (fs::metadata(file)?, fs::metadata(new)?);
+    if (old.uid(), old.gid()) != (about.uid(), about.gid()) {
+        std::os::unix::fs::chown(new, Some(old.uid()), Some(old.gid()))?;
+    }
+    // Where a link is, what it leads to.
+    let file = fs::canonicalize(file)?;
+    fs::rename(new, &file)?;
+    File::open(file.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// Reads a key file, whatever its rights.
+pub(crate) fn read(file: &Path) -> Result<MasterKey, MasterKeyError> {
     let mut text = String::new();
     File::open(file)
         .and_then(|from| from.take(LONGEST).read_to_string(&mut text))
@@ -404,6 +422,7 @@ mod tests {
         assert_ne!(file, credential);
         assert_eq!(place().read().unwrap(), Some(credential));
         assert_eq!(place().place(), credentials.join(NAME));
+        assert_eq!(place().file(), None);
     }
 
     #[test]

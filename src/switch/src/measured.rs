@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use metrics::{Metrics, StoreOp};
 use model::{CallId, CallRecord, RouteSpec, SessionSpec, TransitSpec, TrunkSpec};
-use store::{Change, Entry, Space, Stats, Store, StoreError};
+use store::{Change, Entry, KeyId, MasterKey, Space, Stats, Store, StoreError};
 
 /// Times what it passes on.
 pub(crate) struct Measured<S> {
@@ -92,6 +92,18 @@ impl<S: Store> Store for Measured<S> {
         self.timed(StoreOp::Remove, |store| store.remove(space, key))
     }
 
+    fn master_keys(&self) -> Result<Vec<KeyId>, StoreError> {
+        self.timed(StoreOp::Scan, S::master_keys)
+    }
+
+    fn add_master_key(&self, key: &MasterKey) -> Result<(), StoreError> {
+        self.timed(StoreOp::Put, |store| store.add_master_key(key))
+    }
+
+    fn remove_master_key(&self, id: KeyId) -> Result<(), StoreError> {
+        self.timed(StoreOp::Remove, |store| store.remove_master_key(id))
+    }
+
     // The keeper times its own flushes (`store_flush_seconds`).
     fn flush(&self) -> Result<(), StoreError> {
         self.store.flush()
@@ -105,7 +117,7 @@ impl<S: Store> Store for Measured<S> {
 #[cfg(test)]
 mod tests {
     use model::{SessionName, TrunkName};
-    use store::{MasterKey, SledStore};
+    use store::SledStore;
 
     use super::*;
 

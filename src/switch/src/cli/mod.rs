@@ -1,6 +1,6 @@
 //! The command line: one file for each group of commands.
 //!
-//! `ban`, `session list` and `session show` ask the switch that runs, over its control socket. Other commands that read or change records open the store themselves, so they work while no switch is running; the store of a
+//! `ban`, `key`, `session list` and `session show` ask the switch that runs, over its control socket. Other commands that read or change records open the store themselves, so they work while no switch is running; the store of a
 //! running switch is locked, and they say so. `docs/cli.md` describes every command and exit code.
 
 mod backup;
@@ -138,7 +138,7 @@ impl Operator {
     /// Asks the switch that runs; none when there is none.
     fn ask(&self, method: &str, target: &str) -> Result<Option<(u16, String)>, Failure> {
         let data = self.settings()?.data.dir;
-        control::ask(&data, method, target).map_err(|source| Failure::File {
+        control::ask(&data, method, target, "").map_err(|source| Failure::File {
             path: data.join(control::SOCKET),
             source,
         })

@@ -500,6 +500,48 @@ fn the_key_is_made_with_the_first_secret_and_without_it_nothing_opens() {
 }
 
 #[test]
+fn a_key_is_exchanged_and_an_exchange_that_was_cut_off_goes_on() {
+    let desk = Desk::new();
+    let path = |name: &str| desk.dir.path().join(name).display().to_string();
+    let id = |name: &str| crate::master_key::read(path(name).as_ref()).unwrap().id();
+    assert_eq!(desk.run(&["trunk", "add", "office"]), Ok(()));
+    let first = id("strowger.key");
+    std::fs::copy(path("strowger.key"), path("first")).unwrap();
+    assert_eq!(desk.run(&["key", "rotate"]), Ok(()));
+    let second = id("strowger.key");
+    assert_ne!(first, second);
+    assert_eq!(desk.store().master_keys().unwrap(), [second]);
+    assert_eq!(desk.current().trunks.len(), 1);
+
+    // Cut off after the new key was added, before it took the place.
+    assert_eq!(
+        desk.run(&["key", "make", &path("strowger.key.next")]),
+        Ok(())
+    );
+    let third = id("strowger.key.next");
+    assert_eq!(
+        desk.run(&["key", "add", &path("strowger.key.next")]),
+        Ok(())
+    );
+    assert_eq!(desk.run(&["key", "list"]), Ok(()));
+    assert_eq!(desk.store().master_keys().unwrap().len(), 2);
+    assert_eq!(desk.run(&["key", "rotate"]), Ok(()));
+    assert_eq!(id("strowger.key"), third);
+    assert_eq!(desk.store().master_keys().unwrap(), [third]);
+
+    // A second one that opens it, such as one in a safe.
+    assert_eq!(desk.run(&["key", "add", &path("first")]), Ok(()));
+    assert_eq!(
+        desk.run(&["key", "remove", &third.to_string()]),
+        Err(6),
+        "at hand"
+    );
+    assert_eq!(desk.run(&["key", "remove", &second.to_string()]), Err(5));
+    assert_eq!(desk.run(&["key", "remove", &first.to_string()]), Ok(()));
+    assert_eq!(desk.run(&["key", "remove", "x"]), Err(2));
+}
+
+#[test]
 fn a_backup_is_restored_where_no_store_is() {
     let desk = Desk::new();
     assert_eq!(desk.run(&["trunk", "add", "office"]), Ok(()));
