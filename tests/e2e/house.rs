@@ -403,9 +403,14 @@ impl House {
         self.tls
     }
 
+    /// The process id of the switch.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.as_ref().expect("the switch runs").id()
+    }
+
     /// Every UDP socket that the switch has bound.
     pub(crate) fn udp_sockets(&self) -> Vec<SocketAddr> {
-        let id = self.process.as_ref().expect("the switch runs").id();
+        let id = self.id();
         let held: Vec<String> = fs::read_dir(format!("/proc/{id}/fd"))
             .unwrap()
             .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())

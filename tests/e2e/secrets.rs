@@ -178,6 +178,10 @@ fn no_secret_is_written(log: &'static str) {
         .login("1001", PROVIDER_PASSWORD)
         .start("registrar");
     house.start();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", house.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core"));
+    let core: Vec<&str> = core.unwrap().split_whitespace().collect();
+    assert_eq!(core[4..6], ["0", "0"], "a crash leaves a core dump");
     registrar.wait(s(20)).expect_ok();
     house = Talk::start_in(house, Caller::Pbx, "9.0.0", ALAW).end(Ends::Pbx);
     said += &house.expect_command(&["key", "rotate"], "");

@@ -12,6 +12,7 @@ use model::{Secret, SessionSpec};
 use net::media::MediaConfig;
 use net::stream::Certificate;
 use net::telegram::{Params, StorageError, TestDc};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -65,6 +66,7 @@ pub(crate) fn run(loaded: &Loaded) -> Result<u8, Failure> {
     let settings = &loaded.settings;
     let metrics = metrics::Metrics::new(env!("CARGO_PKG_VERSION"));
     logging::start(&settings.log, &metrics);
+    leave_no_core();
     let store = loaded.open_store(|what| tracing::warn!("{what}"))?;
     let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics.clone()));
     if settings.telegram.application().is_none() {
@@ -72,6 +74,17 @@ pub(crate) fn run(loaded: &Loaded) -> Result<u8, Failure> {
     }
     let code = actix::System::new().block_on(serve(settings, store, metrics));
     code.map_err(Failure::Boot)
+}
+
+/// A core dump would hold every key and password (SEC-S3). A limit that cannot be set is left as it is.
+fn leave_no_core() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "a crash may leave a core dump, which holds secrets");
+    }
 }
 
 async fn serve(
