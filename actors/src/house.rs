@@ -21,7 +21,7 @@ use net::telegram::{Event, Telegram};
 use net::udp::{SipSender, SipSocket};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use routing::{SessionState, Table, Waits};
+use routing::{Paces, SessionState, Table, Waits};
 use serde::{Deserialize, Serialize};
 use sip::guard::GuardConfig;
 use sip::transaction::{SentBy, Times};
@@ -90,6 +90,8 @@ pub struct TelegramSettings {
     pub p2p: bool,
     /// Whether a Telegram user whose call nobody took is told why, in the chat.
     pub notify_errors: bool,
+    /// How often a session calls and looks people up.
+    pub paces: Paces,
 }
 
 /// All settings of the house.

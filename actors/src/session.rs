@@ -43,6 +43,8 @@ const KNOWN_USERS: usize = 10_000;
 pub const LIMITS: &[u8] = b"limits";
 /// How long a refusal waits for the disk to know of it.
 const KEPT_WITHIN: Duration = Duration::from_secs(1);
+/// How old a soft write of the keeper may be after a crash.
+const SOFT: Duration = Duration::from_secs(1);
 /// Between two tries to keep it.
 const KEEP_AGAIN: Duration = Duration::from_millis(50);
 /// How old the state shown can be when the clock was set meanwhile.
@@ -101,6 +103,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(common: Common, parts: SessionParts) -> Self {
+        let paces = common.settings.telegram.paces;
         Self {
             common,
             spec: parts.spec,
@@ -108,7 +111,7 @@ impl Session {
             link: SessionState::Connecting,
             state: SessionState::Connecting,
             limiter: parts.limits,
-            paces: Paces::FREE,
+            paces,
             wake: None,
             user_id: None,
             timers: telegram::Timers::default(),
@@ -327,7 +330,26 @@ impl Session {
         let now = crate::house::unix_millis();
         self.limiter
             .take(now, &self.paces, errand)
-            .map_err(|refused| self.refused(errand.group(), refused))
+            .map_err(|refused| self.refused(errand.group(), refused))?;
+        self.note(errand);
+        Ok(())
+    }
+
+    /// Gives a token back that was taken for what did not happen.
+    fn give_back(&mut self, errand: Errand) {
+        self.limiter.give_back(&self.paces, errand);
+        self.note(errand);
+    }
+
+    /// Writes down what is left of a bucket; nobody waits for that. A pace at which tokens come faster than a write may be late
+    /// is not worth the disk.
+    fn note(&self, errand: Errand) {
+        let pace = self.paces.of(errand);
+        if !pace.interval.is_zero()
+            && let Some(save) = self.limits(pace.interval > SOFT)
+        {
+            self.common.to_keeper(save);
+        }
     }
 
     /// Counts what our own limiter refused; what the caller is told.
@@ -536,14 +558,14 @@ impl Session {
                     .map(|user| Box::new(self.callee(user)))
                     .ok_or(Cause::new(Reason::AnonymousUser));
                 if found.is_err() {
-                    self.limiter.give_back(&self.paces, Errand::Call);
+                    self.give_back(Errand::Call);
                 }
                 answer.do_send(Resolved(found));
                 return;
             }
         };
         if let Err(cause) = self.admit(errand) {
-            self.limiter.give_back(&self.paces, Errand::Call);
+            self.give_back(Errand::Call);
             answer.do_send(Resolved(Err(cause)));
             return;
         }
@@ -583,7 +605,7 @@ impl Session {
             Err(error) => Err(telegram::error::cause(&error)),
         };
         if user.is_err() {
-            self.limiter.give_back(&self.paces, Errand::Call);
+            self.give_back(Errand::Call);
         }
         if let Ok(user) = &user {
             if self.resolved.len() >= KNOWN_USERS {

@@ -51,6 +51,7 @@ impl House {
              rtp.address = \"127.0.0.1\"\nrtp.range = \"{rtp}-{}\"\nlog.level = \"warn\"\n\
              telegram.api_id = 1\ntelegram.api_hash = \"0123456789abcdef0123456789abcdef\"\n\
              telegram.media_address = \"127.0.0.1\"\ntelegram.allow_loopback = true\ntelegram.frame_ms = {frame_ms}\n\
+             telegram.pace = {{ calls_per_minute = 0, phones_per_hour = 0, usernames_per_hour = 0 }}\n\
              telegram.test_dc = {{ id = {}, address = \"{}\" }}\n",
             dir.join("data").display(),
             rtp + count - 1,

@@ -68,6 +68,8 @@ pub(crate) struct HouseBuilder {
     /// Further keys of the trunk.
     more: String,
     log: &'static str,
+    /// `telegram.pace`.
+    pace: &'static str,
 }
 
 /// A running switch; ends when dropped.
@@ -214,6 +216,12 @@ impl HouseBuilder {
             .saying("srtp_over_plain = \"allow\"")
     }
 
+    /// How often the session may call and look people up, as often as it likes unless said.
+    pub(crate) fn paced(mut self, pace: &'static str) -> Self {
+        self.pace = pace;
+        self
+    }
+
     /// What is logged, `info` unless said.
     pub(crate) fn logging(mut self, filter: &'static str) -> Self {
         self.log = filter;
@@ -271,6 +279,7 @@ impl HouseBuilder {
                     telegram.address()
                 ),
             ),
+            ("telegram.pace".to_owned(), format!("{{ {} }}", self.pace)),
             ("admin.listen".to_owned(), format!("\"127.0.0.1:{admin}\"")),
             ("log.level".to_owned(), format!("\"{}\"", self.log)),
         ];
@@ -333,6 +342,7 @@ impl House {
             branch_more: String::new(),
             more: String::new(),
             log: "info",
+            pace: "calls_per_minute = 0, phones_per_hour = 0, usernames_per_hour = 0",
         }
     }
 

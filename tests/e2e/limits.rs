@@ -131,3 +131,36 @@ fn an_account_that_is_limited_for_spam_stays_so_for_a_day_and_takes_calls() {
     pbx.wait(s(10)).expect_ok();
     house.assert_clean(&[]);
 }
+
+#[test]
+fn a_session_keeps_its_own_pace_also_after_kill_9() {
+    let mut house = House::new()
+        .paced("calls_per_minute = 2, calls_burst = 2")
+        .peer_trunk(&["alaw"])
+        .start();
+    house.wait_session_up();
+    let telegram = &house.telegram;
+    telegram.user("dora", "15550005", &Behaviour::declines());
+    let call = |house: &House, name: &str, code: &str| {
+        let pbx = Sipp::on(house.dir(), &format!("pbx-{name}"), house.peer_port());
+        let pbx = pbx.to(house.sip()).number("dora").key("code", code);
+        pbx.run("uac_refused")
+    };
+    for name in ["first", "second"] {
+        call(&house, name, "486").expect_ok();
+    }
+    let left = told(&call(&house, "third", "503"));
+    assert!((20..=30).contains(&left), "{left}");
+    house.kill();
+    house.start();
+    house.wait_session_up();
+    let later = told(&call(&house, "fourth", "503"));
+    assert!((10..=left).contains(&later), "{later} s after {left} s");
+    assert_eq!(asked(&house, "phone.requestCall"), 2);
+    house.wait_metric(
+        "strowger_telegram_local_refusals_total",
+        &[("session", SESSION), ("group", "call"), ("why", "bucket")],
+        1.0,
+    );
+    house.assert_clean(&[]);
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use net::fake::Phase;
-use routing::{Limiter, SessionState};
+use routing::{Errand, Limiter, Pace, Paces, SessionState};
 
 use super::crash::kill;
 use super::scene::{Scene, play, reaches, session};
@@ -75,7 +75,7 @@ fn a_wait_ends_by_itself() {
         let mut limits = Limiter::default();
         let two = Duration::from_secs(2);
         limits.flood_wait(crate::house::unix_millis(), routing::Group::Call, two);
-        let scene = Scene::limited(&limits).await;
+        let scene = Scene::limited(&limits, Paces::FREE).await;
         assert_eq!(state(&scene).await.state, "flood_wait");
         let until = "telegram_flood_wait_until_timestamp_seconds{session=\"gateway\"}";
         assert!(scene.number(until) > 1.0e9);
@@ -96,7 +96,7 @@ fn an_account_that_is_limited_for_spam_takes_calls_and_places_none() {
         let mut limits = Limiter::default();
         let hour_ago = crate::house::unix_millis() - 3_600_000;
         limits.restrict(hour_ago);
-        let scene = Scene::limited(&limits).await;
+        let scene = Scene::limited(&limits, Paces::FREE).await;
         let report = state(&scene).await;
         assert_eq!(report.state, SessionState::Restricted.label());
         assert_eq!(report.until, limits.waits(hour_ago).restricted_until);
@@ -111,5 +111,65 @@ fn an_account_that_is_limited_for_spam_takes_calls_and_places_none() {
         phone.hang_up();
         reaches(&bobby, Phase::Over).await;
         scene.settles_at(0).await;
+    });
+}
+
+#[test]
+fn a_session_that_calls_too_often_is_slowed_down_before_telegram_does_it() {
+    play(async {
+        let minute = Duration::from_secs(60);
+        let paces = Paces {
+            calls: Pace::new(6, minute, 2),
+            phones: Pace::FREE,
+            usernames: Pace::new(1, minute, 1),
+        };
+        let scene = Scene::limited(&Limiter::default(), paces).await;
+        // Nobody was called, so that the token for a call comes back.
+        let end = refused(&scene, "nobody1").await;
+        assert_eq!(end, (404, "USERNAME_NOT_OCCUPIED".to_owned()));
+        let left = told(&refused(&scene, "alice").await);
+        assert!((50..=60).contains(&left), "{left}");
+        let series = |group| {
+            format!(
+                "telegram_local_refusals_total{{group=\"{group}\",session=\"gateway\",why=\"bucket\"}}"
+            )
+        };
+        assert!((scene.number(&series("resolve")) - 1.0).abs() < 0.1);
+        assert!((scene.number(&series("call"))).abs() < 0.1);
+        // An empty bucket is no state: the session runs.
+        assert_eq!(state(&scene).await.state, "running");
+        // Nobody waits for a bucket to be written; what the keeper was told before, it has done now.
+        let keeper = scene.house.common.keeper.open().expect("a keeper");
+        keeper.send(crate::message::Settle).await.unwrap();
+        let (name, now) = (session(), crate::house::unix_millis());
+        let kept = scene
+            .store
+            .get(store::Space::Telegram(&name), crate::LIMITS);
+        let mut kept = crate::kept_limits(&kept.unwrap().expect("a record"));
+        assert!(kept.take(now, &paces, Errand::Username).is_err());
+        assert!(kept.take(now, &paces, Errand::Call).is_ok());
+        assert!(kept.take(now, &paces, Errand::Call).is_ok());
+    });
+}
+
+#[test]
+fn a_burst_of_calls_goes_out_and_the_next_one_waits() {
+    play(async {
+        let paces = Paces {
+            calls: Pace::new(6, Duration::from_secs(60), 2),
+            ..Paces::FREE
+        };
+        let scene = Scene::limited(&Limiter::default(), paces).await;
+        for _ in 0..2 {
+            let (phone, alice) = scene.phone_calls("alice").await;
+            alice.hang_up();
+            reaches(&phone, Phase::Over).await;
+        }
+        let left = told(&refused(&scene, "alice").await);
+        assert!((1..=10).contains(&left), "{left}");
+        let link = scene.house.common.sessions.get(&session()).unwrap();
+        kill(&link.door.door().open().expect("a session")).await;
+        scene.settles_at(0).await;
+        told(&refused(&scene, "alice").await);
     });
 }

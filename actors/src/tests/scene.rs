@@ -14,6 +14,7 @@ use net::fake::{
     Status, Telegram, measure, measure_where,
 };
 use net::media::MediaConfig;
+use routing::Paces;
 use store::{Change, MasterKey, SledStore, Store};
 
 use crate::{Account, House, Parts, Settings, SipSettings, TelegramSettings};
@@ -57,21 +58,21 @@ impl Scene {
 
     /// Whatever is played, it is played by the same people; further records go over the usual ones.
     pub(crate) async fn with(simulation: Simulation, more: &[Change]) -> Self {
-        let scene = Self::build(simulation, more, true, None).await;
+        let scene = Self::build(simulation, more, true, None, Paces::FREE).await;
         scene.ready().await;
         scene
     }
 
     /// A house whose session has these limits from before.
-    pub(crate) async fn limited(limits: &routing::Limiter) -> Self {
-        let scene = Self::build(Simulation::default(), &[], true, Some(limits)).await;
+    pub(crate) async fn limited(limits: &routing::Limiter, paces: Paces) -> Self {
+        let scene = Self::build(Simulation::default(), &[], true, Some(limits), paces).await;
         scene.ready().await;
         scene
     }
 
     /// A house that begins without a connection to Telegram, and a phone that is registered there.
     pub(crate) async fn cut_off() -> Self {
-        let scene = Self::build(Simulation::default(), &[], false, None).await;
+        let scene = Self::build(Simulation::default(), &[], false, None, Paces::FREE).await;
         for _ in 0..100 {
             // Its trunk may not have started yet.
             if scene.phone.register(PASSWORD, 3600).await.status == 200 {
@@ -87,6 +88,7 @@ impl Scene {
         more: &[Change],
         connected: bool,
         limits: Option<&routing::Limiter>,
+        paces: Paces,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> =
@@ -110,7 +112,7 @@ impl Scene {
         let address = free_address();
         let rtp = RTP.fetch_add(100, Ordering::Relaxed);
         let house = House::start(Parts {
-            settings: settings(address),
+            settings: settings(address, paces),
             media: MediaConfig {
                 rtp_range: rtp..=rtp + 99,
                 rtp_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -334,7 +336,7 @@ fn people() -> Vec<Person> {
     .collect()
 }
 
-fn settings(address: SocketAddr) -> Settings {
+fn settings(address: SocketAddr, paces: Paces) -> Settings {
     Settings {
         sip: SipSettings {
             addresses: vec![address],
@@ -360,6 +362,7 @@ fn settings(address: SocketAddr) -> Settings {
                 .to_vec(),
             p2p: true,
             notify_errors: true,
+            paces,
         },
     }
 }

@@ -85,7 +85,8 @@ impl Paces {
         usernames: Pace::FREE,
     };
 
-    fn of(&self, errand: Errand) -> Pace {
+    /// The pace of one errand.
+    pub fn of(&self, errand: Errand) -> Pace {
         match errand {
             Errand::Call => self.calls,
             Errand::Phone => self.phones,

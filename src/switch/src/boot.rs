@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::{
-    Account, GuardConfig, House, Limits, Parts, SessionTimes, SipSettings, StartError,
+    Account, GuardConfig, House, Limits, Pace, Paces, Parts, SessionTimes, SipSettings, StartError,
     TelegramSettings,
 };
 use model::{Secret, SessionSpec};
@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::keys::Keys;
 use crate::logging;
 use crate::measured::Measured;
-use crate::settings::{Loaded, Settings, SipGuard, SipLimits};
+use crate::settings::{self, Loaded, Settings, SipGuard, SipLimits};
 
 /// How long calls have for their last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -227,7 +227,19 @@ pub(crate) fn house_settings(settings: &Settings) -> actors::Settings {
                 .collect(),
             p2p: telegram.p2p,
             notify_errors: telegram.notify_errors,
+            paces: paces(&telegram.pace),
         },
+    }
+}
+
+fn paces(of: &settings::Pace) -> Paces {
+    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
+    // An hour's look-ups may be made at once: a list of people to call comes in one piece.
+    let hourly = |count| Pace::new(count, hour, count);
+    Paces {
+        calls: Pace::new(of.calls_per_minute, minute, of.calls_burst),
+        phones: hourly(of.phones_per_hour),
+        usernames: hourly(of.usernames_per_hour),
     }
 }
 

@@ -278,6 +278,8 @@ fn settings(sip: SocketAddr, library_versions: Vec<String>) -> Settings {
             library_versions,
             p2p: true,
             notify_errors: true,
+            // Nobody is disturbed by a demonstration.
+            paces: actors::Paces::FREE,
         },
     }
 }

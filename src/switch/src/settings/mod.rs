@@ -229,7 +229,23 @@ pub(crate) struct Telegram {
     pub(crate) rpc_timeout_s: u16,
     /// Whether loopback addresses may be candidates, for tests on one machine.
     pub(crate) allow_loopback: bool,
+    pub(crate) pace: Pace,
     pub(crate) test_dc: TestDc,
+}
+
+/// How often a session asks Telegram for something; 0 = as often as it is called.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Pace {
+    #[serde(deserialize_with = "values::within::<_, _, 0, 100000>")]
+    pub(crate) calls_per_minute: u32,
+    /// How many of them at once after a pause.
+    #[serde(deserialize_with = "values::within::<_, _, 1, 100000>")]
+    pub(crate) calls_burst: u32,
+    #[serde(deserialize_with = "values::within::<_, _, 0, 100000>")]
+    pub(crate) phones_per_hour: u32,
+    #[serde(deserialize_with = "values::within::<_, _, 0, 100000>")]
+    pub(crate) usernames_per_hour: u32,
 }
 
 /// A private server of the Telegram protocol; its key comes with the login.
@@ -439,7 +455,19 @@ impl Default for Telegram {
             media_range: None,
             rpc_timeout_s: 10,
             allow_loopback: false,
+            pace: Pace::default(),
             test_dc: TestDc::default(),
+        }
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            calls_per_minute: 6,
+            calls_burst: 3,
+            phones_per_hour: 10,
+            usernames_per_hour: 30,
         }
     }
 }
