@@ -11,8 +11,8 @@ use store::Store;
 use tokio::sync::oneshot;
 
 use crate::message::{
-    CloseLost, CloseRecord, LoadBindings, LoadLimits, OpenRecord, SaveBans, SaveBindings,
-    SaveLimits, Settle,
+    CloseLost, CloseRecord, KeptSession, LoadBindings, LoadSession, OpenRecord, SaveBans,
+    SaveBindings, SaveLimits, SaveLookUp, Settle,
 };
 use crate::supervise::Watch;
 
@@ -221,21 +221,47 @@ impl Handler<SaveBindings> for Keeper {
     }
 }
 
-impl Handler<LoadLimits> for Keeper {
-    type Result = Option<Vec<u8>>;
+impl Handler<LoadSession> for Keeper {
+    type Result = KeptSession;
 
     fn handle(
         &mut self,
-        LoadLimits { session }: LoadLimits,
+        LoadSession { session }: LoadSession,
         _: &mut Self::Context,
-    ) -> Self::Result {
+    ) -> KeptSession {
         self.watch.handled();
-        self.store
-            .get(store::Space::Telegram(&session), crate::session::LIMITS)
-            .unwrap_or_else(|error| {
-                tracing::error!(%session, %error, "the limits of a session could not be read");
-                None
-            })
+        let space = || store::Space::Telegram(&session);
+        let limits = self.store.get(space(), crate::session::LIMITS);
+        let look_ups = self.store.scan(space(), crate::session::LOOK_UPS);
+        let failed = |error: &store::StoreError| {
+            tracing::error!(%session, %error, "what a session knew could not be read");
+        };
+        let look_ups = look_ups.inspect_err(failed).unwrap_or_default();
+        KeptSession {
+            limits: limits.inspect_err(failed).unwrap_or_default(),
+            look_ups: look_ups.into_iter().map(|(_, value)| value).collect(),
+        }
+    }
+}
+
+impl Handler<SaveLookUp> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, save: SaveLookUp, _: &mut Self::Context) {
+        self.watch.handled();
+        let SaveLookUp {
+            session,
+            key,
+            value,
+        } = save;
+        let (space, key) = (store::Space::Telegram(&session), key.as_bytes());
+        let written = match value {
+            Some(value) => self.store.put_soft(space, key, &value),
+            None => self.store.remove(space, key),
+        };
+        if let Err(error) = written {
+            tracing::error!(%session, %error, "somebody who was looked up is not remembered");
+        }
     }
 }
 

@@ -523,11 +523,30 @@ pub(crate) struct SaveLimits {
     pub(crate) durable: bool,
 }
 
-/// Registry -> Keeper: the limits a session had.
+/// Registry -> Keeper: what a session knew.
 #[derive(Message)]
-#[rtype(result = "Option<Vec<u8>>")]
-pub(crate) struct LoadLimits {
+#[rtype(result = "KeptSession")]
+pub(crate) struct LoadSession {
     pub(crate) session: SessionName,
+}
+
+/// What is kept of a session, as it was written.
+#[derive(Default, actix::MessageResponse)]
+pub(crate) struct KeptSession {
+    /// The limits.
+    pub(crate) limits: Option<Vec<u8>>,
+    /// Whom it has looked up.
+    pub(crate) look_ups: Vec<Vec<u8>>,
+}
+
+/// Session -> Keeper: somebody was looked up, or is to be forgotten; soft.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SaveLookUp {
+    pub(crate) session: SessionName,
+    pub(crate) key: String,
+    /// Nothing to forget it.
+    pub(crate) value: Option<Vec<u8>>,
 }
 
 // ---------------------------------------------------------------- House

@@ -31,9 +31,9 @@ use crate::call::{Call, CallSpec, Held, Plan};
 use crate::house::{Common, Report, SessionReport};
 use crate::message::{
     Adopt, CallOver, CloseLost, Contact, Drain, EndAll, EndCall, Inspect, InviteArrived, Leave,
-    ListSessions, LoadBindings, LoadLimits, RegisterArrived, SessionChanged, TrunkState,
+    ListSessions, LoadBindings, LoadSession, RegisterArrived, SessionChanged, TrunkState,
 };
-use crate::session::{Session, SessionParts, kept_limits};
+use crate::session::{Session, SessionParts};
 use crate::supervise::{Backoff, Down, Parent, Unit, Verdict as Fate, Watch};
 use crate::trunk::Trunk;
 
@@ -221,7 +221,7 @@ impl Registry {
         }));
     }
 
-    /// Starts a session with the limits it had: without them a restart would forget what Telegram ordered, so that it waits for the
+    /// Starts a session with what it knew, the limits above all: without them a restart would forget what Telegram ordered, so that it waits for the
     /// keeper.
     fn start_session(&mut self, name: SessionName, ctx: &mut Context<Self>) {
         let (mut door, session) = (self.common.keeper.clone(), name.clone());
@@ -233,8 +233,8 @@ impl Registry {
                 };
                 let session = session.clone();
                 // A keeper that dies is replaced, and asked again.
-                if let Ok(kept) = keeper.send(LoadLimits { session }).await {
-                    return kept;
+                if let Ok(kept) = keeper.send(LoadSession { session }).await {
+                    return Some(kept);
                 }
                 tokio::time::sleep(ASK_AGAIN).await;
             }
@@ -249,7 +249,7 @@ impl Registry {
             let parts = SessionParts {
                 spec,
                 client: Arc::clone(&link.client),
-                limits: kept.as_deref().map(kept_limits).unwrap_or_default(),
+                kept: kept.unwrap_or_default(),
                 watch: registry.watch(Unit::Session(name.clone())),
             };
             let session = Session::new(registry.common.clone(), parts).start();

@@ -17,13 +17,13 @@ use grammers_tl_types as tl;
 use metrics::{LocalRefusal, ResolveResult, ResolveSource};
 use model::{Cause, Key, Peer, Reason, SessionSpec};
 use net::telegram::{Event, Telegram};
-use routing::{Errand, Group, Limiter, Paces, Refused, SessionState};
+use routing::{Errand, Found, Group, Limiter, LookUp, Paces, Peers, Refused, SessionState};
 use telegram::{Reply, Rpc, RpcError};
 
 use crate::house::Common;
 use crate::message::{
     BindCall, CallOffered, CallUpdated, Callee, Caller, DeclineCall, Done, FromTelegram, Invoke,
-    KnownDh, Resolve, Resolved, SaveLimits, SessionChanged, UnbindCall,
+    KeptSession, KnownDh, Resolve, Resolved, SaveLimits, SaveLookUp, SessionChanged, UnbindCall,
 };
 use crate::supervise::Watch;
 
@@ -41,6 +41,8 @@ const KNOWN_USERS: usize = 10_000;
 
 /// The key of the limits among what is kept of an account.
 pub const LIMITS: &[u8] = b"limits";
+/// The keys of the look-ups begin so.
+pub(crate) const LOOK_UPS: &[u8] = b"look-up/";
 /// How long a refusal waits for the disk to know of it.
 const KEPT_WITHIN: Duration = Duration::from_secs(1);
 /// How old a soft write of the keeper may be after a crash.
@@ -64,8 +66,8 @@ pub fn kept_limits(bytes: &[u8]) -> Limiter {
 pub(crate) struct SessionParts {
     pub(crate) spec: SessionSpec,
     pub(crate) client: Arc<dyn Telegram>,
-    /// What it must wait for since an earlier incarnation, or an earlier process.
-    pub(crate) limits: Limiter,
+    /// What an earlier incarnation knew, or an earlier process.
+    pub(crate) kept: KeptSession,
     pub(crate) watch: Watch,
 }
 
@@ -96,7 +98,9 @@ pub(crate) struct Session {
     unclaimed: HashMap<i64, (Instant, Vec<CallUpdated>)>,
     seen: VecDeque<i64>,
     users: HashMap<i64, telegram::User>,
-    resolved: HashMap<Peer, tl::types::InputUser>,
+    looked_up: Peers,
+    /// What is written of earlier look-ups, until the session starts.
+    kept: Vec<Vec<u8>>,
     written: texts::Written,
     watch: Watch,
 }
@@ -110,7 +114,12 @@ impl Session {
             client: parts.client,
             link: SessionState::Connecting,
             state: SessionState::Connecting,
-            limiter: parts.limits,
+            limiter: parts
+                .kept
+                .limits
+                .as_deref()
+                .map(kept_limits)
+                .unwrap_or_default(),
             paces,
             wake: None,
             user_id: None,
@@ -120,7 +129,8 @@ impl Session {
             unclaimed: HashMap::new(),
             seen: VecDeque::new(),
             users: HashMap::new(),
-            resolved: HashMap::new(),
+            looked_up: Peers::default(),
+            kept: parts.kept.look_ups,
             written: texts::Written::default(),
             watch: parts.watch,
         }
@@ -377,6 +387,7 @@ impl Actor for Session {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
         crate::supervise::probe(ctx);
+        self.remember();
         self.set_link(SessionState::Connecting, ctx);
         self.greet(ctx);
         // A registry that was restarted knows nothing of this session until it is told.
@@ -530,11 +541,27 @@ impl Session {
 
     /// Looks a person up: memory first, then Telegram.
     fn look_up(&mut self, peer: Peer, answer: Recipient<Resolved>, ctx: &mut Context<Self>) {
-        if let Some(user) = self.resolved.get(&peer) {
-            self.common
-                .metrics
-                .resolved(ResolveSource::Cache, ResolveResult::Ok);
-            answer.do_send(Resolved(Ok(Box::new(self.callee(user.clone())))));
+        if let Some(found) = self.looked_up.find(crate::house::unix_millis(), &peer) {
+            let (result, callee) = match found {
+                Found::User { id, access_hash } => {
+                    let user_id = id;
+                    let user = tl::types::InputUser {
+                        user_id,
+                        access_hash,
+                    };
+                    (ResolveResult::Ok, Ok(Box::new(self.callee(user))))
+                }
+                Found::Nobody(reason) => {
+                    self.give_back(Errand::Call);
+                    let result = match reason {
+                        Reason::NotAUser => ResolveResult::Ok,
+                        _ => ResolveResult::NotFound,
+                    };
+                    (result, Err(Cause::new(reason)))
+                }
+            };
+            self.common.metrics.resolved(ResolveSource::Cache, result);
+            answer.do_send(Resolved(callee));
             return;
         }
         let (rpc, errand) = match &peer {
@@ -607,13 +634,73 @@ impl Session {
         if user.is_err() {
             self.give_back(Errand::Call);
         }
-        if let Ok(user) = &user {
-            if self.resolved.len() >= KNOWN_USERS {
-                self.resolved.clear();
-            }
-            self.resolved.insert(peer, user.clone());
+        let found = match &user {
+            Ok(user) => Some(Found::User {
+                id: user.user_id,
+                access_hash: user.access_hash,
+            }),
+            Err(cause) => Found::nobody(cause.reason()),
+        };
+        if let Some(found) = found {
+            self.learn(&peer, found);
         }
         answer.do_send(Resolved(user.map(|user| Box::new(self.callee(user)))));
+    }
+
+    /// Takes back who was looked up before; what holds no more is forgotten on disk as well.
+    fn remember(&mut self) {
+        let now = crate::house::unix_millis();
+        for bytes in std::mem::take(&mut self.kept) {
+            let read: Result<(Peer, LookUp), _> = serde_json::from_slice(&bytes);
+            match read {
+                Ok((peer, look_up)) if self.looked_up.restore(now, &peer, look_up) => {}
+                Ok((peer, _)) => self.forget(vec![peer]),
+                Err(error) => {
+                    tracing::error!(session = %self.spec.name, %error, "a look-up cannot be read");
+                }
+            }
+        }
+    }
+
+    fn learn(&mut self, peer: &Peer, found: Found) {
+        let at = crate::house::unix_millis();
+        let forgotten = self.looked_up.learn(at, peer, found);
+        self.forget(forgotten);
+        match serde_json::to_vec(&(peer, LookUp { at, found })) {
+            Ok(value) => self.save_look_up(peer, Some(value)),
+            Err(error) => {
+                tracing::error!(session = %self.spec.name, %error, "a look-up cannot be written");
+            }
+        }
+    }
+
+    fn forget(&self, peers: Vec<Peer>) {
+        for peer in peers {
+            self.save_look_up(&peer, None);
+        }
+    }
+
+    fn save_look_up(&self, peer: &Peer, value: Option<Vec<u8>>) {
+        let prefix = String::from_utf8_lossy(LOOK_UPS);
+        self.common.to_keeper(SaveLookUp {
+            session: self.spec.name.clone(),
+            key: format!("{prefix}{peer}").to_ascii_lowercase(),
+            value,
+        });
+    }
+
+    /// Somebody whom Telegram does not know as he was found is looked up anew next time.
+    fn called(&mut self, user_id: i64, result: &Result<Reply, RpcError>) {
+        let Err(error) = result else {
+            return;
+        };
+        if matches!(
+            telegram::error::cause(error).reason(),
+            Reason::AnonymousUser | Reason::NotFound
+        ) {
+            let forgotten = self.looked_up.forget(user_id);
+            self.forget(forgotten);
+        }
     }
 
     fn callee(&self, user: tl::types::InputUser) -> Callee {
@@ -656,7 +743,14 @@ impl Handler<Invoke> for Session {
             leg.do_send(Done { key, result });
             return;
         }
-        self.ask(rpc, ctx, move |_, result, _| {
+        let called = match &rpc {
+            Rpc::RequestCall { user, .. } => Some(user.user_id),
+            _ => None,
+        };
+        self.ask(rpc, ctx, move |session, result, _| {
+            if let Some(user_id) = called {
+                session.called(user_id, &result);
+            }
             if let Some(leg) = answer {
                 leg.do_send(Done { key, result });
             }

@@ -164,3 +164,38 @@ fn a_session_keeps_its_own_pace_also_after_kill_9() {
     );
     house.assert_clean(&[]);
 }
+
+#[test]
+fn somebody_who_was_looked_up_is_known_after_kill_9_and_an_invalid_one_is_looked_up_anew() {
+    let mut house = house();
+    let telegram = &house.telegram;
+    telegram.user("dora", "15550005", &Behaviour::declines());
+    let call = |house: &House, name: &str, number: &str, code: &str| {
+        let pbx = Sipp::on(house.dir(), &format!("pbx-{name}"), house.peer_port());
+        let pbx = pbx.to(house.sip()).number(number).key("code", code);
+        pbx.run("uac_refused").expect_ok();
+    };
+    let asked = |house: &House| {
+        let phones = asked(house, "contacts.resolvePhone");
+        (phones, asked(house, "contacts.resolveUsername"))
+    };
+    for name in ["first", "second"] {
+        call(&house, &format!("{name}-dora"), "dora", "486");
+        call(&house, &format!("{name}-phone"), "+15550005", "486");
+        call(&house, &format!("{name}-nobody"), "nosuchuser", "404");
+        assert_eq!(asked(&house), (1, 2), "{name}");
+        if name == "first" {
+            house.kill();
+            house.start();
+            house.wait_session_up();
+        }
+    }
+    // The account under this name is another one now.
+    let error = json!({"method": "phone.requestCall", "error": "USER_ID_INVALID"});
+    house.telegram.fault(error);
+    call(&house, "invalid", "dora", "470");
+    call(&house, "anew", "DORA", "486");
+    call(&house, "anew-phone", "+15550005", "486");
+    assert_eq!(asked(&house), (2, 3));
+    house.assert_clean(&[]);
+}

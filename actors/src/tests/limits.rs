@@ -173,3 +173,28 @@ fn a_burst_of_calls_goes_out_and_the_next_one_waits() {
         told(&refused(&scene, "alice").await);
     });
 }
+
+#[test]
+fn who_was_looked_up_is_known_to_the_next_incarnation_and_nobody_is_not_looked_for_twice() {
+    play(async {
+        let scene = Scene::new().await;
+        let asked = |source: &str, result: &str| {
+            format!("telegram_resolves_total{{result=\"{result}\",source=\"{source}\"}}")
+        };
+        for from_memory in [0.0, 1.0] {
+            let (phone, alice) = scene.phone_calls("alice").await;
+            alice.hang_up();
+            reaches(&phone, Phase::Over).await;
+            let end = refused(&scene, "nobody1").await;
+            assert_eq!(end, (404, "USERNAME_NOT_OCCUPIED".to_owned()));
+            scene.settles_at(0).await;
+            for result in ["ok", "not_found"] {
+                assert!((scene.number(&asked("network", result)) - 1.0).abs() < 0.1);
+                assert!((scene.number(&asked("cache", result)) - from_memory).abs() < 0.1);
+            }
+            let link = scene.house.common.sessions.get(&session()).unwrap();
+            kill(&link.door.door().open().expect("a session")).await;
+            scene.settles_at(0).await;
+        }
+    });
+}

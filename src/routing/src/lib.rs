@@ -16,6 +16,7 @@ mod identity;
 mod limiter;
 mod lines;
 mod number;
+mod peers;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use identity::{Identity, identify, identify_registrar};
 pub use limiter::{Errand, Group, Limiter, Pace, Paces, RESTRICTED_FOR, Refused, Waits};
 pub use lines::{Full, Lines};
 pub use number::called_peer;
+pub use peers::{FOUND_FOR, Found, LookUp, NOBODY_FOR, Peers};
 pub use table::Table;
 pub use transfer::decide_transfer;
 
