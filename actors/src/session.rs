@@ -5,6 +5,8 @@
 
 mod texts;
 
+mod strays;
+
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use crate::message::{
     KeptSession, KnownDh, Resolve, Resolved, SaveLimits, SaveLookUp, SessionChanged, UnbindCall,
 };
 use crate::supervise::Watch;
+use strays::{Requested, Strays};
 
 /// Updates of phone calls that no leg has claimed yet: a few calls, a few dozen packets each.
 const UNCLAIMED_CALLS: usize = 64;
@@ -51,6 +54,11 @@ const SOFT: Duration = Duration::from_secs(1);
 const KEEP_AGAIN: Duration = Duration::from_millis(50);
 /// How old the state shown can be when the clock was set meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// How often, and how far apart, a call that nobody owns is discarded while there is no answer: as long as it can ring.
+const STRAY_TRIES: u32 = 10;
+const STRAY_PAUSE: Duration = Duration::from_secs(2);
+/// How long an account counts as full when it is not clear which call fills it: one of another device ends unseen.
+const OCCUPIED_FOR: Duration = Duration::from_secs(30);
 /// Between two questions who we are, while there is no answer.
 const GREET_AGAIN: Duration = Duration::from_secs(2);
 
@@ -69,6 +77,13 @@ pub(crate) struct SessionParts {
     /// What an earlier incarnation knew, or an earlier process.
     pub(crate) kept: KeptSession,
     pub(crate) watch: Watch,
+}
+
+/// Telegram takes no further call for this account (CALL_OCCUPY_FAILED).
+struct Occupied {
+    since: Instant,
+    /// The call that it did not take; its end frees nothing.
+    refused: Option<i64>,
 }
 
 /// The leg of a phone call.
@@ -96,6 +111,10 @@ pub(crate) struct Session {
     dh: Option<telegram::dh::DhConfig>,
     legs: HashMap<i64, Bound>,
     unclaimed: HashMap<i64, (Instant, Vec<CallUpdated>)>,
+    /// Telegram has said that the account holds as many calls as it can.
+    occupied: Option<Occupied>,
+    /// Calls that nobody here owns, though a phone may ring.
+    strays: Strays,
     seen: VecDeque<i64>,
     users: HashMap<i64, telegram::User>,
     looked_up: Peers,
@@ -127,6 +146,8 @@ impl Session {
             dh: None,
             legs: HashMap::new(),
             unclaimed: HashMap::new(),
+            strays: Strays::default(),
+            occupied: None,
             seen: VecDeque::new(),
             users: HashMap::new(),
             looked_up: Peers::default(),
@@ -416,7 +437,7 @@ impl Handler<FromTelegram> for Session {
         match event {
             Event::PhoneCall(call) => {
                 self.common.metrics.update("phone_call");
-                self.phone_call(*call);
+                self.phone_call(*call, ctx);
             }
             Event::Signaling {
                 phone_call_id,
@@ -476,11 +497,19 @@ impl Session {
         }
     }
 
-    fn phone_call(&mut self, call: tl::enums::PhoneCall) {
+    fn phone_call(&mut self, call: tl::enums::PhoneCall, ctx: &mut Context<Self>) {
         let id = phone_call_id(&call);
+        if !self.legs.contains_key(&id)
+            && let Some((user_id, peer)) = self.placed(&call)
+            && self.strays.is_stray(Instant::now(), user_id, id)
+        {
+            self.strays.own(id);
+            self.discard_stray(peer, STRAY_TRIES, ctx);
+            return;
+        }
         match call {
             tl::enums::PhoneCall::Requested(requested) if !self.legs.contains_key(&id) => {
-                self.offered(requested)
+                self.offered(requested, ctx)
             }
             call => self.update(id, CallUpdated::State(Box::new(call))),
         }
@@ -504,7 +533,86 @@ impl Session {
         }
     }
 
-    fn offered(&mut self, requested: tl::types::PhoneCallRequested) {
+    /// Whom a call object of ours calls, and how it is discarded; nothing for calls that we do not place, or that are over.
+    fn placed(&self, call: &tl::enums::PhoneCall) -> Option<(i64, tl::types::InputPhoneCall)> {
+        let (id, access_hash, admin_id, user_id) = match call {
+            tl::enums::PhoneCall::Waiting(call) => (
+                call.id,
+                call.access_hash,
+                call.admin_id,
+                call.participant_id,
+            ),
+            tl::enums::PhoneCall::Accepted(call) => (
+                call.id,
+                call.access_hash,
+                call.admin_id,
+                call.participant_id,
+            ),
+            tl::enums::PhoneCall::Empty(_)
+            | tl::enums::PhoneCall::Requested(_)
+            | tl::enums::PhoneCall::Call(_)
+            | tl::enums::PhoneCall::Discarded(_) => return None,
+        };
+        let peer = tl::types::InputPhoneCall { id, access_hash };
+        (self.user_id == Some(admin_id)).then_some((user_id, peer))
+    }
+
+    /// A request for a call has ended: what was heard meanwhile of calls that belong to nobody is ended.
+    fn requested(
+        &mut self,
+        user_id: i64,
+        result: &Result<Reply, RpcError>,
+        ctx: &mut Context<Self>,
+    ) {
+        let requested = match result {
+            Ok(Reply::PhoneCall(call)) => Requested::Made(phone_call_id(call)),
+            Err(RpcError::TimedOut | RpcError::Connection) => Requested::Lost,
+            // An earlier request, whose result went to nobody, was carried out.
+            Err(error) if error.is("RANDOM_ID_DUPLICATE") => Requested::Lost,
+            Ok(_) | Err(RpcError::Rpc { .. }) => Requested::Refused,
+        };
+        let now = Instant::now();
+        self.strays.end(now, user_id, requested);
+        let unclaimed = self.unclaimed.values().flat_map(|(_, updates)| updates);
+        let placed = unclaimed.filter_map(|update| match update {
+            CallUpdated::State(call) => self.placed(call),
+            CallUpdated::Signaling(_) | CallUpdated::Keys(_) => None,
+        });
+        let strays = placed
+            .filter(|(user_id, peer)| self.strays.is_stray(now, *user_id, peer.id))
+            .map(|(_, peer)| (peer.id, peer));
+        let strays: HashMap<i64, tl::types::InputPhoneCall> = strays.collect();
+        for (id, peer) in strays {
+            self.unclaimed.remove(&id);
+            self.strays.own(id);
+            self.discard_stray(peer, STRAY_TRIES, ctx);
+        }
+    }
+
+    /// Stops a phone from ringing for a call that nobody here knows.
+    fn discard_stray(
+        &mut self,
+        peer: tl::types::InputPhoneCall,
+        tries: u32,
+        ctx: &mut Context<Self>,
+    ) {
+        tracing::warn!(session = %self.spec.name, call = peer.id, "a call whose request had no result is ended");
+        let rpc = Rpc::DiscardCall {
+            peer: peer.clone(),
+            duration: 0,
+            reason: tl::enums::PhoneCallDiscardReason::Missed,
+        };
+        self.ask(rpc, ctx, move |_, result, ctx| {
+            let is_lost = matches!(result, Err(RpcError::TimedOut | RpcError::Connection));
+            if is_lost && tries > 1 {
+                ctx.run_later(STRAY_PAUSE, move |session, ctx| {
+                    session.discard_stray(peer, tries - 1, ctx);
+                });
+            }
+        });
+    }
+
+    fn offered(&mut self, requested: tl::types::PhoneCallRequested, ctx: &mut Context<Self>) {
         // The difference after a reconnection repeats old requests.
         let stale =
             telegram::Incoming::is_stale(&requested, crate::house::unix_seconds(), &self.timers);
@@ -519,6 +627,20 @@ impl Session {
             self.seen.pop_front();
         }
         self.seen.push_back(requested.id);
+        if self.is_occupied() {
+            // Accepting it would fail: the caller hears at once that the account is busy.
+            let peer = tl::types::InputPhoneCall {
+                id: requested.id,
+                access_hash: requested.access_hash,
+            };
+            let cause = Cause::new(Reason::LinesLimit);
+            ctx.notify(DeclineCall {
+                peer,
+                user_id: requested.admin_id,
+                cause,
+            });
+            return;
+        }
         let caller = self.caller(requested.admin_id);
         self.common.to_registry(CallOffered {
             session: self.spec.name.clone(),
@@ -703,6 +825,15 @@ impl Session {
         }
     }
 
+    /// Whether Telegram would take no further call: until one of ours has ended, or for a while when none of ours can be what fills it.
+    fn is_occupied(&self) -> bool {
+        self.occupied.as_ref().is_some_and(|occupied| {
+            let mut legs = self.legs.keys();
+            let ours = legs.any(|id| occupied.refused != Some(*id));
+            ours || occupied.since.elapsed() < OCCUPIED_FOR
+        })
+    }
+
     fn callee(&self, user: tl::types::InputUser) -> Callee {
         Callee {
             user,
@@ -718,6 +849,10 @@ impl Handler<Resolve> for Session {
         self.watch.handled();
         if self.link != SessionState::Running {
             answer.do_send(Resolved(Err(Cause::new(Reason::SessionNotRunning))));
+            return;
+        }
+        if self.is_occupied() {
+            answer.do_send(Resolved(Err(Cause::new(Reason::LinesLimit))));
             return;
         }
         match self.admit(Errand::Call) {
@@ -743,13 +878,31 @@ impl Handler<Invoke> for Session {
             leg.do_send(Done { key, result });
             return;
         }
+        let (takes, refused) = match &rpc {
+            Rpc::RequestCall { .. } => (true, None),
+            Rpc::AcceptCall { peer, .. } => (true, Some(peer.id)),
+            _ => (false, None),
+        };
         let called = match &rpc {
             Rpc::RequestCall { user, .. } => Some(user.user_id),
             _ => None,
         };
-        self.ask(rpc, ctx, move |session, result, _| {
+        if let Some(user_id) = called {
+            self.strays.begin(user_id);
+        }
+        self.ask(rpc, ctx, move |session, result, ctx| {
+            if takes
+                && result
+                    .as_ref()
+                    .is_err_and(|error| error.is("CALL_OCCUPY_FAILED"))
+            {
+                tracing::warn!(session = %session.spec.name, "Telegram takes no further call for this account until one has ended");
+                let since = Instant::now();
+                session.occupied = Some(Occupied { since, refused });
+            }
             if let Some(user_id) = called {
                 session.called(user_id, &result);
+                session.requested(user_id, &result, ctx);
             }
             if let Some(leg) = answer {
                 leg.do_send(Done { key, result });
@@ -792,6 +945,9 @@ impl Handler<UnbindCall> for Session {
     fn handle(&mut self, UnbindCall { phone_call }: UnbindCall, _: &mut Self::Context) {
         self.watch.handled();
         self.legs.remove(&phone_call);
+        // One call less: there is room again.
+        self.occupied
+            .take_if(|occupied| occupied.refused != Some(phone_call));
     }
 }
 

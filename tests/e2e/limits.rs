@@ -199,3 +199,74 @@ fn somebody_who_was_looked_up_is_known_after_kill_9_and_an_invalid_one_is_looked
     assert_eq!(asked(&house), (2, 3));
     house.assert_clean(&[]);
 }
+
+#[test]
+fn a_request_whose_answer_is_lost_leaves_no_phone_ringing() {
+    let mut house = House::new()
+        .setting("telegram.rpc_timeout_s = 2")
+        .peer_trunk(&["alaw"])
+        .start();
+    house.wait_session_up();
+    let telegram = &house.telegram;
+    telegram.user("bobby", "15550002", &Behaviour::accepts());
+    telegram.user("carol", "15550003", &Behaviour::rings());
+    // One who lets it ring, one who has answered before we know of the call.
+    for (known, name) in ["carol", "bobby"].into_iter().enumerate() {
+        let lost = json!({"method": "phone.requestCall", "action": "no_reply_processed"});
+        house.telegram.fault(lost);
+        let pbx = Sipp::on(house.dir(), &format!("pbx-{name}"), house.peer_port());
+        let pbx = pbx.to(house.sip()).number(name).key("code", "408");
+        pbx.run("uac_refused").expect_ok();
+        let call = house.telegram.next_call(known, s(5));
+        let ended = house.telegram.wait_call(&call, "discarded", s(5));
+        assert_eq!(ended["reason"], "missed", "{ended}");
+        assert_ne!(ended["discarded_by"], "server", "{ended}");
+    }
+    // The next call to the same person is not taken for the lost one.
+    let pbx = Sipp::on(house.dir(), "pbx-again", house.peer_port());
+    let pbx = pbx.to(house.sip()).number("carol").pause(s(3));
+    pbx.run("uac_cancel").expect_ok();
+    let call = house.telegram.next_call(2, s(5));
+    let ended = house.telegram.wait_call(&call, "discarded", s(5));
+    let history = ended["history"].to_string();
+    assert!(history.contains("received"), "{ended}");
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn an_account_that_holds_one_call_at_most_is_full_until_it_has_ended() {
+    let mut house = house();
+    house.telegram.set(json!({"one_call_per_device": true}));
+    let port = house.peer_port();
+    let first = Sipp::on(house.dir(), "pbx-first", port).to(house.sip());
+    let first = first.number("carol").pause(s(8)).start("uac_cancel");
+    let call = house.telegram.next_call(0, s(10));
+    house.telegram.wait_call(&call, "received", s(5));
+    let refused = |house: &House, name: &str, code: &str| {
+        let pbx = Sipp::on(house.dir(), name, crate::ports::one()).to(house.sip());
+        pbx.number("bobby").key("code", code).run("uac_refused")
+    };
+    let verdict = refused(&house, "pbx-second", "500");
+    let start = verdict.expect_ok().last_final().start();
+    assert_eq!(start, "500 CALL_OCCUPY_FAILED", "{}", verdict.ladder());
+    // From now on nobody asks, nor rings.
+    let verdict = refused(&house, "pbx-third", "402");
+    let start = verdict.expect_ok().last_final().start();
+    assert_eq!(start, "402 Lines limit is exceeded");
+    assert_eq!(asked(&house, "phone.requestCall"), 2);
+    house.telegram.user("dora", "15550005", &Behaviour::rings());
+    let called = house.telegram.call("dora", SESSION, "9.0.0");
+    let ended = house.telegram.wait_call(&called, "discarded", s(5));
+    assert_eq!(ended["reason"], "busy", "{ended}");
+    first.wait(s(15)).expect_ok();
+    house.wait_no_calls();
+    // It has ended: there is room again.
+    let known = house.telegram.calls();
+    let pbx = Sipp::on(house.dir(), "pbx-last", port).to(house.sip());
+    pbx.number("carol")
+        .pause(s(2))
+        .run("uac_cancel")
+        .expect_ok();
+    house.telegram.next_call(known, s(5));
+    house.assert_clean(&[]);
+}
