@@ -86,7 +86,7 @@ fn replace(folder: &Path, db: Db, master: &MasterKey) -> Result<PathBuf, Failed>
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let backup = beside(folder, &format!("-unsealed-{}.backup", now.as_secs()));
+    let backup = beside(folder, &format!("-before-sealing-{}.backup", now.as_secs()));
     write_backup(&db, &backup, master)?;
     if new.exists() {
         fs::remove_dir_all(&new)?;

@@ -108,7 +108,7 @@ enum Command {
     /// Backups of the store
     #[command(
         subcommand,
-        after_help = "Example: strowger --data /var/lib/older backup restore store-unsealed-1790000000.backup"
+        after_help = "Example: strowger --data /var/lib/older backup restore store-before-sealing-1790000000.backup"
     )]
     Backup(backup::Backup),
     /// Call records
