@@ -303,6 +303,13 @@ impl State {
 
     /// The trunk by which we are registered at the sender of a request.
     fn registrar(&self, table: &Table, source: Hop, request: &Request) -> Option<TrunkName> {
+        // A PBX that registers here may stand at the same address. What anybody can write grants nothing, but it can be asked to
+        // prove it.
+        let from = request.headers.from();
+        let from = from.as_ref().and_then(|from| from.uri.user());
+        if from.is_some_and(|login| table.by_login(&login).is_some()) {
+            return None;
+        }
         let registrars = self.reached.iter().flat_map(|(name, reached)| {
             let addresses = reached.iter();
             addresses.map(move |address| (name, *address))

@@ -36,6 +36,16 @@ fn trunks() -> Vec<TrunkSpec> {
         spec("office", account(LOGIN)),
         off,
         spec("peer", TrunkKind::Peer { address }),
+        spec(
+            "provider",
+            TrunkKind::OutboundRegister {
+                login: "15550100".to_owned(),
+                password: Secret::new("given".to_owned()),
+                domain: "sip.example".parse().unwrap(),
+                proxy: None,
+                auth_user: None,
+            },
+        ),
     ]
 }
 
@@ -335,6 +345,22 @@ fn strangers_get_one_short_answer_and_nothing_is_kept_of_them() {
         let after = scene.number("sip_transactions_active{kind=\"server\"}");
         assert!(after <= before, "{before} became {after}");
     });
+}
+
+/// A PBX that registers here and at which we register, too: its calls as our account need no password, those of its own account do.
+#[test]
+fn a_pbx_at_the_address_of_a_registrar_proves_its_own_account() {
+    let gate = gate(VerboseRejects::All);
+    let (provider, there) = ("provider".parse().unwrap(), hop(7));
+    gate.reached(Instant::now(), &provider, vec![there.address]);
+    let ask = |request: &Request| gate.identify(Instant::now(), 1_000, there, request, "t");
+    let call = |from: &str| ask(&request(Method::Invite, from));
+    assert_eq!(call("15550123"), Ok(provider.clone()));
+    assert_eq!(call("15550100"), Ok(provider));
+    let first = call(LOGIN).unwrap_err();
+    assert_eq!(first.status, 401);
+    let proof = answered(request(Method::Invite, LOGIN), &first, LOGIN, PASSWORD);
+    assert_eq!(ask(&proof), Ok("office".parse().unwrap()));
 }
 
 /// What remains of it over a network is less than the hundred microseconds that are looked for here.
