@@ -167,6 +167,24 @@ fn ends_that_may_meet_do_so_although_relays_are_offered() {
     assert_path(&house, "p2p", 1.0);
 }
 
+fn through_a_tcp_reflector(caller: Caller, version: &str) {
+    let house = office();
+    let reflector = Relay::tcp_reflector(house.dir());
+    let house = house_with(house, &reflector, false);
+    let house = Talk::start_in(house, caller, version, ALAW).end(Ends::Pbx);
+    assert_path(&house, "relay_tcp", 1.0);
+}
+
+#[test]
+fn pbx_calls_through_a_tcp_reflector_by_9_0_0_and_both_hear_each_other() {
+    through_a_tcp_reflector(Caller::Pbx, "9.0.0");
+}
+
+#[test]
+fn telegram_user_calls_through_a_tcp_reflector_by_13_0_0_and_both_hear_each_other() {
+    through_a_tcp_reflector(Caller::Telegram, "13.0.0");
+}
+
 #[test]
 fn reflectors_whose_tags_the_server_has_fixed_carry_calls_in_both_roles() {
     let mut house = office();
@@ -199,7 +217,16 @@ fn of_several_relays_those_that_work_are_used() {
     silent[1]["ip"] = json!(MEDIA_ADDRESS);
     let [first, second] = silent;
     let house = house_with(house, &turn, false);
-    let all = [first, second, reflector.connection(), turn.connection()];
+    let mut closed = reflector.connection();
+    closed["tcp"] = json!(true);
+    closed["port"] = json!(ports::one());
+    let all = [
+        first,
+        second,
+        closed,
+        reflector.connection(),
+        turn.connection(),
+    ];
     house.telegram.set(json!({"connections": all}));
     let house = Talk::start_in(house, Caller::Pbx, "13.0.0", ALAW).end(Ends::Telegram);
     assert_path(&house, "relay_udp", 1.0);

@@ -43,6 +43,8 @@ pub struct MediaCounters {
     pub path_p2p: IntCounter,
     /// Telegram legs whose media started on a relay, ours or the peer's, over UDP.
     pub path_relay_udp: IntCounter,
+    /// The same where we reach the relay by TCP.
+    pub path_relay_tcp: IntCounter,
     transcodings: Arc<Vec<Transcoding>>,
 }
 
@@ -233,6 +235,7 @@ impl MediaCounters {
             ports_free: ports.with_label_values(&["free"]),
             path_p2p: paths.with_label_values(&["p2p"]),
             path_relay_udp: paths.with_label_values(&["relay_udp"]),
+            path_relay_tcp: paths.with_label_values(&["relay_tcp"]),
             transcodings,
         }
     }

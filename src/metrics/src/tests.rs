@@ -164,6 +164,7 @@ fn tell_everything(metrics: &Metrics) {
     leg.mos.observe(4.2);
     media.path_p2p.inc();
     media.path_relay_udp.inc();
+    media.path_relay_tcp.inc();
     let turned = media.transcoding(Codec::Opus, Codec::Alaw).unwrap();
     turned.active.inc();
     turned.frames.inc();

@@ -19,6 +19,7 @@ mod ports;
 mod rehearsal;
 mod rtc;
 mod sockets;
+mod streams;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -25,4 +25,4 @@ pub use call::{
 };
 pub use crypt::{CallKey, Role};
 pub use rpc::{Reply, Rpc, RpcError, User};
-pub use rtc::{RtcLimits, RtcStats, RtcTransport};
+pub use rtc::{RtcLimits, RtcStats, RtcTransport, Way};

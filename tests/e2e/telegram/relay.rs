@@ -76,6 +76,25 @@ impl Relay {
         Self::ready(process, port, connection)
     }
 
+    /// Starts a reflector that is reached by TCP.
+    pub(crate) fn tcp_reflector(dir: &Path) -> Self {
+        let port = ports::one();
+        let mut command = Command::new(PYTHON);
+        let listen = format!("{ADDRESS}:{port}");
+        command
+            .current_dir(PEERS)
+            .args(["-u", "reflector.py", "--tcp", "--listen", &listen]);
+        let process = Process::start("reflector-tcp", dir, &mut command, false);
+        let connection = json!({"type": "reflector", "ip": ADDRESS, "port": port, "tcp": true});
+        until("the reflector to listen", s(10), || {
+            process.log().contains("ready").then_some(())
+        });
+        Self {
+            process,
+            connection,
+        }
+    }
+
     fn ready(mut process: Process, port: u16, connection: Value) -> Self {
         until("the relay to listen", s(10), || {
             assert!(process.is_running(), "{}", process.log());

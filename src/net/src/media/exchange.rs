@@ -322,13 +322,14 @@ impl Exchange {
         let event = match event {
             TransportEvent::Connected => {
                 tracing::debug!(call = %self.call, %leg, "media can flow");
-                let relayed = self.port(leg).and_then(|port| {
+                let way = self.port(leg).and_then(|port| {
                     port.connected = true;
-                    port.is_relayed()
+                    port.way()
                 });
-                match relayed {
-                    Some(true) => self.counters.path_relay_udp.inc(),
-                    Some(false) => self.counters.path_p2p.inc(),
+                match way {
+                    Some(telegram::Way::Direct) => self.counters.path_p2p.inc(),
+                    Some(telegram::Way::Relay) => self.counters.path_relay_udp.inc(),
+                    Some(telegram::Way::TcpRelay) => self.counters.path_relay_tcp.inc(),
                     None => {}
                 }
                 self.ready = true;

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use media::{LegAudio, PlainConfig, PlainRtp, Remote, RtpOut, Transport, TransportOutput};
 use model::{Codec, LegId, LegKind, SrtpKeys};
 use sip::sdp::Agreed;
+use telegram::Way;
 
 use super::books::Books;
 use super::rtc::Rtc;
+use super::streams::News;
 
 /// Opus to Telegram (telegram-calls 8.4).
 const TELEGRAM_PAYLOAD_TYPE: u8 = 111;
@@ -54,6 +56,8 @@ pub(super) enum Door {
     Rtcp,
     /// A host candidate of a Telegram leg.
     Candidate(SocketAddr),
+    /// A connection of a Telegram leg to a relay.
+    Stream(News),
 }
 
 impl Port {
@@ -129,11 +133,11 @@ impl Port {
         }
     }
 
-    /// Whether the media of a Telegram leg goes through a relay; none for a SIP leg.
-    pub(super) fn is_relayed(&self) -> Option<bool> {
+    /// How the media of a Telegram leg went when it started; none for a SIP leg.
+    pub(super) fn way(&self) -> Option<Way> {
         match &self.carrier {
             Carrier::Plain(_) => None,
-            Carrier::Rtc(rtc) => Some(rtc.stats().is_relayed),
+            Carrier::Rtc(rtc) => Some(rtc.stats().way),
         }
     }
 
@@ -165,11 +169,18 @@ impl Port {
     ) {
         match (&mut self.carrier, door) {
             (Carrier::Plain(plain), Door::Rtcp) => plain.rtp.handle_rtcp(now, source, data),
+            (Carrier::Plain(_), Door::Stream(_)) => {}
             (Carrier::Plain(plain), Door::Rtp | Door::Candidate(_)) => {
                 plain.rtp.handle_datagram(now, source, data);
             }
             (Carrier::Rtc(rtc), Door::Candidate(local)) => {
                 rtc.handle_datagram(now, local, source, data);
+            }
+            (Carrier::Rtc(rtc), Door::Stream(News::Packet)) => {
+                rtc.handle_datagram(now, source, source, data);
+            }
+            (Carrier::Rtc(rtc), Door::Stream(news @ (News::Opened | News::Lost))) => {
+                rtc.handle_stream(now, source, news == News::Opened);
             }
             (Carrier::Rtc(_), Door::Rtp | Door::Rtcp) => {}
         }

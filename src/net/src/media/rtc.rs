@@ -44,6 +44,14 @@ impl Rtc {
         self.transport.handle_datagram(now, source, data);
     }
 
+    pub(super) fn streams(&self) -> Vec<SocketAddr> {
+        self.transport.streams()
+    }
+
+    pub(super) fn handle_stream(&mut self, now: Instant, server: SocketAddr, is_open: bool) {
+        self.transport.handle_stream(now, server, is_open);
+    }
+
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.transport.handle_timeout(now);
     }

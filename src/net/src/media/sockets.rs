@@ -13,6 +13,7 @@ use super::config::MediaConfig;
 use super::port::Door;
 use super::ports::{BUFFER_BYTES, MEDIA_DSCP, RtpReservation};
 use super::rtc::MAX_CANDIDATES;
+use super::streams::Streams;
 use crate::udp;
 
 /// Longer than any packet a transport takes, so that a longer one shows.
@@ -26,6 +27,7 @@ const MAX_TRIES: u16 = 64;
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     open: Vec<Open>,
+    streams: Streams,
     leases: Vec<(LegId, RtpReservation)>,
 }
 
@@ -79,14 +81,31 @@ impl Sockets {
         told
     }
 
+    /// Connects a Telegram leg to these servers by TCP, from the address of its socket.
+    pub(super) fn add_streams(&mut self, leg: LegId, servers: Vec<SocketAddr>) {
+        let local = self.open.iter().find_map(|open| match open.door {
+            Door::Candidate(local) if open.leg == leg => Some(local.ip()),
+            Door::Candidate(_) | Door::Rtp | Door::Rtcp | Door::Stream(_) => None,
+        });
+        if let Some(local) = local {
+            for server in servers {
+                self.streams.add(leg, local, server);
+            }
+        }
+    }
+
     /// Closes the sockets of a leg.
     pub(super) fn remove(&mut self, leg: LegId) {
+        self.streams.remove(leg);
         self.open.retain(|open| open.leg != leg);
         self.leases.retain(|(owner, _)| *owner != leg);
     }
 
     /// Sends a datagram now or not at all: late media is worth nothing.
     pub(super) fn send(&self, leg: LegId, door: Door, target: SocketAddr, bytes: &[u8]) {
+        if self.streams.send(leg, target, bytes) {
+            return;
+        }
         let socket = self
             .open
             .iter()
@@ -109,6 +128,9 @@ impl Sockets {
         for open in &self.open {
             more |= open.poll_receive(cx, buffer, &mut take);
         }
+        more |= self.streams.poll(cx, |leg, server, news, packet| {
+            take(leg, Door::Stream(news), server, packet);
+        });
         more
     }
 }

@@ -135,7 +135,10 @@ impl Task {
                 let towards = relay_address(&start);
                 let local = self.sockets.add_candidates(leg, &self.config, towards);
                 match Rtc::new(now, &start, &local) {
-                    Ok(rtc) => Port::telegram(leg, rtc, self.config.frame_ms),
+                    Ok(rtc) => {
+                        self.sockets.add_streams(leg, rtc.streams());
+                        Port::telegram(leg, rtc, self.config.frame_ms)
+                    }
                     Err(why) => return self.fail(leg, why, &"no transport"),
                 }
             }

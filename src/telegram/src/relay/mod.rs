@@ -2,7 +2,7 @@
 //! as candidates (telegram-calls 9).
 //!
 //! A core like the others: datagrams and the time go in; datagrams and candidates are polled out. TURN servers are reached by
-//! UDP, reflectors too; the TCP ones are left out.
+//! UDP, reflectors by UDP or TCP; the driver connects to the latter, and what is for their addresses goes by the connection.
 
 mod reflector;
 mod stun;
@@ -162,7 +162,7 @@ impl Relays {
         };
         let address = self.reachable(&server.ip, &server.ipv6, port);
         let known = |kind: &Kind| matches!(kind, Kind::Reflector(_));
-        let is_wanted = !server.tcp && self.local.is_ipv4() && self.count(known) < REFLECTORS;
+        let is_wanted = self.local.is_ipv4() && self.count(known) < REFLECTORS;
         let tag: Result<&[u8; 16], _> = server.peer_tag.as_slice().try_into();
         let (true, Some(address), Some(rank), Ok(peer_tag)) = (is_wanted, address, rank, tag)
         else {
@@ -173,6 +173,7 @@ impl Relays {
             None => rng.next_u32().max(1),
         };
         let end = Reflector::new(now, rank, address.port(), peer_tag, own);
+        let end = if server.tcp { end.over_tcp() } else { end };
         self.push(address, Kind::Reflector(end));
     }
 
@@ -195,6 +196,35 @@ impl Relays {
         let ip = ips.find(|ip: &IpAddr| ip.is_ipv4() == self.local.is_ipv4())?;
         let fine = !ip.is_unspecified() && !ip.is_multicast();
         fine.then_some(SocketAddr::new(ip, port))
+    }
+
+    /// Returns the servers to which a TCP connection is wanted.
+    pub(crate) fn streams(&self) -> Vec<SocketAddr> {
+        let relays = self.all.iter();
+        let streams = relays.filter(|relay| relay.is_tcp());
+        streams.map(|relay| relay.server).collect()
+    }
+
+    /// Takes the news that the connection to a server is there, or that there is none any more.
+    pub(crate) fn on_stream(&mut self, now: Instant, server: SocketAddr, is_open: bool) {
+        if !is_open {
+            return self
+                .all
+                .retain(|relay| relay.server != server || !relay.is_tcp());
+        }
+        for relay in &mut self.all {
+            match &mut relay.kind {
+                Kind::Reflector(end) if relay.server == server => end.on_connected(now),
+                Kind::Reflector(_) | Kind::Turn(_) => {}
+            }
+        }
+        self.handle_timeout(now);
+    }
+
+    /// Whether this relayed address of ours is reached by TCP.
+    pub(crate) fn is_tcp(&self, local: SocketAddr) -> bool {
+        let mut relays = self.all.iter();
+        relays.any(|relay| relay.is_tcp() && relay.relayed() == Some(local))
     }
 
     /// Whether no relay is there that could still be used.
@@ -332,7 +362,7 @@ impl Relays {
         let relays = self.all.iter();
         let times = relays.filter_map(|relay| match &relay.kind {
             Kind::Turn(client) => client.timeout(),
-            Kind::Reflector(end) => Some(end.timeout()),
+            Kind::Reflector(end) => end.timeout(),
         });
         times.min()
     }
@@ -377,6 +407,13 @@ impl Relays {
 }
 
 impl Relay {
+    fn is_tcp(&self) -> bool {
+        match &self.kind {
+            Kind::Turn(_) => false,
+            Kind::Reflector(end) => end.is_tcp(),
+        }
+    }
+
     fn relayed(&self) -> Option<SocketAddr> {
         match &self.kind {
             Kind::Turn(client) => client.relayed(),

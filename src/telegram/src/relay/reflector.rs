@@ -1,4 +1,4 @@
-//! A UDP reflector (telegram-calls 9.2 and 9.3): it joins two ends that know the same tag, and is told by each which
+//! A reflector (telegram-calls 9.2 to 9.4): it joins two ends that know the same tag, and is told by each which
 //! of them a packet is for.
 //!
 //! ```text
@@ -7,6 +7,9 @@
 //! received = my_id || sender_tag || length:u32be || payload || padding
 //! my_id    = peer_tag[0..12] || my_tag,   peer_id = peer_tag[0..12] || remote_tag
 //! ```
+//!
+//! Over TCP the packets are the same, but for the hello, which is my_id || 00*4; how they follow each other on the
+//! connection is the driver's matter.
 //!
 //! To ICE an end behind a reflector is a relay candidate with a made-up name. str0m knows addresses only, so each
 //! (reflector, tag) has a made-up IPv6 address here, which never leaves: our socket is of IPv4, and so nothing else is
@@ -35,6 +38,7 @@ pub(super) struct Reflector {
     port: u16,
     shared: [u8; SHARED],
     tag: u32,
+    is_tcp: bool,
     state: State,
 }
 
@@ -42,7 +46,9 @@ pub(super) struct Reflector {
 enum State {
     /// Nothing came from the reflector so far.
     Knocking { next: Instant, left: u8 },
-    /// It has answered: the candidate is valid.
+    /// There is no connection yet (TCP).
+    Unconnected,
+    /// It has answered, or is connected: the candidate is valid.
     Open { next: Instant },
 }
 
@@ -56,6 +62,7 @@ impl Reflector {
             port,
             shared,
             tag,
+            is_tcp: false,
             state: State::Knocking {
                 next: now,
                 left: KNOCKS,
@@ -63,10 +70,31 @@ impl Reflector {
         }
     }
 
+    /// The same over TCP: it waits for its connection.
+    pub(super) fn over_tcp(self) -> Self {
+        Self {
+            is_tcp: true,
+            state: State::Unconnected,
+            ..self
+        }
+    }
+
+    /// Whether it is reached by TCP.
+    pub(super) fn is_tcp(&self) -> bool {
+        self.is_tcp
+    }
+
+    /// Takes the news that the connection is there.
+    pub(super) fn on_connected(&mut self, now: Instant) {
+        if self.is_tcp {
+            self.state = State::Open { next: now };
+        }
+    }
+
     /// Returns the made-up address of our end, once the reflector has answered.
     pub(super) fn relayed(&self) -> Option<SocketAddr> {
         match self.state {
-            State::Knocking { .. } => None,
+            State::Knocking { .. } | State::Unconnected => None,
             State::Open { .. } => Some(self.address_of(self.tag)),
         }
     }
@@ -115,9 +143,10 @@ impl Reflector {
     }
 
     /// When to call [`Reflector::handle_timeout`].
-    pub(super) fn timeout(&self) -> Instant {
+    pub(super) fn timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Knocking { next, .. } | State::Open { next } => next,
+            State::Knocking { next, .. } | State::Open { next } => Some(next),
+            State::Unconnected => None,
         }
     }
 
@@ -129,9 +158,13 @@ impl Reflector {
                 *next = now + if *left == 0 { REMIND } else { KNOCK };
             }
             State::Open { next } if *next <= now => *next = now + REMIND,
-            State::Knocking { .. } | State::Open { .. } => return None,
+            State::Knocking { .. } | State::Open { .. } | State::Unconnected => return None,
         }
         let mut hello = self.id(self.tag);
+        if self.is_tcp {
+            hello.extend([0; 4]);
+            return Some(hello);
+        }
         hello.extend([0xff; 12]);
         hello.extend([0xfe, 0xff, 0xff, 0xff]);
         hello.extend([0, 0, 0, 0, 0, 0, 0, 0x7b]);
@@ -253,14 +286,26 @@ mod tests {
         for _ in 0..KNOCKS - 1 {
             assert!(end.handle_timeout(now).is_some());
             assert!(end.handle_timeout(now).is_none());
-            assert_eq!(end.timeout(), now + KNOCK);
+            assert_eq!(end.timeout(), Some(now + KNOCK));
             now += KNOCK;
         }
         end.handle_timeout(now).unwrap();
-        assert_eq!(end.timeout(), now + REMIND);
+        assert_eq!(end.timeout(), Some(now + REMIND));
         let mut open = open(now, 1, 5);
-        assert_eq!(open.timeout(), now + REMIND);
+        assert_eq!(open.timeout(), Some(now + REMIND));
         assert!(open.handle_timeout(now + REMIND).is_some());
+    }
+
+    #[test]
+    fn over_tcp_the_connection_is_the_answer() {
+        let now = start();
+        let mut end = Reflector::new(now, 1, 443, &PEER_TAG, 5).over_tcp();
+        assert_eq!((end.timeout(), end.handle_timeout(now)), (None, None));
+        end.on_connected(now);
+        assert!(end.relayed().is_some());
+        let hello = end.handle_timeout(now).unwrap();
+        assert_eq!(hello, [&PEER_TAG[..12], &[5, 0, 0, 0], &[0; 4]].concat());
+        assert_eq!(end.timeout(), Some(now + REMIND));
     }
 
     #[test]

@@ -67,6 +67,18 @@ impl Default for RtcLimits {
     }
 }
 
+/// How packets go to the peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Way {
+    /// From us straight to an address of the peer's own.
+    #[default]
+    Direct,
+    /// Through a relay, ours or the peer's; ours is reached by UDP.
+    Relay,
+    /// Through a relay that we reach by TCP.
+    TcpRelay,
+}
+
 /// What a transport counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RtcStats {
@@ -84,8 +96,8 @@ pub struct RtcStats {
     pub round_trip: Option<Duration>,
     /// How often it was measured anew.
     pub round_trips: u64,
-    /// Whether the path on which media started leads through a relay, ours or the peer's.
-    pub is_relayed: bool,
+    /// How media went when it started.
+    pub way: Way,
 }
 
 /// The media of one call.
@@ -199,6 +211,21 @@ impl RtcTransport {
         transport
     }
 
+    /// Returns the servers to which TCP connections are wanted. What is to be transmitted to such an address goes by the
+    /// connection, as a packet: its length, 32 bits in little-endian, before it, and four times ee before the first.
+    pub fn streams(&self) -> Vec<SocketAddr> {
+        self.relays.streams()
+    }
+
+    /// Takes the news that a connection of [`RtcTransport::streams`] is there, or is lost. Its packets are datagrams of that
+    /// address.
+    pub fn handle_stream(&mut self, now: Instant, server: SocketAddr, is_open: bool) {
+        if self.state != State::Failed {
+            self.relays.on_stream(now, server, is_open);
+            self.poll(now);
+        }
+    }
+
     /// Takes signalling bytes of the peer.
     pub fn signal(&mut self, now: Instant, data: &[u8]) {
         if self.state == State::Failed {
@@ -305,7 +332,12 @@ impl RtcTransport {
         let is_check = contents.first().is_some_and(|first| STUN.contains(first));
         let is_ours = self.relays.owns(local);
         if !is_check && matches!(self.state, State::Connecting { .. }) {
-            self.stats.is_relayed = is_ours || self.path.is_relay(peer);
+            let is_relay = is_ours || self.path.is_relay(peer);
+            self.stats.way = match (is_relay, self.relays.is_tcp(local)) {
+                (false, _) => Way::Direct,
+                (true, false) => Way::Relay,
+                (true, true) => Way::TcpRelay,
+            };
         }
         let parcel = if is_ours {
             self.relays.send(now, local, peer, &contents)
