@@ -348,6 +348,15 @@ impl House {
 
     /// Starts the switch and waits until it is ready and its session is up.
     pub(crate) fn start(&mut self) {
+        self.start_unready();
+        until("the switch to be ready", s(20), || {
+            self.assert_running();
+            (self.admin.text("/readyz")?.0 == 200).then_some(())
+        });
+    }
+
+    /// Starts the switch and waits until it can be asked how it is, ready or not.
+    pub(crate) fn start_unready(&mut self) {
         self.runs += 1;
         let mut command = Command::new(STROWGER);
         command
@@ -360,9 +369,9 @@ impl House {
             &mut command,
             false,
         ));
-        until("the switch to be ready", s(20), || {
+        until("the switch to answer", s(20), || {
             self.assert_running();
-            (self.admin.text("/readyz")?.0 == 200).then_some(())
+            self.admin.text("/livez").map(drop)
         });
     }
 

@@ -32,6 +32,7 @@ mod hunt;
 mod interop;
 mod ipv6;
 mod limits;
+mod link;
 mod login;
 mod manners;
 mod matrix;

@@ -165,6 +165,7 @@ pub(crate) struct Telegram {
     errors: IntCounterVec,
     flood_waits: IntCounterVec,
     flood_seconds: CounterVec,
+    clock_ahead: IntGauge,
     flood_until: GaugeVec,
     restricted_until: GaugeVec,
     local_refusals: IntCounterVec,
@@ -213,6 +214,10 @@ impl Telegram {
                 "telegram_flood_wait_seconds_total",
                 "Seconds that Telegram ordered to wait.",
                 vec![session(), all::<RpcGroup>("group")],
+            ),
+            clock_ahead: make.one_gauge(
+                "telegram_clock_ahead_seconds",
+                "By how much this machine's clock is ahead of Telegram's, when that is more than the 30 s that Telegram accepts; else 0.",
             ),
             flood_until: make.time_gauge(
                 "telegram_flood_wait_until_timestamp_seconds",
@@ -360,6 +365,11 @@ impl Metrics {
             .flood_seconds
             .with_label_values(&[session, group(method)])
             .inc_by(wait.as_secs_f64());
+    }
+
+    /// This machine's clock is so many seconds ahead of Telegram's, more than Telegram accepts; 0: it is not.
+    pub fn clock_ahead(&self, seconds: i64) {
+        self.all.telegram.clock_ahead.set(seconds);
     }
 
     /// The connection of a session broke and was made again.

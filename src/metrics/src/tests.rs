@@ -140,6 +140,7 @@ fn tell_everything(metrics: &Metrics) {
     metrics.waits(&session, Some(1_700_000_000), Some(1_700_000_000));
     metrics.local_refusal(&session, "call", LocalRefusal::FloodWait);
     metrics.reconnected(&session);
+    metrics.clock_ahead(300);
     metrics.update("phone_call");
     metrics.resolved(ResolveSource::Network, ResolveResult::Ok);
     metrics.call_protocol("13.0.0");

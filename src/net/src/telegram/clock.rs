@@ -16,20 +16,21 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// `req_pq_multi#be7e8ef1 nonce:int128`.
 const REQ_PQ_MULTI: u32 = 0xbe7e_8ef1;
 
-/// Asks the server for the time and says in the log what is wrong, if something is.
-pub(super) async fn compare(server: SocketAddr) {
+/// Asks the server for the time; returns by how many seconds this machine's clock is ahead, if that is more than Telegram accepts.
+pub(super) async fn ahead(server: SocketAddr) -> Option<i64> {
     match tokio::time::timeout(DEADLINE, server_time(server)).await {
         Ok(Ok(theirs)) => {
             let ahead = unix_seconds() - theirs;
-            if ahead > TOLERANCE_SECONDS {
-                tracing::error!(
-                    seconds = ahead,
-                    "the clock of this machine is ahead of Telegram's: correct it (NTP), no session comes up before"
-                );
-            }
+            (ahead > TOLERANCE_SECONDS).then_some(ahead)
         }
-        Ok(Err(error)) => tracing::debug!(%error, "Telegram's clock cannot be read"),
-        Err(_) => tracing::debug!("Telegram's clock cannot be read in time"),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "Telegram's clock cannot be read");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("Telegram's clock cannot be read in time");
+            None
+        }
     }
 }
 

@@ -27,8 +27,12 @@ use super::{BoxFuture, Event, Params, Storage, StorageError, Telegram};
 /// A sign of life is asked for this often, and awaited this long: a dead link is known within 20 s.
 const PING_EVERY: Duration = Duration::from_secs(15);
 const PING_WITHIN: Duration = Duration::from_secs(5);
+/// What Telegram would say of a key that it does not know.
+const KEY_UNKNOWN: &str = "AUTH_KEY_UNREGISTERED";
 /// What a session says that was made and never logged in.
 const NOT_LOGGED_IN: &str = "NOT_LOGGED_IN";
+/// How often the clock is looked at again while it is wrong.
+const CLOCK_PAUSE: Duration = Duration::from_secs(10);
 /// How often an account that is logged out is looked at again.
 const UNAUTHORIZED_PAUSE: Duration = Duration::from_secs(60);
 const BACKOFF_FLOOR: Duration = Duration::from_millis(100);
@@ -58,11 +62,29 @@ impl Wire {
             .handle
             .raw_invoke_in_dc(dc, rpc.encode())
             .await
-            .map_err(rpc_error)?;
+            .map_err(|error| self.rpc_error(error))?;
         rpc.decode(&bytes).map_err(|error| {
             tracing::error!(%error, method = super::method(rpc), "a result of Telegram does not read as its type");
             RpcError::Rpc { code: 500, name: "RESULT_UNREADABLE".into() }
         })
+    }
+
+    /// The library asks for another key by itself when Telegram no longer knows ours (-404): that key would be an anonymous
+    /// device. So a key exchange, done or tried, in the place of one that we hold is how we learn of it.
+    fn rpc_error(&self, error: InvocationError) -> RpcError {
+        let is_exchange = match &error {
+            InvocationError::Session(error) => matches!(
+                error.downcast_ref::<StorageError>(),
+                Some(StorageError::OtherKey)
+            ),
+            InvocationError::Authentication(_) => self.keys.guards_key(),
+            _ => false,
+        };
+        if is_exchange {
+            tracing::error!("Telegram no longer knows the key of this account");
+            return without_key();
+        }
+        rpc_error(error)
     }
 
     pub(super) async fn migrate(&self, dc: i32) -> Result<(), StorageError> {
@@ -79,6 +101,12 @@ impl Wire {
     pub(super) fn quit(&self) {
         self.handle.quit();
     }
+}
+
+/// What a request means that could not be made with the key that we hold.
+fn without_key() -> RpcError {
+    let name = KEY_UNKNOWN.to_owned();
+    RpcError::Rpc { code: 401, name }
 }
 
 fn rpc_error(error: InvocationError) -> RpcError {
@@ -131,7 +159,7 @@ pub fn connect(
     storage: Arc<dyn Storage>,
     metrics: metrics::Metrics,
 ) -> Result<(Arc<dyn Telegram>, mpsc::Receiver<Event>), StorageError> {
-    let keys = Arc::new(Keys::load(Arc::clone(&storage), params.test_dc)?);
+    let keys = Arc::new(Keys::load(Arc::clone(&storage), params.test_dc)?.guarded());
     let people = Arc::new(People::load(storage)?);
     let (events, receiver) = mpsc::channel(EVENTS);
     let outlet = Outlet::new(events, Arc::clone(&people));
@@ -278,6 +306,7 @@ impl Link {
             return std::future::pending().await;
         }
         let (mut wait, mut told) = (BACKOFF_FLOOR, false);
+        self.right_clock(&mut told).await;
         loop {
             let begun = Instant::now();
             let broken = self.incarnation().await;
@@ -293,10 +322,40 @@ impl Link {
                     if was_up && begun.elapsed() > SETTLED {
                         wait = BACKOFF_FLOOR;
                     }
+                    self.right_clock(&mut told).await;
                     tokio::time::sleep(wait.mul_f64(rand::random_range(0.8..1.2))).await;
                     wait = (wait * 2).min(BACKOFF_CEILING);
                 }
             }
+        }
+    }
+
+    /// Returns when this machine's clock is such that Telegram accepts us, or when that cannot be told. The library floods a server
+    /// that refuses its clock, so that it must not be let loose before.
+    async fn right_clock(&self, told: &mut bool) {
+        let mut is_known = false;
+        loop {
+            let Some(server) = self.keys.keyed_server() else {
+                return;
+            };
+            let ahead = clock::ahead(server.into()).await;
+            self.metrics.clock_ahead(ahead.unwrap_or(0));
+            let Some(seconds) = ahead else {
+                if is_known {
+                    tracing::info!("the clock of this machine is right again");
+                }
+                return;
+            };
+            if !std::mem::replace(&mut is_known, true) {
+                tracing::error!(
+                    seconds,
+                    "the clock of this machine is ahead of Telegram's: correct it (NTP), no session comes up before"
+                );
+            }
+            if !std::mem::replace(told, true) {
+                self.outlet.tell(Event::Disconnected);
+            }
+            tokio::time::sleep(CLOCK_PAUSE).await;
         }
     }
 
@@ -314,11 +373,6 @@ impl Link {
         );
         let _tap = Aborted(tokio::spawn(tap));
         if let Err(verdict) = self.ping(&wire).await {
-            if let (Broken::Dead, Some(server)) = (&verdict, self.keys.keyed_server()) {
-                // The library floods a server that refuses its clock: it must not go on meanwhile.
-                runner.0.abort();
-                clock::compare(server.into()).await;
-            }
             return verdict;
         }
         self.know_ourselves(&wire).await;

@@ -26,6 +26,9 @@ pub enum StorageError {
     /// The store failed.
     #[error("the keys of the account cannot be kept: {0}")]
     Store(Box<dyn std::error::Error + Send + Sync>),
+    /// Telegram gave another key in the place of the one that is logged in.
+    #[error("Telegram no longer knows the key of the account")]
+    OtherKey,
     /// A value does not read as what it should be.
     #[error("the value {key} of the account cannot be read: {source}")]
     Value {
@@ -49,6 +52,8 @@ struct State {
 pub(super) struct Keys {
     state: RwLock<State>,
     storage: Arc<dyn Storage>,
+    /// Whether a key that is held may not be replaced.
+    is_guarded: bool,
 }
 
 pub(super) fn read<T: serde::de::DeserializeOwned>(
@@ -151,6 +156,7 @@ impl Keys {
         Ok(Self {
             state: RwLock::new(state),
             storage,
+            is_guarded: false,
         })
     }
 
@@ -171,6 +177,17 @@ impl Keys {
         let value = write(HARDENING, &pending)?;
         self.state.write().standing.pending = (!pending.actions.is_empty()).then_some(pending);
         self.save(HARDENING.to_owned(), value, true).await
+    }
+
+    /// The same for an account that is logged in: its key is not to be replaced by one of nobody. Whoever logs in may get another.
+    pub(super) fn guarded(self) -> Self {
+        let is_guarded = true;
+        Self { is_guarded, ..self }
+    }
+
+    /// Whether there is a key that only a login may replace.
+    pub(super) fn guards_key(&self) -> bool {
+        self.is_guarded && self.keyed_server().is_some()
     }
 
     fn save(
@@ -205,8 +222,17 @@ impl Session for Keys {
         let dc = dc_option.clone();
         Box::pin(async move {
             // Called on every connection: only a change is written, and a key is on disk before it is used.
-            if self.state.read().dcs.get(&dc.id) == Some(&dc) {
-                return Ok(());
+            {
+                let state = self.state.read();
+                let known = state.dcs.get(&dc.id);
+                if known == Some(&dc) {
+                    return Ok(());
+                }
+                // The key that somebody logged in with is not replaced by one of nobody: Telegram may know it again tomorrow.
+                let held = known.and_then(|known| known.auth_key);
+                if self.is_guarded && held.is_some() && dc.auth_key != held {
+                    return Err(StorageError::OtherKey);
+                }
             }
             let key = dc_key(dc.id);
             let value = write(&key, &dc)?;
@@ -282,5 +308,45 @@ impl Session for Keys {
             };
             self.save("upd".into(), value, false).await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4};
+
+    use super::super::testing::MemoryStorage;
+    use super::*;
+
+    #[tokio::test]
+    async fn the_key_of_an_account_that_is_logged_in_is_replaced_by_a_login_alone() {
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
+        let dc = TestDc { id: 2, address };
+        let storage: Arc<dyn Storage> = MemoryStorage::new();
+        provision(&storage, dc, &[7; 256]).await.unwrap();
+        let load = || Keys::load(Arc::clone(&storage), Some(dc)).unwrap();
+        let keys = load().guarded();
+        let held = test_option(dc, Some(&[7; 256]));
+        keys.set_dc_option(&held).await.unwrap();
+        for key in [Some(&[8; 256]), None] {
+            let refused = keys.set_dc_option(&test_option(dc, key)).await;
+            assert!(matches!(refused, Err(StorageError::OtherKey)));
+        }
+        assert_eq!(keys.dc_option(2).unwrap(), Some(held));
+        // Another data centre, or another address, is nothing of the kind.
+        let other = TestDc { id: 4, address };
+        let other = test_option(other, Some(&[9; 256]));
+        keys.set_dc_option(&other).await.unwrap();
+        let moved = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3);
+        let moved = TestDc {
+            id: 2,
+            address: moved,
+        };
+        let moved = test_option(moved, Some(&[7; 256]));
+        keys.set_dc_option(&moved).await.unwrap();
+        let login = load();
+        let new = test_option(dc, Some(&[8; 256]));
+        login.set_dc_option(&new).await.unwrap();
+        assert_eq!(login.dc_option(2).unwrap(), Some(new));
     }
 }
