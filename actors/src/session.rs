@@ -59,6 +59,8 @@ const STRAY_TRIES: u32 = 10;
 const STRAY_PAUSE: Duration = Duration::from_secs(2);
 /// How long an account counts as full when it is not clear which call fills it: one of another device ends unseen.
 const OCCUPIED_FOR: Duration = Duration::from_secs(30);
+/// How old the account's contacts may be when it connects again.
+const CONTACTS_FOR: Duration = Duration::from_secs(3600);
 /// Between two questions who we are, while there is no answer.
 const GREET_AGAIN: Duration = Duration::from_secs(2);
 
@@ -118,6 +120,10 @@ pub(crate) struct Session {
     seen: VecDeque<i64>,
     users: HashMap<i64, telegram::User>,
     looked_up: Peers,
+    /// Who is in the account's contacts, by number and by username: they need not be looked up.
+    contacts: HashMap<Peer, Found>,
+    /// When they were asked for.
+    contacts_at: Option<Instant>,
     /// What is written of earlier look-ups, until the session starts.
     kept: Vec<Vec<u8>>,
     written: texts::Written,
@@ -151,6 +157,8 @@ impl Session {
             seen: VecDeque::new(),
             users: HashMap::new(),
             looked_up: Peers::default(),
+            contacts: HashMap::new(),
+            contacts_at: None,
             kept: parts.kept.look_ups,
             written: texts::Written::default(),
             watch: parts.watch,
@@ -344,6 +352,53 @@ impl Session {
                 session.timers = telegram::Timers::from(&*config);
             }
         });
+        let is_old = |at: Instant| at.elapsed() > CONTACTS_FOR;
+        if self.contacts_at.is_none_or(is_old) {
+            self.contacts_at = Some(Instant::now());
+            self.ask(Rpc::GetContacts, ctx, |session, result, _| match result {
+                Ok(Reply::Contacts(users)) => session.know(users),
+                Ok(_) | Err(_) => session.contacts_at = None,
+            });
+        }
+    }
+
+    /// Takes over the account's contacts.
+    fn know(&mut self, users: Vec<telegram::User>) {
+        self.contacts.clear();
+        for user in users.iter().take(KNOWN_USERS) {
+            let Some(access_hash) = user
+                .access_hash
+                .filter(|_| !(user.is_self || user.is_bot || user.is_deleted))
+            else {
+                continue;
+            };
+            let found = Found::User {
+                id: user.id,
+                access_hash,
+            };
+            let phone = user.phone.as_ref().map(|phone| format!("+{phone}").parse());
+            if let Some(Ok(number)) = phone {
+                self.contacts.insert(Peer::Phone(number), found);
+            }
+            if let Some(name) = &user.username {
+                let name = name.to_ascii_lowercase();
+                self.contacts.insert(Peer::Username(name), found);
+            }
+        }
+        self.meet(users);
+    }
+
+    /// Somebody who need not be looked up: a contact, or one who was found before.
+    fn find(&self, peer: &Peer) -> Option<Found> {
+        let contact = match peer {
+            Peer::Username(name) => self
+                .contacts
+                .get(&Peer::Username(name.to_ascii_lowercase())),
+            Peer::Phone(_) => self.contacts.get(peer),
+            Peer::UserId(_) => None,
+        };
+        let found = || self.looked_up.find(crate::house::unix_millis(), peer);
+        contact.copied().or_else(found)
     }
 
     fn call_settings(&self) -> telegram::CallSettings {
@@ -663,7 +718,7 @@ impl Session {
 
     /// Looks a person up: memory first, then Telegram.
     fn look_up(&mut self, peer: Peer, answer: Recipient<Resolved>, ctx: &mut Context<Self>) {
-        if let Some(found) = self.looked_up.find(crate::house::unix_millis(), &peer) {
+        if let Some(found) = self.find(&peer) {
             let (result, callee) = match found {
                 Found::User { id, access_hash } => {
                     let user_id = id;
@@ -820,6 +875,8 @@ impl Session {
             telegram::error::cause(error).reason(),
             Reason::AnonymousUser | Reason::NotFound
         ) {
+            self.contacts
+                .retain(|_, found| !matches!(found, Found::User { id, .. } if *id == user_id));
             let forgotten = self.looked_up.forget(user_id);
             self.forget(forgotten);
         }
@@ -989,6 +1046,7 @@ fn group(rpc: &Rpc) -> Option<Group> {
         | Rpc::ImportContact { .. }
         | Rpc::GetUser { .. } => Some(Group::LookUp),
         Rpc::GetSelf
+        | Rpc::GetContacts
         | Rpc::GetConfig
         | Rpc::GetState
         | Rpc::SendMessage { .. }

@@ -270,3 +270,25 @@ fn an_account_that_holds_one_call_at_most_is_full_until_it_has_ended() {
     house.telegram.next_call(known, s(5));
     house.assert_clean(&[]);
 }
+
+#[test]
+fn who_is_in_the_contacts_of_the_account_is_not_looked_up() {
+    let mut house = House::new().peer_trunk(&["alaw"]).build();
+    let telegram = &house.telegram;
+    telegram.user("dora", "15550005", &Behaviour::declines());
+    telegram.user("busybee", "15550006", &Behaviour::is_busy());
+    telegram.patch_account(SESSION, &json!({"contacts": ["dora"]}));
+    house.start();
+    house.wait_session_up();
+    let contacts = "kind=rpc_result&method=contacts.getContacts";
+    assert_eq!(house.telegram.events(contacts, s(5)).len(), 1);
+    for (number, looked_up) in [("Dora", 0), ("+15550005", 0), ("busybee", 1)] {
+        let pbx = Sipp::on(house.dir(), &format!("pbx-{number}"), house.peer_port());
+        let pbx = pbx.to(house.sip()).number(number).key("code", "486");
+        pbx.run("uac_refused").expect_ok();
+        let asked = ["contacts.resolvePhone", "contacts.resolveUsername"]
+            .map(|method| asked(&house, method));
+        assert_eq!(asked.iter().sum::<usize>(), looked_up, "{number}");
+    }
+    house.assert_clean(&[]);
+}

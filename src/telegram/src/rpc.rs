@@ -91,6 +91,8 @@ pub enum Rpc {
     },
     /// `users.getUsers` of the account itself; answered by [`Reply::User`].
     GetSelf,
+    /// `contacts.getContacts`; answered by [`Reply::Contacts`].
+    GetContacts,
     /// `help.getConfig`; answered by [`Reply::Config`].
     GetConfig,
     /// `updates.getState`, a sign of life; answered by [`Reply::State`].
@@ -222,6 +224,8 @@ pub enum Reply {
     NotAUser,
     /// Nobody has this number.
     Nobody,
+    /// The people in the account's contacts.
+    Contacts(Vec<User>),
     /// The server's settings.
     Config(Box<tl::types::Config>),
     /// Where the update stream is.
@@ -430,6 +434,7 @@ impl Rpc {
             | Rpc::ImportContact { .. }
             | Rpc::GetUser { .. }
             | Rpc::GetSelf => self.encode_lookup(),
+            Rpc::GetContacts => tl::functions::contacts::GetContacts { hash: 0 }.to_bytes(),
             Rpc::GetConfig => tl::functions::help::GetConfig {}.to_bytes(),
             Rpc::GetState => tl::functions::updates::GetState {}.to_bytes(),
             Rpc::SendCode { .. }
@@ -643,6 +648,17 @@ impl Rpc {
                 }
             }
             Rpc::GetUser { .. } | Rpc::GetSelf => user(read(bytes)?, None),
+            Rpc::GetContacts => {
+                let users = match read(bytes)? {
+                    tl::enums::contacts::Contacts::Contacts(contacts) => contacts.users,
+                    tl::enums::contacts::Contacts::NotModified => Vec::new(),
+                };
+                let users = users.iter().filter_map(|user| match user {
+                    tl::enums::User::User(user) => Some(User::from(user)),
+                    tl::enums::User::Empty(_) => None,
+                });
+                Reply::Contacts(users.collect())
+            }
             Rpc::GetConfig => {
                 let tl::enums::Config::Config(config) = read(bytes)?;
                 Reply::Config(Box::new(config))
@@ -835,6 +851,7 @@ mod tests {
                 f::users::GetUsers::CONSTRUCTOR_ID,
             ),
             (Rpc::GetSelf, f::users::GetUsers::CONSTRUCTOR_ID),
+            (Rpc::GetContacts, f::contacts::GetContacts::CONSTRUCTOR_ID),
             (Rpc::GetConfig, f::help::GetConfig::CONSTRUCTOR_ID),
             (Rpc::GetState, f::updates::GetState::CONSTRUCTOR_ID),
             (

@@ -16,6 +16,7 @@ pub fn method(rpc: &Rpc) -> &'static str {
         Rpc::ResolvePhone { .. } => "resolvePhone",
         Rpc::ImportContact { .. } => "importContacts",
         Rpc::GetUser { .. } | Rpc::GetSelf => "getUsers",
+        Rpc::GetContacts => "getContacts",
         Rpc::GetConfig => "getConfig",
         Rpc::GetState => "getState",
         Rpc::SendMessage { .. } => "sendMessage",
@@ -61,6 +62,7 @@ pub(super) fn patience(rpc: &Rpc) -> Patience {
         | Rpc::ImportContact { .. }
         | Rpc::GetUser { .. } => Patience::Call,
         Rpc::GetSelf
+        | Rpc::GetContacts
         | Rpc::GetConfig
         | Rpc::GetState
         | Rpc::SendMessage { .. }
@@ -96,6 +98,7 @@ pub(super) fn may_repeat(rpc: &Rpc) -> bool {
         | Rpc::ResolvePhone { .. }
         | Rpc::GetUser { .. }
         | Rpc::GetSelf
+        | Rpc::GetContacts
         | Rpc::GetConfig
         | Rpc::GetState
         | Rpc::GetAuthorizations
