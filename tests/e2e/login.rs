@@ -252,7 +252,7 @@ fn a_logout_ends_the_login_at_telegram_and_deletes_the_keys() {
     let logouts = house.telegram.events("kind=logout", Duration::from_secs(5));
     assert_eq!(logouts.len(), 1, "{logouts:?}");
     let said = house.expect_command(&["session", "show", "gateway"], "");
-    assert!(said.contains("none: log it in"), "{said}");
+    assert!(said.contains("unauthorized: log it in"), "{said}");
     let (code, said) = house.command(&["session", "logout", "gateway", "--yes"], "");
     assert_eq!(code, 6, "{said}");
     house.log_in();
