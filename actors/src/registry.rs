@@ -41,6 +41,8 @@ use crate::trunk::Trunk;
 const ROLL_CALL: Duration = Duration::from_millis(300);
 /// Between two questions to a keeper that dies.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// People of whom it is remembered who called them; the list begins anew when it is full.
+const REMEMBERED: usize = 10_000;
 /// What a PBX is told to wait while the switch starts or stops.
 const COME_BACK: Duration = Duration::from_secs(30);
 /// How long after its beginning the process may say that it is not ready yet.
@@ -73,8 +75,25 @@ struct Known {
     trunks: HashMap<TrunkName, TrunkUnit>,
     sessions: HashMap<SessionName, SessionUnit>,
     calls: HashMap<CallId, CallUnit>,
+    /// How many calls were given to sessions, and the number of the last one of each.
+    given: u64,
+    last_used: HashMap<SessionName, u64>,
+    /// Which session a person was called by last.
+    called_by: HashMap<Peer, SessionName>,
     /// The process has just begun, so that sessions may not be up yet.
     is_young: bool,
+}
+
+impl Known {
+    /// Remembers which session is given a call to whom.
+    fn give(&mut self, session: &SessionName, peer: &Peer) {
+        self.given += 1;
+        self.last_used.insert(session.clone(), self.given);
+        if self.called_by.len() >= REMEMBERED {
+            self.called_by.clear();
+        }
+        self.called_by.insert(peer.clone(), session.clone());
+    }
 }
 
 impl World for Known {
@@ -100,6 +119,14 @@ impl World for Known {
         self.calls.values().any(|call| {
             call.held.session.as_ref() == Some(session) && call.held.peer.as_ref() == Some(peer)
         })
+    }
+
+    fn last_used(&self, session: &SessionName) -> u64 {
+        self.last_used.get(session).copied().unwrap_or_default()
+    }
+
+    fn knows(&self, session: &SessionName, peer: &Peer) -> bool {
+        self.called_by.get(peer) == Some(session)
     }
 
     fn is_own_account(&self, user_id: i64) -> bool {
@@ -154,6 +181,9 @@ impl Registry {
             trunks: trunks.collect(),
             sessions: sessions.collect(),
             calls: HashMap::new(),
+            given: 0,
+            last_used: HashMap::new(),
+            called_by: HashMap::new(),
             is_young: !reborn,
         };
         Self {
@@ -328,6 +358,7 @@ impl Registry {
             self.lines.release(id);
             self.no_line(&trunk.name, full)
         })?;
+        self.known.give(&to.session.name, &to.peer);
         let from = user_of(sip::identity::caller(&invite.request.headers));
         let held = Held {
             direction: Direction::SipToTg,

@@ -24,6 +24,10 @@ pub trait World {
     fn is_starting(&self, session: &SessionName) -> bool;
     /// Whether the session has a call with this person already.
     fn is_talking(&self, session: &SessionName, peer: &Peer) -> bool;
+    /// When the session was given a call last, as a number that grows with every call; 0: never.
+    fn last_used(&self, session: &SessionName) -> u64;
+    /// Whether the session has been given calls to this person, so that it need not look him up.
+    fn knows(&self, session: &SessionName, peer: &Peer) -> bool;
     /// Whether this Telegram user is an account of this switch.
     fn is_own_account(&self, user_id: i64) -> bool;
 }
@@ -103,7 +107,9 @@ pub fn decide_sip(
 ) -> Result<ToTelegram, Cause> {
     let trunk = offer.trunk;
     must_be_on(trunk)?;
-    let session = pair(table, trunk)?;
+    let inbound = table.inbound(&trunk.name);
+    let peer = called_peer(trunk, inbound, offer.request_user, offer.to_user);
+    let session = choose(table, world, trunk, peer.as_ref().ok())?;
     must_be_registered(world, trunk)?;
     if !session.enabled {
         return Err(Cause::new(Reason::SessionNotRunning));
@@ -118,8 +124,7 @@ pub fn decide_sip(
             return Err(Cause::new(Reason::SessionNotRunning));
         }
     }
-    let inbound = table.inbound(&trunk.name);
-    let peer = called_peer(trunk, inbound, offer.request_user, offer.to_user)?;
+    let peer = peer?;
     if is_itself(session, &peer) {
         return Err(Cause::new(Reason::LoopDetected));
     }
@@ -173,18 +178,23 @@ pub fn admit_register(table: &Table, world: &impl World, trunk: &TrunkSpec) -> R
     if table.is_on_a_way(&trunk.name) {
         return Ok(());
     }
-    let session = pair(table, trunk)?;
-    if !session.enabled {
-        return Err(Cause::new(Reason::SessionInactive));
+    let pool = table.pool_of(&trunk.name);
+    if pool.is_empty() {
+        return Err(Cause::new(Reason::RouteNotPermitted));
     }
-    match world.session_state(&session.name) {
-        SessionState::Unauthorized => Err(Cause::new(Reason::SessionInactive)),
+    let serves = |session: &&SessionSpec| match world.session_state(&session.name) {
+        SessionState::Unauthorized => false,
         // A session that is only away for a moment must not throw the PBX out.
         SessionState::Offline
         | SessionState::Connecting
         | SessionState::Running
         | SessionState::FloodWait
-        | SessionState::Restricted => Ok(()),
+        | SessionState::Restricted => session.enabled,
+    };
+    if pool.iter().any(serves) {
+        Ok(())
+    } else {
+        Err(Cause::new(Reason::SessionInactive))
     }
 }
 
@@ -215,8 +225,28 @@ fn must_be_on(trunk: &TrunkSpec) -> Result<(), Cause> {
     }
 }
 
-/// The session of a trunk, on or off.
-fn pair<'a>(table: &'a Table, trunk: &TrunkSpec) -> Result<&'a SessionSpec, Cause> {
-    let session = table.session_of(&trunk.name);
-    session.ok_or(Cause::new(Reason::RouteNotPermitted))
+/// The session of a trunk that places a call, on or off. Of several: one that can, that is free for this person, that knows him, and
+/// of those the one that was used least recently, so that none of them calls more often than it must (product 6).
+fn choose<'a>(
+    table: &'a Table,
+    world: &impl World,
+    trunk: &TrunkSpec,
+    peer: Option<&Peer>,
+) -> Result<&'a SessionSpec, Cause> {
+    let fitness = |session: &&SessionSpec| {
+        let name = &session.name;
+        let state = match world.session_state(name) {
+            SessionState::Running => 0,
+            SessionState::FloodWait => 1,
+            SessionState::Restricted => 2,
+            SessionState::Offline | SessionState::Connecting => 3,
+            SessionState::Unauthorized => 4,
+        };
+        let is_talking = peer.is_some_and(|peer| world.is_talking(name, peer));
+        let is_stranger = peer.is_none_or(|peer| !world.knows(name, peer));
+        (state, is_talking, is_stranger, world.last_used(name))
+    };
+    let pool = table.pool_of(&trunk.name).into_iter();
+    pool.min_by_key(fitness)
+        .ok_or(Cause::new(Reason::RouteNotPermitted))
 }

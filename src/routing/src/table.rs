@@ -157,6 +157,25 @@ impl Table {
         Some(sessions.find(|session| session.enabled).unwrap_or(first))
     }
 
+    /// Returns the sessions among which a trunk's calls are shared out: those whose routes have the same priority as that of
+    /// [`Table::session_of`], without those that are off while it is on.
+    pub(crate) fn pool_of(&self, trunk: &TrunkName) -> Vec<&SessionSpec> {
+        let Some(first) = self.session_of(trunk) else {
+            return Vec::new();
+        };
+        let routes = || self.routes.iter().filter(|route| route.trunk == *trunk);
+        let priority = |name: &SessionName| {
+            let mut routes = routes().filter(|route| route.session == *name);
+            routes.next().map(|route| route.priority)
+        };
+        let (wanted, enabled) = (priority(&first.name), first.enabled);
+        let beside = routes().filter(|route| Some(route.priority) == wanted);
+        beside
+            .filter_map(|route| self.sessions.get(&route.session))
+            .filter(|session| session.enabled == enabled)
+            .collect()
+    }
+
     /// Returns the trunks that are paired with a session, on or off, by priority.
     pub fn trunks_of(&self, session: &SessionName) -> impl Iterator<Item = &TrunkName> {
         let routes = self.routes.iter();

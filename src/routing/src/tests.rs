@@ -12,6 +12,7 @@ mod caller;
 mod dial;
 mod hunt;
 mod number;
+mod pool;
 mod transit;
 
 fn trunk(name: &str, kind: TrunkKind) -> TrunkSpec {
@@ -81,6 +82,12 @@ impl World for Now {
     }
     fn is_talking(&self, _: &SessionName, peer: &Peer) -> bool {
         self.talking.as_ref() == Some(peer)
+    }
+    fn last_used(&self, _: &SessionName) -> u64 {
+        0
+    }
+    fn knows(&self, _: &SessionName, _: &Peer) -> bool {
+        false
     }
     fn is_own_account(&self, user_id: i64) -> bool {
         user_id == 1

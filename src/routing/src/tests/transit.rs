@@ -25,6 +25,12 @@ impl World for Up {
         false
     }
 
+    fn last_used(&self, _: &model::SessionName) -> u64 {
+        0
+    }
+    fn knows(&self, _: &model::SessionName, _: &model::Peer) -> bool {
+        false
+    }
     fn is_own_account(&self, _: i64) -> bool {
         false
     }
