@@ -3,12 +3,12 @@
 //! Owns the account's state, who its peers are, and which leg a phone call belongs to. The connection itself lives in `net`
 //! and survives this actor; legs bind again to the next incarnation. Its death ends no call.
 
+mod limits;
+mod people;
+mod strays;
 mod texts;
 
-mod strays;
-
 use std::collections::{HashMap, VecDeque};
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,18 +16,20 @@ use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, SpawnHandle, WrapFuture,
 };
 use grammers_tl_types as tl;
-use metrics::{LocalRefusal, ResolveResult, ResolveSource};
 use model::{Cause, Key, Peer, Reason, SessionSpec};
 use net::telegram::{Event, Telegram};
-use routing::{Errand, Found, Group, Limiter, LookUp, Paces, Peers, Refused, SessionState};
+use routing::{Found, Group, Limiter, Paces, Peers, SessionState};
 use telegram::{Reply, Rpc, RpcError};
 
 use crate::house::Common;
 use crate::message::{
-    BindCall, CallOffered, CallUpdated, Callee, Caller, DeclineCall, Done, FromTelegram, Invoke,
-    KeptSession, KnownDh, Resolve, Resolved, SaveLimits, SaveLookUp, SessionChanged, UnbindCall,
+    BindCall, CallOffered, CallUpdated, DeclineCall, Done, FromTelegram, Invoke, KeptSession,
+    KnownDh, SessionChanged, UnbindCall,
 };
 use crate::supervise::Watch;
+pub use limits::{LIMITS, kept_limits};
+use limits::{group, ordered_before};
+pub(crate) use people::LOOK_UPS;
 use strays::{Requested, Strays};
 
 /// Updates of phone calls that no leg has claimed yet: a few calls, a few dozen packets each.
@@ -39,19 +41,7 @@ const UNCLAIMED_FOR: Duration = Duration::from_secs(30);
 const SEEN_CALLS: usize = 1024;
 /// Keys that were written longer ago than this came with the difference after a reconnection, and mean nothing any more.
 const TEXT_AGE: Duration = Duration::from_secs(30);
-/// People met; the list begins anew when it is full, they are met again soon enough.
-const KNOWN_USERS: usize = 10_000;
 
-/// The key of the limits among what is kept of an account.
-pub const LIMITS: &[u8] = b"limits";
-/// The keys of the look-ups begin so.
-pub(crate) const LOOK_UPS: &[u8] = b"look-up/";
-/// How long a refusal waits for the disk to know of it.
-const KEPT_WITHIN: Duration = Duration::from_secs(1);
-/// How old a soft write of the keeper may be after a crash.
-const SOFT: Duration = Duration::from_secs(1);
-/// Between two tries to keep it.
-const KEEP_AGAIN: Duration = Duration::from_millis(50);
 /// How old the state shown can be when the clock was set meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// How often, and how far apart, a call that nobody owns is discarded while there is no answer: as long as it can ring.
@@ -63,14 +53,6 @@ const OCCUPIED_FOR: Duration = Duration::from_secs(30);
 const CONTACTS_FOR: Duration = Duration::from_secs(3600);
 /// Between two questions who we are, while there is no answer.
 const GREET_AGAIN: Duration = Duration::from_secs(2);
-
-/// Reads the limits of a session as the store has them; none if they cannot be read.
-pub fn kept_limits(bytes: &[u8]) -> Limiter {
-    serde_json::from_slice(bytes).unwrap_or_else(|error| {
-        tracing::error!(%error, "the limits of a session cannot be read");
-        Limiter::default()
-    })
-}
 
 /// What a session is made from.
 pub(crate) struct SessionParts {
@@ -197,79 +179,6 @@ impl Session {
         ctx.spawn(noted.map(move |result, session, ctx| then(session, result, ctx)));
     }
 
-    /// Notes what a result orders us to wait for; true if it does.
-    fn obey(
-        &mut self,
-        group: Option<Group>,
-        result: &Result<Reply, RpcError>,
-        ctx: &mut Context<Self>,
-    ) -> bool {
-        let Err(error) = result else {
-            return false;
-        };
-        let now = crate::house::unix_millis();
-        if error.is("PEER_FLOOD") {
-            tracing::error!(session = %self.spec.name, "Telegram limits the account for spam: it places no calls for a day");
-            self.limiter.restrict(now);
-        } else if let (Some(group), Some(wait)) = (group, telegram::error::flood_wait(error)) {
-            tracing::warn!(session = %self.spec.name, ?group, ?wait, "Telegram orders a wait");
-            self.limiter.flood_wait(now, group, wait);
-        } else {
-            return false;
-        }
-        self.refresh(ctx);
-        true
-    }
-
-    /// Writes the limits down; ends when they are on disk, or when that takes too long.
-    fn keep(&self) -> impl Future<Output = ()> + use<> {
-        let (mut door, save) = (self.common.keeper.clone(), self.limits(true));
-        let session = self.spec.name.clone();
-        async move {
-            let Some(SaveLimits { limits, .. }) = save else {
-                return;
-            };
-            let name = session.clone();
-            let written = async move {
-                loop {
-                    let keeper = match door.open() {
-                        Some(keeper) => Some(keeper),
-                        None => door.next().await,
-                    };
-                    let save = SaveLimits {
-                        session: name.clone(),
-                        limits: limits.clone(),
-                        durable: true,
-                    };
-                    if let Some(keeper) = keeper
-                        && keeper.send(save).await == Ok(true)
-                    {
-                        return;
-                    }
-                    tokio::time::sleep(KEEP_AGAIN).await;
-                }
-            };
-            if tokio::time::timeout(KEPT_WITHIN, written).await.is_err() {
-                tracing::error!(%session, "a wait that Telegram ordered is not on disk: a restart would forget it");
-            }
-        }
-    }
-
-    fn limits(&self, durable: bool) -> Option<SaveLimits> {
-        let session = self.spec.name.clone();
-        match serde_json::to_vec(&self.limiter) {
-            Ok(limits) => Some(SaveLimits {
-                session,
-                limits,
-                durable,
-            }),
-            Err(error) => {
-                tracing::error!(%session, %error, "the limits of a session cannot be written");
-                None
-            }
-        }
-    }
-
     fn account(&mut self, method: &'static str, result: &Result<Reply, RpcError>, took: Duration) {
         let (outcome, error) = match result {
             Ok(_) => (metrics::RpcResult::Ok, None),
@@ -362,45 +271,6 @@ impl Session {
         }
     }
 
-    /// Takes over the account's contacts.
-    fn know(&mut self, users: Vec<telegram::User>) {
-        self.contacts.clear();
-        for user in users.iter().take(KNOWN_USERS) {
-            let Some(access_hash) = user
-                .access_hash
-                .filter(|_| !(user.is_self || user.is_bot || user.is_deleted))
-            else {
-                continue;
-            };
-            let found = Found::User {
-                id: user.id,
-                access_hash,
-            };
-            let phone = user.phone.as_ref().map(|phone| format!("+{phone}").parse());
-            if let Some(Ok(number)) = phone {
-                self.contacts.insert(Peer::Phone(number), found);
-            }
-            if let Some(name) = &user.username {
-                let name = name.to_ascii_lowercase();
-                self.contacts.insert(Peer::Username(name), found);
-            }
-        }
-        self.meet(users);
-    }
-
-    /// Somebody who need not be looked up: a contact, or one who was found before.
-    fn find(&self, peer: &Peer) -> Option<Found> {
-        let contact = match peer {
-            Peer::Username(name) => self
-                .contacts
-                .get(&Peer::Username(name.to_ascii_lowercase())),
-            Peer::Phone(_) => self.contacts.get(peer),
-            Peer::UserId(_) => None,
-        };
-        let found = || self.looked_up.find(crate::house::unix_millis(), peer);
-        contact.copied().or_else(found)
-    }
-
     fn call_settings(&self) -> telegram::CallSettings {
         let settings = &self.common.settings.telegram;
         telegram::CallSettings {
@@ -409,49 +279,6 @@ impl Session {
             p2p: settings.p2p,
             dh: self.dh.clone(),
         }
-    }
-
-    /// Takes a token for an errand, or says why there is none.
-    fn admit(&mut self, errand: Errand) -> Result<(), Cause> {
-        let now = crate::house::unix_millis();
-        self.limiter
-            .take(now, &self.paces, errand)
-            .map_err(|refused| self.refused(errand.group(), refused))?;
-        self.note(errand);
-        Ok(())
-    }
-
-    /// Gives a token back that was taken for what did not happen.
-    fn give_back(&mut self, errand: Errand) {
-        self.limiter.give_back(&self.paces, errand);
-        self.note(errand);
-    }
-
-    /// Writes down what is left of a bucket; nobody waits for that. A pace at which tokens come faster than a write may be late
-    /// is not worth the disk.
-    fn note(&self, errand: Errand) {
-        let pace = self.paces.of(errand);
-        if !pace.interval.is_zero()
-            && let Some(save) = self.limits(pace.interval > SOFT)
-        {
-            self.common.to_keeper(save);
-        }
-    }
-
-    /// Counts what our own limiter refused; what the caller is told.
-    fn refused(&self, group: Group, refused: Refused) -> Cause {
-        let (why, cause) = match refused {
-            Refused::Bucket(left) => (LocalRefusal::Bucket, Cause::flood_wait(seconds(left))),
-            Refused::FloodWait(left) => (LocalRefusal::FloodWait, Cause::flood_wait(seconds(left))),
-            Refused::Restricted(_) => (LocalRefusal::Restricted, Cause::new(Reason::PeerFlood)),
-        };
-        let group = match group {
-            Group::Call => "call",
-            Group::LookUp => "resolve",
-        };
-        let metrics = &self.common.metrics;
-        metrics.local_refusal(&self.spec.name, group, why);
-        cause
     }
 }
 
@@ -526,15 +353,6 @@ impl Handler<FromTelegram> for Session {
 }
 
 impl Session {
-    fn meet(&mut self, users: Vec<telegram::User>) {
-        for user in users {
-            if self.users.len() >= KNOWN_USERS && !self.users.contains_key(&user.id) {
-                self.users.clear();
-            }
-            self.users.insert(user.id, user);
-        }
-    }
-
     /// Keys that somebody writes during a call with us are pressed in that call; of several, in the last.
     fn wrote(&self, user_id: i64, date: i32, text: &str) {
         let calls = self.legs.values();
@@ -705,183 +523,6 @@ impl Session {
         });
     }
 
-    fn caller(&self, user_id: i64) -> Caller {
-        let user = self.users.get(&user_id);
-        Caller {
-            user_id,
-            phone: user.and_then(|user| user.phone.clone()),
-            username: user.and_then(|user| user.username.clone()),
-            first_name: user.map_or_else(String::new, |user| user.first_name.clone()),
-            last_name: user.map_or_else(String::new, |user| user.last_name.clone()),
-        }
-    }
-
-    /// Looks a person up: memory first, then Telegram.
-    fn look_up(&mut self, peer: Peer, answer: Recipient<Resolved>, ctx: &mut Context<Self>) {
-        if let Some(found) = self.find(&peer) {
-            let (result, callee) = match found {
-                Found::User { id, access_hash } => {
-                    let user_id = id;
-                    let user = tl::types::InputUser {
-                        user_id,
-                        access_hash,
-                    };
-                    (ResolveResult::Ok, Ok(Box::new(self.callee(user))))
-                }
-                Found::Nobody(reason) => {
-                    self.give_back(Errand::Call);
-                    let result = match reason {
-                        Reason::NotAUser => ResolveResult::Ok,
-                        _ => ResolveResult::NotFound,
-                    };
-                    (result, Err(Cause::new(reason)))
-                }
-            };
-            self.common.metrics.resolved(ResolveSource::Cache, result);
-            answer.do_send(Resolved(callee));
-            return;
-        }
-        let (rpc, errand) = match &peer {
-            Peer::Username(username) => {
-                let username = username.clone();
-                (Rpc::ResolveUsername { username }, Errand::Username)
-            }
-            Peer::Phone(number) => {
-                let phone = number.digits().to_owned();
-                (Rpc::ResolvePhone { phone }, Errand::Phone)
-            }
-            Peer::UserId(id) => {
-                let known = self.users.get(id).and_then(telegram::User::input);
-                // An id alone cannot be looked up anywhere else.
-                let result = match known {
-                    Some(_) => ResolveResult::Ok,
-                    None => ResolveResult::NotFound,
-                };
-                self.common.metrics.resolved(ResolveSource::Cache, result);
-                let found = known
-                    .map(|user| Box::new(self.callee(user)))
-                    .ok_or(Cause::new(Reason::AnonymousUser));
-                if found.is_err() {
-                    self.give_back(Errand::Call);
-                }
-                answer.do_send(Resolved(found));
-                return;
-            }
-        };
-        if let Err(cause) = self.admit(errand) {
-            self.give_back(Errand::Call);
-            answer.do_send(Resolved(Err(cause)));
-            return;
-        }
-        let import = match &peer {
-            Peer::Phone(number) => Some(Rpc::ImportContact {
-                phone: number.digits().to_owned(),
-            }),
-            _ => None,
-        };
-        self.ask(rpc, ctx, move |session, result, ctx| {
-            // A number that is in nobody's list may still be found by adding it to the contacts.
-            let unknown = matches!(&result, Ok(Reply::Nobody))
-                || matches!(&result, Err(error) if error.is("PHONE_NOT_OCCUPIED"));
-            match import {
-                Some(import) if unknown => session.ask(import, ctx, move |session, result, _| {
-                    session.found(peer, result, &answer)
-                }),
-                _ => session.found(peer, result, &answer),
-            }
-        });
-    }
-
-    fn found(&mut self, peer: Peer, result: Result<Reply, RpcError>, answer: &Recipient<Resolved>) {
-        self.common
-            .metrics
-            .resolved(ResolveSource::Network, resolve_result(&result));
-        let user = match result {
-            Ok(Reply::User(user)) if user.is_self => Err(Cause::new(Reason::LoopDetected)),
-            Ok(Reply::User(user)) if user.is_bot => Err(Cause::new(Reason::NotAUser)),
-            Ok(Reply::User(user)) => {
-                let input = user.input().ok_or(Cause::new(Reason::AnonymousUser));
-                self.meet(vec![user]);
-                input
-            }
-            Ok(Reply::NotAUser) => Err(Cause::new(Reason::NotAUser)),
-            Ok(_) => Err(Cause::new(Reason::NotFound)),
-            Err(error) => Err(telegram::error::cause(&error)),
-        };
-        if user.is_err() {
-            self.give_back(Errand::Call);
-        }
-        let found = match &user {
-            Ok(user) => Some(Found::User {
-                id: user.user_id,
-                access_hash: user.access_hash,
-            }),
-            Err(cause) => Found::nobody(cause.reason()),
-        };
-        if let Some(found) = found {
-            self.learn(&peer, found);
-        }
-        answer.do_send(Resolved(user.map(|user| Box::new(self.callee(user)))));
-    }
-
-    /// Takes back who was looked up before; what holds no more is forgotten on disk as well.
-    fn remember(&mut self) {
-        let now = crate::house::unix_millis();
-        for bytes in std::mem::take(&mut self.kept) {
-            let read: Result<(Peer, LookUp), _> = serde_json::from_slice(&bytes);
-            match read {
-                Ok((peer, look_up)) if self.looked_up.restore(now, &peer, look_up) => {}
-                Ok((peer, _)) => self.forget(vec![peer]),
-                Err(error) => {
-                    tracing::error!(session = %self.spec.name, %error, "a look-up cannot be read");
-                }
-            }
-        }
-    }
-
-    fn learn(&mut self, peer: &Peer, found: Found) {
-        let at = crate::house::unix_millis();
-        let forgotten = self.looked_up.learn(at, peer, found);
-        self.forget(forgotten);
-        match serde_json::to_vec(&(peer, LookUp { at, found })) {
-            Ok(value) => self.save_look_up(peer, Some(value)),
-            Err(error) => {
-                tracing::error!(session = %self.spec.name, %error, "a look-up cannot be written");
-            }
-        }
-    }
-
-    fn forget(&self, peers: Vec<Peer>) {
-        for peer in peers {
-            self.save_look_up(&peer, None);
-        }
-    }
-
-    fn save_look_up(&self, peer: &Peer, value: Option<Vec<u8>>) {
-        let prefix = String::from_utf8_lossy(LOOK_UPS);
-        self.common.to_keeper(SaveLookUp {
-            session: self.spec.name.clone(),
-            key: format!("{prefix}{peer}").to_ascii_lowercase(),
-            value,
-        });
-    }
-
-    /// Somebody whom Telegram does not know as he was found is looked up anew next time.
-    fn called(&mut self, user_id: i64, result: &Result<Reply, RpcError>) {
-        let Err(error) = result else {
-            return;
-        };
-        if matches!(
-            telegram::error::cause(error).reason(),
-            Reason::AnonymousUser | Reason::NotFound
-        ) {
-            self.contacts
-                .retain(|_, found| !matches!(found, Found::User { id, .. } if *id == user_id));
-            let forgotten = self.looked_up.forget(user_id);
-            self.forget(forgotten);
-        }
-    }
-
     /// Whether Telegram would take no further call: until one of ours has ended, or for a while when none of ours can be what fills it.
     fn is_occupied(&self) -> bool {
         self.occupied.as_ref().is_some_and(|occupied| {
@@ -889,33 +530,6 @@ impl Session {
             let ours = legs.any(|id| occupied.refused != Some(*id));
             ours || occupied.since.elapsed() < OCCUPIED_FOR
         })
-    }
-
-    fn callee(&self, user: tl::types::InputUser) -> Callee {
-        Callee {
-            user,
-            settings: self.call_settings(),
-        }
-    }
-}
-
-impl Handler<Resolve> for Session {
-    type Result = ();
-
-    fn handle(&mut self, Resolve { peer, answer }: Resolve, ctx: &mut Self::Context) {
-        self.watch.handled();
-        if self.link != SessionState::Running {
-            answer.do_send(Resolved(Err(Cause::new(Reason::SessionNotRunning))));
-            return;
-        }
-        if self.is_occupied() {
-            answer.do_send(Resolved(Err(Cause::new(Reason::LinesLimit))));
-            return;
-        }
-        match self.admit(Errand::Call) {
-            Ok(()) => self.look_up(peer, answer, ctx),
-            Err(cause) => answer.do_send(Resolved(Err(cause))),
-        }
     }
 }
 
@@ -1028,75 +642,6 @@ impl Handler<TellAgain> for Session {
     fn handle(&mut self, _: TellAgain, ctx: &mut Self::Context) {
         self.watch.handled();
         self.tell(ctx);
-    }
-}
-
-/// What a request counts for at Telegram, when that is something to be limited.
-fn group(rpc: &Rpc) -> Option<Group> {
-    match rpc {
-        Rpc::GetDhConfig { .. }
-        | Rpc::RequestCall { .. }
-        | Rpc::ReceivedCall { .. }
-        | Rpc::AcceptCall { .. }
-        | Rpc::ConfirmCall { .. }
-        | Rpc::DiscardCall { .. }
-        | Rpc::SendSignalingData { .. } => Some(Group::Call),
-        Rpc::ResolveUsername { .. }
-        | Rpc::ResolvePhone { .. }
-        | Rpc::ImportContact { .. }
-        | Rpc::GetUser { .. } => Some(Group::LookUp),
-        Rpc::GetSelf
-        | Rpc::GetContacts
-        | Rpc::GetConfig
-        | Rpc::GetState
-        | Rpc::SendMessage { .. }
-        | Rpc::SendCode { .. }
-        | Rpc::ResendCode { .. }
-        | Rpc::SignIn { .. }
-        | Rpc::ImportBotAuthorization { .. }
-        | Rpc::ExportLoginToken { .. }
-        | Rpc::ImportLoginToken { .. }
-        | Rpc::SendVerifyEmailCode { .. }
-        | Rpc::VerifyEmail { .. }
-        | Rpc::RequestPasswordRecovery
-        | Rpc::RecoverPassword { .. }
-        | Rpc::GetAuthorizations
-        | Rpc::DisableCalls { .. }
-        | Rpc::AllowCalls
-        | Rpc::AllowP2p
-        | Rpc::RefuseInvitations
-        | Rpc::GetPassword
-        | Rpc::CheckPassword { .. }
-        | Rpc::LogOut => None,
-    }
-}
-
-/// Whole seconds, rounded up: a caller that comes back after what it was told must find us open.
-fn seconds(left: Duration) -> Duration {
-    Duration::from_secs(u64::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u64::MAX))
-}
-
-/// The refusal that Telegram would repeat.
-fn ordered_before(refused: Refused) -> RpcError {
-    let (code, name) = match refused {
-        Refused::Bucket(left) | Refused::FloodWait(left) => {
-            (420, format!("FLOOD_WAIT_{}", seconds(left).as_secs()))
-        }
-        Refused::Restricted(_) => (400, "PEER_FLOOD".to_owned()),
-    };
-    RpcError::Rpc { code, name }
-}
-
-fn resolve_result(result: &Result<Reply, RpcError>) -> ResolveResult {
-    match result {
-        Ok(Reply::User(_) | Reply::NotAUser) => ResolveResult::Ok,
-        Ok(_) => ResolveResult::NotFound,
-        Err(error) => match telegram::error::cause(error).reason() {
-            Reason::NotFound | Reason::ChatNotFound | Reason::UsernameNotOccupied => {
-                ResolveResult::NotFound
-            }
-            _ => ResolveResult::Error,
-        },
     }
 }
 
