@@ -39,7 +39,7 @@ const UNCLAIMED_UPDATES: usize = 256;
 const UNCLAIMED_FOR: Duration = Duration::from_secs(30);
 /// Phone calls whose request was seen, so that a repetition does not ring twice.
 const SEEN_CALLS: usize = 1024;
-/// Keys that were written longer ago than this came with the difference after a reconnection, and mean nothing any more.
+/// Texts that were written longer ago than this came with the difference after a reconnection, and mean nothing any more.
 const TEXT_AGE: Duration = Duration::from_secs(30);
 
 /// How old the state shown can be when the clock was set meanwhile.
@@ -334,7 +334,7 @@ impl Handler<FromTelegram> for Session {
                 text,
             } => {
                 self.common.metrics.update("message");
-                self.wrote(user_id, date, text.expose());
+                self.wrote(user_id, date, text.expose(), ctx);
             }
             Event::Users(users) => self.meet(users),
             Event::Connected => self.greet(ctx),
@@ -353,18 +353,19 @@ impl Handler<FromTelegram> for Session {
 }
 
 impl Session {
-    /// Keys that somebody writes during a call with us are pressed in that call; of several, in the last.
-    fn wrote(&self, user_id: i64, date: i32, text: &str) {
+    /// Keys that somebody writes during a call with us are pressed in that call; of several, in the last. Who is in no call may be
+    /// answered.
+    fn wrote(&mut self, user_id: i64, date: i32, text: &str, ctx: &mut Context<Self>) {
+        let age = crate::house::unix_seconds().saturating_sub(u64::try_from(date).unwrap_or(0));
+        if age > TEXT_AGE.as_secs() {
+            tracing::debug!(session = %self.spec.name, age, "a text came too late to mean anything");
+            return;
+        }
         let calls = self.legs.values();
         let his = calls.filter(|bound| bound.user_id == Some(user_id));
         let Some(bound) = his.max_by_key(|bound| bound.since) else {
-            return;
+            return self.answer(user_id, ctx);
         };
-        let age = crate::house::unix_seconds().saturating_sub(u64::try_from(date).unwrap_or(0));
-        if age > TEXT_AGE.as_secs() {
-            tracing::debug!(session = %self.spec.name, age, "a text came too late to be keys");
-            return;
-        }
         if let Some(keys) = Key::read(text) {
             bound.leg.do_send(CallUpdated::Keys(keys));
         }
@@ -500,6 +501,14 @@ impl Session {
             self.seen.pop_front();
         }
         self.seen.push_back(requested.id);
+        let caller = self.caller(requested.admin_id);
+        let (username, phone) = (caller.username.as_deref(), caller.phone.as_deref());
+        let callers = &self.spec.allowed_callers;
+        if !callers.allow(caller.user_id, username, phone) {
+            // Never rejected: it rings on the account's other devices.
+            tracing::info!(session = %self.spec.name, caller = caller.user_id, "a call of somebody who may not call is left alone");
+            return;
+        }
         if self.is_occupied() {
             // Accepting it would fail: the caller hears at once that the account is busy.
             let peer = tl::types::InputPhoneCall {
@@ -514,7 +523,6 @@ impl Session {
             });
             return;
         }
-        let caller = self.caller(requested.admin_id);
         self.common.to_registry(CallOffered {
             session: self.spec.name.clone(),
             caller,

@@ -39,6 +39,7 @@ mod matrix;
 mod names;
 mod operator;
 mod peers;
+mod people;
 mod refusals;
 mod registration;
 mod relays;

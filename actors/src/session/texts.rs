@@ -1,4 +1,5 @@
-//! What the account writes to people by itself: why their call came to nothing (product 2.14).
+//! What the account writes to people by itself: why their call came to nothing (product 2.14), and the owner's answer to those who
+//! write (product 2.12).
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -44,6 +45,14 @@ impl Session {
             return;
         }
         self.write(user_id, cause.to_string(), ctx);
+    }
+
+    /// Answers somebody who wrote, if the owner wants that; no bot, for two machines would never stop.
+    pub(super) fn answer(&mut self, user_id: i64, ctx: &mut Context<Self>) {
+        let is_person = |user: &telegram::User| !(user.is_bot || user.is_self || user.is_deleted);
+        if !self.spec.autoreply.is_empty() && self.users.get(&user_id).is_some_and(is_person) {
+            self.write(user_id, self.spec.autoreply.clone(), ctx);
+        }
     }
 
     /// Writes to somebody the account has met, when it may ask anything of Telegram just now.

@@ -300,11 +300,8 @@ fn records() -> [Change; 3] {
             )
         })),
         Change::PutSession(SessionSpec {
-            name: session(),
             phone: "15550000".to_owned(),
-            lines: 0,
-            stop_on_6xx: false,
-            enabled: true,
+            ..SessionSpec::new(session())
         }),
         Change::PutRoute(RouteSpec {
             trunk: trunk(),

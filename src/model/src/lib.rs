@@ -5,6 +5,7 @@
 // A new state must be thought of everywhere: no wildcard hides it.
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
+mod callers;
 mod cause;
 mod codec;
 mod dial_rules;
@@ -21,6 +22,7 @@ mod spec;
 mod srtp;
 mod transport;
 
+pub use callers::{AllowedCallers, CallerError};
 pub use cause::{Cause, Reason, Row, Side};
 pub use codec::{Codec, UnknownCodec};
 pub use dial_rules::{DialPiece, DialRule, DialRuleError, DialRuleKind, DialRules};

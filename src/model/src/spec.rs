@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod, HeaderField,
-    HostPort, Secret, SessionName, Srtp, SrtpOverPlain, Transport, TrunkName, TrustedIps,
+    AllowedCallers, BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod,
+    HeaderField, HostPort, Secret, SessionName, Srtp, SrtpOverPlain, Transport, TrunkName,
+    TrustedIps,
 };
 
 /// One relation with a PBX.
@@ -125,6 +126,12 @@ pub struct SessionSpec {
     /// Whether a hunt of its trunks ends with the first that answers 6xx (RFC 3261 section 21.6: nobody anywhere will take the call).
     #[serde(default)]
     pub stop_on_6xx: bool,
+    /// Who may call it; others ring on the account's other devices alone.
+    #[serde(default)]
+    pub allowed_callers: AllowedCallers,
+    /// What people are answered who write to the account and are in no call with it; empty = nothing.
+    #[serde(default)]
+    pub autoreply: String,
     /// A session that is off stays logged in but connects no more.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -210,6 +217,8 @@ impl SessionSpec {
             phone: String::new(),
             lines: 0,
             stop_on_6xx: false,
+            allowed_callers: AllowedCallers::default(),
+            autoreply: String::new(),
             enabled: true,
         }
     }

@@ -40,11 +40,8 @@ fn peer(name: &str, address: &str) -> TrunkSpec {
 
 fn table() -> Table {
     let session = SessionSpec {
-        name: "main".parse().unwrap(),
         phone: "+999 66 2 0001".into(),
-        lines: 0,
-        stop_on_6xx: false,
-        enabled: true,
+        ..SessionSpec::new("main".parse().unwrap())
     };
     let route = |trunk: &str, priority| RouteSpec {
         trunk: trunk.parse().unwrap(),
@@ -193,13 +190,7 @@ fn two_peers_at_one_address_are_told_apart_by_their_ports() {
 
 #[test]
 fn records_that_contradict_each_other_are_named() {
-    let session = SessionSpec {
-        name: "main".parse().unwrap(),
-        phone: String::new(),
-        lines: 0,
-        stop_on_6xx: false,
-        enabled: true,
-    };
+    let session = SessionSpec::new("main".parse().unwrap());
     let route = RouteSpec {
         trunk: "a".parse().unwrap(),
         session: "main".parse().unwrap(),
@@ -229,11 +220,8 @@ fn records_that_contradict_each_other_are_named() {
 #[test]
 fn a_trunk_whose_first_session_is_off_uses_the_next() {
     let session = |name: &str, enabled| SessionSpec {
-        name: name.parse().unwrap(),
-        phone: String::new(),
-        lines: 0,
-        stop_on_6xx: false,
         enabled,
+        ..SessionSpec::new(name.parse().unwrap())
     };
     let route = |session: &str, priority| RouteSpec {
         trunk: "peer".parse().unwrap(),
@@ -319,11 +307,8 @@ fn every_refusal_of_a_pbx_call_has_its_exact_phrase() {
 #[test]
 fn what_is_off_is_not_what_is_missing() {
     let session = |enabled| SessionSpec {
-        name: "main".parse().unwrap(),
-        phone: String::new(),
-        lines: 0,
-        stop_on_6xx: false,
         enabled,
+        ..SessionSpec::new("main".parse().unwrap())
     };
     let route = RouteSpec {
         trunk: "peer".parse().unwrap(),

@@ -311,13 +311,7 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
 fn what_belonged_to_a_removed_trunk_or_session_is_gone() {
     let dir = folder();
     let session: SessionName = "main".parse().unwrap();
-    let spec = SessionSpec {
-        name: session.clone(),
-        phone: String::new(),
-        lines: 0,
-        stop_on_6xx: false,
-        enabled: true,
-    };
+    let spec = SessionSpec::new(session.clone());
     let both = [
         Change::PutTrunk(Box::new(trunk("office"))),
         Change::PutSession(spec.clone()),

@@ -10,10 +10,12 @@
 //! | `PUT /v1/keys` with the digits of a master key | lets it open the store too |
 //! | `DELETE /v1/keys?id=I` | lets it open the store no more; 404 when it does not, 409 when it is the last |
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,17 +41,30 @@ struct Wanted {
     seconds: u64,
 }
 
-/// Listens; the server runs when its future is spawned. A socket that an earlier process left is replaced: only one switch can hold
+/// The socket in an open folder, by a name that is short however deep the folder lies: the system takes no more than 107 octets
+/// (unix(7)).
+fn inside(folder: &File) -> PathBuf {
+    Path::new("/proc/self/fd")
+        .join(folder.as_raw_fd().to_string())
+        .join(SOCKET)
+}
+
+/// Listens in the folder of the data; the server runs when its future is spawned. A socket that an earlier process left is replaced: only one switch can hold
 /// the store beside it.
 pub(crate) fn start(
-    path: &Path,
+    data: &Path,
     house: Arc<House>,
     store: Arc<dyn Store>,
 ) -> io::Result<(Server, ServerHandle)> {
-    match std::fs::remove_file(path) {
+    let folder = File::open(data)?;
+    let path = inside(&folder);
+    match std::fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
+    let listener = UnixListener::bind(&path)?;
+    // Its owner and his group may command, nobody else.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660))?;
     let house = web::Data::from(house);
     let store = web::Data::from(store);
     let server = HttpServer::new(move || {
@@ -73,9 +88,7 @@ pub(crate) fn start(
     .workers(1)
     .disable_signals()
     .shutdown_timeout(1)
-    .bind_uds(path)?;
-    // Its owner and his group may command, nobody else.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    .listen_uds(listener)?;
     let server = server.run();
     let handle = server.handle();
     Ok((server, handle))
@@ -166,7 +179,8 @@ pub(crate) fn ask(
     target: &str,
     body: &str,
 ) -> io::Result<Option<(u16, String)>> {
-    let mut stream = match UnixStream::connect(data.join(SOCKET)) {
+    let way = File::open(data).and_then(|folder| UnixStream::connect(inside(&folder)));
+    let mut stream = match way {
         Ok(stream) => stream,
         Err(error)
             if matches!(

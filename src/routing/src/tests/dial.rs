@@ -187,13 +187,7 @@ fn the_numbers_of_a_trunk_go_through_its_inbound_rules_first() {
             ..kind
         };
         let name = trunk.name.clone();
-        let session = SessionSpec {
-            name: "main".parse().unwrap(),
-            phone: String::new(),
-            lines: 0,
-            stop_on_6xx: false,
-            enabled: true,
-        };
+        let session = SessionSpec::new("main".parse().unwrap());
         let route = RouteSpec {
             trunk: name.clone(),
             session: session.name.clone(),

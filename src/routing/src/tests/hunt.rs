@@ -18,13 +18,7 @@ fn hunting(trunks: &[(&str, u32, u32)]) -> Table {
         session: "main".parse().unwrap(),
         priority: *priority,
     });
-    let session = SessionSpec {
-        name: "main".parse().unwrap(),
-        phone: String::new(),
-        lines: 0,
-        stop_on_6xx: false,
-        enabled: true,
-    };
+    let session = SessionSpec::new("main".parse().unwrap());
     Table::new(specs.collect(), vec![session], routes.collect())
 }
 
@@ -75,13 +69,7 @@ fn trunks_that_do_not_run_are_skipped_when_their_turn_comes() {
 fn a_trunk_that_is_off_has_no_turn() {
     let mut off = peer("off", "192.0.2.7:5060");
     off.enabled = false;
-    let session = SessionSpec {
-        name: "main".parse().unwrap(),
-        phone: String::new(),
-        lines: 0,
-        stop_on_6xx: false,
-        enabled: true,
-    };
+    let session = SessionSpec::new("main".parse().unwrap());
     let route = RouteSpec {
         trunk: "off".parse().unwrap(),
         session: "main".parse().unwrap(),

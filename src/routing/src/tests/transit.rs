@@ -52,13 +52,7 @@ fn table(ways: Vec<TransitSpec>) -> Table {
             ..peer(name, &format!("192.0.2.{n}:5060"))
         })
         .into();
-    let session = SessionSpec {
-        name: "main".parse().unwrap(),
-        phone: String::new(),
-        lines: 0,
-        stop_on_6xx: false,
-        enabled: true,
-    };
+    let session = SessionSpec::new("main".parse().unwrap());
     let route = |trunk: &str| RouteSpec {
         trunk: trunk.parse().unwrap(),
         session: "main".parse().unwrap(),

@@ -1,7 +1,7 @@
 //! `strowger session`, without what asks Telegram.
 
 use clap::Subcommand;
-use model::{PhoneNumber, SessionName, SessionSpec};
+use model::{AllowedCallers, PhoneNumber, SessionName, SessionSpec};
 use store::{Change, Space, Store};
 
 use super::Operator;
@@ -30,6 +30,24 @@ pub(super) enum Session {
         /// End a hunt with the first trunk that answers 6xx, instead of trying the others
         #[arg(long = "stop-on-6xx")]
         stop_on_6xx: bool,
+        #[command(flatten)]
+        people: People,
+    },
+    /// Change a session; what is not named stays
+    #[command(
+        after_help = "Example: strowger session set gateway --allowed-callers @alice,+15550001"
+    )]
+    Set {
+        /// Its name
+        name: SessionName,
+        /// Simultaneous calls, 0 = unlimited
+        #[arg(long)]
+        lines: Option<u32>,
+        /// Whether a hunt ends with the first trunk that answers 6xx
+        #[arg(long = "stop-on-6xx")]
+        stop_on_6xx: Option<bool>,
+        #[command(flatten)]
+        people: People,
     },
     /// List all sessions and what they can do just now
     List,
@@ -61,6 +79,28 @@ pub(super) enum Session {
     },
 }
 
+/// How an account deals with people.
+#[derive(Debug, clap::Args)]
+pub(super) struct People {
+    /// Who may call it: user ids, usernames and numbers, as in 4242,@alice,+15550001; an empty text lets everybody
+    #[arg(long)]
+    allowed_callers: Option<AllowedCallers>,
+    /// What people are answered who write to it and are in no call with it; an empty text answers nothing
+    #[arg(long)]
+    autoreply: Option<String>,
+}
+
+impl People {
+    fn apply(self, spec: &mut SessionSpec) {
+        if let Some(callers) = self.allowed_callers {
+            spec.allowed_callers = callers;
+        }
+        if let Some(text) = self.autoreply {
+            spec.autoreply = text;
+        }
+    }
+}
+
 impl Session {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
         match self {
@@ -70,16 +110,28 @@ impl Session {
                 phone,
                 lines,
                 stop_on_6xx,
+                people,
             } => {
                 let phone = phone.map(|phone| phone.to_string()).unwrap_or_default();
-                let spec = SessionSpec {
+                let mut spec = SessionSpec {
                     phone,
                     lines,
                     stop_on_6xx,
                     ..SessionSpec::new(name)
                 };
+                people.apply(&mut spec);
                 add(operator, spec)
             }
+            Session::Set {
+                name,
+                lines,
+                stop_on_6xx,
+                people,
+            } => change(operator, &name, |spec| {
+                spec.lines = lines.unwrap_or(spec.lines);
+                spec.stop_on_6xx = stop_on_6xx.unwrap_or(spec.stop_on_6xx);
+                people.apply(spec);
+            }),
             Session::List => session_view::list(operator),
             Session::Show { name } => session_view::show(operator, &name),
             Session::Enable { name } => switch(operator, &name, true),
@@ -123,6 +175,20 @@ pub(super) fn find(current: &Current, name: &SessionName) -> Result<SessionSpec,
         name: name.to_string(),
     };
     current.session(name).cloned().ok_or_else(missing)
+}
+
+fn change(
+    operator: &Operator,
+    name: &SessionName,
+    how: impl FnOnce(&mut SessionSpec),
+) -> Result<(), Failure> {
+    let store = operator.store()?;
+    let current = Current::read(&store)?;
+    let mut spec = find(&current, name)?;
+    how(&mut spec);
+    store.commit(Some(current.generation), &[Change::PutSession(spec)])?;
+    print::line(format_args!("session {name} is changed"));
+    Ok(())
 }
 
 fn switch(operator: &Operator, name: &SessionName, enabled: bool) -> Result<(), Failure> {

@@ -100,6 +100,12 @@ pub(super) fn show(operator: &Operator, name: &SessionName) -> Result<(), Failur
     if spec.stop_on_6xx {
         line("hunt", "ends with the first trunk that answers 6xx");
     }
+    if !spec.allowed_callers.is_empty() {
+        line("callers", &spec.allowed_callers.to_string());
+    }
+    if !spec.autoreply.is_empty() {
+        line("autoreply", &spec.autoreply);
+    }
     line("switched", if spec.enabled { "on" } else { "off" });
     if report.state == SessionState::Unauthorized.label() {
         line(

@@ -201,11 +201,8 @@ fn records(trunk: &TrunkName, session: &SessionName) -> [Change; 3] {
             )
         })),
         Change::PutSession(SessionSpec {
-            name: session.clone(),
             phone: "15550000".to_owned(),
-            lines: 0,
-            stop_on_6xx: false,
-            enabled: true,
+            ..SessionSpec::new(session.clone())
         }),
         Change::PutRoute(RouteSpec {
             trunk: trunk.clone(),

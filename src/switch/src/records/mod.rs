@@ -11,9 +11,9 @@ mod tests;
 use std::net::SocketAddr;
 
 use model::{
-    BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod, HeaderField,
-    HostPort, RouteSpec, Secret, SessionName, SessionSpec, Srtp, SrtpOverPlain, TransitSpec,
-    Transport, TrunkKind, TrunkName, TrunkSpec, TrustedIps,
+    AllowedCallers, BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod,
+    HeaderField, HostPort, RouteSpec, Secret, SessionName, SessionSpec, Srtp, SrtpOverPlain,
+    TransitSpec, Transport, TrunkKind, TrunkName, TrunkSpec, TrustedIps,
 };
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +91,8 @@ pub(crate) struct SessionDraft {
     pub(crate) phone: Option<String>,
     pub(crate) lines: Option<u32>,
     pub(crate) stop_on_6xx: Option<bool>,
+    pub(crate) allowed_callers: Option<AllowedCallers>,
+    pub(crate) autoreply: Option<String>,
     pub(crate) enabled: Option<bool>,
 }
 
@@ -169,6 +171,8 @@ impl From<&SessionSpec> for SessionDraft {
             phone: Some(spec.phone.clone()),
             lines: Some(spec.lines),
             stop_on_6xx: Some(spec.stop_on_6xx),
+            allowed_callers: Some(spec.allowed_callers.clone()),
+            autoreply: Some(spec.autoreply.clone()),
             enabled: Some(spec.enabled),
         }
     }

@@ -195,6 +195,8 @@ impl Plan {
                 phone: record.phone.clone().unwrap_or_default(),
                 lines: record.lines.unwrap_or(0),
                 stop_on_6xx: record.stop_on_6xx.unwrap_or(false),
+                allowed_callers: record.allowed_callers.clone().unwrap_or_default(),
+                autoreply: record.autoreply.clone().unwrap_or_default(),
                 enabled: record.enabled.unwrap_or(true),
             };
             let before = current.session(name);

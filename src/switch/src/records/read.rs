@@ -37,7 +37,15 @@ const TRUNK: &[&str] = &[
     "ring_seconds",
     "enabled",
 ];
-const SESSION: [&str; 5] = ["name", "phone", "lines", "stop_on_6xx", "enabled"];
+const SESSION: [&str; 7] = [
+    "name",
+    "phone",
+    "lines",
+    "stop_on_6xx",
+    "allowed_callers",
+    "autoreply",
+    "enabled",
+];
 const ROUTE: [&str; 4] = ["trunk", "session", "to", "priority"];
 
 impl Records {
