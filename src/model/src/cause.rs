@@ -92,6 +92,9 @@ causes! {
     DatabaseError = "database_error", 500, "Database error", Here, Failed, "retry; check the disk and the log";
     NoResponseFromManager = "no_response_from_manager", 503, "No response from Manager", Here, Failed, "wait a minute; look at the CPU load and the log";
     LinesLimit = "lines_limit", 402, "Lines limit is exceeded", Here, Limited, "raise `lines` of the trunk or session";
+    TotalDuration = "total_duration", 402, "Total calls duration is exceeded", Here, Limited, "wait for the window, raise the quota profile, or `strowger quota reset`; see `strowger quota show`";
+    FailCalls = "fail_calls", 402, "Amount of fail calls is exceeded", Here, Limited, "find out why the calls fail; wait for the window, raise the quota profile, or `strowger quota reset`";
+    CallDuration = "call_duration", 402, "The call was limited to {}", Here, Limited, "raise `call_seconds` of the quota profile";
     // Registration.
     WrongPassword = "wrong_password", 403, "Wrong password", Sip, Rejected, "compare login and password with `strowger trunk show --secrets`, or make a new one with `strowger trunk reset-password`";
     UntrustedIp = "untrusted_ip", 403, "Untrusted IP address", Sip, Rejected, "add the address to the trunk, or correct it";
@@ -180,6 +183,20 @@ impl Cause {
             retry_after: Some(wait),
             telegram_error: Some(format!("FLOOD_WAIT_{seconds}")),
             ..Self::new(Reason::TooManyRequests)
+        }
+    }
+
+    /// A call that was cut at the longest that its quota profile allows.
+    pub fn call_duration(limit: Duration) -> Self {
+        let seconds = limit.as_secs();
+        let said = match (seconds / 60, seconds % 60) {
+            (1, 0) => "1 minute".to_owned(),
+            (minutes, 0) => format!("{minutes} minutes"),
+            _ => format!("{seconds} seconds"),
+        };
+        Self {
+            detail: Some(said),
+            ..Self::new(Reason::CallDuration)
         }
     }
 

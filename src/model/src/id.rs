@@ -139,6 +139,10 @@ name! {
     /// The configured name of a Telegram session.
     SessionName
 }
+name! {
+    /// The configured name of a quota profile.
+    QuotaName
+}
 
 fn checked_name(text: &str) -> Result<String, NameError> {
     let first_ok = text

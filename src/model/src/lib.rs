@@ -15,6 +15,7 @@ mod host_port;
 mod id;
 mod number;
 mod prefix;
+mod quota;
 mod record;
 mod rule;
 mod secret;
@@ -29,9 +30,10 @@ pub use dial_rules::{DialPiece, DialRule, DialRuleError, DialRuleKind, DialRules
 pub use dtmf::{DtmfMethod, Key, MAX_KEYS, UnknownDtmfMethod};
 pub use header_field::{HeaderField, HeaderFieldError};
 pub use host_port::{HostPort, HostPortError};
-pub use id::{CallId, LegId, NameError, SessionName, TrunkName};
+pub use id::{CallId, LegId, NameError, QuotaName, SessionName, TrunkName};
 pub use number::{NumberError, Peer, PhoneNumber};
 pub use prefix::{IpPrefix, IpPrefixError, TrustedIps};
+pub use quota::{DEFAULT_QUOTA, QuotaError, QuotaSpec};
 pub use record::{BanRecord, CallRecord, Direction, LegEnd, LegKind, Outcome};
 pub use rule::{
     BareDigits, BareDigitsError, CallerIdRules, CallerNameRules, Piece, Rule, RuleError, Tag,

@@ -11,12 +11,14 @@ mod caller;
 mod check;
 mod decide;
 mod dial;
+mod health;
 mod hunt;
 mod identity;
 mod limiter;
 mod lines;
 mod number;
 mod peers;
+mod quota;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -29,12 +31,14 @@ pub use decide::{
     decide_telegram, decide_transit, running,
 };
 pub use dial::{DialPlan, DialPlanError};
+pub use health::{FailureCounter, Health, Patience, verdict};
 pub use hunt::Hunt;
 pub use identity::{Identity, identify, identify_registrar};
 pub use limiter::{Errand, Group, Limiter, Pace, Paces, RESTRICTED_FOR, Refused, Waits};
 pub use lines::{Full, Lines};
 pub use number::called_peer;
 pub use peers::{FOUND_FOR, Found, LookUp, NOBODY_FOR, Peers};
+pub use quota::{CallEnd, Counter, Quotas, Subject, SubjectError, Usage};
 pub use table::Table;
 pub use transfer::decide_transfer;
 
