@@ -1,5 +1,7 @@
 //! The assembled house: what all actors share, the supervisor of the first three, and the handle that `switch` holds.
 
+mod start;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
@@ -11,15 +13,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler};
 use bytes::Bytes;
 use model::{
-    BanRecord, CallId, Cause, IpPrefix, Reason, SessionName, SessionSpec, Transport, TrunkName,
+    BanRecord, CallId, Cause, IpPrefix, SessionName, SessionSpec, Transport, TrunkName,
     VerboseRejects,
 };
 use net::Resolver;
-use net::media::{MediaConfig, MediaPlane};
-use net::stream::{Arrival, Certificate, Listener, Patience, Streams, Tls};
+use net::media::MediaPlane;
+use net::stream::{Certificate, Streams};
 use net::telegram::{Event, Telegram};
-use net::udp::{SipSender, SipSocket};
-use rand::SeedableRng;
+use net::udp::SipSender;
 use rand::rngs::SmallRng;
 use routing::{Paces, SessionState, Table, Waits};
 use serde::{Deserialize, Serialize};
@@ -29,13 +30,12 @@ use sip::{Hop, Host, Limits, Request, ServerKey, TransactionsConfig, Uri};
 use store::Store;
 use tokio::sync::{mpsc, watch};
 
+pub use self::start::{Parts, StartError};
+
 use crate::endpoint::Endpoint;
-use crate::gate::{Gate, GateSettings};
-use crate::keeper::{self, Keeper};
-use crate::message::{
-    Contact, Drain, EndAll, FromTelegram, Inspect, ListSessions, Received, Respond, SaveBans,
-    Settle,
-};
+use crate::gate::Gate;
+use crate::keeper::Keeper;
+use crate::message::{Contact, Drain, EndAll, Inspect, ListSessions, Respond, SaveBans, Settle};
 use crate::refusal;
 use crate::registry::Registry;
 use crate::session::Session;
@@ -111,32 +111,6 @@ pub struct Account {
     pub client: Arc<dyn Telegram>,
     /// What it receives.
     pub events: mpsc::Receiver<Event>,
-}
-
-/// Why a house does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A SIP address cannot be used.
-    #[error(transparent)]
-    Sip(#[from] net::udp::BindError),
-    /// A SIP address cannot be listened on.
-    #[error(transparent)]
-    Listen(#[from] net::stream::BindError),
-    /// TLS cannot be had.
-    #[error(transparent)]
-    Tls(#[from] net::stream::TlsError),
-    /// A socket cannot be read.
-    #[error("the SIP socket cannot be read: {0}")]
-    Read(std::io::Error),
-    /// The thread of the store cannot be started.
-    #[error("the store has no thread: {0}")]
-    Thread(std::io::Error),
-    /// The media plane does not start.
-    #[error(transparent)]
-    Media(#[from] net::media::StartError),
-    /// The store cannot be read.
-    #[error(transparent)]
-    Store(#[from] store::StoreError),
 }
 
 /// What [`Report::missing`] says when nobody answers.
@@ -555,153 +529,7 @@ pub struct House {
     _root: Addr<Root>,
 }
 
-/// What a house is made from.
-pub struct Parts {
-    /// The settings.
-    pub settings: Settings,
-    /// The media plane's settings.
-    pub media: MediaConfig,
-    /// The open store.
-    pub store: Arc<dyn Store>,
-    /// Where numbers are counted.
-    pub metrics: metrics::Metrics,
-    /// One account for each enabled session.
-    pub accounts: Vec<Account>,
-}
-
 impl House {
-    /// Binds, closes the records of calls that a crash left open, and starts all actors. Must run inside an actix system.
-    pub fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts {
-            settings,
-            media,
-            store,
-            metrics,
-            accounts,
-        } = parts;
-        close_crashed(&*store)?;
-        let (trunks, sessions) = (store.trunks()?, store.sessions()?);
-        for trunk in &trunks {
-            metrics.add_trunk(&trunk.name, trunk.lines);
-        }
-        for session in &sessions {
-            metrics.add_session(&session.name);
-        }
-        metrics.config_applied(unix_seconds() as f64);
-        let table = Table::new(trunks, sessions, store.routes()?).with_transits(store.transits()?);
-        let table = Arc::new(table);
-        let sockets = settings
-            .sip
-            .addresses
-            .iter()
-            .map(|address| SipSocket::bind(*address))
-            .collect::<Result<Vec<_>, _>>()?;
-        let listen = |transport, addresses: &[SocketAddr]| {
-            let bind = |address: &SocketAddr| Listener::bind(transport, *address);
-            addresses.iter().map(bind).collect::<Result<Vec<_>, _>>()
-        };
-        let mut listeners = listen(Transport::Tcp, &settings.sip.tcp)?;
-        listeners.extend(listen(Transport::Tls, &settings.sip.tls)?);
-        let tls = Tls::new(settings.sip.certificate.clone(), settings.sip.ca.as_deref())?;
-        let media = MediaPlane::start(media, metrics.media())?;
-        let gate = GateSettings {
-            realm: settings.sip.realm.clone(),
-            verbose_rejects: settings.sip.verbose_rejects,
-            guard: settings.sip.guard.clone(),
-        };
-        let now = Instant::now();
-        let gate = Arc::new(Gate::new(Arc::clone(&table), &gate, metrics.clone(), now));
-        gate.restore(
-            Instant::now(),
-            unix_seconds(),
-            &store::read_bans(&*store).unwrap_or_else(|error| {
-                tracing::error!(%error, "the bans cannot be read: there are none now");
-                Vec::new()
-            }),
-        );
-        let (registry, endpoint, keeper) = (
-            DoorKeeper::default(),
-            DoorKeeper::default(),
-            DoorKeeper::default(),
-        );
-        let mut links = HashMap::new();
-        for account in accounts {
-            let door = DoorKeeper::default();
-            tokio::spawn(pump(account.events, door.door()));
-            links.insert(
-                account.session,
-                SessionLink {
-                    client: account.client,
-                    door,
-                },
-            );
-        }
-        let receive = {
-            let (door, gate, metrics) = (endpoint.door(), Arc::clone(&gate), metrics.clone());
-            move |arrival| deliver(&door, &gate, &metrics, arrival)
-        };
-        let streams = Streams::start(
-            listeners,
-            tls,
-            settings.sip.limits.clone(),
-            Patience::default(),
-            metrics.clone(),
-            receive.clone(),
-        )
-        .map_err(StartError::Read)?;
-        let common = Common(Arc::new(Shared {
-            streams,
-            resolver: Resolver::new(&settings.sip.name_servers),
-            settings,
-            metrics,
-            media,
-            gate,
-            registry: registry.door(),
-            endpoint: endpoint.door(),
-            keeper: keeper.door(),
-            sessions: links,
-            sip: sockets.iter().map(SipSocket::sender).collect(),
-            open: AtomicBool::new(true),
-        }));
-        let keeper_work = Arc::new(net::Work::default());
-        let runtime = net::Pace::new(keeper::BEAT, Arc::clone(&keeper_work))
-            .runtime()
-            .map_err(StartError::Thread)?;
-        let (fatal, fatal_rx) = watch::channel(None);
-        let root = Root {
-            common: common.clone(),
-            store: Arc::clone(&store),
-            table,
-            arbiter: Arbiter::with_tokio_rt(move || runtime),
-            keeper_work,
-            registry,
-            endpoint,
-            keeper,
-            backoffs: HashMap::new(),
-            registries: 0,
-            bans_kept: None,
-            fatal,
-            rng: SmallRng::seed_from_u64(rand::random()),
-        };
-        let root = root.start();
-        for socket in sockets {
-            let receive = receive.clone();
-            let read = socket.receive(move |datagram| {
-                receive(Arrival::Message {
-                    source: Hop::udp(datagram.source),
-                    bytes: datagram.bytes,
-                })
-            });
-            read.map_err(StartError::Read)?;
-        }
-        Ok(Self {
-            common,
-            store,
-            fatal: fatal_rx,
-            _root: root,
-        })
-    }
-
     /// How the house is; everything is missing when the registry does not answer within a second.
     pub async fn report(&self) -> Report {
         let silent = || Report {
@@ -800,48 +628,4 @@ impl House {
             tracing::error!(%error, "the store cannot be flushed");
         }
     }
-}
-
-/// Hands what arrived to the endpoint; false when it has no room.
-fn deliver(
-    door: &Door<Endpoint>,
-    gate: &Gate,
-    metrics: &metrics::Metrics,
-    arrival: Arrival,
-) -> bool {
-    // What is not listened to costs no more than this.
-    if let Arrival::Message { source, bytes } = &arrival
-        && !gate.admits(Instant::now(), source.ip(), bytes)
-    {
-        return true;
-    }
-    let endpoint = door.open();
-    let is_delivered =
-        endpoint.is_some_and(|endpoint| endpoint.try_send(Received { arrival }).is_ok());
-    if !is_delivered {
-        metrics.sip_dropped(1);
-    }
-    is_delivered
-}
-
-/// Brings the events of an account to whatever incarnation of its session there is.
-async fn pump(mut events: mpsc::Receiver<Event>, mut door: Door<Session>) {
-    while let Some(event) = events.recv().await {
-        let session = match door.open() {
-            Some(session) => Some(session),
-            None => door.next().await,
-        };
-        let Some(session) = session else { return };
-        // Waiting for the handler is the flow control; an event that kills a session is not tried on the next one.
-        let _ = session.send(FromTelegram(event)).await;
-    }
-}
-
-/// Closes the records of calls that were up when the process ended.
-fn close_crashed(store: &dyn Store) -> Result<(), store::StoreError> {
-    for record in store.unfinished_calls()? {
-        tracing::warn!(call = %record.id, "a call was up when the process ended");
-        store.close_calls(&[&keeper::close(record, &Cause::new(Reason::Crashed), None)])?;
-    }
-    Ok(())
 }
