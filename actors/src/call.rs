@@ -28,8 +28,8 @@ use crate::leg::LegAddr;
 use crate::leg::sip::{SipLeg, SipLegSpec, Way as SipWay};
 use crate::leg::telegram::{TelegramLeg, TelegramLegSpec, Way as TelegramWay};
 use crate::message::{
-    Adopt, Calling, EndCall, FromMedia, InviteArrived, LegFact, LegOrder, LegReport, OpenRecord,
-    SipMedia,
+    Adopt, Answered, CallAnswered, Calling, EndCall, FromMedia, InviteArrived, LegFact, LegOrder,
+    LegReport, OpenRecord, SipMedia,
 };
 use crate::session::Session;
 use crate::supervise::{CrashGroup, Door, Down, Parent, Unit, Watch};
@@ -63,7 +63,7 @@ impl Held {
     }
 
     /// The trunk that a line is held of from beginning to end, whoever rings: the caller's.
-    fn own_trunk(&self) -> Option<&TrunkName> {
+    pub(crate) fn own_trunk(&self) -> Option<&TrunkName> {
         match self.direction {
             Direction::SipToTg | Direction::SipToSip => Some(&self.trunk),
             Direction::TgToSip => None,
@@ -642,6 +642,10 @@ impl Call {
                 .metrics
                 .answer_delay(self.record.direction, self.started.elapsed());
             ctx.run_later(ONE_WAY_AFTER, |call, _| call.count_one_way());
+            self.common.to_registry(CallAnswered {
+                call: self.id,
+                by: self.answered_by.clone(),
+            });
         }
         self.set_state(CallState::Bridged);
         tracing::info!(call = %self.id, trunk = %self.held.trunk, session = self.held.session_name(), "call bridged");
@@ -672,6 +676,10 @@ impl Handler<RegistryIsBack> for Call {
         self.common.to_registry(Adopt {
             call: self.id,
             held: Box::new(self.held.clone()),
+            answered: self.answered_at.map(|at| Answered {
+                ago: at.elapsed(),
+                by: self.answered_by.clone(),
+            }),
             address: ctx.address(),
         });
         self.ask_again(ctx);

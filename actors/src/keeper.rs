@@ -5,14 +5,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
+use actix::{Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture};
 use model::{BanRecord, CallRecord, Cause, Direction, LegKind, Outcome};
 use store::Store;
 use tokio::sync::oneshot;
 
 use crate::message::{
-    CloseLost, CloseRecord, KeptSession, LoadBindings, LoadSession, OpenRecord, SaveBans,
-    SaveBindings, SaveLimits, SaveLookUp, Settle,
+    CloseLost, CloseRecord, KeptSession, LoadBindings, LoadCounters, LoadSession, OpenRecord,
+    SaveBans, SaveBindings, SaveCounters, SaveLimits, SaveLookUp, Settle,
 };
 use crate::supervise::Watch;
 
@@ -240,6 +240,37 @@ impl Handler<LoadSession> for Keeper {
         KeptSession {
             limits: limits.inspect_err(failed).unwrap_or_default(),
             look_ups: look_ups.into_iter().map(|(_, value)| value).collect(),
+        }
+    }
+}
+
+impl Handler<LoadCounters> for Keeper {
+    type Result = MessageResult<LoadCounters>;
+
+    fn handle(&mut self, _: LoadCounters, _: &mut Self::Context) -> Self::Result {
+        self.watch.handled();
+        let counters = self.store.scan(store::Space::Counters, b"");
+        MessageResult(counters.unwrap_or_else(|error| {
+            tracing::error!(%error, "what was counted could not be read: it begins anew");
+            Vec::new()
+        }))
+    }
+}
+
+impl Handler<SaveCounters> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, SaveCounters { changed }: SaveCounters, _: &mut Self::Context) {
+        self.watch.handled();
+        for (key, value) in changed {
+            let (space, at) = (store::Space::Counters, key.as_bytes());
+            let written = match value {
+                Some(value) => self.store.put_soft(space, at, &value),
+                None => self.store.remove(space, at),
+            };
+            if let Err(error) = written {
+                tracing::error!(%key, %error, "a counter could not be kept");
+            }
         }
     }
 }

@@ -384,6 +384,33 @@ pub(crate) enum LegOrder {
 #[rtype(result = "()")]
 pub(crate) struct CallOver {
     pub(crate) call: CallId,
+    /// What it counts as.
+    pub(crate) end: routing::CallEnd,
+}
+
+/// Call -> Registry: both sides talk.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct CallAnswered {
+    pub(crate) call: CallId,
+    /// The trunk that answered, of those that were called.
+    pub(crate) by: Option<TrunkName>,
+}
+
+/// Call -> Registry: how a trunk took a call; only when that says whether the trunk works.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TrunkSaid {
+    pub(crate) call: CallId,
+    pub(crate) trunk: TrunkName,
+    pub(crate) works: bool,
+}
+
+/// A call that is answered, as it tells a new registry.
+#[derive(Debug, Clone)]
+pub(crate) struct Answered {
+    pub(crate) ago: std::time::Duration,
+    pub(crate) by: Option<TrunkName>,
 }
 
 /// Call -> Registry: after the registry was restarted, a call that lives says what it holds.
@@ -392,10 +419,11 @@ pub(crate) struct CallOver {
 pub(crate) struct Adopt {
     pub(crate) call: CallId,
     pub(crate) held: Box<crate::call::Held>,
+    pub(crate) answered: Option<Answered>,
     pub(crate) address: actix::Addr<crate::call::Call>,
 }
 
-/// Registry -> Call: end, because the switch stops.
+/// Registry -> Call: end, because the switch stops or a quota is used up.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct EndCall {
@@ -547,6 +575,18 @@ pub(crate) struct SaveLookUp {
     pub(crate) key: String,
     /// Nothing to forget it.
     pub(crate) value: Option<Vec<u8>>,
+}
+
+/// Registry -> Keeper: what was counted, as it was written: keys and values.
+#[derive(Message)]
+#[rtype(result = "Vec<store::Entry>")]
+pub(crate) struct LoadCounters;
+
+/// Registry -> Keeper: counters that have changed, or are to be forgotten; soft.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SaveCounters {
+    pub(crate) changed: Vec<(String, Option<Vec<u8>>)>,
 }
 
 // ---------------------------------------------------------------- House

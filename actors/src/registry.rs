@@ -3,6 +3,7 @@
 //! Owns the routing table, the lines in use, what is known of trunks and sessions, and who the living calls are. Its death ends no call:
 //! trunks, sessions and calls announce themselves to the next incarnation, which starts only what is missing.
 
+mod counters;
 #[cfg(test)]
 pub(crate) mod crash;
 mod offer;
@@ -24,11 +25,11 @@ use model::{
 };
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use routing::{Full, Lines, SessionState, SipOffer, Table, Waits, World};
+use routing::{CallEnd, Full, Lines, SessionState, SipOffer, Table, Waits, World};
 use sip::{HeaderName, NameAddr, Request, ServerKey};
 
 use crate::call::{Call, CallSpec, Held, Plan};
-use crate::house::{Common, Report, SessionReport};
+use crate::house::{Common, Report, SessionReport, unix_millis};
 use crate::message::{
     Adopt, CallOver, CloseLost, Contact, Drain, EndAll, EndCall, Inspect, InviteArrived, Leave,
     ListSessions, LoadBindings, LoadSession, RegisterArrived, SessionChanged, TrunkState,
@@ -52,6 +53,7 @@ const YOUTH: Duration = Duration::from_secs(60);
 struct TrunkUnit {
     address: Option<Addr<Trunk>>,
     contacts: Vec<Contact>,
+    failures: counters::Failures,
     backoff: Backoff,
 }
 
@@ -103,6 +105,11 @@ impl World for Known {
             .is_some_and(|unit| !unit.contacts.is_empty())
     }
 
+    fn is_blocked(&self, trunk: &TrunkName) -> bool {
+        let unit = self.trunks.get(trunk);
+        unit.is_some_and(|unit| unit.failures.is_blocked())
+    }
+
     fn session_state(&self, session: &SessionName) -> SessionState {
         self.sessions
             .get(session)
@@ -142,6 +149,7 @@ pub(crate) struct Registry {
     table: Arc<Table>,
     known: Known,
     lines: Lines,
+    counters: counters::Counters,
     draining: bool,
     /// Not the first incarnation of this process, and not told yet by all who live.
     calling_roll: bool,
@@ -157,6 +165,7 @@ impl Registry {
                 TrunkUnit {
                     address: None,
                     contacts: Vec::new(),
+                    failures: counters::Failures::default(),
                     backoff: Backoff::outward(),
                 },
             )
@@ -190,6 +199,7 @@ impl Registry {
             table,
             known,
             lines: Lines::default(),
+            counters: counters::Counters::default(),
             draining: false,
             calling_roll: reborn,
             rng: SmallRng::seed_from_u64(rand::random()),
@@ -313,6 +323,7 @@ impl Actor for Registry {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
         crate::supervise::probe(ctx);
+        self.load_counters(ctx);
         if self.calling_roll {
             ctx.run_later(ROLL_CALL, Self::start_missing);
         } else {
@@ -349,6 +360,8 @@ impl Registry {
             return self.route_transit(trunk, invite, to, ctx);
         }
         let to = routing::decide_sip(&self.table, &self.known, &offer)?;
+        let subjects = self.subjects(Some(&trunk.name), Some(&to.session.name));
+        self.counters.quotas.admit(unix_millis(), &subjects)?;
         let id = crate::house::call_id();
         let opened = self
             .lines
@@ -368,6 +381,7 @@ impl Registry {
             peer: Some(to.peer.clone()),
         };
         let dialled = to.peer.to_string();
+        self.counters.quotas.begin(id, subjects);
         let plan = Plan::ToTelegram {
             trunk: Box::new(trunk.clone()),
             invite: Box::new(invite),
@@ -542,13 +556,22 @@ impl Handler<SessionChanged> for Registry {
 impl Handler<Adopt> for Registry {
     type Result = ();
 
-    fn handle(&mut self, adopt: Adopt, _: &mut Self::Context) {
+    fn handle(&mut self, adopt: Adopt, ctx: &mut Self::Context) {
         self.watch.handled();
         let held = *adopt.held;
         self.lines
             .adopt(adopt.call, &held.lines, held.session.as_ref());
         for trunk in &held.lines {
             self.count_lines(trunk);
+        }
+        let subjects = self.subjects(held.own_trunk(), held.session.as_ref());
+        self.counters.quotas.begin(adopt.call, subjects);
+        if let Some(answered) = adopt.answered {
+            let by = answered.by.as_ref();
+            let by = by.and_then(|trunk| self.table.quota_of_trunk(trunk));
+            let now = unix_millis();
+            let since = now.saturating_sub(u64::try_from(answered.ago.as_millis()).unwrap_or(0));
+            self.counters.quotas.answered(now, since, adopt.call, by);
         }
         self.known.calls.insert(
             adopt.call,
@@ -557,14 +580,19 @@ impl Handler<Adopt> for Registry {
                 held,
             },
         );
+        self.watch_quotas(ctx);
     }
 }
 
 impl Registry {
-    fn forget_call(&mut self, call: CallId) -> bool {
+    fn forget_call(&mut self, call: CallId, end: CallEnd) -> bool {
         for trunk in self.lines.release(call).unwrap_or_default() {
             self.count_lines(&trunk);
+            if let Some(unit) = self.known.trunks.get_mut(&trunk) {
+                unit.failures.gone(call);
+            }
         }
+        self.counters.quotas.over(unix_millis(), call, end);
         self.known.calls.remove(&call).is_some()
     }
 }
@@ -572,9 +600,10 @@ impl Registry {
 impl Handler<CallOver> for Registry {
     type Result = ();
 
-    fn handle(&mut self, CallOver { call }: CallOver, _: &mut Self::Context) {
+    fn handle(&mut self, CallOver { call, end }: CallOver, ctx: &mut Self::Context) {
         self.watch.handled();
-        self.forget_call(call);
+        self.forget_call(call, end);
+        self.watch_quotas(ctx);
     }
 }
 
@@ -587,7 +616,7 @@ impl Handler<Down> for Registry {
         match down.who {
             Unit::Call(call) => {
                 // A call that said goodbye has been forgotten before.
-                if self.forget_call(call) {
+                if self.forget_call(call, CallEnd::Other) {
                     self.common.metrics.actor_died("call", down.panicked);
                     self.common.to_keeper(CloseLost {
                         call,

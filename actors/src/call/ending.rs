@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use model::{Cause, Direction, LegEnd, LegId, Outcome, Peer, Reason, Side};
 use net::media::MediaCommand;
+use routing::CallEnd;
 
 use super::{Call, CallState, Slot, keys};
 use crate::leg::LegAddr;
@@ -83,10 +84,11 @@ impl Call {
         }
     }
 
-    /// A Telegram user whose call nobody took is told why; not one who gave up.
+    /// A Telegram user whose call nobody took is told why, and one whose call is cut; not one who gave up.
     fn tell_caller(&self, cause: &Cause, side: Side) {
+        let is_cut = matches!(cause.reason(), Reason::CallDuration | Reason::TotalDuration);
         let is_told = self.held.direction == Direction::TgToSip
-            && self.answered_at.is_none()
+            && (self.answered_at.is_none() || is_cut)
             && side != Side::Telegram
             && cause.reason() != Reason::NormalClearing;
         if is_told
@@ -129,7 +131,11 @@ impl Call {
         }
         tracing::info!(call = %self.id, trunk = %self.held.trunk, session = self.held.session_name(), cause = %cause,
             side = side.label(), outcome = outcome.label(), "call over");
-        self.common.to_registry(CallOver { call: self.id });
+        let after = Duration::from_millis(self.record.ended_after_ms.unwrap_or_default());
+        self.common.to_registry(CallOver {
+            call: self.id,
+            end: CallEnd::of(&cause, answered, after),
+        });
         self.write_record(ctx);
     }
 

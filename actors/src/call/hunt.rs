@@ -5,7 +5,7 @@ use model::{Cause, Codec, Direction, LegId, Reason, TrunkName};
 
 use super::{Call, CallState, Plan, Ringing, SipTarget, trunks};
 use crate::leg::sip::Way as SipWay;
-use crate::message::{GiveBack, Group, LegOrder, RingGroup};
+use crate::message::{GiveBack, Group, LegOrder, RingGroup, TrunkSaid};
 
 /// What a PBX is offered for a caller of another one: what both speak first, in the order of the trunk, then what can be turned
 /// into something that the caller speaks.
@@ -62,7 +62,15 @@ impl Call {
 
     /// A leg of the group failed.
     pub(super) fn rang_for_nothing(&mut self, leg: LegId, cause: Cause, ctx: &mut Context<Self>) {
-        self.ringing.remove(&leg);
+        if let Some(rang) = self.ringing.remove(&leg)
+            && let Some(works) = routing::verdict(&cause)
+        {
+            self.common.to_registry(TrunkSaid {
+                call: self.id,
+                trunk: rang.trunk,
+                works,
+            });
+        }
         self.remember(cause);
         self.give_back_idle();
         self.go_on(ctx);

@@ -82,12 +82,15 @@ impl House {
         let (trunks, sessions) = (store.trunks()?, store.sessions()?);
         for trunk in &trunks {
             metrics.add_trunk(&trunk.name, trunk.lines);
+            metrics.trunk_failure_limit(&trunk.name, trunk.failure_limit);
         }
         for session in &sessions {
             metrics.add_session(&session.name);
         }
         metrics.config_applied(unix_seconds() as f64);
-        let table = Table::new(trunks, sessions, store.routes()?).with_transits(store.transits()?);
+        let table = Table::new(trunks, sessions, store.routes()?)
+            .with_transits(store.transits()?)
+            .with_quotas(store.quotas()?);
         let table = Arc::new(table);
         let sockets = settings
             .sip

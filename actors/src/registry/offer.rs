@@ -8,12 +8,13 @@ use model::{
     CallId, CallRecord, Cause, Direction, LegKind, Peer, Reason, SessionName, TrunkKind, TrunkName,
     TrunkSpec,
 };
-use routing::{Hunt, Table, TelegramOffer, ToTrunk, World};
+use routing::{CallEnd, Hunt, Table, TelegramOffer, ToTrunk, World};
 use sip::call::Account;
 use sip::{HeaderName, Hop, NameAddr, Request, Uri};
 
 use super::{ROLL_CALL, Registry};
 use crate::call::{Held, Origin, Plan, SipTarget, trunks};
+use crate::house::unix_millis;
 use crate::leg;
 use crate::message::{
     CallOffered, Caller, Calling, CloseRecord, Contact, DeclineCall, GiveBack, Group,
@@ -84,9 +85,11 @@ impl Registry {
             user_id: caller.user_id,
         };
         let mut hunt = routing::decide_telegram(&self.table, &self.known, &offer)?;
+        let subjects = self.subjects(None, Some(&session));
+        self.counters.quotas.admit(unix_millis(), &subjects)?;
         let first = hunt
             .trunks()
-            .find(|trunk| self.known.is_reachable(trunk))
+            .find(|trunk| self.known.is_reachable(trunk) && !self.known.is_blocked(trunk))
             .cloned()
             .ok_or(Cause::new(Reason::SipAccountUnavailable))?;
         let id = crate::house::call_id();
@@ -111,6 +114,7 @@ impl Registry {
         };
         let number = shown_first.target.uri.to_string();
         let from = shown(&shown_first.trunk, &caller).0;
+        self.counters.quotas.begin(id, subjects);
         let held = Held {
             direction: Direction::TgToSip,
             trunk,
@@ -141,6 +145,8 @@ impl Registry {
     ) -> Result<(), Cause> {
         let ToTrunk { mut hunt, number } = to;
         let caller = SipCaller::of(&invite.request, number)?;
+        let subjects = self.subjects(Some(&trunk.name), None);
+        self.counters.quotas.admit(unix_millis(), &subjects)?;
         let id = crate::house::call_id();
         let opened = self.lines.open(id, None, 0);
         let taken = opened.and_then(|()| self.lines.take(id, &trunk.name, trunk.lines));
@@ -150,8 +156,9 @@ impl Registry {
             Err(full) => Err(self.no_line(&trunk.name, full)),
         };
         let targets = begun.inspect_err(|_| {
-            self.forget_call(id);
+            self.forget_call(id, CallEnd::Other);
         })?;
+        self.counters.quotas.begin(id, subjects);
         let own = [trunk.name.clone()];
         let held = Held {
             direction: Direction::SipToSip,
@@ -215,9 +222,17 @@ impl Registry {
         };
         let table = std::sync::Arc::clone(&self.table);
         for trunk in routing::running(&table, &self.known, trunks) {
+            let subjects = self.subjects(Some(&trunk.name), None);
+            if let Err(cause) = self.counters.quotas.admit(unix_millis(), &subjects) {
+                group.failures.push(cause);
+                continue;
+            }
             match self.lines.take(call, &trunk.name, trunk.lines) {
                 Ok(()) => {
                     self.count_lines(&trunk.name);
+                    if let Some(unit) = self.known.trunks.get_mut(&trunk.name) {
+                        unit.failures.placed(call);
+                    }
                     group.targets.extend(self.targets(trunk, caller, call));
                 }
                 Err(full) => group.failures.push(self.no_line(&trunk.name, full)),
@@ -476,6 +491,9 @@ impl Handler<GiveBack> for Registry {
     fn handle(&mut self, GiveBack { call, trunk }: GiveBack, _: &mut Self::Context) {
         self.watch.handled();
         self.lines.give_back(call, &trunk);
+        if let Some(unit) = self.known.trunks.get_mut(&trunk) {
+            unit.failures.gone(call);
+        }
         self.count_lines(&trunk);
     }
 }

@@ -292,7 +292,7 @@ impl Calls {
             ),
             quota: make.counter(
                 "quota_refusals_total",
-                "Attempts refused by a limit of our own (402).",
+                "Attempts refused, and calls cut, by a limit of our own (402).",
                 vec![all::<Limit>("limit")],
             ),
         }
@@ -363,10 +363,20 @@ impl Metrics {
                 cause.name(),
             ];
             calls.failures.with_label_values(&labels).inc();
-            if cause.reason() == Reason::LinesLimit {
-                calls.quota.with_label_values(&["lines"]).inc();
-            }
+            self.quota_refused(cause.reason());
         }
+    }
+
+    /// An attempt was refused, or a call cut, by a limit of our own; any other reason counts nothing.
+    pub fn quota_refused(&self, reason: Reason) {
+        let limit = match reason {
+            Reason::LinesLimit => "lines",
+            Reason::TotalDuration => "total_duration",
+            Reason::FailCalls => "fail_calls",
+            Reason::CallDuration => "call_duration",
+            _ => return,
+        };
+        self.all.calls.quota.with_label_values(&[limit]).inc();
     }
 
     /// The first device rings.

@@ -106,8 +106,8 @@ fixed! {
     RegistrationResults, ["ok", "rejected", "timeout", "network"];
     /// Why an answered call ended.
     Teardown, ["normal", "media_timeout", "shutdown", "error"];
-    /// Limits of our own: lines alone, so far.
-    Limit, ["lines"];
+    /// Limits of our own.
+    Limit, ["lines", "total_duration", "fail_calls", "call_duration"];
     /// Request or response.
     MessageKind, ["request", "response"];
     /// What carries SIP.

@@ -14,6 +14,9 @@ pub(crate) struct Trunks {
     lines_limit: IntGaugeVec,
     lines_in_use: IntGaugeVec,
     lines_rejected: IntCounterVec,
+    failures: IntGaugeVec,
+    failure_limit: IntGaugeVec,
+    blocked: IntGaugeVec,
     last_error: IntGaugeVec,
     bindings: IntGaugeVec,
     options_rtt: GaugeVec,
@@ -66,6 +69,21 @@ impl Trunks {
             lines_rejected: make.counter(
                 "trunk_lines_rejected_total",
                 "Attempts refused for want of a line.",
+                vec![trunk()],
+            ),
+            failures: make.gauge(
+                "trunk_consecutive_failures",
+                "Calls to the trunk that failed in a row because of the trunk itself.",
+                vec![trunk()],
+            ),
+            failure_limit: make.gauge(
+                "trunk_failure_limit",
+                "Failures in a row after which the trunk is blocked, 0 = never.",
+                vec![trunk()],
+            ),
+            blocked: make.gauge(
+                "trunk_blocked",
+                "1 while no call is placed on the trunk because too many failed.",
                 vec![trunk()],
             ),
             last_error: make.gauge(
@@ -158,6 +176,18 @@ impl Metrics {
     /// How many lines of a trunk are taken.
     pub fn trunk_lines_in_use(&self, trunk: &TrunkName, lines: u32) {
         self.set(&self.all.trunks.lines_in_use, trunk, i64::from(lines));
+    }
+
+    /// After how many failures in a row a trunk is blocked.
+    pub fn trunk_failure_limit(&self, trunk: &TrunkName, limit: u32) {
+        self.set(&self.all.trunks.failure_limit, trunk, i64::from(limit));
+    }
+
+    /// How many calls to a trunk failed in a row, and whether it is blocked for that.
+    pub fn trunk_failures(&self, trunk: &TrunkName, in_a_row: u32, is_blocked: bool) {
+        let trunks = &self.all.trunks;
+        self.set(&trunks.failures, trunk, i64::from(in_a_row));
+        self.set(&trunks.blocked, trunk, i64::from(is_blocked));
     }
 
     /// A call was refused for want of a line.

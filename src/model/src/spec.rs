@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AllowedCallers, BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod,
-    HeaderField, HostPort, Secret, SessionName, Srtp, SrtpOverPlain, Transport, TrunkName,
-    TrustedIps,
+    HeaderField, HostPort, QuotaName, Secret, SessionName, Srtp, SrtpOverPlain, Transport,
+    TrunkName, TrustedIps,
 };
 
 /// One relation with a PBX.
@@ -74,6 +74,15 @@ pub struct TrunkSpec {
     /// How long the PBX may ring, in seconds.
     #[serde(default = "default_ring_seconds")]
     pub ring_seconds: u32,
+    /// What it may use over time; without a name the profile `default`, where there is one.
+    #[serde(default)]
+    pub quota: Option<QuotaName>,
+    /// After so many calls in a row that failed because of the trunk itself, none is placed there for a while; 0 = never.
+    #[serde(default = "default_failure_limit")]
+    pub failure_limit: u32,
+    /// How long that is the first time, in seconds; twice as long after each trial that fails.
+    #[serde(default = "default_failure_wait_seconds")]
+    pub failure_wait_seconds: u32,
     /// A trunk that is off takes and places no calls.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -132,6 +141,9 @@ pub struct SessionSpec {
     /// What people are answered who write to the account and are in no call with it; empty = nothing.
     #[serde(default)]
     pub autoreply: String,
+    /// What it may use over time; without a name the profile `default`, where there is one.
+    #[serde(default)]
+    pub quota: Option<QuotaName>,
     /// A session that is off stays logged in but connects no more.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -219,6 +231,7 @@ impl SessionSpec {
             stop_on_6xx: false,
             allowed_callers: AllowedCallers::default(),
             autoreply: String::new(),
+            quota: None,
             enabled: true,
         }
     }
@@ -249,6 +262,9 @@ impl TrunkSpec {
             refer: false,
             priority: default_priority(),
             ring_seconds: default_ring_seconds(),
+            quota: None,
+            failure_limit: default_failure_limit(),
+            failure_wait_seconds: default_failure_wait_seconds(),
             enabled: true,
         }
     }
@@ -338,6 +354,14 @@ fn default_codecs() -> Vec<Codec> {
 
 fn default_dtmf() -> Vec<DtmfMethod> {
     DtmfMethod::ALL.to_vec()
+}
+
+fn default_failure_limit() -> u32 {
+    10
+}
+
+fn default_failure_wait_seconds() -> u32 {
+    60
 }
 
 fn default_ring_seconds() -> u32 {

@@ -18,6 +18,8 @@ const COME_BACK: Duration = Duration::from_secs(5);
 pub trait World {
     /// Whether calls can be placed on the trunk: a registered contact, or a peer.
     fn is_reachable(&self, trunk: &TrunkName) -> bool;
+    /// Whether no call is placed on the trunk because too many failed; those that it places are taken.
+    fn is_blocked(&self, trunk: &TrunkName) -> bool;
     /// What the session can do.
     fn session_state(&self, session: &SessionName) -> SessionState;
     /// Whether the process has just begun, and the session was not up since.
@@ -85,7 +87,7 @@ pub fn decide_transit(
     }
     must_be_registered(world, trunk)?;
     let hunt = Hunt::new(table.groups_from(&trunk.name));
-    if !hunt.trunks().any(|trunk| world.is_reachable(trunk)) {
+    if !hunt.trunks().any(|trunk| can_be_called(world, trunk)) {
         return Err(Cause::new(Reason::SipAccountUnavailable));
     }
     let number = dialled(trunk, offer.request_user, offer.to_user);
@@ -153,7 +155,7 @@ pub fn decide_telegram(
         return Err(Cause::new(Reason::SessionNotRunning));
     };
     let hunt = Hunt::new(table.groups_of(offer.session)).stopping_on_6xx(session.stop_on_6xx);
-    if hunt.trunks().any(|trunk| world.is_reachable(trunk)) {
+    if hunt.trunks().any(|trunk| can_be_called(world, trunk)) {
         Ok(hunt)
     } else {
         Err(Cause::new(Reason::SipAccountUnavailable))
@@ -166,8 +168,12 @@ pub fn running<'a>(
     world: &impl World,
     group: &[TrunkName],
 ) -> Vec<&'a TrunkSpec> {
-    let trunks = group.iter().filter(|trunk| world.is_reachable(trunk));
+    let trunks = group.iter().filter(|trunk| can_be_called(world, trunk));
     trunks.filter_map(|trunk| table.trunk(trunk)).collect()
+}
+
+fn can_be_called(world: &impl World, trunk: &TrunkName) -> bool {
+    world.is_reachable(trunk) && !world.is_blocked(trunk)
 }
 
 /// Decides whether a PBX whose password is right may register.

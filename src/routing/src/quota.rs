@@ -9,8 +9,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use model::{CallId, Cause, NameError, QuotaSpec, Reason, SessionName, TrunkName};
+use model::{CallId, Cause, NameError, Outcome, QuotaSpec, Reason, SessionName, Side, TrunkName};
 use serde::{Deserialize, Serialize};
+
+/// Whoever gives up sooner than this has not failed.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whose use is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -126,6 +129,27 @@ pub enum CallEnd {
     Failed,
     /// Any other way.
     Other,
+}
+
+impl CallEnd {
+    /// What an end counts as, so long after the call began (product 6): not that the caller gave up within five seconds, nor that
+    /// somebody was busy, nor what never reached the network.
+    pub fn of(cause: &Cause, is_answered: bool, after: Duration) -> Self {
+        let is_failed = match cause.outcome() {
+            Outcome::Answered | Outcome::Busy | Outcome::Declined | Outcome::Limited => false,
+            Outcome::NoAnswer | Outcome::Rejected => cause.side() != Side::Here,
+            Outcome::Failed => cause.side() != Side::Here,
+            Outcome::Cancelled => {
+                let gave_up = matches!(cause.reason(), Reason::Cancelled | Reason::CallerGaveUp);
+                gave_up && after >= PATIENCE
+            }
+        };
+        if is_failed && !is_answered {
+            CallEnd::Failed
+        } else {
+            CallEnd::Other
+        }
+    }
 }
 
 /// A call that somebody with a limit takes part in.
@@ -539,6 +563,32 @@ mod tests {
         next.restore(trunk(), serde_json::from_str(&text).unwrap());
         assert!(next.admit(NOW + 7, &limit()).is_err());
         assert_eq!(next.admit(NOW + 5 + HOUR, &limit()), Ok(()));
+    }
+
+    #[test]
+    fn what_counts_as_failed() {
+        let (soon, late) = (Duration::from_millis(4999), Duration::from_secs(5));
+        for (cause, after, failed) in [
+            (Cause::new(Reason::NormalClearing), late, false),
+            (Cause::new(Reason::Cancelled), soon, false),
+            (Cause::new(Reason::Cancelled), late, true),
+            (Cause::new(Reason::CallerGaveUp), late, true),
+            (Cause::new(Reason::AnsweredElsewhere), late, false),
+            (Cause::new(Reason::BusyHere), soon, false),
+            (Cause::new(Reason::UserDeclined), soon, false),
+            (Cause::sip_refused(600, "Busy Everywhere"), soon, false),
+            (Cause::sip_refused(404, "Not Found"), soon, true),
+            (Cause::new(Reason::NoAnswer), late, true),
+            (Cause::new(Reason::UsernameNotOccupied), soon, true),
+            (Cause::new(Reason::SipTimeout), late, true),
+            (Cause::new(Reason::LinesLimit), soon, false),
+            (Cause::new(Reason::NoRtpPorts), soon, false),
+            (Cause::new(Reason::LoopDetected), soon, false),
+        ] {
+            let end = CallEnd::of(&cause, false, after);
+            assert_eq!(end == CallEnd::Failed, failed, "{cause} after {after:?}");
+            assert_eq!(CallEnd::of(&cause, true, after), CallEnd::Other);
+        }
     }
 
     #[test]

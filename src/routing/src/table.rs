@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
 use model::{
-    HeaderField, RouteSpec, SessionName, SessionSpec, TransitSpec, TrunkKind, TrunkName, TrunkSpec,
+    DEFAULT_QUOTA, HeaderField, QuotaName, QuotaSpec, RouteSpec, SessionName, SessionSpec,
+    TransitSpec, TrunkKind, TrunkName, TrunkSpec,
 };
 
-use crate::DialPlan;
+use crate::{DialPlan, Subject};
 
 /// An immutable snapshot of trunks, sessions and routes, with the indexes a decision needs.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub struct Table {
     logins: HashMap<String, TrunkName>,
     peers: Vec<(SocketAddr, TrunkName)>,
     inbound: HashMap<TrunkName, DialPlan>,
+    quotas: HashMap<QuotaName, QuotaSpec>,
+    default_quota: Option<QuotaSpec>,
 }
 
 impl Table {
@@ -68,6 +71,8 @@ impl Table {
             logins,
             peers,
             inbound,
+            quotas: HashMap::new(),
+            default_quota: None,
         }
     }
 
@@ -75,6 +80,37 @@ impl Table {
     pub fn with_transits(mut self, transits: Vec<TransitSpec>) -> Self {
         self.transits = transits;
         self
+    }
+
+    /// The same with quota profiles; without any, nothing is limited.
+    pub fn with_quotas(mut self, quotas: Vec<QuotaSpec>) -> Self {
+        let default = quotas
+            .iter()
+            .find(|quota| quota.name.as_str() == DEFAULT_QUOTA);
+        self.default_quota = default.cloned();
+        let quotas = quotas.into_iter();
+        self.quotas = quotas.map(|quota| (quota.name.clone(), quota)).collect();
+        self
+    }
+
+    /// Returns what somebody may use: by the name he was given, else by default; nothing where nothing is limited.
+    fn quota(&self, name: Option<&QuotaName>) -> Option<&QuotaSpec> {
+        let named = name.and_then(|name| self.quotas.get(name));
+        named.or(self.default_quota.as_ref())
+    }
+
+    /// Returns a trunk as somebody whose use is counted, with what it may use; nothing where that is not limited.
+    pub fn quota_of_trunk(&self, name: &TrunkName) -> Option<(Subject, QuotaSpec)> {
+        let trunk = self.trunks.get(name)?;
+        let quota = self.quota(trunk.quota.as_ref())?;
+        Some((Subject::Trunk(name.clone()), quota.clone()))
+    }
+
+    /// The same for a session.
+    pub fn quota_of_session(&self, name: &SessionName) -> Option<(Subject, QuotaSpec)> {
+        let session = self.sessions.get(name)?;
+        let quota = self.quota(session.quota.as_ref())?;
+        Some((Subject::Session(name.clone()), quota.clone()))
     }
 
     /// Returns the trunk of this name.

@@ -71,6 +71,9 @@ impl World for Now {
     fn is_reachable(&self, trunk: &TrunkName) -> bool {
         self.reachable.contains(trunk.as_str())
     }
+    fn is_blocked(&self, _: &TrunkName) -> bool {
+        false
+    }
     fn session_state(&self, _: &SessionName) -> SessionState {
         self.state
     }

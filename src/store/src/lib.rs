@@ -17,7 +17,8 @@ mod sled_store;
 mod tests;
 
 use model::{
-    CallId, CallRecord, RouteSpec, SessionName, SessionSpec, TransitSpec, TrunkName, TrunkSpec,
+    CallId, CallRecord, QuotaName, QuotaSpec, RouteSpec, SessionName, SessionSpec, TransitSpec,
+    TrunkName, TrunkSpec,
 };
 
 pub use backup::{BackupError, restore};
@@ -46,6 +47,10 @@ pub enum Change {
     PutTransit(TransitSpec),
     /// Removes the way from the first trunk to the second.
     RemoveTransit(TrunkName, TrunkName),
+    /// Adds or replaces a quota profile.
+    PutQuota(QuotaSpec),
+    /// Removes a quota profile.
+    RemoveQuota(QuotaName),
 }
 
 /// A key space beside the records.
@@ -57,6 +62,8 @@ pub enum Space<'a> {
     Bindings,
     /// Who is banned.
     Bans,
+    /// What quotas and failure counters have counted, by whose it is.
+    Counters,
 }
 
 /// A key and its value.
@@ -89,6 +96,8 @@ pub trait Store: Send + Sync {
     fn routes(&self) -> Result<Vec<RouteSpec>, StoreError>;
     /// Returns all ways between trunks, by the first and the second.
     fn transits(&self) -> Result<Vec<TransitSpec>, StoreError>;
+    /// Returns all quota profiles, by name.
+    fn quotas(&self) -> Result<Vec<QuotaSpec>, StoreError>;
     /// Returns the generation of the configuration: how many commits there were.
     fn generation(&self) -> Result<u64, StoreError>;
     /// Makes all changes or none, durably, and returns the new generation; refuses when `expected` is not the present one.

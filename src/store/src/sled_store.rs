@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use model::{
-    CallId, CallRecord, RouteSpec, Secret, SessionName, SessionSpec, TransitSpec, TrunkName,
-    TrunkSpec,
+    CallId, CallRecord, QuotaSpec, RouteSpec, Secret, SessionName, SessionSpec, TransitSpec,
+    TrunkName, TrunkSpec,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -56,6 +56,8 @@ pub struct SledStore {
     open_calls: Tree,
     bindings: Tree,
     bans: Tree,
+    counters: Tree,
+    quotas: Tree,
     meta: Tree,
     /// One commit at a time: the generation is read, compared and written.
     committing: Mutex<()>,
@@ -162,6 +164,8 @@ impl SledStore {
             open_calls: tree("open")?,
             bindings: tree("bindings")?,
             bans: tree("bans")?,
+            counters: tree("counters")?,
+            quotas: tree("quotas")?,
             committing: Mutex::default(),
             call_count: AtomicU64::new(calls.len() as u64),
             calls,
@@ -194,6 +198,7 @@ impl SledStore {
         Ok(match space {
             Space::Bindings => self.bindings.clone(),
             Space::Bans => self.bans.clone(),
+            Space::Counters => self.counters.clone(),
             Space::Telegram(session) => self.db.open_tree(telegram_tree(session.as_str()))?,
         })
     }
@@ -215,7 +220,7 @@ impl SledStore {
                 let tree = telegram_tree(session.as_str());
                 Ok(self.seal.seal(&tree, key, value.to_vec())?)
             }
-            Space::Bindings | Space::Bans => Ok(value.to_vec()),
+            Space::Bindings | Space::Bans | Space::Counters => Ok(value.to_vec()),
         }
     }
 
@@ -225,7 +230,7 @@ impl SledStore {
             Space::Telegram(session) => {
                 self.open_value(&telegram_tree(session.as_str()), key, value)
             }
-            Space::Bindings | Space::Bans => Ok(value.to_vec()),
+            Space::Bindings | Space::Bans | Space::Counters => Ok(value.to_vec()),
         }
     }
 
@@ -271,10 +276,12 @@ impl SledStore {
                 Change::RemoveTransit(from, to) => {
                     Self::present(&self.transits, "route", &transit_key(from, to))?;
                 }
+                Change::RemoveQuota(name) => Self::present(&self.quotas, "quota", name.as_str())?,
                 Change::PutTrunk(_)
                 | Change::PutSession(_)
                 | Change::PutRoute(_)
-                | Change::PutTransit(_) => {}
+                | Change::PutTransit(_)
+                | Change::PutQuota(_) => {}
             }
         }
         Ok(())
@@ -468,6 +475,10 @@ impl Store for SledStore {
         all("transits", &self.transits)
     }
 
+    fn quotas(&self) -> Result<Vec<QuotaSpec>, StoreError> {
+        all("quotas", &self.quotas)
+    }
+
     fn generation(&self) -> Result<u64, StoreError> {
         let bytes = self.meta.get("generation")?;
         Ok(bytes
@@ -487,7 +498,8 @@ impl Store for SledStore {
         self.check(changes)?;
         let (mut trunks, mut sessions, mut routes) =
             (Batch::default(), Batch::default(), Batch::default());
-        let (mut transits, mut meta) = (Batch::default(), Batch::default());
+        let (mut transits, mut quotas, mut meta) =
+            (Batch::default(), Batch::default(), Batch::default());
         for change in changes {
             match change {
                 Change::PutTrunk(spec) => {
@@ -524,6 +536,11 @@ impl Store for SledStore {
                 Change::RemoveTransit(from, to) => {
                     transits.remove(transit_key(from, to).as_str());
                 }
+                Change::PutQuota(spec) => {
+                    let name = spec.name.as_str();
+                    quotas.insert(name, encode("quotas", name, spec)?);
+                }
+                Change::RemoveQuota(name) => quotas.remove(name.as_str()),
             }
         }
         let next = found + 1;
@@ -536,14 +553,16 @@ impl Store for SledStore {
                     &self.sessions,
                     &self.routes,
                     &self.transits,
+                    &self.quotas,
                     &self.meta,
                 ),
-                |(a, b, c, d, e)| {
+                |(a, b, c, d, e, f)| {
                     a.apply_batch(&trunks)?;
                     b.apply_batch(&sessions)?;
                     c.apply_batch(&routes)?;
                     d.apply_batch(&transits)?;
-                    e.apply_batch(&meta)?;
+                    e.apply_batch(&quotas)?;
+                    f.apply_batch(&meta)?;
                     Ok(())
                 },
             );

@@ -211,6 +211,30 @@ fn ways_between_trunks_are_kept_beside_the_routes_of_sessions() {
     assert!(store.transits().unwrap().is_empty());
 }
 
+#[test]
+fn quota_profiles_are_records_and_what_is_counted_is_kept_beside_them() {
+    let dir = folder();
+    let store = open(dir.path()).unwrap();
+    let small = model::QuotaSpec {
+        fail_calls: 3,
+        ..model::QuotaSpec::new("small".parse().unwrap())
+    };
+    let gone = Change::RemoveQuota(small.name.clone());
+    assert!(store.commit(None, std::slice::from_ref(&gone)).is_err());
+    let put = Change::PutQuota(small.clone());
+    store.commit(None, &[put]).unwrap();
+    store
+        .put_soft(Space::Counters, b"quota/trunk/office", b"{}")
+        .unwrap();
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.quotas().unwrap(), [small]);
+    let kept = store.scan(Space::Counters, b"quota/").unwrap();
+    assert_eq!(kept, [(b"quota/trunk/office".to_vec(), b"{}".to_vec())]);
+    store.commit(None, &[gone]).unwrap();
+    assert!(store.quotas().unwrap().is_empty());
+}
+
 /// The writer of the next test: writes all that must be durable until it is killed, and says each once it is acknowledged.
 #[test]
 fn writer_that_is_killed() {

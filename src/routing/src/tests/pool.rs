@@ -17,6 +17,9 @@ impl World for Pool {
     fn is_reachable(&self, _: &TrunkName) -> bool {
         true
     }
+    fn is_blocked(&self, _: &TrunkName) -> bool {
+        false
+    }
     fn session_state(&self, session: &SessionName) -> SessionState {
         let state = self.states.get(session.as_str());
         state.copied().unwrap_or(SessionState::Running)

@@ -13,6 +13,9 @@ impl World for Up {
         !self.0.contains(&trunk.as_str())
     }
 
+    fn is_blocked(&self, _: &TrunkName) -> bool {
+        false
+    }
     fn session_state(&self, _: &model::SessionName) -> SessionState {
         SessionState::Running
     }

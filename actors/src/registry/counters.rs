@@ -1,0 +1,250 @@
+//! What the registry counts over time: what trunks and sessions use up of their quotas, and how often a trunk fails in a row.
+//!
+//! The counting is `routing`'s. Here are its clock, its timer, and its place on disk: written behind, at most a second old
+//! after a crash.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
+use model::{CallId, QuotaSpec, SessionName, TrunkName};
+use routing::{FailureCounter, Health, Patience, Quotas, Subject};
+
+use super::{ASK_AGAIN, Registry};
+use crate::house::unix_millis;
+use crate::message::{CallAnswered, EndCall, LoadCounters, SaveCounters, TrunkSaid};
+
+/// How often what has been counted is written down.
+const WRITE_EVERY: Duration = Duration::from_millis(500);
+/// The keys on disk begin so.
+const QUOTA: &str = "quota/";
+const FAILURES: &str = "failures/";
+
+/// What is counted.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) quotas: Quotas,
+    /// Trunks whose failure counter is to be written.
+    changed: BTreeSet<TrunkName>,
+    /// When quotas are to be looked at again.
+    next: Option<SpawnHandle>,
+}
+
+/// The failure counter of a trunk.
+#[derive(Default)]
+pub(super) struct Failures {
+    counter: FailureCounter,
+    /// The call by which it is tried.
+    trial: Option<CallId>,
+}
+
+impl Failures {
+    /// Whether no call is placed there now.
+    pub(super) fn is_blocked(&self) -> bool {
+        // A copy: to ask changes nothing but what a clock that was set back has made wrong.
+        let mut counter = self.counter;
+        match counter.health(unix_millis()) {
+            Health::Working => false,
+            Health::Blocked { .. } => true,
+            Health::OnTrial => self.trial.is_some(),
+        }
+    }
+
+    /// A call is placed there; while it is not certain that it works, by this one it is tried.
+    pub(super) fn placed(&mut self, call: CallId) {
+        if self.counter.health(unix_millis()) == Health::OnTrial {
+            self.trial = Some(call);
+        }
+    }
+
+    /// The call is there no more.
+    pub(super) fn gone(&mut self, call: CallId) {
+        self.trial = self.trial.filter(|trial| *trial != call);
+    }
+}
+
+impl Registry {
+    /// Takes back what was counted before; nothing is decided until it is there.
+    pub(super) fn load_counters(&mut self, ctx: &mut Context<Self>) {
+        let mut door = self.common.keeper.clone();
+        let kept = async move {
+            loop {
+                let keeper = match door.open() {
+                    Some(keeper) => keeper,
+                    None => door.next().await?,
+                };
+                // A keeper that dies is replaced, and asked again.
+                if let Ok(kept) = keeper.send(LoadCounters).await {
+                    return Some(kept);
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        };
+        ctx.wait(kept.into_actor(self).map(|kept, registry, ctx| {
+            for (key, value) in kept.unwrap_or_default() {
+                registry.take_back(&key, &value);
+            }
+            ctx.run_interval(WRITE_EVERY, |registry, _| registry.write_counters());
+        }));
+    }
+
+    fn take_back(&mut self, key: &[u8], value: &[u8]) {
+        let key = String::from_utf8_lossy(key);
+        let failed = |error: &dyn std::fmt::Display| {
+            tracing::error!(%key, %error, "a counter cannot be read: it begins anew");
+        };
+        if let Some(subject) = key.strip_prefix(QUOTA) {
+            match (subject.parse(), serde_json::from_slice(value)) {
+                (Ok(subject), Ok(usage)) => self.counters.quotas.restore(subject, usage),
+                (Err(error), _) => failed(&error),
+                (_, Err(error)) => failed(&error),
+            }
+        } else if let Some(trunk) = key.strip_prefix(FAILURES) {
+            match (trunk.parse::<TrunkName>(), serde_json::from_slice(value)) {
+                (Ok(trunk), Ok(counter)) => {
+                    if let Some(unit) = self.known.trunks.get_mut(&trunk) {
+                        unit.failures.counter = counter;
+                    }
+                    self.show_failures(&trunk);
+                }
+                (Err(error), _) => failed(&error),
+                (_, Err(error)) => failed(&error),
+            }
+        }
+    }
+
+    /// Writes down what has changed.
+    fn write_counters(&mut self) {
+        self.counters.quotas.count(unix_millis());
+        let mut changed: Vec<(String, Option<Vec<u8>>)> = Vec::new();
+        for (subject, usage) in self.counters.quotas.changed() {
+            let usage = usage.and_then(|usage| serde_json::to_vec(&usage).ok());
+            changed.push((format!("{QUOTA}{subject}"), usage));
+        }
+        for trunk in std::mem::take(&mut self.counters.changed) {
+            let unit = self.known.trunks.get(&trunk);
+            let counter = unit.map(|unit| unit.failures.counter);
+            let kept = counter.filter(|counter| *counter != FailureCounter::default());
+            let kept = kept.and_then(|counter| serde_json::to_vec(&counter).ok());
+            changed.push((format!("{FAILURES}{trunk}"), kept));
+        }
+        if !changed.is_empty() {
+            self.common.to_keeper(SaveCounters { changed });
+        }
+        self.show_blocked();
+    }
+
+    /// Those whose use a call counts for.
+    pub(super) fn subjects(
+        &self,
+        trunk: Option<&TrunkName>,
+        session: Option<&SessionName>,
+    ) -> Vec<(Subject, QuotaSpec)> {
+        let trunk = trunk.and_then(|trunk| self.table.quota_of_trunk(trunk));
+        let session = session.and_then(|session| self.table.quota_of_session(session));
+        trunk.into_iter().chain(session).collect()
+    }
+
+    /// Waits for the next time that a call is too long or somebody has talked enough.
+    pub(super) fn watch_quotas(&mut self, ctx: &mut Context<Self>) {
+        if let Some(next) = self.counters.next.take() {
+            ctx.cancel_future(next);
+        }
+        let now = unix_millis();
+        if let Some(at) = self.counters.quotas.next(now) {
+            let wait = Duration::from_millis(at.saturating_sub(now).max(1));
+            self.counters.next = Some(ctx.run_later(wait, Self::cut));
+        }
+    }
+
+    /// Ends the calls that have gone on for long enough.
+    fn cut(&mut self, ctx: &mut Context<Self>) {
+        self.counters.next = None;
+        for (call, cause) in self.counters.quotas.due(unix_millis()) {
+            if let Some(unit) = self.known.calls.get(&call) {
+                tracing::info!(%call, %cause, "a call is cut by a quota");
+                self.common.metrics.quota_refused(cause.reason());
+                unit.address.do_send(EndCall { cause });
+            }
+        }
+        self.watch_quotas(ctx);
+    }
+
+    /// Notes whether a trunk works.
+    fn trunk_said(&mut self, trunk: &TrunkName, call: CallId, works: bool) {
+        let Some(spec) = self.table.trunk(trunk) else {
+            return;
+        };
+        let patience = Patience {
+            limit: spec.failure_limit,
+            wait: Duration::from_secs(u64::from(spec.failure_wait_seconds)),
+        };
+        let Some(unit) = self.known.trunks.get_mut(trunk) else {
+            return;
+        };
+        let failures = &mut unit.failures;
+        failures.gone(call);
+        if works && failures.counter == FailureCounter::default() {
+            return;
+        }
+        if works {
+            if failures.counter.health(unix_millis()) != Health::Working {
+                tracing::info!(%trunk, "the trunk works again");
+            }
+            failures.counter.works();
+        } else if failures.counter.failed(unix_millis(), patience) {
+            let in_a_row = failures.counter.in_a_row();
+            tracing::error!(%trunk, in_a_row, "too many calls to the trunk failed: none is placed there for a while");
+        }
+        self.counters.changed.insert(trunk.clone());
+        self.show_failures(trunk);
+    }
+
+    fn show_failures(&self, trunk: &TrunkName) {
+        if let Some(unit) = self.known.trunks.get(trunk) {
+            let in_a_row = unit.failures.counter.in_a_row();
+            let metrics = &self.common.metrics;
+            metrics.trunk_failures(trunk, in_a_row, unit.failures.is_blocked());
+        }
+    }
+
+    /// A wait may have ended without anybody asking.
+    fn show_blocked(&mut self) {
+        let now = unix_millis();
+        let blocked = self.known.trunks.iter_mut().filter_map(|(trunk, unit)| {
+            let health = unit.failures.counter.health(now);
+            (health != Health::Working).then(|| trunk.clone())
+        });
+        for trunk in blocked.collect::<Vec<_>>() {
+            self.show_failures(&trunk);
+        }
+    }
+}
+
+impl Handler<CallAnswered> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, answered: CallAnswered, ctx: &mut Self::Context) {
+        self.watch.handled();
+        let CallAnswered { call, by } = answered;
+        if let Some(trunk) = &by {
+            self.trunk_said(trunk, call, true);
+        }
+        // What is over meanwhile would be counted forever.
+        if self.known.calls.contains_key(&call) {
+            let now = unix_millis();
+            let by = by.and_then(|trunk| self.table.quota_of_trunk(&trunk));
+            self.counters.quotas.answered(now, now, call, by);
+            self.watch_quotas(ctx);
+        }
+    }
+}
+
+impl Handler<TrunkSaid> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, said: TrunkSaid, _: &mut Self::Context) {
+        self.watch.handled();
+        self.trunk_said(&said.trunk, said.call, said.works);
+    }
+}
