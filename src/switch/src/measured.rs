@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use metrics::{Metrics, StoreOp};
-use model::{CallId, CallRecord, RouteSpec, SessionSpec, TransitSpec, TrunkSpec};
+use model::{CallId, CallRecord, QuotaSpec, RouteSpec, SessionSpec, TransitSpec, TrunkSpec};
 use store::{Change, Entry, KeyId, MasterKey, Space, Stats, Store, StoreError};
 
 /// Times what it passes on.
@@ -40,6 +40,10 @@ impl<S: Store> Store for Measured<S> {
 
     fn transits(&self) -> Result<Vec<TransitSpec>, StoreError> {
         self.timed(StoreOp::Scan, S::transits)
+    }
+
+    fn quotas(&self) -> Result<Vec<QuotaSpec>, StoreError> {
+        self.timed(StoreOp::Scan, S::quotas)
     }
 
     fn generation(&self) -> Result<u64, StoreError> {

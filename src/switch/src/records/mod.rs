@@ -1,6 +1,6 @@
-//! Trunks, sessions and routes as one file: what `apply` reads and `export` writes.
+//! Trunks, sessions, routes and quotas as one file: what `apply` reads and `export` writes.
 //!
-//! One TOML with `[[trunk]]`, `[[session]]` and `[[route]]`. Reading is strict: a key nobody reads or a value of the wrong kind
+//! One TOML with `[[trunk]]`, `[[session]]`, `[[route]]` and `[[quota]]`. Reading is strict: a key nobody reads or a value of the wrong kind
 //! is a fault with its line. A trunk without login or password keeps those it has, and gets new ones when it has none.
 
 mod plan;
@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 
 use model::{
     AllowedCallers, BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod,
-    HeaderField, HostPort, RouteSpec, Secret, SessionName, SessionSpec, Srtp, SrtpOverPlain,
-    TransitSpec, Transport, TrunkKind, TrunkName, TrunkSpec, TrustedIps,
+    HeaderField, HostPort, QuotaName, QuotaSpec, RouteSpec, Secret, SessionName, SessionSpec, Srtp,
+    SrtpOverPlain, TransitSpec, Transport, TrunkKind, TrunkName, TrunkSpec, TrustedIps,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,7 @@ pub(crate) struct Records {
     pub(crate) trunks: Vec<Placed<TrunkDraft>>,
     pub(crate) sessions: Vec<Placed<SessionDraft>>,
     pub(crate) routes: Vec<Placed<RouteDraft>>,
+    pub(crate) quotas: Vec<Placed<QuotaDraft>>,
 }
 
 /// A record and where it begins.
@@ -67,6 +68,9 @@ pub(crate) struct TrunkDraft {
     pub(crate) refer: Option<bool>,
     pub(crate) priority: Option<u32>,
     pub(crate) ring_seconds: Option<u32>,
+    pub(crate) quota: Option<QuotaName>,
+    pub(crate) failure_limit: Option<u32>,
+    pub(crate) failure_wait_seconds: Option<u32>,
     pub(crate) enabled: Option<bool>,
 }
 
@@ -93,6 +97,7 @@ pub(crate) struct SessionDraft {
     pub(crate) stop_on_6xx: Option<bool>,
     pub(crate) allowed_callers: Option<AllowedCallers>,
     pub(crate) autoreply: Option<String>,
+    pub(crate) quota: Option<QuotaName>,
     pub(crate) enabled: Option<bool>,
 }
 
@@ -104,6 +109,18 @@ pub(crate) struct RouteDraft {
     pub(crate) session: Option<SessionName>,
     pub(crate) to: Option<TrunkName>,
     pub(crate) priority: Option<u32>,
+}
+
+/// A quota profile as written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct QuotaDraft {
+    pub(crate) name: Option<QuotaName>,
+    pub(crate) call_seconds: Option<u32>,
+    pub(crate) total_seconds: Option<u32>,
+    pub(crate) total_window_seconds: Option<u32>,
+    pub(crate) fail_calls: Option<u32>,
+    pub(crate) fail_window_seconds: Option<u32>,
 }
 
 /// The order of a new route.
@@ -129,6 +146,9 @@ impl From<&TrunkSpec> for TrunkDraft {
             refer: Some(spec.refer),
             priority: Some(spec.priority),
             ring_seconds: Some(spec.ring_seconds),
+            quota: spec.quota.clone(),
+            failure_limit: Some(spec.failure_limit),
+            failure_wait_seconds: Some(spec.failure_wait_seconds),
             enabled: Some(spec.enabled),
             ..Self::default()
         };
@@ -173,7 +193,21 @@ impl From<&SessionSpec> for SessionDraft {
             stop_on_6xx: Some(spec.stop_on_6xx),
             allowed_callers: Some(spec.allowed_callers.clone()),
             autoreply: Some(spec.autoreply.clone()),
+            quota: spec.quota.clone(),
             enabled: Some(spec.enabled),
+        }
+    }
+}
+
+impl From<&QuotaSpec> for QuotaDraft {
+    fn from(spec: &QuotaSpec) -> Self {
+        Self {
+            name: Some(spec.name.clone()),
+            call_seconds: Some(spec.call_seconds),
+            total_seconds: Some(spec.total_seconds),
+            total_window_seconds: Some(spec.total_window_seconds),
+            fail_calls: Some(spec.fail_calls),
+            fail_window_seconds: Some(spec.fail_window_seconds),
         }
     }
 }
@@ -207,6 +241,7 @@ pub(crate) fn write(current: &Current) -> Result<String, toml::ser::Error> {
         trunk: Vec<TrunkDraft>,
         session: Vec<SessionDraft>,
         route: Vec<RouteDraft>,
+        quota: Vec<QuotaDraft>,
     }
     let file = File {
         trunk: current.trunks.iter().map(TrunkDraft::from).collect(),
@@ -216,15 +251,17 @@ pub(crate) fn write(current: &Current) -> Result<String, toml::ser::Error> {
             let routes = current.routes.iter().map(RouteDraft::from);
             routes.chain(transits).collect()
         },
+        quota: current.quotas.iter().map(QuotaDraft::from).collect(),
     };
     let text = toml::to_string(&file)?;
+    const NONE: [&str; 4] = ["trunk = []", "session = []", "route = []", "quota = []"];
     // No records at all have no other form in TOML than a key of their own, which nobody wants to read.
     let shown = text
         .lines()
-        .filter(|line| !["trunk = []", "session = []", "route = []"].contains(line))
+        .filter(|line| !NONE.contains(line))
         .fold(String::new(), |text, line| text + line + "\n");
     Ok(format!(
-        "# Trunks, sessions and routes: read back with `strowger apply`. Holds passwords.\n\n{}",
+        "# Trunks, sessions, routes and quotas: read back with `strowger apply`. Holds passwords.\n\n{}",
         shown.trim_start()
     ))
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use model::{
-    RouteSpec, Secret, SessionName, SessionSpec, TransitSpec, TrunkKind, TrunkName, TrunkSpec,
+    QuotaName, QuotaSpec, RouteSpec, Secret, SessionName, SessionSpec, TransitSpec, TrunkKind,
+    TrunkName, TrunkSpec,
 };
 use routing::DialPlan;
 use store::{Change, Store, StoreError};
 
-use super::{Kind, PRIORITY, Placed, Records, RouteDraft, SessionDraft, TrunkDraft};
+use super::{Kind, PRIORITY, Placed, QuotaDraft, Records, RouteDraft, SessionDraft, TrunkDraft};
 use crate::credentials;
 use crate::fault::{Fault, FaultKind, Place};
 
@@ -21,6 +22,7 @@ pub(crate) struct Current {
     pub(crate) sessions: Vec<SessionSpec>,
     pub(crate) routes: Vec<RouteSpec>,
     pub(crate) transits: Vec<TransitSpec>,
+    pub(crate) quotas: Vec<QuotaSpec>,
 }
 
 /// What has to change.
@@ -57,6 +59,7 @@ impl Current {
             sessions: store.sessions()?,
             routes: store.routes()?,
             transits: store.transits()?,
+            quotas: store.quotas()?,
         })
     }
 
@@ -68,6 +71,22 @@ impl Current {
     /// The session of this name.
     pub(crate) fn session(&self, name: &SessionName) -> Option<&SessionSpec> {
         self.sessions.iter().find(|session| session.name == *name)
+    }
+
+    /// The quota profile of this name.
+    pub(crate) fn quota(&self, name: &QuotaName) -> Option<&QuotaSpec> {
+        self.quotas.iter().find(|quota| quota.name == *name)
+    }
+
+    /// Those that have this quota profile by name, as `trunk NAME` and `session NAME`.
+    pub(crate) fn users_of(&self, quota: &QuotaName) -> Vec<String> {
+        let trunks = self.trunks.iter();
+        let trunks = trunks.filter(|trunk| trunk.quota.as_ref() == Some(quota));
+        let trunks = trunks.map(|trunk| format!("trunk {}", trunk.name));
+        let sessions = self.sessions.iter();
+        let sessions = sessions.filter(|session| session.quota.as_ref() == Some(quota));
+        let sessions = sessions.map(|session| format!("session {}", session.name));
+        trunks.chain(sessions).collect()
     }
 
     /// Removing a trunk removes its routes with it.
@@ -96,7 +115,7 @@ impl Current {
 }
 
 impl Plan {
-    /// Compares; with `prune`, trunks and routes that the file does not have are removed. Sessions never are: their keys
+    /// Compares; with `prune`, trunks, routes and quotas that the file does not have are removed. Sessions never are: their keys
     /// cannot be brought back.
     pub(crate) fn new(
         records: &Records,
@@ -105,6 +124,15 @@ impl Plan {
     ) -> Result<Self, Vec<Fault>> {
         let mut plan = Self::default();
         let mut wanted = current.clone();
+        // Before those who name them.
+        plan.quotas(&records.quotas, current, &mut wanted);
+        if prune {
+            let written = |quota: &QuotaSpec| {
+                let mut drafts = records.quotas.iter();
+                drafts.any(|draft| draft.record.name.as_ref() == Some(&quota.name))
+            };
+            wanted.quotas.retain(written);
+        }
         plan.trunks(&records.trunks, current, &mut wanted);
         plan.sessions(&records.sessions, current, &mut wanted);
         plan.routes(&records.routes, current, &mut wanted);
@@ -136,6 +164,43 @@ impl Plan {
         self.changes.push(change);
     }
 
+    fn quotas(&mut self, drafts: &[Placed<QuotaDraft>], current: &Current, wanted: &mut Current) {
+        let mut seen = Vec::new();
+        for Placed { record, place } in drafts {
+            let Some(name) = &record.name else {
+                self.fault(place, "name", "every [[quota]] needs a name");
+                continue;
+            };
+            if seen.contains(&name) {
+                self.fault(place, "name", format!("there are two quotas `{name}`"));
+                continue;
+            }
+            seen.push(name);
+            let spec = record.spec(name);
+            if let Err(error) = spec.check() {
+                self.fault(place, "quota", error.to_string());
+            }
+            let before = current.quota(name);
+            if before != Some(&spec) {
+                let sign = if before.is_some() { '~' } else { '+' };
+                self.change(
+                    sign,
+                    format!("quota {name}"),
+                    Change::PutQuota(spec.clone()),
+                );
+            }
+            wanted.quotas.retain(|quota| quota.name != *name);
+            wanted.quotas.push(spec);
+        }
+    }
+
+    /// Nobody may name a profile that is not there.
+    fn known_quota(&mut self, place: &Place, name: Option<&QuotaName>, wanted: &Current) {
+        if let Some(name) = name.filter(|name| wanted.quota(name).is_none()) {
+            self.fault(place, "quota", format!("there is no quota `{name}`"));
+        }
+    }
+
     fn trunks(&mut self, drafts: &[Placed<TrunkDraft>], current: &Current, wanted: &mut Current) {
         let mut seen = Vec::new();
         for Placed { record, place } in drafts {
@@ -154,6 +219,7 @@ impl Plan {
                     if let Err(error) = spec.check() {
                         self.fault(place, "trunk", error.to_string());
                     }
+                    self.known_quota(place, spec.quota.as_ref(), wanted);
                     if let Err(error) = DialPlan::new(&spec.inbound_rules) {
                         self.fault(place, "inbound_rules", format!("trunk {name}: {error}"));
                     }
@@ -197,8 +263,10 @@ impl Plan {
                 stop_on_6xx: record.stop_on_6xx.unwrap_or(false),
                 allowed_callers: record.allowed_callers.clone().unwrap_or_default(),
                 autoreply: record.autoreply.clone().unwrap_or_default(),
+                quota: record.quota.clone(),
                 enabled: record.enabled.unwrap_or(true),
             };
+            self.known_quota(place, spec.quota.as_ref(), wanted);
             let before = current.session(name);
             if before != Some(&spec) {
                 let sign = if before.is_some() { '~' } else { '+' };
@@ -345,6 +413,30 @@ impl Plan {
                 self.change('-', format!("route {} --to {}", way.trunk, way.to), change);
             }
         }
+        for quota in &current.quotas {
+            let mut drafts = records.quotas.iter();
+            if drafts.any(|draft| draft.record.name.as_ref() == Some(&quota.name)) {
+                continue;
+            }
+            let name = &quota.name;
+            // Sessions are never removed, so that one that the file does not have may still need it.
+            let mut sessions = current.sessions.iter();
+            let user = sessions.find(|session| {
+                let mut drafts = records.sessions.iter();
+                session.quota.as_ref() == Some(name)
+                    && !drafts.any(|draft| draft.record.name.as_ref() == Some(&session.name))
+            });
+            if let Some(user) = user {
+                let what = format!("session {} has the quota `{name}`", user.name);
+                self.fault(&Place::Nowhere, "quota", what);
+                continue;
+            }
+            self.change(
+                '-',
+                format!("quota {name}"),
+                Change::RemoveQuota(name.clone()),
+            );
+        }
         for trunk in &current.trunks {
             if !records
                 .trunks
@@ -357,6 +449,25 @@ impl Plan {
                     Change::RemoveTrunk(trunk.name.clone()),
                 );
             }
+        }
+    }
+}
+
+impl QuotaDraft {
+    /// The whole profile: what the file does not say is not limited.
+    pub(crate) fn spec(&self, name: &QuotaName) -> QuotaSpec {
+        let default = QuotaSpec::new(name.clone());
+        QuotaSpec {
+            call_seconds: self.call_seconds.unwrap_or(default.call_seconds),
+            total_seconds: self.total_seconds.unwrap_or(default.total_seconds),
+            total_window_seconds: self
+                .total_window_seconds
+                .unwrap_or(default.total_window_seconds),
+            fail_calls: self.fail_calls.unwrap_or(default.fail_calls),
+            fail_window_seconds: self
+                .fail_window_seconds
+                .unwrap_or(default.fail_window_seconds),
+            name: default.name,
         }
     }
 }
@@ -434,6 +545,11 @@ impl TrunkDraft {
             refer: self.refer.unwrap_or(default.refer),
             priority: self.priority.unwrap_or(default.priority),
             ring_seconds: self.ring_seconds.unwrap_or(default.ring_seconds),
+            quota: self.quota.clone(),
+            failure_limit: self.failure_limit.unwrap_or(default.failure_limit),
+            failure_wait_seconds: self
+                .failure_wait_seconds
+                .unwrap_or(default.failure_wait_seconds),
             enabled: self.enabled.unwrap_or(default.enabled),
             name: default.name,
             kind: default.kind,

@@ -35,18 +35,30 @@ const TRUNK: &[&str] = &[
     "refer",
     "priority",
     "ring_seconds",
+    "quota",
+    "failure_limit",
+    "failure_wait_seconds",
     "enabled",
 ];
-const SESSION: [&str; 7] = [
+const SESSION: [&str; 8] = [
     "name",
     "phone",
     "lines",
     "stop_on_6xx",
     "allowed_callers",
     "autoreply",
+    "quota",
     "enabled",
 ];
 const ROUTE: [&str; 4] = ["trunk", "session", "to", "priority"];
+const QUOTA: [&str; 6] = [
+    "name",
+    "call_seconds",
+    "total_seconds",
+    "total_window_seconds",
+    "fail_calls",
+    "fail_window_seconds",
+];
 
 impl Records {
     /// Reads the text of a file, or returns every fault in it.
@@ -62,12 +74,13 @@ impl Records {
                     records.sessions = elements(&source, "session", value, &SESSION, &mut faults)
                 }
                 "route" => records.routes = elements(&source, "route", value, &ROUTE, &mut faults),
+                "quota" => records.quotas = elements(&source, "quota", value, &QUOTA, &mut faults),
                 other => faults.push(Fault {
                     place: source.place(key.span().start),
                     kind: FaultKind::UnknownKey {
                         key: other.to_owned(),
                         section: String::new(),
-                        meant: meant(other, ["trunk", "session", "route"].into_iter()),
+                        meant: meant(other, ["trunk", "session", "route", "quota"].into_iter()),
                     },
                 }),
             }

@@ -72,6 +72,7 @@ fn after(changes: &[Change]) -> Current {
             Change::PutSession(spec) => current.sessions.push(spec.clone()),
             Change::PutRoute(spec) => current.routes.push(spec.clone()),
             Change::PutTransit(spec) => current.transits.push(spec.clone()),
+            Change::PutQuota(spec) => current.quotas.push(spec.clone()),
             other => panic!("{other:?}"),
         }
     }
@@ -335,6 +336,39 @@ fn rules_are_exported_as_they_were_written_also_when_there_are_none() {
     );
     assert_eq!((default.tg_headers, default.priority), (true, 100));
     assert!(!default.refer);
+}
+
+#[test]
+fn quotas_are_written_and_read_and_must_be_there_for_those_who_name_them() {
+    let text = "[[trunk]]\nname = \"a\"\nquota = \"small\"\nfailure_limit = 0\n\n[[session]]\nname = \"s\"\nquota = \"small\"\n\n\
+                [[quota]]\nname = \"small\"\ncall_seconds = 120\nfail_calls = 3\n";
+    let current = after(&plan(text, &Current::default(), false).changes);
+    let quota = &current.quotas[0];
+    assert_eq!((quota.call_seconds, quota.fail_calls), (120, 3));
+    assert_eq!((quota.total_seconds, quota.fail_window_seconds), (0, 3600));
+    let trunk = &current.trunks[0];
+    assert_eq!((trunk.failure_limit, trunk.failure_wait_seconds), (0, 60));
+    assert_eq!(current.users_of(&quota.name), ["trunk a", "session s"]);
+    let text = write(&current).unwrap();
+    assert!(plan(&text, &current, true).changes.is_empty(), "{text}");
+    // A profile goes when nobody needs it any more; sessions stay, and so does theirs.
+    let without =
+        |session: &str| format!("[[trunk]]\nname = \"a\"\n\n[[session]]\nname = \"s\"\n{session}");
+    let gone = plan(&without(""), &current, true).changes;
+    assert!(matches!(&gone[..], [.., Change::RemoveQuota(name)] if name.as_str() == "small"));
+    let records = Records::read("records.toml", &without("quota = \"small\"\n")).unwrap();
+    let faults = Plan::new(&records, &current, true).unwrap_err();
+    assert_eq!(
+        faults[0].to_string(),
+        "records.toml:4:1: `quota`: there is no quota `small`"
+    );
+    let records = Records::read("records.toml", "[[trunk]]\nname = \"a\"\n").unwrap();
+    let faults = Plan::new(&records, &current, true).unwrap_err();
+    assert!(
+        faults[0]
+            .to_string()
+            .contains("session s has the quota `small`")
+    );
 }
 
 #[test]
