@@ -67,6 +67,8 @@ pub(crate) struct HouseBuilder {
     branch_more: String,
     /// Further keys of the trunk.
     more: String,
+    /// Further keys of the session.
+    session_more: String,
     log: &'static str,
     /// `telegram.pace`.
     pace: &'static str,
@@ -124,9 +126,9 @@ impl HouseBuilder {
         write!(
             self.records,
             "[[trunk]]\nname = \"{TRUNK}\"\n{kind}\ncodecs = {codecs:?}\nnumber = \"{}\"\nring_seconds = 20\ntransport = \"{}\"\n{}\n\
-             [[session]]\nname = \"{SESSION}\"\nphone = \"+{SESSION_PHONE}\"\n\n\
+             [[session]]\nname = \"{SESSION}\"\nphone = \"+{SESSION_PHONE}\"\n{}\n\
              [[route]]\ntrunk = \"{TRUNK}\"\nsession = \"{SESSION}\"\n",
-            self.number, self.transport, self.more
+            self.number, self.transport, self.more, self.session_more
         )
         .unwrap();
         self
@@ -207,6 +209,19 @@ impl HouseBuilder {
     pub(crate) fn saying(mut self, line: &str) -> Self {
         self.more.push_str(line);
         self.more.push('\n');
+        self
+    }
+
+    /// A further line of the session's record; before the trunk.
+    pub(crate) fn session_saying(mut self, line: &str) -> Self {
+        self.session_more.push_str(line);
+        self.session_more.push('\n');
+        self
+    }
+
+    /// The quota profile `small` with these keys.
+    pub(crate) fn quota(mut self, keys: &str) -> Self {
+        write!(self.records, "[[quota]]\nname = \"small\"\n{keys}\n\n").unwrap();
         self
     }
 
@@ -341,6 +356,7 @@ impl House {
             settings: String::new(),
             branch_more: String::new(),
             more: String::new(),
+            session_more: String::new(),
             log: "info",
             pace: "calls_per_minute = 0, phones_per_hour = 0, usernames_per_hour = 0",
         }

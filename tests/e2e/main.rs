@@ -40,6 +40,7 @@ mod names;
 mod operator;
 mod peers;
 mod people;
+mod quotas;
 mod refusals;
 mod registration;
 mod relays;
