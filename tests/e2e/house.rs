@@ -445,13 +445,22 @@ impl House {
 
     /// Every UDP socket that the switch has bound.
     pub(crate) fn udp_sockets(&self) -> Vec<SocketAddr> {
+        self.sockets("udp")
+    }
+
+    /// Every TCP socket that the switch holds, by its own address.
+    pub(crate) fn tcp_sockets(&self) -> Vec<SocketAddr> {
+        self.sockets("tcp")
+    }
+
+    fn sockets(&self, kind: &str) -> Vec<SocketAddr> {
         let id = self.id();
         let held: Vec<String> = fs::read_dir(format!("/proc/{id}/fd"))
             .unwrap()
             .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
             .map(|link| link.to_string_lossy().into_owned())
             .collect();
-        let table = fs::read_to_string("/proc/net/udp").unwrap();
+        let table = fs::read_to_string(format!("/proc/net/{kind}")).unwrap();
         table
             .lines()
             .skip(1)

@@ -1,5 +1,6 @@
 //! Calls whose ends may not meet: TURN and reflectors.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use serde_json::json;
@@ -183,6 +184,40 @@ fn pbx_calls_through_a_tcp_reflector_by_9_0_0_and_both_hear_each_other() {
 #[test]
 fn telegram_user_calls_through_a_tcp_reflector_by_13_0_0_and_both_hear_each_other() {
     through_a_tcp_reflector(Caller::Telegram, "13.0.0");
+}
+
+/// The connections of the switch to a reflector.
+fn connections_to(house: &House, reflector: &Relay) -> Vec<SocketAddr> {
+    let log = reflector.log();
+    let known = log.lines().filter(|line| line.contains(' '));
+    let known: Vec<&str> = known.filter_map(|line| line.rsplit(' ').next()).collect();
+    let ours = house.tcp_sockets().into_iter();
+    ours.filter(|socket| known.contains(&socket.to_string().as_str()))
+        .collect()
+}
+
+#[test]
+fn a_tcp_reflector_whose_connection_breaks_is_connected_anew() {
+    let house = office();
+    let reflector = Relay::tcp_reflector(house.dir());
+    let house = house_with(house, &reflector, false);
+    let mut talk = Talk::start_in(house, Caller::Telegram, "13.0.0", ALAW);
+    let name = "strowger_rtp_packets_total";
+    let labels = [("leg", "telegram"), ("direction", "in")];
+    for round in 1..=2 {
+        let ours = connections_to(&talk.house, &reflector);
+        assert_eq!(ours.len(), 1, "{ours:?}\n{}", reflector.log());
+        reflector.drop_connection(ours[0]);
+        until("the switch to be there again", s(10), || {
+            (reflector.log().matches("again ").count() >= round).then_some(())
+        });
+        let heard = talk.house.metrics().sum_of(name, &labels);
+        // 60 ms a packet: three seconds.
+        talk.house.wait_metric_above(name, &labels, heard + 50.0);
+        assert!(!talk.phone.has("CALL_CLOSED"), "the call has ended");
+    }
+    let house = talk.end(Ends::Pbx);
+    assert_path(&house, "relay_tcp", 1.0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What carries a call when its ends may not meet: coturn, and a model of Telegram's reflectors.
 
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 
@@ -63,6 +64,11 @@ impl Relay {
 
     /// Starts a reflector.
     pub(crate) fn reflector(dir: &Path) -> Self {
+        Self::reflector_with(dir, &[])
+    }
+
+    /// Starts one with these further options.
+    pub(crate) fn reflector_with(dir: &Path, more: &[&str]) -> Self {
         let port = ports::one();
         let mut command = Command::new(PYTHON);
         command.current_dir(PEERS).args([
@@ -71,6 +77,7 @@ impl Relay {
             "--listen",
             &format!("{ADDRESS}:{port}"),
         ]);
+        command.args(more);
         let process = Process::start("reflector", dir, &mut command, false);
         let connection = json!({"type": "reflector", "ip": ADDRESS, "port": port});
         Self::ready(process, port, connection)
@@ -119,6 +126,18 @@ impl Relay {
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// Lets a reflector that is reached by TCP close the connection from this address.
+    pub(crate) fn drop_connection(&self, from: SocketAddr) {
+        let port = u16::try_from(self.connection["port"].as_u64().unwrap()).unwrap();
+        let mut control = TcpStream::connect((ADDRESS, port)).unwrap();
+        control
+            .write_all(format!("drop{from}\n").as_bytes())
+            .unwrap();
+        let mut answer = String::new();
+        control.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "done", "nobody is connected from {from}");
     }
 
     /// Lets everything that it should carry get lost, until [`Relay::resume`].

@@ -205,12 +205,14 @@ impl Relays {
         streams.map(|relay| relay.server).collect()
     }
 
-    /// Takes the news that the connection to a server is there, or that there is none any more.
+    /// Takes the news that the connection to a server is there, or that it is lost: one that was there is made anew by the
+    /// driver, one that never was is no relay.
     pub(crate) fn on_stream(&mut self, now: Instant, server: SocketAddr, is_open: bool) {
         if !is_open {
-            return self
-                .all
-                .retain(|relay| relay.server != server || !relay.is_tcp());
+            return self.all.retain_mut(|relay| match &mut relay.kind {
+                Kind::Reflector(end) if relay.server == server && end.is_tcp() => end.on_lost(),
+                Kind::Reflector(_) | Kind::Turn(_) => true,
+            });
         }
         for relay in &mut self.all {
             match &mut relay.kind {

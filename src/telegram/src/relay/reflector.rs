@@ -50,6 +50,8 @@ enum State {
     Unconnected,
     /// It has answered, or is connected: the candidate is valid.
     Open { next: Instant },
+    /// The connection is lost and will be made anew (TCP): the candidate stays, and nothing can be sent.
+    Broken,
 }
 
 impl Reflector {
@@ -91,11 +93,22 @@ impl Reflector {
         }
     }
 
+    /// Takes the news that the connection is lost; returns whether there was one before.
+    pub(super) fn on_lost(&mut self) -> bool {
+        match self.state {
+            State::Knocking { .. } | State::Unconnected => false,
+            State::Open { .. } | State::Broken => {
+                self.state = State::Broken;
+                true
+            }
+        }
+    }
+
     /// Returns the made-up address of our end, once the reflector has answered.
     pub(super) fn relayed(&self) -> Option<SocketAddr> {
         match self.state {
             State::Knocking { .. } | State::Unconnected => None,
-            State::Open { .. } => Some(self.address_of(self.tag)),
+            State::Open { .. } | State::Broken => Some(self.address_of(self.tag)),
         }
     }
 
@@ -146,7 +159,7 @@ impl Reflector {
     pub(super) fn timeout(&self) -> Option<Instant> {
         match self.state {
             State::Knocking { next, .. } | State::Open { next } => Some(next),
-            State::Unconnected => None,
+            State::Unconnected | State::Broken => None,
         }
     }
 
@@ -158,7 +171,8 @@ impl Reflector {
                 *next = now + if *left == 0 { REMIND } else { KNOCK };
             }
             State::Open { next } if *next <= now => *next = now + REMIND,
-            State::Knocking { .. } | State::Open { .. } | State::Unconnected => return None,
+            State::Knocking { .. } | State::Open { .. } => return None,
+            State::Unconnected | State::Broken => return None,
         }
         let mut hello = self.id(self.tag);
         if self.is_tcp {
@@ -180,6 +194,9 @@ impl Reflector {
 
     /// Returns what to send to the reflector so that it reaches the end with this made-up address.
     pub(super) fn send(&self, peer: SocketAddr, data: &[u8]) -> Option<Vec<u8>> {
+        if self.state == State::Broken {
+            return None;
+        }
         let tag = self.tag_of(peer)?;
         let length = u32::try_from(data.len()).ok()?;
         let mut bytes = Vec::with_capacity(HEADER + data.len() + 3);
@@ -306,6 +323,26 @@ mod tests {
         let hello = end.handle_timeout(now).unwrap();
         assert_eq!(hello, [&PEER_TAG[..12], &[5, 0, 0, 0], &[0; 4]].concat());
         assert_eq!(end.timeout(), Some(now + REMIND));
+    }
+
+    #[test]
+    fn a_lost_connection_keeps_its_candidate_and_says_hello_when_it_is_back() {
+        let now = start();
+        let mut end = Reflector::new(now, 1, 443, &PEER_TAG, 5).over_tcp();
+        assert!(!end.on_lost(), "it was never there");
+        end.on_connected(now);
+        let (ours, hello) = (end.relayed(), end.handle_timeout(now));
+        let other = end.address_of(7);
+        assert!(end.send(other, &[1]).is_some());
+        assert!(end.on_lost() && end.on_lost());
+        assert_eq!((end.relayed(), end.timeout()), (ours, None));
+        assert_eq!(
+            (end.send(other, &[1]), end.handle_timeout(now)),
+            (None, None)
+        );
+        end.on_connected(now);
+        assert_eq!((end.relayed(), end.handle_timeout(now)), (ours, hello));
+        assert!(end.send(other, &[1]).is_some());
     }
 
     #[test]

@@ -217,8 +217,8 @@ impl RtcTransport {
         self.relays.streams()
     }
 
-    /// Takes the news that a connection of [`RtcTransport::streams`] is there, or is lost. Its packets are datagrams of that
-    /// address.
+    /// Takes the news that a connection of [`RtcTransport::streams`] is there, or is lost: then it may come again, unless it
+    /// was never there. Its packets are datagrams of that address.
     pub fn handle_stream(&mut self, now: Instant, server: SocketAddr, is_open: bool) {
         if self.state != State::Failed {
             self.relays.on_stream(now, server, is_open);
