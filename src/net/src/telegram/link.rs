@@ -41,6 +41,8 @@ const BACKOFF_CEILING: Duration = Duration::from_secs(30);
 const SETTLED: Duration = Duration::from_secs(5);
 /// Between two tries of an update stream that failed.
 const STREAM_PAUSE: Duration = Duration::from_secs(1);
+/// How long the end of a call is worth telling: a telephone rings for 90 s at most.
+const END_WITHIN: Duration = Duration::from_secs(90);
 /// Between two tries of a request that a broken connection swallowed.
 const REPEAT_PAUSE: Duration = Duration::from_millis(200);
 /// How long a connection may take to end by itself.
@@ -221,6 +223,7 @@ impl Telegram for Account {
         let deadline = match method::patience(&rpc) {
             Patience::Call => self.params.call_deadline,
             Patience::Usual => self.params.deadline,
+            Patience::End => END_WITHIN,
         };
         let (people, doubt) = (Arc::clone(&self.people), Arc::clone(&self.doubt));
         Box::pin(async move {
@@ -527,6 +530,16 @@ mod tests {
         };
         assert_eq!(account.invoke(rpc).await, Err(RpcError::Connection));
         let took = begun.elapsed();
+        let discard = account.invoke(Rpc::DiscardCall {
+            peer: grammers_tl_types::types::InputPhoneCall {
+                id: 1,
+                access_hash: 2,
+            },
+            duration: 0,
+            reason: grammers_tl_types::enums::PhoneCallDiscardReason::Hangup,
+        });
+        let told = tokio::time::timeout(Duration::from_secs(1), discard).await;
+        assert!(told.is_err(), "the end of a call waits longer: {told:?}");
         assert!(took >= Duration::from_millis(300), "{took:?}");
         assert!(took < Duration::from_secs(10), "{took:?}");
         assert_eq!(events.recv().await, Some(Event::Disconnected));

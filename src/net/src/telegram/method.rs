@@ -46,6 +46,8 @@ pub(super) enum Patience {
     Call,
     /// A machine, or somebody who logs in.
     Usual,
+    /// Nobody here; but a telephone elsewhere rings, or is in a call, until it hears of this.
+    End,
 }
 
 pub(super) fn patience(rpc: &Rpc) -> Patience {
@@ -55,12 +57,12 @@ pub(super) fn patience(rpc: &Rpc) -> Patience {
         | Rpc::ReceivedCall { .. }
         | Rpc::AcceptCall { .. }
         | Rpc::ConfirmCall { .. }
-        | Rpc::DiscardCall { .. }
         | Rpc::SendSignalingData { .. }
         | Rpc::ResolveUsername { .. }
         | Rpc::ResolvePhone { .. }
         | Rpc::ImportContact { .. }
         | Rpc::GetUser { .. } => Patience::Call,
+        Rpc::DiscardCall { .. } => Patience::End,
         Rpc::GetSelf
         | Rpc::GetContacts
         | Rpc::GetConfig
