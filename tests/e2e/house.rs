@@ -560,6 +560,18 @@ impl House {
         );
     }
 
+    /// Lets the switch stand still, until [`House::go_on`].
+    pub(crate) fn stand_still(&self) {
+        let process = self.process.as_ref().expect("the switch runs");
+        process.signal("STOP");
+    }
+
+    /// Goes on.
+    pub(crate) fn go_on(&self) {
+        let process = self.process.as_ref().expect("the switch runs");
+        process.signal("CONT");
+    }
+
     /// Ends the switch as a power failure would.
     pub(crate) fn kill(&mut self) {
         self.process.take().expect("the switch runs").kill();
@@ -625,12 +637,17 @@ impl House {
 
     /// A Telegram user with a voice, who takes calls.
     pub(crate) fn talker(&self, user: &str) -> Talker {
+        self.late_talker(user, 0.0)
+    }
+
+    /// The same, whose media begins so many seconds after the answer.
+    pub(crate) fn late_talker(&self, user: &str, late: f64) -> Talker {
         let voice = Voice {
             says: TELEGRAM_TONE,
             hears: PBX_TONE,
             seconds: FIRST_HEARD,
         };
-        Talker::start(&self.dir, &self.telegram, user, voice)
+        Talker::start_late(&self.dir, &self.telegram, user, voice, &[], late)
     }
 
     /// A Telegram user who answers and wants to hear his own tone, from an echo.

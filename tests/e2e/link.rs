@@ -17,13 +17,13 @@ fn house() -> House {
     house
 }
 
-fn wait_state(house: &House, state: &str) {
+pub(crate) fn wait_state(house: &House, state: &str) {
     let labels = [("session", SESSION), ("state", state)];
     house.wait_metric("strowger_telegram_session_state", &labels, 1.0);
 }
 
 /// What the simulator is told about connections.
-fn connections(house: &House, what: &str) {
+pub(crate) fn connections(house: &House, what: &str) {
     let path = format!("/connections/{what}");
     let spec = json!({"account": SESSION});
     house.telegram.http().post(&path, &spec);

@@ -24,6 +24,7 @@ mod tone;
 
 mod connections;
 mod digits;
+mod endings;
 mod failures;
 mod features;
 mod flood;
@@ -45,6 +46,7 @@ mod refusals;
 mod registration;
 mod relays;
 mod restart;
+mod rough;
 mod secrets;
 mod srtp;
 mod transit;

@@ -8,14 +8,14 @@ use crate::pbx::{Sipp, Verdict};
 use crate::telegram::Behaviour;
 
 /// A house with a PBX known by its address.
-fn house() -> House {
+pub(crate) fn house() -> House {
     let house = House::new().peer_trunk(&["alaw"]).start();
     house.wait_session_up();
     house
 }
 
 /// The PBX calls; the call must be refused with this code and phrase, and the `Reason` header must repeat them.
-fn refused(house: &House, number: &str, code: &str, phrase: &str) -> Verdict {
+pub(crate) fn refused(house: &House, number: &str, code: &str, phrase: &str) -> Verdict {
     let pbx = Sipp::on(
         house.dir(),
         &format!("pbx-{number}-{code}"),
@@ -43,7 +43,7 @@ fn refused(house: &House, number: &str, code: &str, phrase: &str) -> Verdict {
 }
 
 /// The same with the name of a Telegram error in `X-TG-Error`.
-fn refused_by_telegram(
+pub(crate) fn refused_by_telegram(
     house: &House,
     number: &str,
     code: &str,

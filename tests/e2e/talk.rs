@@ -3,7 +3,7 @@
 use crate::deadline::s;
 use crate::house::{HEARD, House, SESSION, TELEGRAM_TONE};
 use crate::pbx::{Baresip, Phone, Sipp};
-use crate::telegram::Talker;
+use crate::telegram::{Behaviour, Talker};
 
 /// Who called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +50,23 @@ impl Talk {
 
     /// The same with such a phone.
     pub(crate) fn start_with(house: House, phone: &Phone, caller: Caller, version: &str) -> Self {
+        Self::start_late(house, phone, caller, version, 0.0)
+    }
+
+    /// The same with a Telegram user whose media begins so many seconds after the answer.
+    pub(crate) fn start_late(
+        house: House,
+        phone: &Phone,
+        caller: Caller,
+        version: &str,
+        late: f64,
+    ) -> Self {
         house.wait_session_up();
         let known = house.telegram.calls();
         let mut phone = Baresip::start(house.dir(), "phone", phone);
-        let mut talker = house.bobby(version);
+        let behaviour = Behaviour::accepts().speaking(version);
+        house.telegram.user("bobby", "15550002", &behaviour);
+        let mut talker = house.late_talker("bobby", late);
         let call = match caller {
             Caller::Pbx => {
                 phone.dial("bobby");

@@ -151,7 +151,16 @@ impl Server {
 
     /// A user calls another; the id of the call.
     pub(crate) fn call(&self, from: &str, to: &str, version: &str) -> String {
-        let spec = json!({"to": to, "protocol": {"library_versions": [version]}});
+        self.call_as(
+            from,
+            to,
+            json!({"protocol": {"library_versions": [version]}}),
+        )
+    }
+
+    /// The same with further keys for the simulator.
+    pub(crate) fn call_as(&self, from: &str, to: &str, mut spec: Value) -> String {
+        spec["to"] = json!(to);
         self.http.post(&format!("/scripted/{from}/call"), &spec)["id"]
             .as_str()
             .unwrap()

@@ -1,13 +1,14 @@
 //! A Telegram user's voice: ntgcalls, the library of the official clients, on a scripted user's call.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::deadline::s;
 use crate::process::{PEERS, PYTHON, Process, tail};
@@ -30,6 +31,7 @@ pub(crate) struct Talker {
     process: Process,
     events: Receiver<Value>,
     seen: Vec<Value>,
+    commands: PathBuf,
 }
 
 impl Talker {
@@ -46,6 +48,20 @@ impl Talker {
         voice: Voice,
         more: &[&str],
     ) -> Self {
+        Self::start_late(dir, server, user, voice, more, 0.0)
+    }
+
+    /// The same, its media so many seconds after the call has been answered.
+    pub(crate) fn start_late(
+        dir: &Path,
+        server: &Server,
+        user: &str,
+        voice: Voice,
+        more: &[&str],
+        late: f64,
+    ) -> Self {
+        let commands = dir.join(format!("talker-{user}.commands"));
+        File::create(&commands).unwrap();
         let mut command = Command::new(PYTHON);
         command
             .current_dir(PEERS)
@@ -56,6 +72,10 @@ impl Talker {
                 server.control(),
                 "--account",
                 user,
+                "--late",
+                &late.to_string(),
+                "--commands",
+                commands.to_str().unwrap(),
                 "--",
                 PYTHON,
             ])
@@ -84,7 +104,14 @@ impl Talker {
             process,
             events,
             seen: Vec::new(),
+            commands,
         }
+    }
+
+    /// Does this, such as `mute` or `unmute`.
+    pub(crate) fn obey(&self, command: &str) {
+        let mut file = File::options().append(true).open(&self.commands).unwrap();
+        writeln!(file, "{}", json!({"cmd": command})).unwrap();
     }
 
     /// Waits for an event of this name.
