@@ -242,6 +242,12 @@ impl Relays {
         self.all.iter().any(|relay| relay.relayed() == Some(local))
     }
 
+    /// Our relayed addresses.
+    #[cfg(test)]
+    pub(crate) fn owned(&self) -> Vec<SocketAddr> {
+        self.all.iter().filter_map(Relay::relayed).collect()
+    }
+
     /// Lets the peer at this address, which it named as a candidate, send through our TURN relays.
     pub(crate) fn permit(&mut self, now: Instant, peer: IpAddr) {
         for relay in &mut self.all {

@@ -135,7 +135,7 @@ impl RtcTransport {
         }
         self.restarts += 1;
         self.remote_ufrag = Some(setup.ufrag.clone());
-        let forgotten = self.path.forget();
+        let (forgotten, early) = self.path.forget(&setup.ufrag);
         let mut api = self.rtc.direct_api();
         api.set_remote_ice_credentials(IceCreds {
             ufrag: setup.ufrag,
@@ -146,6 +146,11 @@ impl RtcTransport {
         }
         for line in self.relays.fixed() {
             self.add_candidate(now, &line);
+        }
+        for candidate in early {
+            if let Some(candidate) = self.path.take(candidate) {
+                self.rtc.add_remote_candidate(candidate);
+            }
         }
     }
 
@@ -189,7 +194,7 @@ impl RtcTransport {
         }
     }
 
-    fn send_setup(&mut self, now: Instant) {
+    pub(super) fn send_setup(&mut self, now: Instant) {
         let setup = match self.role {
             Role::Caller => "actpass",
             Role::Callee => "passive",
@@ -201,7 +206,7 @@ impl RtcTransport {
         self.framing.send(now, &text);
     }
 
-    fn send_offer(&mut self, now: Instant) {
+    pub(super) fn send_offer(&mut self, now: Instant) {
         let text = self.negotiation.offer(&mut self.rng);
         self.framing.send(now, &text);
     }

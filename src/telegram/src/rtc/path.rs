@@ -73,9 +73,11 @@ impl Path {
         relays.any(|candidate| candidate.addr() == address)
     }
 
-    /// Forgets the candidates, for an ICE restart; returns them.
-    pub(super) fn forget(&mut self) -> Vec<Candidate> {
-        std::mem::take(&mut self.taken)
+    /// Forgets the candidates, for an ICE restart; returns them, and those that have overtaken the news of it: they name the
+    /// new user name already.
+    pub(super) fn forget(&mut self, ufrag: &str) -> (Vec<Candidate>, Vec<Candidate>) {
+        let all = std::mem::take(&mut self.taken).into_iter();
+        all.partition(|candidate| candidate.ufrag() != Some(ufrag))
     }
 
     /// Returns whether this source passed a check.
@@ -142,9 +144,23 @@ mod tests {
         assert_eq!(path.early().len(), CANDIDATES);
         let taken = (2000..3000).filter(|p| path.take(candidate(*p)).is_some());
         assert_eq!(taken.count(), CANDIDATES);
-        assert_eq!(path.forget().len(), CANDIDATES);
+        let (forgotten, early) = path.forget("cd");
+        assert_eq!((forgotten.len(), early.len()), (CANDIDATES, 0));
         assert!(path.take(candidate(2000)).is_some());
         assert!(path.take(candidate(2000)).is_none(), "known");
+    }
+
+    #[test]
+    fn candidates_that_overtake_a_restart_are_told_from_those_it_ends() {
+        let local = "192.0.2.1:5000".parse().unwrap();
+        let mut path = Path::default();
+        for ufrag in ["ab", "cd"] {
+            let line = line("192.0.2.2", 5000).replace("ufrag ab", &format!("ufrag {ufrag}"));
+            path.take(usable(&line, local).unwrap()).unwrap();
+        }
+        let (forgotten, early) = path.forget("cd");
+        assert_eq!((forgotten.len(), early.len()), (1, 1));
+        assert_eq!(early[0].ufrag(), Some("cd"));
     }
 
     #[test]

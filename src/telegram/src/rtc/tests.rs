@@ -11,6 +11,7 @@ use crate::relay::testing::{PASSWORD, ReflectorServer, TurnServer, USERNAME};
 use crate::testing::start;
 
 mod relays;
+mod restart;
 
 const FRAME: Duration = Duration::from_millis(20);
 const CALLER: usize = 0;
@@ -65,6 +66,8 @@ struct Pair {
     signalling: Weather,
     /// Nothing passes between the ends directly.
     blocked: bool,
+    /// Addresses that nobody has any more.
+    gone: Vec<SocketAddr>,
     relay: Option<Middle>,
     rng: SmallRng,
 }
@@ -163,6 +166,7 @@ impl Pair {
             media,
             signalling,
             blocked: false,
+            gone: vec![],
             relay,
             rng: SmallRng::seed_from_u64(seed),
         };
@@ -179,6 +183,7 @@ impl Pair {
                     self.carry(self.media, index, Parcel::ToRelay(source, target, bytes));
                 }
                 TransportOutput::Transmit { target, .. } if target == relays::OUTSIDE => {}
+                TransportOutput::Transmit { target, .. } if self.gone.contains(&target) => {}
                 TransportOutput::Transmit { target, bytes } => {
                     assert_eq!(target, self.ends[1 - index].address);
                     let source = self.ends[index].address;

@@ -12,7 +12,7 @@ fn server() -> SocketAddr {
     "203.0.113.1:3478".parse().unwrap()
 }
 
-fn turn() -> tl::enums::PhoneConnection {
+pub(super) fn turn() -> tl::enums::PhoneConnection {
     tl::enums::PhoneConnection::Webrtc(tl::types::PhoneConnectionWebrtc {
         turn: true,
         stun: true,
@@ -25,7 +25,7 @@ fn turn() -> tl::enums::PhoneConnection {
     })
 }
 
-fn reflector() -> tl::enums::PhoneConnection {
+pub(super) fn reflector() -> tl::enums::PhoneConnection {
     tl::enums::PhoneConnection::Connection(tl::types::PhoneConnection {
         tcp: false,
         id: -5,
@@ -49,12 +49,12 @@ fn pair(version: &str, middle: Middle, is_direct: bool, weather: Weather, seed: 
     })
 }
 
-fn turn_pair(version: &str, is_direct: bool, weather: Weather, seed: u64) -> Pair {
+pub(super) fn turn_pair(version: &str, is_direct: bool, weather: Weather, seed: u64) -> Pair {
     let middle = Middle::Turn(TurnServer::new(start(), server()));
     pair(version, middle, is_direct, weather, seed)
 }
 
-fn reflector_pair(version: &str, is_direct: bool, weather: Weather, seed: u64) -> Pair {
+pub(super) fn reflector_pair(version: &str, is_direct: bool, weather: Weather, seed: u64) -> Pair {
     let middle = Middle::Reflector(ReflectorServer::new(server()));
     pair(version, middle, is_direct, weather, seed)
 }
@@ -90,7 +90,7 @@ fn two_ends_that_may_not_meet_talk_through_turn() {
         pair.run(Duration::from_secs(4));
         assert_talked(&pair, true, Duration::from_secs(1));
         for end in pair.ends.iter_mut() {
-            let told = end.transport.path.forget();
+            let told = end.transport.path.forget("").0;
             assert!(!told.is_empty());
             let hidden = |c: &str| !c.contains("192.0.2.") && c.contains("typ relay");
             assert!(told.iter().all(|c| hidden(&c.to_sdp_string())), "{told:?}");
@@ -119,7 +119,7 @@ fn reflectors_with_fixed_tags_are_not_told_and_work() {
     pair.run(Duration::from_secs(4));
     assert_talked(&pair, true, Duration::from_secs(1));
     for (end, tag) in pair.ends.iter_mut().zip([2, 1]) {
-        let known = end.transport.path.forget();
+        let known = end.transport.path.forget("").0;
         let known: Vec<String> = known.iter().map(|c| c.addr().to_string()).collect();
         assert_eq!(known, [format!("[fd9e:4c1f:70a3:1::{tag}]:3478")]);
     }
@@ -233,7 +233,7 @@ fn the_address_a_nat_has_given_us_is_told_unless_only_relays_may_be_used() {
         let mut pair = pair("9.0.0", Middle::Turn(middle), is_direct, CALM, 1);
         pair.run(Duration::from_secs(3));
         for end in pair.ends.iter_mut() {
-            let told = end.transport.path.forget();
+            let told = end.transport.path.forget("").0;
             let mut told = told.iter().map(Candidate::addr);
             assert_eq!(told.any(|address| address == OUTSIDE), is_direct);
             assert!(end.received.len() > 100);

@@ -1,0 +1,106 @@
+//! A web client in another network: it restarts ICE (telegram-calls 7.2) while relays are in use.
+
+use super::relays::{reflector, reflector_pair, turn, turn_pair};
+use super::*;
+
+/// One end plays a web client whose network changes: another socket, other relays, new credentials, an offer; the same DTLS.
+fn roam(pair: &mut Pair, index: usize, connections: &[tl::enums::PhoneConnection]) {
+    let now = pair.now;
+    let port = 41_000 + u16::try_from(pair.gone.len()).unwrap();
+    let end = &mut pair.ends[index];
+    pair.gone.push(end.address);
+    end.address.set_port(port);
+    let web = &mut end.transport;
+    let old = web.local;
+    let mut own = vec![Candidate::host(old, Protocol::Udp).unwrap()];
+    for relayed in web.relays.owned() {
+        own.push(Candidate::relayed(relayed, old, Protocol::Udp).unwrap());
+    }
+    let mut api = web.rtc.direct_api();
+    for candidate in own {
+        api.invalidate_candidate(&candidate);
+    }
+    api.set_local_ice_credentials(str0m::IceCreds::new());
+    web.local = end.address;
+    web.relays = Relays::new(now, connections, web.local, None, &mut web.rng);
+    web.send_setup(now);
+    if web.is_direct {
+        let host = Candidate::host(web.local, Protocol::Udp).unwrap();
+        let ufrag = web.rtc.direct_api().local_ice_credentials().ufrag;
+        let line = format!("{} generation 0 ufrag {ufrag}", host.to_sdp_string());
+        web.rtc.add_local_candidate(host);
+        web.tell_candidate(now, line);
+    }
+    web.send_offer(now);
+    web.poll(now);
+    pair.drain(index);
+}
+
+/// Both hear each other from now on.
+fn assert_goes_on(pair: &mut Pair, what: &str) {
+    pair.run(Duration::from_secs(3));
+    let before = [CALLER, CALLEE].map(|index| pair.ends[index].received.len());
+    pair.run(Duration::from_secs(3));
+    for index in [CALLER, CALLEE] {
+        assert_eq!(pair.failure(index), None, "{what}");
+        let heard = pair.ends[index].received.len() - before[index];
+        assert!(heard >= 145, "{what}: {index} heard {heard} of 150");
+    }
+}
+
+#[test]
+fn a_web_client_that_restarts_ice_is_followed_through_relays() {
+    for version in ["9.0.0", "13.0.0"] {
+        for web in [CALLER, CALLEE] {
+            for (make, connection) in [
+                (turn_pair as fn(_, _, _, _) -> Pair, turn()),
+                (reflector_pair, reflector()),
+            ] {
+                let mut pair = make(version, false, CALM, 1);
+                pair.run(Duration::from_secs(3));
+                for round in 0..3 {
+                    roam(&mut pair, web, std::slice::from_ref(&connection));
+                    let what = format!("{version}, web {web}, round {round}");
+                    assert_goes_on(&mut pair, &what);
+                }
+                let other = &pair.ends[1 - web].transport;
+                assert_eq!(other.restarts, 3);
+                assert_eq!(other.stats().way, Way::Relay);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_restart_is_followed_although_relays_are_not_needed() {
+    for web in [CALLER, CALLEE] {
+        let mut pair = turn_pair("13.0.0", true, CALM, 1);
+        pair.run(Duration::from_secs(3));
+        roam(&mut pair, web, &[turn()]);
+        assert_goes_on(&mut pair, &format!("web {web}"));
+    }
+}
+
+/// Framing A hands messages on in the order of arrival: candidates may come before the InitialSetup they belong to.
+#[test]
+fn candidates_may_overtake_a_restart() {
+    for web in [CALLER, CALLEE] {
+        let mut pair = Pair::new("9.0.0", CALM, CALM, 1);
+        pair.run(Duration::from_secs(3));
+        roam(&mut pair, web, &[]);
+        let is_signal = |parcel: &Parcel| matches!(parcel, Parcel::Signal(_));
+        let signals = (0..pair.air.len()).filter(|at| is_signal(&pair.air[*at].2));
+        let signals: Vec<usize> = signals.collect();
+        assert!(signals.len() >= 3, "setup, candidate, offer");
+        let base = pair.now + Duration::from_millis(10);
+        for (place, at) in signals.iter().rev().enumerate() {
+            pair.air[*at].0 = base + Duration::from_millis(u64::try_from(place).unwrap());
+        }
+        assert_goes_on(&mut pair, &format!("web {web}"));
+        let new = pair.ends[web].address;
+        let other = &mut pair.ends[1 - web].transport;
+        assert_eq!(other.restarts, 1);
+        let (known, _) = other.path.forget("");
+        assert!(known.iter().any(|c| c.addr() == new), "{known:?}");
+    }
+}
