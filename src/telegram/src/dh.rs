@@ -2,22 +2,23 @@
 //!
 //! Does not decide when values are sent; the caller's commitment to `g_a` is checked in [`crate::call`].
 
+use std::sync::Arc;
+
 use num_bigint::BigUint;
 use rand::RngCore;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::crypt::CallKey;
+use crate::modular::{BYTES, FixedBase, Modulus};
 
-/// The size of the prime, of every public value and of the key.
-const BYTES: usize = 256;
 /// Public values stay this far, as a power of two, from both ends of the group.
 const MARGIN_BITS: u32 = 1984;
 /// Rounds of Miller-Rabin: a composite passes with a probability below 2^-80 for numbers of this size.
 const ROUNDS: usize = 32;
 
-/// The prime Telegram has used from the start; its primality needs no test.
-const KNOWN_PRIME: &str = "c71caeb9c6b1c9048e6c522f70f13f73980d40238e3e21c14934d037563d930f\
+/// The prime Telegram has used from the start, in hex; its primality needs no test.
+pub const KNOWN_PRIME: &str = "c71caeb9c6b1c9048e6c522f70f13f73980d40238e3e21c14934d037563d930f\
                            48198a0aa7c14058229493d22530f4dbfa336f6e0ac925139543aed44cce7c37\
                            20fd51f69458705ac68cd4fe6b6b13abdc9746512969328454f18faf8c595f64\
                            2477fe96bb2a941d5bcd1d4ac8cc49880708fa9b378e3c4f3a9060bee67cf9a4\
@@ -43,12 +44,37 @@ pub enum DhError {
     OutOfRange,
 }
 
-/// Checked parameters of the key agreement; worth keeping, the check of an unknown prime takes about a second.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Checked parameters of the key agreement; worth keeping, the check of an unknown prime takes about a second. Cheap to clone.
+#[derive(Clone)]
 pub struct DhConfig {
+    group: Arc<Group>,
+    version: i32,
+}
+
+/// A generator and its prime, prepared for powers.
+struct Group {
     g: u32,
     p: BigUint,
-    version: i32,
+    powers: FixedBase,
+}
+
+impl PartialEq for DhConfig {
+    fn eq(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.group, &other.group);
+        ours.g == theirs.g && ours.p == theirs.p && self.version == other.version
+    }
+}
+
+impl Eq for DhConfig {}
+
+impl std::fmt::Debug for DhConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "DhConfig(g = {}, version {})",
+            self.group.g, self.version
+        )
+    }
 }
 
 impl DhConfig {
@@ -66,7 +92,10 @@ impl DhConfig {
             return Err(DhError::NotSafePrime);
         }
         let g = u32::try_from(g).map_err(|_| DhError::Generator(g))?;
-        Ok(DhConfig { g, p, version })
+        let modulus = Modulus::new(&p).ok_or(DhError::NotSafePrime)?;
+        let powers = FixedBase::new(modulus, g);
+        let group = Arc::new(Group { g, p, powers });
+        Ok(DhConfig { group, version })
     }
 
     /// Returns Telegram's number for these parameters, to be named in the next request.
@@ -85,13 +114,10 @@ impl DhConfig {
             for (ours, theirs) in exponent.iter_mut().zip(server_random) {
                 *ours ^= theirs;
             }
-            let power = BigUint::from_bytes_be(exponent.as_slice());
-            let value = BigUint::from(self.g).modpow(&power, &self.p);
+            let public = Box::new(self.group.powers.power(&exponent));
+            let value = BigUint::from_bytes_be(public.as_slice());
             if value.bits() > 2040 && self.in_range(&value) {
-                return Half {
-                    exponent,
-                    public: Box::new(padded(&value)),
-                };
+                return Half { exponent, public };
             }
         }
     }
@@ -103,7 +129,7 @@ impl DhConfig {
 
     fn in_range(&self, value: &BigUint) -> bool {
         let margin = BigUint::from(1u8) << MARGIN_BITS;
-        *value >= margin && *value <= &self.p - &margin
+        *value >= margin && *value <= &self.group.p - &margin
     }
 }
 
@@ -129,9 +155,8 @@ impl Half {
         if !config.accepts(theirs) {
             return Err(DhError::OutOfRange);
         }
-        let value = BigUint::from_bytes_be(theirs);
-        let power = BigUint::from_bytes_be(self.exponent.as_slice());
-        let mut bytes = padded(&value.modpow(&power, &config.p));
+        let modulus = config.group.powers.modulus();
+        let mut bytes = modulus.power(&padded(theirs), &self.exponent);
         let key = CallKey::new(&bytes);
         bytes.zeroize();
         Ok(key)
@@ -149,11 +174,11 @@ pub fn commitment(public: &[u8]) -> [u8; 32] {
     Sha256::digest(public).into()
 }
 
-/// Big-endian, with zeros on the left.
-fn padded(value: &BigUint) -> [u8; BYTES] {
+/// Big-endian, with zeros on the left; of more octets the last.
+fn padded(value: &[u8]) -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
-    for (to, from) in bytes.iter_mut().rev().zip(value.to_bytes_le()) {
-        *to = from;
+    for (to, from) in bytes.iter_mut().rev().zip(value.iter().rev()) {
+        *to = *from;
     }
     bytes
 }
@@ -245,7 +270,7 @@ mod tests {
     fn the_recorded_agreements_are_computed() {
         let file: Value = serde_json::from_str(include_str!("../testdata/dh.json")).unwrap();
         for case in file["cases"].as_array().unwrap() {
-            let bytes = |name: &str| padded(&number(case[name].as_str().unwrap()));
+            let bytes = |name: &str| padded(&number(case[name].as_str().unwrap()).to_bytes_be());
             let config = DhConfig::check(3, &bytes("p"), 1, &mut rng()).unwrap();
             let caller = case["our_exponent_a"].is_string();
             let (exponent, ours, theirs) = if caller {
@@ -258,8 +283,10 @@ mod tests {
                 public: Box::new(bytes(ours)),
             };
             let power = BigUint::from_bytes_be(half.exponent.as_slice());
-            let value = BigUint::from(3u8).modpow(&power, &config.p);
-            assert_eq!(padded(&value), bytes(ours));
+            let value = BigUint::from(3u8).modpow(&power, &config.group.p);
+            assert_eq!(padded(&value.to_bytes_be()), bytes(ours));
+            let ours_again = config.group.powers.power(&half.exponent);
+            assert_eq!(ours_again, bytes(ours));
             let hash = number(case["g_a_hash"].as_str().unwrap());
             assert_eq!(BigUint::from_bytes_be(&commitment(&bytes("g_a"))), hash);
             let key = half.agree(&config, &bytes(theirs)).unwrap();
@@ -300,10 +327,10 @@ mod tests {
             (BigUint::from(1u8), false),
             (&margin - 1u8, false),
             (margin.clone(), true),
-            (&config.p - &margin, true),
-            (&config.p - &margin + 1u8, false),
-            (&config.p - 1u8, false),
-            (&config.p + &margin, false),
+            (&config.group.p - &margin, true),
+            (&config.group.p - &margin + 1u8, false),
+            (&config.group.p - 1u8, false),
+            (&config.group.p + &margin, false),
         ];
         for (value, fine) in cases {
             let result = half.agree(&config, &value.to_bytes_be());

@@ -14,6 +14,7 @@ pub mod framing;
 pub mod harden;
 pub mod login;
 pub mod messages;
+mod modular;
 mod relay;
 pub mod rpc;
 pub mod rtc;
