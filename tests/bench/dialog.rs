@@ -135,6 +135,11 @@ impl Dialog {
         self.request("ACK", 1, "1", "")
     }
 
+    /// Gives an INVITE up: the branch is its own (RFC 3261 9.1).
+    pub(crate) fn cancel(&self) -> String {
+        self.request("CANCEL", 1, "1", "")
+    }
+
     pub(crate) fn bye(&self) -> String {
         self.request("BYE", 2, "bye", "")
     }

@@ -1,5 +1,6 @@
 //! The switch under measurement and the Telegram peer: their processes.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,7 +22,8 @@ use crate::telegram_server::Server;
 use crate::track::CallReport;
 
 pub(crate) const STROWGER: &str = env!("CARGO_BIN_EXE_strowger");
-const PHONE: &str = "15550001";
+/// The account that makes the calls.
+const GATEWAY: &str = "gateway";
 
 /// Telegram's servers, the switch, and the addresses of both.
 pub(crate) struct House {
@@ -37,8 +39,13 @@ pub(crate) struct House {
 impl House {
     /// Starts Telegram and the switch, with room for so many calls; both are ready when this returns.
     pub(crate) fn start(dir: &Path, calls: usize, frame_ms: u32) -> Self {
+        Self::start_with(dir, calls, frame_ms, &[GATEWAY.to_owned()])
+    }
+
+    /// The same with these accounts instead of the one; calls of the PBX go to the first.
+    pub(crate) fn start_with(dir: &Path, calls: usize, frame_ms: u32, accounts: &[String]) -> Self {
+        fs::create_dir_all(dir).unwrap();
         let telegram = Server::start(dir);
-        telegram.account(json!({"username": "gateway", "first_name": "Gate", "phone": PHONE}));
         let count = u16::try_from(calls * 2 + 20).unwrap();
         let (sip, admin, pbx, rtp) = (
             ports::one(),
@@ -58,26 +65,41 @@ impl House {
             telegram.dc(),
             telegram.address()
         );
-        let records = format!(
-            "[[trunk]]\nname = \"pbx\"\nkind = \"peer\"\naddress = \"127.0.0.1:{pbx}\"\ncodecs = [\"alaw\"]\n\n\
-             [[session]]\nname = \"gateway\"\nphone = \"+{PHONE}\"\n\n\
-             [[route]]\ntrunk = \"pbx\"\nsession = \"gateway\"\n"
+        let mut records = format!(
+            "[[trunk]]\nname = \"pbx\"\nkind = \"peer\"\naddress = \"127.0.0.1:{pbx}\"\ncodecs = [\"alaw\"]\n"
         );
+        for (n, name) in accounts.iter().enumerate() {
+            let phone = account_phone(n);
+            write!(
+                records,
+                "\n[[session]]\nname = \"{name}\"\nphone = \"+{phone}\"\n"
+            )
+            .unwrap();
+            telegram.account(json!({"username": name, "first_name": name, "phone": phone}));
+        }
+        if let Some(first) = accounts.first() {
+            write!(
+                records,
+                "\n[[route]]\ntrunk = \"pbx\"\nsession = \"{first}\"\n"
+            )
+            .unwrap();
+        }
         fs::write(dir.join("strowger.toml"), settings).unwrap();
         fs::write(dir.join("records.toml"), records).unwrap();
         command(dir, &["apply", "records.toml"], "");
-        let key = telegram.new_key();
-        let phone = format!("+{PHONE}");
-        let login = [
-            "session",
-            "login",
-            "gateway",
-            "--phone",
-            &phone,
-            "--test-key",
-            &key,
-        ];
-        command(dir, &login, "12345\n");
+        for (n, name) in accounts.iter().enumerate() {
+            let (phone, key) = (format!("+{}", account_phone(n)), telegram.new_key());
+            let login = [
+                "session",
+                "login",
+                name,
+                "--phone",
+                &phone,
+                "--test-key",
+                &key,
+            ];
+            command(dir, &login, "12345\n");
+        }
         let mut run = Command::new(STROWGER);
         run.current_dir(dir)
             .args(["--config", "strowger.toml", "run"]);
@@ -89,12 +111,10 @@ impl House {
             admin: Http::new(format!("http://127.0.0.1:{admin}")),
             dir: dir.to_owned(),
         };
-        until("the session to be up", s(20), || {
+        until("the accounts to be up", s(60), || {
             house.assert_running();
-            let up = house
-                .metrics()?
-                .value("strowger_telegram_session_up", &[("session", "gateway")])?;
-            (up > 0.5).then_some(())
+            let up = house.metrics()?.sum("strowger_telegram_session_up");
+            (up > accounts.len() as f64 - 0.5).then_some(())
         });
         house
     }
@@ -117,6 +137,14 @@ impl House {
             self.switch.is_running() && !log.contains("panicked at"),
             "the switch has ended:\n{log}"
         );
+    }
+
+    /// Makes a Telegram user whose phone rings, and who does not answer.
+    pub(crate) fn ringing(&self, name: &str) {
+        let phone = format!("1556{:07}", 1);
+        let behaviour = json!({"on_call": "ring", "ring_delay": 0.01});
+        let account = json!({"username": name, "first_name": name, "phone": phone, "scripted": true, "behaviour": behaviour});
+        self.telegram.account(account);
     }
 
     /// Makes the Telegram users; each answers at once. Their account numbers.
@@ -147,6 +175,11 @@ impl House {
     }
 }
 
+/// The number of an account of the switch, without its plus.
+fn account_phone(n: usize) -> String {
+    format!("1557{n:07}")
+}
+
 pub(crate) fn command(dir: &Path, args: &[&str], input: &str) {
     let mut child = Command::new(STROWGER)
         .current_dir(dir)
@@ -173,6 +206,16 @@ pub(crate) struct Peer {
     orders: ChildStdin,
     events: Receiver<Said>,
     connected: usize,
+    up: Vec<Up>,
+}
+
+/// When the media of a call came up, nanoseconds of the wall clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Up {
+    pub(crate) call: usize,
+    /// When its user had the key, which is after the switch had it.
+    pub(crate) agreed: u64,
+    pub(crate) connected: u64,
 }
 
 impl Peer {
@@ -203,6 +246,7 @@ impl Peer {
             orders: stdin,
             events,
             connected: 0,
+            up: Vec::new(),
         }
     }
 
@@ -211,11 +255,28 @@ impl Peer {
         while let Ok(event) = self.events.try_recv() {
             match event {
                 Said::Connected(count) => self.connected = self.connected.max(count),
+                // A call that was up may end.
+                Said::Failed(call, _) if self.up.iter().any(|up| up.call == call) => {}
                 Said::Failed(call, why) => panic!("the Telegram user of call {call}: {why}"),
+                Said::Up {
+                    call,
+                    agreed,
+                    connected,
+                } => self.up.push(Up {
+                    call,
+                    agreed,
+                    connected,
+                }),
                 Said::Report(_) => {}
             }
         }
         self.connected
+    }
+
+    /// When the media of each call came up, so far.
+    pub(crate) fn up(&mut self) -> &[Up] {
+        self.connected();
+        &self.up
     }
 
     /// Lets the users fall silent; what they have received.

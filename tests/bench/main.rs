@@ -4,6 +4,9 @@
 //! (`pbx`) is a thread of this program, the Telegram users (`peer`) are this program in a process of its own, Telegram's
 //! servers are `tests/peers/telegram_sim`. Beside it stands the floor of the same machine: libopus alone (`floor`).
 //!
+//! Telegram has one beside that, too: the key agreement alone (`agreement`), how fast a call is set up (`dialling`), and what
+//! accounts cost that do nothing (`accounts`).
+//!
 //! SIP has workloads of its own: reading an INVITE (`parsing`), calls a second between two trunks and registrations a second
 //! (`switchboard`), both made by `load` in a process of its own.
 #![allow(
@@ -41,7 +44,10 @@ mod process;
 #[allow(dead_code, reason = "shared with the end-to-end tests")]
 mod telegram_server;
 
+mod accounts;
+mod agreement;
 mod beat;
+mod dialling;
 mod dialog;
 mod floor;
 mod house;
@@ -136,6 +142,24 @@ fn main() -> ExitCode {
         }
         figures.add(|all| report::outcomes(all, &outcomes, options.sweep));
         is_good &= outcomes.iter().all(run::Outcome::is_good);
+    }
+    if options.does(Workload::Telegram) {
+        let agreed = agreement::measure();
+        agreed.print();
+        figures.add(|all| agreed.figures(all));
+        is_good &= agreed.is_good();
+        let dir = folder("dialling-");
+        let found = dialling::measure(&options, &dir);
+        found.print();
+        figures.add(|all| found.figures(all));
+        is_good &= found.is_good();
+        swept(&dir);
+        let dir = folder("accounts-");
+        let found = accounts::measure(&options, &dir);
+        found.print();
+        figures.add(|all| found.figures(all));
+        is_good &= found.is_good();
+        swept(&dir);
     }
     if options.strict && !is_good {
         return ExitCode::FAILURE;

@@ -11,6 +11,8 @@ pub(crate) enum Workload {
     Registration,
     /// Calls held between a PBX and Telegram.
     Transcode,
+    /// How fast calls to Telegram are set up, and what accounts cost that do nothing.
+    Telegram,
 }
 
 impl Workload {
@@ -20,6 +22,7 @@ impl Workload {
             "signalling" => Some(Workload::Signalling),
             "registration" => Some(Workload::Registration),
             "transcode" => Some(Workload::Transcode),
+            "telegram" => Some(Workload::Telegram),
             _ => None,
         }
     }
@@ -38,6 +41,12 @@ pub(crate) struct Options {
     /// Registrations, and how many a second.
     pub(crate) registrations: usize,
     pub(crate) registrations_per_second: f64,
+    /// Calls to a Telegram user that are timed until Telegram is asked, and others until there is media.
+    pub(crate) dials: usize,
+    pub(crate) answered: usize,
+    /// Accounts that are logged in at once, and for how long they are watched doing nothing, seconds.
+    pub(crate) accounts: usize,
+    pub(crate) idle: u64,
     /// Audio in a packet of the Telegram peer, ms.
     pub(crate) tg_frame: u32,
     /// Audio in a packet that the switch sends to Telegram, ms.
@@ -52,10 +61,14 @@ pub(crate) struct Options {
 
 const HELP: &str = "\
 What a call costs: make bench [ARGS=\"...\"]
-  --only WORKLOAD    parse, signalling, registration or transcode alone
+  --only WORKLOAD    parse, signalling, registration, transcode or telegram alone
   --sip-calls N      signalling: calls between two trunks (20000)
   --per-second N     signalling: how many a second (200)
   --registrations N  registration: how many (3000), 100 a second
+  --dials N          telegram: calls that are timed until Telegram is asked (100)
+  --answered N       telegram: calls that are timed until there is media (30)
+  --accounts N       telegram: accounts logged in at once (100)
+  --idle N           telegram: seconds for which they are watched (60)
   --calls N          transcode, like all that follow: calls held at once (20)
   --seconds N        how long they are held (20)
   --sweep            5, 20, 60 and 120 calls, one after the other
@@ -74,6 +87,10 @@ impl Options {
             per_second: 200.0,
             registrations: 3_000,
             registrations_per_second: 100.0,
+            dials: 100,
+            answered: 30,
+            accounts: 100,
+            idle: 60,
             calls: 20,
             seconds: 20,
             tg_frame: 60,
@@ -98,6 +115,10 @@ impl Options {
                 "--sip-calls" => options.sip_calls = number(),
                 "--per-second" => options.per_second = number() as f64,
                 "--registrations" => options.registrations = number(),
+                "--dials" => options.dials = number(),
+                "--answered" => options.answered = number(),
+                "--accounts" => options.accounts = number(),
+                "--idle" => options.idle = number() as u64,
                 "--seconds" => options.seconds = number() as u64,
                 "--tg-frame" => options.tg_frame = number() as u32,
                 "--switch-frame" => options.switch_frame = number() as u32,

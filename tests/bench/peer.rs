@@ -52,6 +52,12 @@ pub(crate) struct Orders {
 pub(crate) enum Said {
     /// Media of one more call is up; how many are.
     Connected(usize),
+    /// When a call had its key, and when its media was up, nanoseconds of the wall clock.
+    Up {
+        call: usize,
+        agreed: u64,
+        connected: u64,
+    },
     Failed(usize, String),
     Report(Vec<CallReport>),
 }
@@ -116,6 +122,8 @@ struct User {
     track: Track,
     sent: u64,
     said: Vec<u64>,
+    /// When the key was there, nanoseconds of the wall clock.
+    agreed: u64,
     /// Since when media can flow.
     since: Option<Instant>,
     failed: bool,
@@ -145,6 +153,7 @@ impl User {
             track: Track::new(call.index.is_multiple_of(orders.listen)),
             sent: 0,
             said: Vec::new(),
+            agreed: call.agreed,
             since: None,
             failed: false,
         }
@@ -217,7 +226,14 @@ impl User {
 
     fn on_event(&mut self, event: TransportEvent) {
         match event {
-            TransportEvent::Connected => self.since = Some(Instant::now()),
+            TransportEvent::Connected => {
+                self.since = Some(Instant::now());
+                say(&Said::Up {
+                    call: self.index,
+                    agreed: self.agreed,
+                    connected: wall(),
+                });
+            }
             TransportEvent::Signal(bytes) => {
                 self.wire.out.send(bytes).ok();
             }

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -14,15 +13,18 @@ use telegram::{CallKey, MediaStart, Role};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::http::Http;
+use crate::proc::wall;
 
-/// How often the list of calls is looked at.
-const LOOK: Duration = Duration::from_millis(50);
+/// For how long a request waits for news, seconds.
+const WAIT: u64 = 1;
 
 /// A call whose key is agreed on.
 pub(crate) struct NewCall {
     /// Its number in the run.
     pub(crate) index: usize,
     pub(crate) start: MediaStart,
+    /// When its user had the key, nanoseconds of the wall clock.
+    pub(crate) agreed: u64,
     pub(crate) wire: Wire,
 }
 
@@ -41,27 +43,31 @@ pub(crate) fn watch(control: String, users: Vec<u64>) -> UnboundedReceiver<NewCa
         let http = Http::new(&control);
         let index: HashMap<u64, usize> = users.into_iter().zip(0..).collect();
         let mut seen = HashSet::new();
+        let mut after = 0;
         while seen.len() < index.len() {
-            for call in http.get("/calls").as_array().unwrap() {
-                let Some(user) = call["participant"]["account"].as_u64() else {
+            let news = http.get(&format!(
+                "/log?kind=call&state=established&since={after}&wait={WAIT}"
+            ));
+            after = news["next"].as_u64().unwrap();
+            for event in news["events"].as_array().unwrap() {
+                let Some(user) = event["participant"].as_u64() else {
                     continue;
                 };
-                let Some(number) = index.get(&user) else {
+                let Some(number) = index.get(&user).filter(|number| seen.insert(**number)) else {
                     continue;
                 };
-                if call["state"] != "established" || !seen.insert(*number) {
-                    continue;
-                }
+                let id = event["call"].as_str().unwrap();
+                let call = http.get(&format!("/calls/{id}"));
                 let new = NewCall {
                     index: *number,
-                    start: media_start(call),
-                    wire: connect(&control, user, call["id"].as_str().unwrap()),
+                    start: media_start(&call),
+                    agreed: wall(),
+                    wire: connect(&control, user, id),
                 };
                 if found.send(new).is_err() {
                     return;
                 }
             }
-            thread::park_timeout(LOOK);
         }
     });
     calls

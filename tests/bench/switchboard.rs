@@ -285,7 +285,7 @@ pub(crate) fn calls(options: &Options, dir: &Path) -> Signalling {
 }
 
 /// How busy the machine was since then, 0 to 1.
-fn busy_since((busy, total): (f64, f64)) -> f64 {
+pub(crate) fn busy_since((busy, total): (f64, f64)) -> f64 {
     let now = proc::machine();
     (now.0 - busy) / (now.1 - total).max(1.0)
 }
@@ -508,7 +508,8 @@ impl Registrations {
     }
 }
 
-fn verdicts(bars: Vec<(String, bool)>, faults: &[String]) {
+/// Prints whether each bar is met, and what else was noticed.
+pub(crate) fn verdicts(bars: Vec<(String, bool)>, faults: &[String]) {
     for (bar, good) in bars {
         println!("  {} {bar}", if good { "ok    " } else { "MISSED" });
     }
