@@ -22,6 +22,7 @@ mod talk;
 mod telegram;
 mod tone;
 
+mod backups;
 mod connections;
 mod digits;
 mod endings;

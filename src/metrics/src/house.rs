@@ -79,6 +79,9 @@ pub(crate) struct House {
     flush_seconds: Histogram,
     flushes: IntCounterVec,
     last_flush: Gauge,
+    backups: IntCounterVec,
+    last_backup: Gauge,
+    backup_size: IntGauge,
     cdr: IntCounterVec,
     http: IntCounterVec,
 }
@@ -183,6 +186,16 @@ impl House {
                 "store_last_flush_timestamp_seconds",
                 "Time of the last good flush.",
             ),
+            backups: make.counter(
+                "backups_total",
+                "Backups of the store, by result.",
+                vec![all::<Flushed>("result")],
+            ),
+            last_backup: make.one_time(
+                "backup_last_success_timestamp_seconds",
+                "Time of the last good backup, 0 when there is none.",
+            ),
+            backup_size: make.one_gauge("backup_size_bytes", "Size of the last backup."),
             cdr: make.counter(
                 "cdr_records_total",
                 "Call records written.",
@@ -330,6 +343,23 @@ impl Metrics {
         if ok {
             house.last_flush.set(unix_seconds);
         }
+    }
+
+    /// A backup of so many octets was made, or could not be; `unix_seconds` is the time of it.
+    pub fn backup(&self, octets: Option<u64>, unix_seconds: f64) {
+        let house = &self.all.house;
+        let labels = [if octets.is_some() { "ok" } else { "error" }];
+        house.backups.with_label_values(&labels).inc();
+        if let Some(octets) = octets {
+            let octets = i64::try_from(octets).unwrap_or(i64::MAX);
+            house.backup_size.set(octets);
+            self.backup_found(unix_seconds);
+        }
+    }
+
+    /// An earlier process made a backup at this time in seconds since 1970.
+    pub fn backup_found(&self, unix_seconds: f64) {
+        self.all.house.last_backup.set(unix_seconds);
     }
 
     /// A call record was written, or could not be.

@@ -138,7 +138,7 @@ fixed! {
     Tree, ["sessions", "trunks", "routes", "cdr"];
     /// Folders whose disk is watched.
     Folder, ["data"];
-    /// How a flush ended.
+    /// How a flush, or a backup, ended.
     Flushed, ["ok", "error"];
     /// Where call records go.
     Sink, ["store"];

@@ -189,6 +189,8 @@ fn tell_everything(metrics: &Metrics) {
     metrics.data_disk_free(1 << 30);
     metrics.flushed(Duration::from_millis(1), true, 1.7e9);
     metrics.flushed(Duration::from_millis(1), false, 1.7e9);
+    metrics.backup(Some(4096), 1.7e9);
+    metrics.backup(None, 1.7e9);
     metrics.record_written(true);
     metrics.http("/metrics", "GET", 200);
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use model::SessionName;
+
 use crate::KeyError;
 use crate::seal::{KeyId, NoRandom};
 
@@ -129,6 +131,15 @@ pub enum StoreError {
         tree: String,
         /// The key, as far as it is text.
         key: String,
+    },
+    /// It would run in two places.
+    #[error(
+        "session {session} came from a backup, and if its login is in use elsewhere, Telegram voids it for good: when the other switch is \
+         gone, `strowger session adopt {session} --old-is-gone`; when it stays, `strowger session adopt {session} --new-login`, then log it in"
+    )]
+    NotAdopted {
+        /// Its name.
+        session: SessionName,
     },
     /// Without it nothing would open the store.
     #[error("the key {id} is the only one that opens the store: add another one first")]

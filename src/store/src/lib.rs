@@ -16,12 +16,14 @@ mod sled_store;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
+
 use model::{
     CallId, CallRecord, QuotaName, QuotaSpec, RouteSpec, SessionName, SessionSpec, TransitSpec,
     TrunkName, TrunkSpec,
 };
 
-pub use backup::{BackupError, restore};
+pub use backup::{BackupError, Contents, Restored, restore, verify};
 pub use bans::{read_bans, write_bans};
 pub use error::{OpenError, StoreError};
 pub use keys::{KeyError, KeySource};
@@ -39,6 +41,8 @@ pub enum Change {
     PutSession(SessionSpec),
     /// Removes a session and its keys.
     RemoveSession(SessionName),
+    /// A session of a backup may be switched on again: its login runs nowhere else, or has no keys here.
+    AdoptSession(SessionName),
     /// Adds or replaces the pairing of a trunk and a session.
     PutRoute(RouteSpec),
     /// Removes the pairing of a trunk and a session.
@@ -124,6 +128,11 @@ pub trait Store: Send + Sync {
     fn put_durable(&self, space: Space<'_>, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
     /// Removes a value.
     fn remove(&self, space: Space<'_>, key: &[u8]) -> Result<(), StoreError>;
+
+    /// Whether a session came from a backup and was not adopted yet: its login may be in use elsewhere, so that it must not connect.
+    fn is_restored(&self, session: &SessionName) -> Result<bool, StoreError>;
+    /// Writes all there is to a file, which must not be there, sealed with the key that `keys` has; everything goes on meanwhile.
+    fn back_up(&self, file: &Path, keys: &dyn KeySource) -> Result<(), BackupError>;
 
     /// Returns the ids of the master keys that open the store.
     fn master_keys(&self) -> Result<Vec<KeyId>, StoreError>;

@@ -5,7 +5,6 @@
 //! back to the older program. A crash at any moment leaves the old store or the new one, and the next start goes on from there.
 
 use std::error::Error;
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -14,7 +13,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use fs2::FileExt;
 use sled::Db;
 
-use crate::backup::Writer;
+use crate::backup::{self, beside};
 use crate::seal::MasterKey;
 use crate::sled_store::{
     self, LOCK_PATIENCE, LOCK_RETRY, SCHEMA_KEY, SledStore, is_sealed, make_folder,
@@ -23,12 +22,6 @@ use crate::{KeySource, OpenError};
 
 /// What goes wrong on the way is told in one sentence; nothing was changed then.
 type Failed = Box<dyn Error + Send + Sync>;
-
-fn beside(folder: &Path, ending: &str) -> PathBuf {
-    let mut name = OsString::from(folder);
-    name.push(ending);
-    PathBuf::from(name)
-}
 
 /// The store that grows.
 fn growing(folder: &Path) -> PathBuf {
@@ -111,18 +104,15 @@ fn replace(folder: &Path, db: Db, master: &MasterKey) -> Result<PathBuf, Failed>
 }
 
 fn write_backup(db: &Db, file: &Path, master: &MasterKey) -> Result<(), Failed> {
-    let partial = beside(file, ".partial");
-    let _ = fs::remove_file(&partial);
-    let mut backup = Writer::create(&partial, master)?;
-    for name in db.tree_names() {
-        for entry in &db.open_tree(&name)? {
-            let (key, value) = entry?;
-            backup.entry(&name, &key, &value)?;
+    backup::write(file, master, |backup| {
+        for name in db.tree_names() {
+            for entry in &db.open_tree(&name)? {
+                let (key, value) = entry?;
+                backup.entry(&name, &key, &value)?;
+            }
         }
-    }
-    backup.finish()?;
-    fs::rename(&partial, file)?;
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Copies every record, and reads it back.
@@ -168,7 +158,7 @@ fn copy(db: &Db, folder: &Path, master: &MasterKey) -> Result<(), Failed> {
 }
 
 /// Waits until nobody holds the store in `folder`, and holds it.
-fn released(folder: &Path) -> Result<File, Failed> {
+pub(crate) fn released(folder: &Path) -> Result<File, Failed> {
     let file = File::open(folder.join("db"))?;
     let began = Instant::now();
     while let Err(error) = file.try_lock_exclusive() {

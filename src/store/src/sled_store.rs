@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,18 +18,26 @@ use serde::de::DeserializeOwned;
 use sled::{Batch, Db, Tree};
 
 use crate::seal::{KeyId, MasterKey, NoRandom, SEALED, Seal};
-use crate::{Change, Entry, KeySource, OpenError, Space, Stats, Store, StoreError, sealing};
+use crate::{
+    BackupError, Change, Entry, KeySource, OpenError, Space, Stats, Store, StoreError, sealing,
+};
 
 /// The version byte of a record.
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 /// The layout of the trees. 1: nothing is sealed; 2: trunks and Telegram's spaces are.
-const SCHEMA: u8 = 2;
-const UNSEALED: u8 = 1;
+pub(crate) const SCHEMA: u8 = 2;
+pub(crate) const UNSEALED: u8 = 1;
 /// Keys of `meta`: the layout, and each wrapped data key with the id of its master key.
 pub(crate) const SCHEMA_KEY: &str = "schema";
 const WRAPPED_KEY: &[u8] = b"key/";
 /// The tree of the trunks; passwords are in it.
-const TRUNKS: &str = "trunks";
+pub(crate) const TRUNKS: &str = "trunks";
+pub(crate) const SESSIONS: &str = "sessions";
+/// Calls that have ended, and calls that go on.
+pub(crate) const CALLS: &str = "cdr";
+pub(crate) const OPEN_CALLS: &str = "open";
+/// How the key of `meta` begins that says of a session that it came from a backup; the name follows.
+pub(crate) const ADOPT: &str = "adopt/";
 /// sled's default cache is 1 GiB. Configuration is read once and call records are written and seldom read: little is enough.
 const CACHE_BYTES: u64 = 4 << 20;
 /// How old a soft write can be when the process is killed.
@@ -153,15 +161,15 @@ impl SledStore {
         // A folder that was there before may be open to others; its secrets are in this file. Where the owner is somebody
         // else, the system refuses, and its rights are theirs to choose.
         let _ = fs::set_permissions(folder.join("db"), Permissions::from_mode(0o600));
-        let calls = tree("cdr")?;
+        let calls = tree(CALLS)?;
         let store = Self {
             seal,
             backup: None,
             trunks: tree(TRUNKS)?,
-            sessions: tree("sessions")?,
+            sessions: tree(SESSIONS)?,
             routes: tree("routes")?,
             transits: tree("transits")?,
-            open_calls: tree("open")?,
+            open_calls: tree(OPEN_CALLS)?,
             bindings: tree("bindings")?,
             bans: tree("bans")?,
             counters: tree("counters")?,
@@ -252,6 +260,22 @@ impl SledStore {
         }
     }
 
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Nobody commits while this is held.
+    pub(crate) fn alone(&self) -> MutexGuard<'_, ()> {
+        self.committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ids of the master keys that open it.
+    pub(crate) fn known_keys(&self) -> Result<Vec<KeyId>, sled::Error> {
+        master_keys(&self.meta)
+    }
+
     fn present(tree: &Tree, kind: &'static str, name: &str) -> Result<(), StoreError> {
         if tree.contains_key(name)? {
             Ok(())
@@ -277,8 +301,17 @@ impl SledStore {
                     Self::present(&self.transits, "route", &transit_key(from, to))?;
                 }
                 Change::RemoveQuota(name) => Self::present(&self.quotas, "quota", name.as_str())?,
+                Change::PutSession(spec) if spec.enabled => {
+                    let adopts = |change: &Change| matches!(change, Change::AdoptSession(name) if *name == spec.name);
+                    if self.is_restored(&spec.name)? && !changes.iter().any(adopts) {
+                        return Err(StoreError::NotAdopted {
+                            session: spec.name.clone(),
+                        });
+                    }
+                }
                 Change::PutTrunk(_)
                 | Change::PutSession(_)
+                | Change::AdoptSession(_)
                 | Change::PutRoute(_)
                 | Change::PutTransit(_)
                 | Change::PutQuota(_) => {}
@@ -337,7 +370,7 @@ pub(crate) fn found(meta: &Tree, master: &MasterKey) -> Result<Seal, FoundError>
     Ok(seal)
 }
 
-fn wrapped_key(id: KeyId) -> Vec<u8> {
+pub(crate) fn wrapped_key(id: KeyId) -> Vec<u8> {
     [WRAPPED_KEY, id.octets()].concat()
 }
 
@@ -389,7 +422,7 @@ fn open_error(path: &Path, source: sled::Error) -> OpenError {
 }
 
 /// How the names of the trees of sessions begin.
-const TELEGRAM_TREE: &str = "tg/";
+pub(crate) const TELEGRAM_TREE: &str = "tg/";
 
 fn telegram_tree(session: &str) -> String {
     format!("{TELEGRAM_TREE}{session}")
@@ -487,10 +520,7 @@ impl Store for SledStore {
     }
 
     fn commit(&self, expected: Option<u64>, changes: &[Change]) -> Result<u64, StoreError> {
-        let _alone = self
-            .committing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.alone();
         let found = self.generation()?;
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             return Err(StoreError::Conflict { expected, found });
@@ -521,7 +551,9 @@ impl Store for SledStore {
                 Change::RemoveSession(name) => {
                     sessions.remove(name.as_str());
                     meta.insert(format!("{CLEAR_TELEGRAM}{name}").as_str(), &[]);
+                    meta.remove(format!("{ADOPT}{name}").as_str());
                 }
+                Change::AdoptSession(name) => meta.remove(format!("{ADOPT}{name}").as_str()),
                 Change::PutRoute(spec) => {
                     let key = route_key(&spec.trunk, &spec.session);
                     routes.insert(key.as_str(), encode("routes", &key, spec)?);
@@ -665,8 +697,16 @@ impl Store for SledStore {
         Ok(())
     }
 
+    fn is_restored(&self, session: &SessionName) -> Result<bool, StoreError> {
+        Ok(self.meta.contains_key(format!("{ADOPT}{session}"))?)
+    }
+
+    fn back_up(&self, file: &Path, keys: &dyn KeySource) -> Result<(), BackupError> {
+        self.write_backup(file, keys)
+    }
+
     fn master_keys(&self) -> Result<Vec<KeyId>, StoreError> {
-        Ok(master_keys(&self.meta)?)
+        Ok(self.known_keys()?)
     }
 
     fn add_master_key(&self, key: &MasterKey) -> Result<(), StoreError> {
@@ -677,10 +717,7 @@ impl Store for SledStore {
 
     fn remove_master_key(&self, id: KeyId) -> Result<(), StoreError> {
         // Two that remove at the same time must not remove the last two.
-        let _alone = self
-            .committing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.alone();
         let known = master_keys(&self.meta)?;
         if !known.contains(&id) {
             return Err(StoreError::Missing {

@@ -700,13 +700,13 @@ fn a_store_that_was_not_sealed_is_sealed_and_a_backup_leads_back() {
     let restored = dir.path().join("restored");
     let other = MasterKey::from_octets([8; 32]);
     assert!(matches!(
-        restore(&backup, &restored, &other),
+        restore(&backup, &restored, &other, Restored::Here),
         Err(BackupError::WrongKey { .. })
     ));
-    restore(&backup, &restored, &key()).unwrap();
+    restore(&backup, &restored, &key(), Restored::Here).unwrap();
     assert!(is_in(&restored, PASSWORD));
     assert!(matches!(
-        restore(&backup, &restored, &key()),
+        restore(&backup, &restored, &key(), Restored::Here),
         Err(BackupError::Present)
     ));
     assert_all_is_there(&open(&restored).unwrap());
@@ -715,7 +715,7 @@ fn a_store_that_was_not_sealed_is_sealed_and_a_backup_leads_back() {
     let never = dir.path().join("never");
     for length in [0, 10, 60, whole.len() / 2, whole.len() - 1] {
         std::fs::write(&backup, &whole[..length]).unwrap();
-        let refused = restore(&backup, &never, &key());
+        let refused = restore(&backup, &never, &key(), Restored::Here);
         assert!(matches!(refused, Err(BackupError::Damaged)), "{length}");
     }
     assert!(!never.exists());
@@ -774,4 +774,96 @@ fn without_a_key_nothing_is_begun_and_nothing_sealed() {
     assert!(is_in(&path, PASSWORD), "nothing was changed");
     drop(open(&path).unwrap());
     refused(1);
+}
+
+#[test]
+fn a_backup_of_a_store_that_is_written_to_has_all_that_was_acknowledged() {
+    let dir = folder();
+    let (path, backups) = (dir.path().join("store"), dir.path().join("backups"));
+    std::fs::create_dir(&backups).unwrap();
+    let file = backups.join("one.backup");
+    let store = open(&path).unwrap();
+    let main: SessionName = "main".parse().unwrap();
+    store
+        .commit(
+            None,
+            &[
+                Change::PutTrunk(Box::new(trunk("office"))),
+                Change::PutSession(SessionSpec::new(main.clone())),
+                Change::PutSession(SessionSpec::new("fresh".parse().unwrap())),
+            ],
+        )
+        .unwrap();
+    let space = Space::Telegram(&main);
+    store.put_durable(space, b"dc/2", AUTH_KEY).unwrap();
+    for n in 0..2000 {
+        store.close_calls(&[&record(n)]).unwrap();
+    }
+    for n in 5000..5100 {
+        store.open_call(&record(n)).unwrap();
+    }
+    std::thread::scope(|scope| {
+        let ends = scope.spawn(|| {
+            for n in 5000..5100 {
+                store.close_calls(&[&record(n)]).unwrap();
+            }
+        });
+        store.back_up(&file, &key()).unwrap();
+        ends.join().unwrap();
+    });
+    assert!(matches!(
+        store.back_up(&file, &key()),
+        Err(BackupError::Taken)
+    ));
+    let other = MasterKey::from_octets([8; 32]);
+    assert!(matches!(
+        store.back_up(&dir.path().join("two"), &other),
+        Err(BackupError::WrongKey { .. })
+    ));
+    assert!(!is_in(&backups, AUTH_KEY) && !is_in(&backups, b"a-long-password"));
+    assert_eq!(
+        std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let contents = verify(&file, &key()).unwrap();
+    assert_eq!((contents.sessions, contents.trunks), (2, 1));
+    assert!(contents.calls >= 2000, "{contents:?}");
+    assert!(matches!(
+        verify(&file, &other),
+        Err(BackupError::WrongKey { .. })
+    ));
+
+    let elsewhere = dir.path().join("elsewhere");
+    let off = restore(&file, &elsewhere, &key(), Restored::Elsewhere).unwrap();
+    assert_eq!(off, ["main"], "the other has no login that could be void");
+    let second = open(&elsewhere).unwrap();
+    assert_eq!(second.trunks().unwrap(), store.trunks().unwrap());
+    assert_eq!(second.get(space, b"dc/2").unwrap().unwrap(), AUTH_KEY);
+    assert_eq!(second.generation().unwrap(), 1);
+    for n in (0..2000).chain(5000..5100) {
+        assert!(second.call(record(n).id).unwrap().is_some(), "{n}");
+    }
+    let enabled = |store: &SledStore| -> Vec<bool> {
+        let sessions = store.sessions().unwrap();
+        sessions.into_iter().map(|spec| spec.enabled).collect()
+    };
+    assert_eq!(enabled(&second), [true, false], "fresh, main");
+    assert!(second.is_restored(&main).unwrap() && !store.is_restored(&main).unwrap());
+    // Nothing switches it on but who says that he means it.
+    let on = Change::PutSession(SessionSpec::new(main.clone()));
+    let refused = second.commit(None, std::slice::from_ref(&on));
+    assert!(
+        matches!(refused, Err(StoreError::NotAdopted { .. })),
+        "{refused:?}"
+    );
+    let adopt = Change::AdoptSession(main.clone());
+    second.commit(None, &[adopt, on.clone()]).unwrap();
+    second.commit(None, &[on]).unwrap();
+    assert_eq!(enabled(&second), [true, true]);
+
+    // The same place: nobody else can run it.
+    let here = dir.path().join("here");
+    let off = restore(&file, &here, &key(), Restored::Here).unwrap();
+    assert!(off.is_empty());
+    assert_eq!(enabled(&open(&here).unwrap()), [true, true]);
 }

@@ -17,6 +17,7 @@ use store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin;
+use crate::backups::{self, Backups};
 use crate::control;
 use crate::failure::Failure;
 use crate::keys::Keys;
@@ -72,7 +73,13 @@ pub(crate) fn run(loaded: &Loaded) -> Result<u8, Failure> {
     if settings.telegram.application().is_none() {
         tracing::warn!("telegram.api_id and telegram.api_hash are not set: no session can run");
     }
-    let code = actix::System::new().block_on(serve(settings, store, metrics));
+    let backups = Backups::new(
+        settings,
+        Arc::clone(&store),
+        Box::new(loaded.key.clone()),
+        metrics.clone(),
+    );
+    let code = actix::System::new().block_on(serve(settings, store, metrics, Arc::new(backups)));
     code.map_err(Failure::Boot)
 }
 
@@ -91,6 +98,7 @@ async fn serve(
     settings: &Settings,
     store: Arc<dyn Store>,
     metrics: metrics::Metrics,
+    backups: Arc<Backups>,
 ) -> Result<u8, BootError> {
     let sessions = store.sessions().map_err(StartError::from)?;
     let mut accounts = Vec::new();
@@ -113,7 +121,8 @@ async fn serve(
     )?;
     tokio::spawn(server);
     let socket = settings.data.dir.join(control::SOCKET);
-    let control = match control::start(&settings.data.dir, Arc::clone(&house), store) {
+    let nightly = tokio::spawn(backups::nightly(Arc::clone(&backups)));
+    let control = match control::start(&settings.data.dir, Arc::clone(&house), store, backups) {
         Ok((server, handle)) => {
             tokio::spawn(server);
             Some(handle)
@@ -145,6 +154,7 @@ async fn serve(
             _ = interrupt.recv() => tracing::warn!("told twice: calls are ended"),
         }
     }
+    nightly.abort();
     house.stop(LAST_WORDS).await;
     admin.stop(true).await;
     if let Some(control) = control {

@@ -8,6 +8,7 @@
 //! | `GET /v1/sessions` | every session, its state and what it waits for; 503 when the switch does not know just now |
 //! | `GET /v1/keys` | the ids of the master keys that open the store |
 //! | `PUT /v1/keys` with the digits of a master key | lets it open the store too |
+//! | `POST /v1/backups` | makes a backup, in the folder of the backups, and says where; 507 when there is no room |
 //! | `DELETE /v1/keys?id=I` | lets it open the store no more; 404 when it does not, 409 when it is the last |
 
 use std::fs::File;
@@ -24,7 +25,9 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use actors::House;
 use model::{IpPrefix, Secret};
 use serde::Deserialize;
-use store::{MasterKey, Store, StoreError};
+use store::{BackupError, MasterKey, Store, StoreError};
+
+use crate::backups::Backups;
 
 /// The name of the socket in the folder of the data.
 pub(crate) const SOCKET: &str = "control.sock";
@@ -55,6 +58,7 @@ pub(crate) fn start(
     data: &Path,
     house: Arc<House>,
     store: Arc<dyn Store>,
+    backups: Arc<Backups>,
 ) -> io::Result<(Server, ServerHandle)> {
     let folder = File::open(data)?;
     let path = inside(&folder);
@@ -67,10 +71,12 @@ pub(crate) fn start(
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660))?;
     let house = web::Data::from(house);
     let store = web::Data::from(store);
+    let backups = web::Data::from(backups);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(house.clone())
             .app_data(store.clone())
+            .app_data(backups.clone())
             .service(
                 web::resource("/v1/bans")
                     .route(web::get().to(list))
@@ -84,6 +90,7 @@ pub(crate) fn start(
                     .route(web::delete().to(remove_key)),
             )
             .service(web::resource("/v1/sessions").route(web::get().to(sessions)))
+            .service(web::resource("/v1/backups").route(web::post().to(back_up)))
     })
     .workers(1)
     .disable_signals()
@@ -115,6 +122,17 @@ async fn lift(house: web::Data<House>, wanted: web::Query<Wanted>) -> HttpRespon
         HttpResponse::NoContent().finish()
     } else {
         HttpResponse::NotFound().finish()
+    }
+}
+
+async fn back_up(backups: web::Data<Backups>) -> HttpResponse {
+    match web::block(move || backups.create()).await {
+        Ok(Ok(file)) => HttpResponse::Created().body(file.display().to_string()),
+        Ok(Err(error @ BackupError::NoRoom { .. })) => {
+            HttpResponse::InsufficientStorage().body(error.to_string())
+        }
+        Ok(Err(error)) => HttpResponse::InternalServerError().body(error.to_string()),
+        Err(_) => HttpResponse::InternalServerError().finish(),
     }
 }
 
@@ -179,6 +197,17 @@ pub(crate) fn ask(
     target: &str,
     body: &str,
 ) -> io::Result<Option<(u16, String)>> {
+    ask_within(PATIENCE, data, method, target, body)
+}
+
+/// The same for what may take as long as this.
+pub(crate) fn ask_within(
+    patience: Duration,
+    data: &Path,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> io::Result<Option<(u16, String)>> {
     let way = File::open(data).and_then(|folder| UnixStream::connect(inside(&folder)));
     let mut stream = match way {
         Ok(stream) => stream,
@@ -192,7 +221,7 @@ pub(crate) fn ask(
         }
         Err(error) => return Err(error),
     };
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     write!(
         stream,

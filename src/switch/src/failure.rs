@@ -126,7 +126,11 @@ impl Failure {
         match self {
             Failure::File { .. }
             | Failure::Backup {
-                source: BackupError::File(_) | BackupError::Damaged,
+                source:
+                    BackupError::File(_)
+                    | BackupError::Damaged
+                    | BackupError::NoRoom { .. }
+                    | BackupError::Newer { .. },
                 ..
             }
             | Failure::Write(_)
@@ -150,10 +154,14 @@ impl Failure {
             | Failure::SameAddress(_)
             | Failure::WouldOverwrite(_)
             | Failure::Backup {
-                source: BackupError::Present,
+                source: BackupError::Present | BackupError::Taken,
                 ..
             }
-            | Failure::Store(StoreError::Conflict { .. } | StoreError::LastKey { .. }) => 6,
+            | Failure::Store(
+                StoreError::Conflict { .. }
+                | StoreError::LastKey { .. }
+                | StoreError::NotAdopted { .. },
+            ) => 6,
             Failure::Open(_)
             | Failure::Store(_)
             | Failure::Backup {

@@ -8,6 +8,7 @@
 //!   `master_key`: what its secrets are sealed with.
 
 mod admin;
+mod backups;
 mod boot;
 mod cli;
 mod control;

@@ -1,10 +1,13 @@
 //! A store with a stopwatch: every operation is timed for `/metrics`, whoever asks for it.
 
+use std::path::Path;
 use std::time::Instant;
 
 use metrics::{Metrics, StoreOp};
-use model::{CallId, CallRecord, QuotaSpec, RouteSpec, SessionSpec, TransitSpec, TrunkSpec};
-use store::{Change, Entry, KeyId, MasterKey, Space, Stats, Store, StoreError};
+use model::{CallId, CallRecord, QuotaSpec, RouteSpec, SessionName, SessionSpec, TransitSpec, TrunkSpec};
+use store::{
+    BackupError, Change, Entry, KeyId, KeySource, MasterKey, Space, Stats, Store, StoreError,
+};
 
 /// Times what it passes on.
 pub(crate) struct Measured<S> {
@@ -94,6 +97,15 @@ impl<S: Store> Store for Measured<S> {
 
     fn remove(&self, space: Space<'_>, key: &[u8]) -> Result<(), StoreError> {
         self.timed(StoreOp::Remove, |store| store.remove(space, key))
+    }
+
+    fn is_restored(&self, session: &SessionName) -> Result<bool, StoreError> {
+        self.timed(StoreOp::Get, |store| store.is_restored(session))
+    }
+
+    // As long as it takes; `backups_total` tells of it.
+    fn back_up(&self, file: &Path, keys: &dyn KeySource) -> Result<(), BackupError> {
+        self.store.back_up(file, keys)
     }
 
     fn master_keys(&self) -> Result<Vec<KeyId>, StoreError> {

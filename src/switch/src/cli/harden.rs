@@ -11,7 +11,7 @@ use store::Store;
 
 use super::Operator;
 use super::conversation::LoginFailure;
-use super::session::find;
+use super::session::{find, must_be_ours};
 use crate::boot;
 use crate::failure::Failure;
 use crate::keys::Keys;
@@ -81,6 +81,7 @@ impl Harden {
         }
         let store: Arc<dyn Store> = Arc::new(operator.store()?);
         find(&Current::read(&*store)?, &self.name)?;
+        must_be_ours(&*store, &self.name)?;
         let storage: Arc<dyn Storage> = Arc::new(Keys::new(Arc::clone(&store), self.name.clone()));
         let actions = if self.only.is_empty() {
             Action::ALL.to_vec()

@@ -9,6 +9,7 @@ use store::{Change, Store};
 
 use super::Operator;
 use super::conversation::{LoginFailure, ask, converse};
+use super::session::must_be_ours;
 use crate::boot;
 use crate::failure::Failure;
 use crate::keys::Keys;
@@ -45,6 +46,7 @@ impl Login {
         }
         let store: Arc<dyn Store> = Arc::new(operator.store()?);
         let known = Current::read(&*store)?.session(&self.name).cloned();
+        must_be_ours(&*store, &self.name)?;
         let beginning = self.beginning(known.as_ref())?;
         let phone = match &beginning {
             LoginInput::Phone(phone) => Some(phone.to_string()),

@@ -9,7 +9,7 @@ use store::{Change, Store};
 
 use super::Operator;
 use super::conversation::{LoginFailure, ask};
-use super::session::{find, has_keys};
+use super::session::{find, has_keys, must_be_ours};
 use crate::boot;
 use crate::failure::Failure;
 use crate::keys::Keys;
@@ -32,6 +32,7 @@ impl Logout {
         let store: Arc<dyn Store> = Arc::new(operator.store()?);
         let current = Current::read(&*store)?;
         let spec = find(&current, name)?;
+        must_be_ours(&*store, name)?;
         if !has_keys(&*store, name)? {
             return Err(Failure::Refused(format!("session {name} is not logged in")));
         }

@@ -1,6 +1,6 @@
 //! The command line: one file for each group of commands.
 //!
-//! `ban`, `key`, `session list` and `session show` ask the switch that runs, over its control socket. Other commands that read or change records open the store themselves, so they work while no switch is running; the store of a
+//! `ban`, `backup create`, `key`, `session list` and `session show` ask the switch that runs, over its control socket. Other commands that read or change records open the store themselves, so they work while no switch is running; the store of a
 //! running switch is locked, and they say so. `docs/cli.md` describes every command and exit code.
 
 mod backup;
@@ -108,7 +108,7 @@ enum Command {
     /// Backups of the store
     #[command(
         subcommand,
-        after_help = "Example: strowger --data /var/lib/older backup restore store-before-sealing-1790000000.backup"
+        after_help = "Example: strowger backup create /mnt/safe/strowger.backup"
     )]
     Backup(backup::Backup),
     /// Call records

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use model::{AllowedCallers, PhoneNumber, SessionName, SessionSpec};
-use store::{Change, Space, Store};
+use store::{Change, Space, Store, StoreError};
 
 use super::Operator;
 use super::harden::Harden;
@@ -61,6 +61,14 @@ pub(super) enum Session {
         /// Its name
         name: SessionName,
     },
+    /// Connect one that came from a backup: its login must not be in use elsewhere, or Telegram voids it for good
+    #[command(after_help = "Example: strowger session adopt gateway --old-is-gone")]
+    Adopt {
+        /// Its name
+        name: SessionName,
+        #[command(flatten)]
+        how: Adopted,
+    },
     /// Do not connect it, and keep it logged in
     Disable {
         /// Its name
@@ -77,6 +85,18 @@ pub(super) enum Session {
         /// Its name
         name: SessionName,
     },
+}
+
+/// Why no other switch can be in the way.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Adopted {
+    /// No other switch runs this session, now or later
+    #[arg(long)]
+    old_is_gone: bool,
+    /// The other switch goes on: delete the keys here, so that the account is logged in anew
+    #[arg(long)]
+    new_login: bool,
 }
 
 /// How an account deals with people.
@@ -135,6 +155,7 @@ impl Session {
             Session::List => session_view::list(operator),
             Session::Show { name } => session_view::show(operator, &name),
             Session::Enable { name } => switch(operator, &name, true),
+            Session::Adopt { name, how } => adopt(operator, &name, &how),
             Session::Disable { name } => switch(operator, &name, false),
             Session::Logout(logout) => logout.run(operator),
             Session::Harden(harden) => harden.run(operator),
@@ -203,6 +224,44 @@ fn switch(operator: &Operator, name: &SessionName, enabled: bool) -> Result<(), 
         "session {name} is {}",
         if enabled { "on" } else { "off" }
     ));
+    Ok(())
+}
+
+fn adopt(operator: &Operator, name: &SessionName, how: &Adopted) -> Result<(), Failure> {
+    let store = operator.store()?;
+    let current = Current::read(&store)?;
+    let spec = SessionSpec {
+        enabled: true,
+        ..find(&current, name)?
+    };
+    if !store.is_restored(name)? {
+        return Err(Failure::Refused(format!(
+            "session {name} did not come from a backup, or was adopted: `strowger session enable {name}` switches it on"
+        )));
+    }
+    let mut changes = vec![Change::AdoptSession(name.clone()), Change::PutSession(spec)];
+    if how.new_login {
+        changes.insert(0, Change::RemoveSession(name.clone()));
+    }
+    store.commit(Some(current.generation), &changes)?;
+    if how.new_login {
+        print::line(format_args!(
+            "session {name} has no keys here any more: `strowger session login {name}`"
+        ));
+    } else {
+        print::line(format_args!("session {name} is on"));
+    }
+    Ok(())
+}
+
+/// Refuses what would connect a session whose login may be in use elsewhere.
+pub(super) fn must_be_ours(store: &dyn Store, name: &SessionName) -> Result<(), Failure> {
+    if store.is_restored(name)? {
+        return Err(StoreError::NotAdopted {
+            session: name.clone(),
+        }
+        .into());
+    }
     Ok(())
 }
 

@@ -28,6 +28,7 @@ pub(crate) const DEFAULT_FILE: &str = include_str!("../../../../config/strowger.
 pub(crate) struct Settings {
     pub(crate) node: Node,
     pub(crate) data: Data,
+    pub(crate) backup: Backup,
     pub(crate) log: Log,
     pub(crate) admin: Admin,
     pub(crate) sip: Sip,
@@ -53,6 +54,20 @@ pub(crate) struct Data {
     pub(crate) dir: PathBuf,
     /// The key of the secrets in it; empty = `strowger.key` beside the settings.
     pub(crate) key_file: PathBuf,
+}
+
+/// Copies of the store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Backup {
+    /// Where they are; empty = `backups` in the folder of the data.
+    pub(crate) dir: PathBuf,
+    /// The hour after which one is made each day, UTC.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 23>")]
+    pub(crate) hour_utc: u8,
+    /// How many of these are kept; 0 = none is made.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 366>")]
+    pub(crate) keep: u16,
 }
 
 /// How it logs.
@@ -296,6 +311,17 @@ impl TestDc {
     }
 }
 
+impl Settings {
+    /// The folder of the backups.
+    pub(crate) fn backups(&self) -> PathBuf {
+        if self.backup.dir.as_os_str().is_empty() {
+            self.data.dir.join("backups")
+        } else {
+            self.backup.dir.clone()
+        }
+    }
+}
+
 impl Data {
     /// The folder of the store.
     pub(crate) fn store(&self) -> PathBuf {
@@ -323,6 +349,16 @@ impl Default for Data {
         Self {
             dir: PathBuf::from("/var/lib/strowger"),
             key_file: PathBuf::new(),
+        }
+    }
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::new(),
+            hour_utc: 3,
+            keep: 7,
         }
     }
 }

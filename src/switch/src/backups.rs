@@ -1,0 +1,256 @@
+//! Backups of the store: where they are, when one is due, and which are removed.
+//!
+//! Their names end with the time of their making (`nightly-20261128T030000Z.backup`), so that the order of the names is that of the times,
+//! and a copy keeps it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use metrics::Metrics;
+use store::{BackupError, KeySource, Store};
+
+use crate::failure::Failure;
+use crate::settings::Settings;
+
+/// How the names of those end.
+pub(crate) const ENDING: &str = ".backup";
+/// How the names of those begin that are made each day, and of those that an owner asked for.
+const NIGHTLY: &str = "nightly";
+const MANUAL: &str = "manual";
+/// Seconds.
+const HOUR: u64 = 3600;
+const DAY: Duration = Duration::from_secs(HOUR * 24);
+/// How long after the start it is looked first whether a backup is due, and how often then.
+const FIRST_LOOK: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(600);
+
+/// A time as it stands in a name: names of later times are greater.
+fn stamp(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at)
+        .to_string()
+        .replace(['-', ':'], "")
+}
+
+/// The time in a name.
+fn stamp_of(name: &str) -> Option<&str> {
+    let (_, stamp) = name.strip_suffix(ENDING)?.rsplit_once('-')?;
+    (stamp.len() == 16 && stamp.ends_with('Z')).then_some(stamp)
+}
+
+/// When the last backup was due that should be there at `now`: the last time that it was so many o'clock.
+fn last_due(now: SystemTime, hour_utc: u8) -> SystemTime {
+    let into = Duration::from_secs(HOUR * u64::from(hour_utc));
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let past = since.saturating_sub(into).as_secs() % DAY.as_secs();
+    now.checked_sub(Duration::from_secs(past)).unwrap_or(now)
+}
+
+/// The names of the backups in a folder that begin so, oldest first; none where there is no such folder.
+fn names(folder: &Path, beginning: &str) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with(beginning) && stamp_of(name).is_some())
+        .collect();
+    names.sort_by(|a, b| stamp_of(a).cmp(&stamp_of(b)));
+    names
+}
+
+/// All backups in a folder, the newest first.
+pub(crate) fn newest_first(folder: &Path) -> Vec<PathBuf> {
+    let names = names(folder, "");
+    names.iter().rev().map(|name| folder.join(name)).collect()
+}
+
+/// Makes backups for the switch that runs.
+pub(crate) struct Backups {
+    store: Arc<dyn Store>,
+    keys: Mutex<Box<dyn KeySource + Send>>,
+    folder: PathBuf,
+    hour_utc: u8,
+    keep: usize,
+    metrics: Metrics,
+}
+
+impl Backups {
+    /// In the folder that the settings say, sealed with the key that `keys` has then.
+    pub(crate) fn new(
+        settings: &Settings,
+        store: Arc<dyn Store>,
+        keys: Box<dyn KeySource + Send>,
+        metrics: Metrics,
+    ) -> Self {
+        let folder = settings.backups();
+        if let Some(made) = newest_first(&folder).first().and_then(|file| made(file)) {
+            metrics.backup_found(made);
+        }
+        Self {
+            store,
+            keys: Mutex::new(keys),
+            folder,
+            hour_utc: settings.backup.hour_utc,
+            keep: usize::from(settings.backup.keep),
+            metrics,
+        }
+    }
+
+    /// Makes one because an owner wants it; returns where it is. Blocks for as long as it takes.
+    pub(crate) fn create(&self) -> Result<PathBuf, BackupError> {
+        self.make(MANUAL, SystemTime::now())
+    }
+
+    /// Makes the one of the day when it is due, and removes those that are too many. Blocks for as long as it takes.
+    pub(crate) fn look(&self, now: SystemTime) {
+        if self.keep == 0 {
+            return;
+        }
+        let due = stamp(last_due(now, self.hour_utc));
+        let known = names(&self.folder, NIGHTLY);
+        // One of a time to come was made while the clock was wrong.
+        let present = stamp(now);
+        let mut stamps = known.iter().filter_map(|name| stamp_of(name));
+        if stamps.any(|stamp| stamp >= due.as_str() && stamp <= present.as_str()) {
+            return;
+        }
+        match self.make(NIGHTLY, now) {
+            Ok(file) => tracing::info!(file = %file.display(), "a backup of the store is made"),
+            Err(error) => {
+                tracing::error!(folder = %self.folder.display(), %error, "no backup could be made");
+                return;
+            }
+        }
+        let known = names(&self.folder, NIGHTLY);
+        for name in known.iter().take(known.len().saturating_sub(self.keep)) {
+            if let Err(error) = std::fs::remove_file(self.folder.join(name)) {
+                tracing::warn!(%name, %error, "an old backup could not be removed");
+            }
+        }
+    }
+
+    fn make(&self, kind: &str, now: SystemTime) -> Result<PathBuf, BackupError> {
+        // One at a time, and each with the key of its moment.
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = self.folder.join(format!("{kind}-{}{ENDING}", stamp(now)));
+        let done = make_private(&self.folder)
+            .map_err(BackupError::from)
+            .and_then(|()| self.store.back_up(&file, &**keys))
+            .and_then(|()| Ok(std::fs::metadata(&file)?.len()));
+        self.metrics.backup(done.as_ref().ok().copied(), unix(now));
+        done.map(|_| file)
+    }
+}
+
+/// Makes one of a store that no switch runs on; returns where it is.
+pub(crate) fn create(
+    settings: &Settings,
+    store: &dyn Store,
+    keys: &dyn KeySource,
+) -> Result<PathBuf, Failure> {
+    let folder = settings.backups();
+    let file = folder.join(format!("{MANUAL}-{}{ENDING}", stamp(SystemTime::now())));
+    make_private(&folder)
+        .map_err(BackupError::from)
+        .and_then(|()| store.back_up(&file, keys))
+        .map_err(|source| Failure::Backup {
+            path: file.clone(),
+            source,
+        })?;
+    Ok(file)
+}
+
+/// Makes the folder, for its owner alone, unless it is there.
+fn make_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+}
+
+fn unix(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
+}
+
+/// When a file was written last.
+fn made(file: &Path) -> Option<f64> {
+    Some(unix(file.metadata().ok()?.modified().ok()?))
+}
+
+/// Looks again and again whether a backup is due, for as long as it is polled.
+pub(crate) async fn nightly(backups: Arc<Backups>) {
+    tokio::time::sleep(FIRST_LOOK).await;
+    loop {
+        let backups = Arc::clone(&backups);
+        // A panic in it would be logged, and the next look is another one.
+        let _ = tokio::task::spawn_blocking(move || backups.look(SystemTime::now())).await;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::{MasterKey, SledStore};
+
+    use super::*;
+
+    fn at(text: &str) -> SystemTime {
+        humantime::parse_rfc3339(text).unwrap()
+    }
+
+    #[test]
+    fn one_is_due_each_day_at_its_hour() {
+        let due = |now, hour| humantime::format_rfc3339(last_due(at(now), hour)).to_string();
+        assert_eq!(due("2026-11-28T03:00:00Z", 3), "2026-11-28T03:00:00Z");
+        assert_eq!(due("2026-11-28T02:59:59Z", 3), "2026-11-27T03:00:00Z");
+        assert_eq!(due("2026-11-28T23:59:59Z", 0), "2026-11-28T00:00:00Z");
+        assert_eq!(due("2026-11-28T22:59:59Z", 23), "2026-11-27T23:00:00Z");
+    }
+
+    #[test]
+    fn seven_are_kept_and_those_of_an_owner_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = || MasterKey::from_octets([7; 32]);
+        let mut settings = Settings::default();
+        settings.data.dir = folder.path().to_owned();
+        let metrics = Metrics::new("0");
+        let store = SledStore::open(&settings.data.store(), &key()).unwrap();
+        let backups = Backups::new(&settings, Arc::new(store), Box::new(key()), metrics.clone());
+        let manual = backups.create().unwrap();
+        let mut now = at("2026-11-01T12:00:00Z");
+        for _ in 0..20 {
+            for _ in 0..3 {
+                backups.look(now);
+            }
+            now += DAY;
+        }
+        // The clock was ahead once.
+        std::fs::copy(
+            &manual,
+            settings.backups().join("nightly-20990101T000000Z.backup"),
+        )
+        .unwrap();
+        backups.look(now);
+        let kept = names(&settings.backups(), NIGHTLY);
+        assert_eq!(kept.len(), 7, "{kept:?}");
+        assert_eq!(kept[5], "nightly-20261121T120000Z.backup", "{kept:?}");
+        assert!(manual.exists());
+        store::verify(&newest_first(&settings.backups())[1], &key()).unwrap();
+        let page = metrics.render();
+        assert!(page.contains("strowger_backups_total{result=\"ok\"} 22"));
+        // Another one of the same second: said, and counted.
+        std::fs::write(
+            settings.backups().join("nightly-20261123T120000Z.backup"),
+            "",
+        )
+        .unwrap();
+        assert!(backups.make(NIGHTLY, at("2026-11-23T12:00:00Z")).is_err());
+        let page = metrics.render();
+        assert!(page.contains("strowger_backups_total{result=\"error\"} 1"));
+    }
+}
