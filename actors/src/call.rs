@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, WrapFuture};
 use model::{
-    CallId, CallRecord, Cause, Codec, Direction, DtmfMethod, LegEnd, LegId, Peer, Reason,
-    SessionName, Side, TrunkName, TrunkSpec,
+    CallId, CallRecord, Cause, Codec, Direction, DtmfMethod, Farewell, LegEnd, LegId, OpenCall,
+    Peer, Reason, SessionName, Side, TrunkName, TrunkSpec,
 };
 use net::media::{MediaCommand, MediaEvent, MediaHandle, RtpReservation};
 use routing::Hunt;
@@ -41,6 +41,8 @@ const ONE_WAY_AFTER: Duration = Duration::from_secs(5);
 /// How long the record of a beginning waits: it may be a second old after a crash (decision 13), and most calls that are refused are
 /// over by then, and then only their end is written.
 const BEGINNING: Duration = Duration::from_millis(250);
+/// How long the legs have to say what would end them, before that is written.
+const FAREWELLS: Duration = Duration::from_millis(20);
 
 /// What the registry must know of a call, also after the registry itself was restarted.
 #[derive(Debug, Clone)]
@@ -214,6 +216,10 @@ pub(crate) struct Call {
     record: CallRecord,
     /// The keeper knows that the call began.
     begun: bool,
+    /// What would end each leg if this process were gone (REL-P4).
+    farewells: BTreeMap<LegId, Farewell>,
+    /// These are about to be written.
+    remembering: bool,
     started: Instant,
     answered_at: Option<Instant>,
     /// Legs that audio has come from.
@@ -269,6 +275,8 @@ impl Call {
             reserved: BTreeMap::new(),
             record,
             begun: false,
+            farewells: BTreeMap::new(),
+            remembering: false,
             started: Instant::now(),
             answered_at: None,
             heard: BTreeSet::new(),
@@ -299,7 +307,7 @@ impl Actor for Call {
             None,
             Some(self.state.label()),
         );
-        ctx.run_later(BEGINNING, |call, _| call.write_beginning());
+        ctx.run_later(BEGINNING, Self::prepare_farewells);
         self.follow_registry(ctx);
         let (media, mut events) = self.common.media.open_call(self.id);
         self.media = Some(media);
@@ -334,12 +342,36 @@ impl Drop for Call {
 impl Call {
     /// Tells the keeper once that the call began, unless it is over.
     fn write_beginning(&mut self) {
-        if self.begun || self.record.outcome.is_some() {
+        if !self.begun {
+            self.write_open();
+        }
+    }
+
+    /// Tells the keeper how the call stands, unless it is over.
+    fn write_open(&mut self) {
+        if self.record.outcome.is_some() {
             return;
         }
         self.begun = true;
         self.common.to_keeper(OpenRecord {
-            record: Box::new(self.record.clone()),
+            call: Box::new(OpenCall {
+                record: self.record.clone(),
+                farewells: self.farewells.values().cloned().collect(),
+            }),
+        });
+    }
+
+    /// Asks the legs what would end them if this process were gone, and has it written a moment later.
+    fn prepare_farewells(&mut self, ctx: &mut Context<Self>) {
+        if self.ended.is_some() || std::mem::replace(&mut self.remembering, true) {
+            return;
+        }
+        for leg in self.legs.keys() {
+            self.order(*leg, LegOrder::SayFarewell);
+        }
+        ctx.run_later(FAREWELLS, |call, _| {
+            call.remembering = false;
+            call.write_open();
         });
     }
 
@@ -536,17 +568,33 @@ impl Handler<LegReport> for Call {
         }
         match report.fact {
             LegFact::Offered { audio, codecs } => self.leg_offered(leg, audio, codecs, ctx),
-            LegFact::Ringing => self.leg_rings(leg),
+            LegFact::Ringing => self.leg_rings(leg, ctx),
             LegFact::Agreed { start } => self.leg_agreed(leg, start),
             LegFact::Answered { audio } => self.leg_answered(leg, audio, ctx),
             LegFact::Confirmed => self.leg_confirmed(leg, ctx),
-            LegFact::Changed { audio } => self.sip_media(leg, &audio),
+            LegFact::Changed { audio } => {
+                self.sip_media(leg, &audio);
+                // The PBX may be reached elsewhere from now on.
+                if self.state == CallState::Bridged {
+                    self.prepare_farewells(ctx);
+                }
+            }
+            LegFact::Farewell { farewell } => {
+                if let Some(farewell) = farewell {
+                    self.farewells.insert(leg, farewell);
+                } else {
+                    self.farewells.remove(&leg);
+                }
+            }
             LegFact::Signaling { bytes } => self.tell_media(MediaCommand::Signal { leg, bytes }),
             LegFact::TransferWanted { wish } => self.transfer_wanted(leg, wish, ctx),
             LegFact::Digit { digit } => self.digit(leg, digit, DtmfMethod::Info, ctx),
             LegFact::Keys { keys } => self.typed(leg, keys, ctx),
             LegFact::InfoAnswered { accepted } => self.info_answered(leg, accepted, ctx),
-            LegFact::Ended { cause, end } => self.leg_ended(leg, cause, end, ctx),
+            LegFact::Ended { cause, end } => {
+                self.farewells.remove(&leg);
+                self.leg_ended(leg, cause, end, ctx);
+            }
         }
     }
 }
@@ -560,7 +608,7 @@ impl Call {
         codecs: Vec<Codec>,
         ctx: &mut Context<Self>,
     ) {
-        if self.transfer_done(leg, audio.as_ref()) {
+        if self.transfer_done(leg, audio.as_ref(), ctx) {
             return;
         }
         if let Some(audio) = audio {
@@ -583,7 +631,7 @@ impl Call {
         }
     }
 
-    fn leg_rings(&mut self, leg: LegId) {
+    fn leg_rings(&mut self, leg: LegId, ctx: &mut Context<Self>) {
         if self.transfer_rings(leg)
             || leg == CALLER
             || !matches!(self.state, CallState::Calling | CallState::Ringing)
@@ -595,6 +643,10 @@ impl Call {
             self.common
                 .metrics
                 .post_dial_delay(self.record.direction, self.started.elapsed());
+            if self.begun {
+                // Telegram has named the call since.
+                self.prepare_farewells(ctx);
+            }
         }
         self.set_state(CallState::Ringing);
         self.order(CALLER, LegOrder::Ring);
@@ -611,7 +663,7 @@ impl Call {
     }
 
     fn leg_answered(&mut self, leg: LegId, audio: Option<SipMedia>, ctx: &mut Context<Self>) {
-        if self.transfer_done(leg, audio.as_ref()) {
+        if self.transfer_done(leg, audio.as_ref(), ctx) {
             return;
         }
         self.win(leg);
@@ -646,6 +698,7 @@ impl Call {
                 call: self.id,
                 by: self.answered_by.clone(),
             });
+            self.prepare_farewells(ctx);
         }
         self.set_state(CallState::Bridged);
         tracing::info!(call = %self.id, trunk = %self.held.trunk, session = self.held.session_name(), "call bridged");

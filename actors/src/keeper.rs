@@ -134,10 +134,10 @@ impl Keeper {
 impl Handler<OpenRecord> for Keeper {
     type Result = ();
 
-    fn handle(&mut self, OpenRecord { record }: OpenRecord, _: &mut Self::Context) {
+    fn handle(&mut self, OpenRecord { call }: OpenRecord, _: &mut Self::Context) {
         self.watch.handled();
-        if let Err(error) = self.store.open_call(&record) {
-            tracing::error!(call = %record.id, %error, "the beginning of a call could not be kept");
+        if let Err(error) = self.store.open_call(&call) {
+            tracing::error!(call = %call.record.id, %error, "the beginning of a call could not be kept");
         }
     }
 }

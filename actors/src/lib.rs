@@ -3,12 +3,14 @@
 //! * [`house`]: the assembled house, for `switch`.
 //! * `message`: what the actors say to each other.
 //! * `supervise`: who notices a death, and what follows.
+//! * `farewell`: what is said after a crash.
 //! * `gate`: who is listened to, and which trunk that is.
 //! * `registry`, `endpoint`, `keeper`, `trunk`, `session`, `call`, `leg`: one file an actor.
 
 mod alarm;
 mod call;
 mod endpoint;
+mod farewell;
 mod gate;
 pub mod house;
 mod keeper;

@@ -6,7 +6,8 @@ use actix::{Message, Recipient};
 use bytes::Bytes;
 use grammers_tl_types as tl;
 use model::{
-    BanRecord, CallId, CallRecord, Cause, Codec, Key, LegEnd, LegId, Peer, SessionName, TrunkName,
+    BanRecord, CallId, CallRecord, Cause, Codec, Farewell, Key, LegEnd, LegId, OpenCall, Peer,
+    SessionName, TrunkName,
 };
 use sip::call::{CallInput, DialogId};
 use sip::{Hop, Request, Response, ServerKey};
@@ -332,6 +333,8 @@ pub(crate) enum LegFact {
     Keys { keys: Vec<Key> },
     /// The PBX answered an INFO of ours.
     InfoAnswered { accepted: bool },
+    /// What would end the leg if this process were gone; nothing when there is nobody at its other end.
+    Farewell { farewell: Option<Farewell> },
     /// The leg is over.
     Ended { cause: Cause, end: LegEnd },
 }
@@ -375,6 +378,8 @@ pub(crate) enum LegOrder {
     AcceptTransfer,
     /// It is not.
     RefuseTransfer { cause: Cause },
+    /// Say what would end it if this process were gone; answered by [`LegFact::Farewell`].
+    SayFarewell,
     /// How the transfer goes; a code of 200 or more is its end.
     TransferProgress { code: u16, phrase: String },
 }
@@ -492,11 +497,11 @@ pub(crate) struct GiveBack {
 
 // ---------------------------------------------------------------- Keeper
 
-/// Call -> Keeper: a call began.
+/// Call -> Keeper: a call began, or there is something else to be said to its ends when this process is gone.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct OpenRecord {
-    pub(crate) record: Box<CallRecord>,
+    pub(crate) call: Box<OpenCall>,
 }
 
 /// Call -> Keeper: a call ended; true when its record is on disk.

@@ -404,6 +404,14 @@ impl House {
         });
     }
 
+    /// Waits until the store has been flushed once more: what was told to it before is on disk.
+    pub(crate) fn wait_flushed(&self) {
+        const FLUSHES: &str = "strowger_store_flushes_total";
+        // One that is under way began before.
+        let before = self.metrics().sum(FLUSHES);
+        self.wait_metric_above(FLUSHES, &[("result", "ok")], before + 0.5);
+    }
+
     /// Waits until the sum over these series is above a value.
     pub(crate) fn wait_metric_above(&self, name: &str, labels: &[(&str, &str)], value: f64) {
         until(format_args!("{name}{labels:?} > {value}"), s(15), || {

@@ -1,59 +1,77 @@
 //! What survives the end of the process.
 
 use crate::deadline::s;
-use crate::house::{SESSION, TRUNK};
+use crate::house::{House, SESSION, TRUNK};
 use crate::talk::{ALAW, Caller, Ends, Talk};
+use crate::telegram::Behaviour;
 
 #[test]
-fn kill_9_keeps_sessions_trunks_and_records_and_closes_the_open_call() {
-    let talk = Talk::start(Caller::Pbx, "9.0.0", ALAW);
-    let mut house = talk.house;
-    house.kill();
-    // The phone and the Telegram user go on to their own time-outs; here they are taken off at once.
-    talk.phone.vanish();
-    house.telegram.discard("bobby", &talk.call, "hangup");
-    drop(talk.talker);
+fn kill_9_keeps_sessions_trunks_and_records_and_both_ends_hear_that_the_call_is_over() {
+    for caller in [Caller::Pbx, Caller::Telegram] {
+        let talk = Talk::start(caller, "9.0.0", ALAW);
+        let (mut house, mut phone, talker) = (talk.house, talk.phone, talk.talker);
+        house.wait_flushed();
+        house.kill();
+        house.start();
+        phone.wait_closed();
+        let ended = house.telegram.wait_call(&talk.call, "discarded", s(10));
+        assert_ne!(ended["discarded_by"], "server", "{ended}");
+        phone.vanish();
+        drop(talker);
+        for leg in ["sip", "telegram"] {
+            house.wait_metric("strowger_farewells_total", &[("leg", leg)], 1.0);
+        }
 
-    house.start();
+        house.wait_session_up();
+        assert!(
+            house
+                .metrics()
+                .value("strowger_trunk_lines_limit", &[("trunk", TRUNK)])
+                .is_some()
+        );
+        let mut house = {
+            let mut talk = Talk::start_in(house, Caller::Pbx, "9.0.0", ALAW);
+            talk.house.assert_running();
+            talk.end(Ends::Pbx)
+        };
+        house.stop();
+        let records = house.records();
+        assert_eq!(records.len(), 2, "{records:#?}");
+        let first = &records[0];
+        assert_eq!(first["outcome"], "answered", "{first}");
+        assert!(first["ended_after_ms"].is_u64(), "not closed: {first}");
+        let legs = first["legs"].as_array().unwrap();
+        assert!(legs.iter().all(|leg| leg["reason"] == "crashed"), "{first}");
+        assert_eq!(records[1]["outcome"], "answered");
+        // What was said is not said again.
+        house.start();
+        assert!(house.metrics().sum("strowger_farewells_total") < 0.5);
+    }
+}
+
+#[test]
+fn kill_9_while_it_rings_leaves_nobody_waiting() {
+    let mut house = House::new().registering_trunk(&["alaw"]).start();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::rings());
     house.wait_session_up();
-    assert!(
-        house
-            .metrics()
-            .value("strowger_trunk_lines_limit", &[("trunk", TRUNK)])
-            .is_some()
-    );
-    let house = {
-        let mut talk = Talk::start_in(house, Caller::Pbx, "9.0.0", ALAW);
-        talk.house.assert_running();
-        talk.end(Ends::Pbx)
-    };
-    let mut house = house;
-    house.stop();
-    let records = house.records();
-    assert_eq!(records.len(), 2, "{records:#?}");
-    assert_eq!(records[0]["outcome"], "failed", "{}", records[0]);
-    assert!(
-        records[0]["ended_after_ms"].is_u64(),
-        "the open call was not closed: {}",
-        records[0]
-    );
-    assert!(
-        records[0]["legs"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|leg| leg["reason"] == "crashed"),
-        "{}",
-        records[0]
-    );
-    assert_eq!(records[1]["outcome"], "answered");
+    let mut phone = house.phone("pcma");
+    phone.dial("bobby");
+    let call = house.telegram.next_call(0, s(10));
+    phone.wait("CALL_RINGING", s(10));
+    house.wait_flushed();
+    house.kill();
+    house.start();
+    phone.wait_closed();
+    let ended = house.telegram.wait_call(&call, "discarded", s(10));
+    assert_ne!(ended["discarded_by"], "server", "{ended}");
+    house.assert_clean(&[]);
 }
 
 #[test]
 fn kill_9_at_any_moment_keeps_what_was_acknowledged() {
-    let mut house = crate::house::House::new()
-        .registering_trunk(&["alaw"])
-        .start();
+    let mut house = House::new().registering_trunk(&["alaw"]).start();
     for _ in 0..5 {
         house.wait_session_up();
         house.kill();

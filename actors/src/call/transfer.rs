@@ -106,7 +106,12 @@ impl Call {
     }
 
     /// The new leg answered, or its offer is good; whether it was one.
-    pub(super) fn transfer_done(&mut self, leg: LegId, audio: Option<&SipMedia>) -> bool {
+    pub(super) fn transfer_done(
+        &mut self,
+        leg: LegId,
+        audio: Option<&SipMedia>,
+        ctx: &mut Context<Self>,
+    ) -> bool {
         let old = match self.transfer {
             Some(Transfer::Ringing { old, new }) if new == leg => {
                 let (code, phrase) = (200, String::new());
@@ -128,6 +133,8 @@ impl Call {
         }
         let cause = Cause::new(Reason::Transferred);
         self.order(old, LegOrder::HangUp { cause });
+        self.farewells.remove(&old);
+        self.prepare_farewells(ctx);
         true
     }
 

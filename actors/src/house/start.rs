@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use actix::{Actor, Arbiter};
-use model::{Cause, Reason, Transport};
+use model::Transport;
 use net::Resolver;
 use net::media::{MediaConfig, MediaPlane};
 use net::stream::{Arrival, Listener, Patience, Streams, Tls};
@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Account, Common, House, Root, SessionLink, Settings, Shared, unix_seconds};
 use crate::endpoint::Endpoint;
+use crate::farewell;
 use crate::gate::{Gate, GateSettings};
 use crate::keeper;
 use crate::message::{FromTelegram, Received};
@@ -78,7 +79,7 @@ impl House {
             metrics,
             accounts,
         } = parts;
-        close_crashed(&*store)?;
+        let farewells = farewell::close_crashed(&*store)?;
         let (trunks, sessions) = (store.trunks()?, store.sessions()?);
         for trunk in &trunks {
             metrics.add_trunk(&trunk.name, trunk.lines);
@@ -196,6 +197,7 @@ impl House {
             });
             read.map_err(StartError::Read)?;
         }
+        farewell::say(&common, &store, farewells);
         Ok(Self {
             common,
             store,
@@ -238,13 +240,4 @@ async fn pump(mut events: mpsc::Receiver<Event>, mut door: Door<Session>) {
         // Waiting for the handler is the flow control; an event that kills a session is not tried on the next one.
         let _ = session.send(FromTelegram(event)).await;
     }
-}
-
-/// Closes the records of calls that were up when the process ended.
-fn close_crashed(store: &dyn Store) -> Result<(), store::StoreError> {
-    for record in store.unfinished_calls()? {
-        tracing::warn!(call = %record.id, "a call was up when the process ended");
-        store.close_calls(&[&keeper::close(record, &Cause::new(Reason::Crashed), None)])?;
-    }
-    Ok(())
 }

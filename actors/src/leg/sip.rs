@@ -26,7 +26,7 @@ use crate::message::{
     SendRequest, SipMedia, Unbind, Wish,
 };
 use crate::supervise::{Member, Watch};
-use crate::{leg, refusal};
+use crate::{farewell, leg, refusal};
 
 /// How long a key is said to be pressed in an INFO.
 const KEY: Duration = Duration::from_millis(160);
@@ -653,6 +653,14 @@ impl Handler<LegOrder> for SipLeg {
                 self.input(now, input, ctx);
             }
             LegOrder::HangUp { cause } => self.hang_up(now, &cause, ctx),
+            LegOrder::SayFarewell => {
+                let cause = Cause::new(Reason::Crashed);
+                let (phrase, reason) = (cause.phrase(), refusal::reason(&cause));
+                let core = self.core.as_ref();
+                let said = core.and_then(|core| core.farewell(cause.code(), &phrase, &reason));
+                let farewell = said.map(|(hop, message)| farewell::of_sip(hop, message));
+                self.report(LegFact::Farewell { farewell });
+            }
             LegOrder::AcceptTransfer => self.input(now, CallInput::AcceptRefer, ctx),
             LegOrder::RefuseTransfer { cause } => {
                 let (status, reason) = (cause.code(), cause.phrase().into_owned());

@@ -11,7 +11,7 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture,
 };
 use grammers_tl_types as tl;
-use model::{Cause, LegId, LegKind, Peer, Reason};
+use model::{Cause, Farewell, LegId, LegKind, Peer, Reason};
 use telegram::call::{Incoming, Outgoing};
 use telegram::{CallSettings, Event, Input, Output, Refusal, RequestKey, Rpc, RpcError};
 
@@ -260,6 +260,13 @@ impl Core {
         }
     }
 
+    fn input_peer(&self) -> Option<tl::types::InputPhoneCall> {
+        match self {
+            Core::Outgoing(core) => core.input_peer(),
+            Core::Incoming(core) => core.input_peer(),
+        }
+    }
+
     fn phone_call_id(&self) -> Option<i64> {
         match self {
             Core::Outgoing(core) => core.phone_call_id(),
@@ -454,6 +461,15 @@ impl Handler<LegOrder> for TelegramLeg {
             LegOrder::Answer { .. } => {
                 self.answered = true;
                 self.input(Instant::now(), Input::Answer, ctx);
+            }
+            LegOrder::SayFarewell => {
+                let peer = self.core.as_ref().and_then(Core::input_peer);
+                let farewell = peer.map(|peer| Farewell::Telegram {
+                    session: self.via.clone(),
+                    id: peer.id,
+                    access_hash: peer.access_hash,
+                });
+                self.report(LegFact::Farewell { farewell });
             }
             LegOrder::MediaConnected => self.input(Instant::now(), Input::MediaConnected, ctx),
             LegOrder::MediaFailed { why } => {

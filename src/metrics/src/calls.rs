@@ -201,6 +201,7 @@ pub(crate) struct Calls {
     failures: IntCounterVec,
     active: IntGaugeVec,
     talk: CounterVec,
+    farewells: IntCounterVec,
     post_dial: HistogramVec,
     answer: HistogramVec,
     media_setup: HistogramVec,
@@ -245,6 +246,11 @@ impl Calls {
                 "call_talk_seconds_total",
                 "Answered seconds, added when a call ends.",
                 vec![direction(), trunk()],
+            ),
+            farewells: make.counter(
+                "farewells_total",
+                "Ends of calls that were told after a crash that the call is over.",
+                vec![all::<LegKind>("leg")],
             ),
             post_dial: make.histogram(
                 "call_post_dial_delay_seconds",
@@ -377,6 +383,12 @@ impl Metrics {
             _ => return,
         };
         self.all.calls.quota.with_label_values(&[limit]).inc();
+    }
+
+    /// Whoever had a call with a process that is gone is told that it is over.
+    pub fn farewell(&self, leg: LegKind) {
+        let labels = [leg.label()];
+        self.all.calls.farewells.with_label_values(&labels).inc();
     }
 
     /// The first device rings.

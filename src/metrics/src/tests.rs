@@ -107,6 +107,7 @@ fn tell_everything(metrics: &Metrics) {
     let refused = record(THERE, false, Outcome::Limited);
     metrics.call_over(&refused, &Cause::new(Reason::LinesLimit), Side::Here);
     metrics.post_dial_delay(THERE, second);
+    metrics.farewell(LegKind::Telegram);
     metrics.answer_delay(THERE, second);
     metrics.media_setup(THERE, second);
     metrics.one_way(THERE, Missing::Telegram);

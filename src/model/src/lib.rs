@@ -34,7 +34,7 @@ pub use id::{CallId, LegId, NameError, QuotaName, SessionName, TrunkName};
 pub use number::{NumberError, Peer, PhoneNumber};
 pub use prefix::{IpPrefix, IpPrefixError, TrustedIps};
 pub use quota::{DEFAULT_QUOTA, QuotaError, QuotaSpec};
-pub use record::{BanRecord, CallRecord, Direction, LegEnd, LegKind, Outcome};
+pub use record::{BanRecord, CallRecord, Direction, Farewell, LegEnd, LegKind, OpenCall, Outcome};
 pub use rule::{
     BareDigits, BareDigitsError, CallerIdRules, CallerNameRules, Piece, Rule, RuleError, Tag,
 };

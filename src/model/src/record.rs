@@ -166,6 +166,39 @@ impl CallRecord {
     }
 }
 
+/// What ends one leg of a call for whoever is at its other end, when the process that held it is gone (REL-P4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Farewell {
+    /// A SIP message: the BYE of the dialog, or the answer to an INVITE that waits for one.
+    Sip {
+        /// Where it goes: transport, address and port, as in `udp:192.0.2.1:5060`.
+        to: String,
+        /// The message.
+        message: String,
+    },
+    /// A phone call of Telegram, to be discarded.
+    Telegram {
+        /// The session it goes over.
+        session: String,
+        /// Its id.
+        id: i64,
+        /// What goes with it.
+        access_hash: i64,
+    },
+}
+
+/// A call that goes on: its record so far, and what would end it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenCall {
+    /// The record, without an end.
+    #[serde(flatten)]
+    pub record: CallRecord,
+    /// One for each leg that has somebody at its other end; earlier versions wrote none.
+    #[serde(default)]
+    pub farewells: Vec<Farewell>,
+}
+
 /// A sender that is not listened to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BanRecord {

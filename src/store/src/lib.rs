@@ -19,8 +19,8 @@ mod tests;
 use std::path::Path;
 
 use model::{
-    CallId, CallRecord, QuotaName, QuotaSpec, RouteSpec, SessionName, SessionSpec, TransitSpec,
-    TrunkName, TrunkSpec,
+    CallId, CallRecord, OpenCall, QuotaName, QuotaSpec, RouteSpec, SessionName, SessionSpec,
+    TransitSpec, TrunkName, TrunkSpec,
 };
 
 pub use backup::{BackupError, Contents, Restored, restore, verify};
@@ -68,6 +68,8 @@ pub enum Space<'a> {
     Bans,
     /// What quotas and failure counters have counted, by whose it is.
     Counters,
+    /// What is still to be said to those with whom a process had calls that is gone.
+    Farewells,
 }
 
 /// A key and its value.
@@ -108,13 +110,13 @@ pub trait Store: Send + Sync {
     fn commit(&self, expected: Option<u64>, changes: &[Change]) -> Result<u64, StoreError>;
 
     /// Notes that a call began; soft.
-    fn open_call(&self, record: &CallRecord) -> Result<(), StoreError>;
+    fn open_call(&self, call: &OpenCall) -> Result<(), StoreError>;
     /// Writes the records of calls that ended; durable, with one flush for all of them.
     fn close_calls(&self, records: &[&CallRecord]) -> Result<(), StoreError>;
     /// Returns one call record.
     fn call(&self, id: CallId) -> Result<Option<CallRecord>, StoreError>;
     /// Returns the calls that were begun and never closed.
-    fn unfinished_calls(&self) -> Result<Vec<CallRecord>, StoreError>;
+    fn unfinished_calls(&self) -> Result<Vec<OpenCall>, StoreError>;
     /// Returns the newest call records, newest first, at most `count`.
     fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError>;
 

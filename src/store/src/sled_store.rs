@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use model::{
-    CallId, CallRecord, QuotaSpec, RouteSpec, Secret, SessionName, SessionSpec, TransitSpec,
-    TrunkName, TrunkSpec,
+    CallId, CallRecord, OpenCall, QuotaSpec, RouteSpec, Secret, SessionName, SessionSpec,
+    TransitSpec, TrunkName, TrunkSpec,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -66,6 +66,7 @@ pub struct SledStore {
     bans: Tree,
     counters: Tree,
     quotas: Tree,
+    farewells: Tree,
     meta: Tree,
     /// One commit at a time: the generation is read, compared and written.
     committing: Mutex<()>,
@@ -174,6 +175,7 @@ impl SledStore {
             bans: tree("bans")?,
             counters: tree("counters")?,
             quotas: tree("quotas")?,
+            farewells: tree("farewells")?,
             committing: Mutex::default(),
             call_count: AtomicU64::new(calls.len() as u64),
             calls,
@@ -207,6 +209,7 @@ impl SledStore {
             Space::Bindings => self.bindings.clone(),
             Space::Bans => self.bans.clone(),
             Space::Counters => self.counters.clone(),
+            Space::Farewells => self.farewells.clone(),
             Space::Telegram(session) => self.db.open_tree(telegram_tree(session.as_str()))?,
         })
     }
@@ -228,7 +231,9 @@ impl SledStore {
                 let tree = telegram_tree(session.as_str());
                 Ok(self.seal.seal(&tree, key, value.to_vec())?)
             }
-            Space::Bindings | Space::Bans | Space::Counters => Ok(value.to_vec()),
+            Space::Bindings | Space::Bans | Space::Counters | Space::Farewells => {
+                Ok(value.to_vec())
+            }
         }
     }
 
@@ -238,7 +243,9 @@ impl SledStore {
             Space::Telegram(session) => {
                 self.open_value(&telegram_tree(session.as_str()), key, value)
             }
-            Space::Bindings | Space::Bans | Space::Counters => Ok(value.to_vec()),
+            Space::Bindings | Space::Bans | Space::Counters | Space::Farewells => {
+                Ok(value.to_vec())
+            }
         }
     }
 
@@ -608,9 +615,10 @@ impl Store for SledStore {
         Ok(next)
     }
 
-    fn open_call(&self, record: &CallRecord) -> Result<(), StoreError> {
-        let value = encode("open", &record.id.to_string(), record)?;
-        self.open_calls.insert(record.id.to_bytes(), value)?;
+    fn open_call(&self, call: &OpenCall) -> Result<(), StoreError> {
+        let id = call.record.id;
+        let value = encode("open", &id.to_string(), call)?;
+        self.open_calls.insert(id.to_bytes(), value)?;
         Ok(())
     }
 
@@ -638,20 +646,20 @@ impl Store for SledStore {
         found.map(|value| decode("cdr", &key, &value)).transpose()
     }
 
-    fn unfinished_calls(&self) -> Result<Vec<CallRecord>, StoreError> {
-        let mut records: Vec<CallRecord> = all("open", &self.open_calls)?;
+    fn unfinished_calls(&self) -> Result<Vec<OpenCall>, StoreError> {
+        let mut open: Vec<OpenCall> = all("open", &self.open_calls)?;
         let mut closed = Vec::new();
-        for record in &records {
+        for call in &open {
             // A crash between the two writes of `close_calls` leaves both.
-            if self.calls.contains_key(record.id.to_bytes())? {
-                closed.push(record.id);
+            if self.calls.contains_key(call.record.id.to_bytes())? {
+                closed.push(call.record.id);
             }
         }
-        records.retain(|record| !closed.contains(&record.id));
+        open.retain(|call| !closed.contains(&call.record.id));
         for id in closed {
             self.open_calls.remove(id.to_bytes())?;
         }
-        Ok(records)
+        Ok(open)
     }
 
     fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError> {

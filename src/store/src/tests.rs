@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use model::{Direction, Secret, TrunkKind};
+use model::{Direction, Farewell, Secret, TrunkKind};
 
 use super::*;
 
@@ -39,6 +39,26 @@ fn record(n: u128) -> CallRecord {
         to_trunk: String::new(),
         legs: Vec::new(),
     }
+}
+
+/// The same, of a call that goes on.
+fn open_call(n: u128) -> OpenCall {
+    OpenCall {
+        record: record(n),
+        farewells: vec![Farewell::Telegram {
+            session: "main".into(),
+            id: 7,
+            access_hash: -7,
+        }],
+    }
+}
+
+#[test]
+fn a_call_that_an_earlier_version_left_open_has_no_farewells() {
+    let old = serde_json::to_vec(&record(1)).unwrap();
+    let read: OpenCall = serde_json::from_slice(&old).unwrap();
+    assert_eq!(read.record, record(1));
+    assert!(read.farewells.is_empty());
 }
 
 /// The key of the stores of these tests.
@@ -154,10 +174,10 @@ fn a_folder_that_cannot_be_written_is_named() {
 fn a_call_that_never_ended_is_found_again() {
     let dir = folder();
     let store = open(dir.path()).unwrap();
-    store.open_call(&record(1)).unwrap();
-    store.open_call(&record(2)).unwrap();
+    store.open_call(&open_call(1)).unwrap();
+    store.open_call(&open_call(2)).unwrap();
     store.close_calls(&[&record(1)]).unwrap();
-    assert_eq!(store.unfinished_calls().unwrap(), vec![record(2)]);
+    assert_eq!(store.unfinished_calls().unwrap(), vec![open_call(2)]);
     assert_eq!(store.call(record(2).id).unwrap(), Some(record(2)));
     assert_eq!(store.stats().unwrap().calls, 1);
     assert!(store.stats().unwrap().free_bytes.unwrap() > 0);
@@ -244,7 +264,7 @@ fn writer_that_is_killed() {
     let store = open(Path::new(&folder)).unwrap();
     let session: SessionName = "main".parse().unwrap();
     for n in 0u32.. {
-        store.open_call(&record(u128::from(n))).unwrap();
+        store.open_call(&open_call(u128::from(n))).unwrap();
         store.close_calls(&[&record(u128::from(n))]).unwrap();
         if n % 4 == 0 {
             // Two records in one commit: never the one without the other.
@@ -306,7 +326,7 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
         assert!(
             unfinished
                 .iter()
-                .all(|call| call.id > record(u128::from(last)).id),
+                .all(|call| call.record.id > record(u128::from(last)).id),
             "round {round}: a closed call is unfinished again"
         );
         let (commits, trunks) = (store.generation().unwrap(), store.trunks().unwrap().len());
@@ -800,7 +820,7 @@ fn a_backup_of_a_store_that_is_written_to_has_all_that_was_acknowledged() {
         store.close_calls(&[&record(n)]).unwrap();
     }
     for n in 5000..5100 {
-        store.open_call(&record(n)).unwrap();
+        store.open_call(&open_call(n)).unwrap();
     }
     std::thread::scope(|scope| {
         let ends = scope.spawn(|| {

@@ -4,7 +4,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use metrics::{Metrics, StoreOp};
-use model::{CallId, CallRecord, QuotaSpec, RouteSpec, SessionName, SessionSpec, TransitSpec, TrunkSpec};
+use model::{
+    CallId, CallRecord, OpenCall, QuotaSpec, RouteSpec, SessionName, SessionSpec, TransitSpec,
+    TrunkSpec,
+};
 use store::{
     BackupError, Change, Entry, KeyId, KeySource, MasterKey, Space, Stats, Store, StoreError,
 };
@@ -59,8 +62,8 @@ impl<S: Store> Store for Measured<S> {
         })
     }
 
-    fn open_call(&self, record: &CallRecord) -> Result<(), StoreError> {
-        self.timed(StoreOp::Put, |store| store.open_call(record))
+    fn open_call(&self, call: &OpenCall) -> Result<(), StoreError> {
+        self.timed(StoreOp::Put, |store| store.open_call(call))
     }
 
     fn close_calls(&self, records: &[&CallRecord]) -> Result<(), StoreError> {
@@ -71,7 +74,7 @@ impl<S: Store> Store for Measured<S> {
         self.timed(StoreOp::Get, |store| store.call(id))
     }
 
-    fn unfinished_calls(&self) -> Result<Vec<CallRecord>, StoreError> {
+    fn unfinished_calls(&self) -> Result<Vec<OpenCall>, StoreError> {
         self.timed(StoreOp::Scan, S::unfinished_calls)
     }
 

@@ -155,6 +155,17 @@ impl Dialog {
         self.build(local, method, self.local_cseq)
     }
 
+    /// A BYE for somebody who does not know how many requests have been made since: its number leaves room for a thousand.
+    pub(super) fn late_bye(&self, local: &Local) -> (Hop, Request) {
+        const ROOM: u32 = 1000;
+        self.build(local, Method::Bye, self.local_cseq.saturating_add(ROOM))
+    }
+
+    /// Where the peer's last request came from.
+    pub(super) fn peer(&self) -> Hop {
+        self.peer
+    }
+
     /// The ACK to a 2xx, with the number of its INVITE (RFC 3261 13.2.2.4).
     pub(super) fn ack(&self, local: &Local, number: u32) -> (Hop, Request) {
         self.build(local, Method::Ack, number)

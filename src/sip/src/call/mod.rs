@@ -55,7 +55,7 @@ use self::state::{Closing, State};
 use self::timer::{Timer, Timers};
 use crate::Hop;
 use crate::digest::{Answerer, Rounds};
-use crate::message::{HeaderName, Method, Request, Response, Uri, respond};
+use crate::message::{HeaderName, Message, Method, Request, Response, Uri, respond};
 use crate::transaction::ServerKey;
 
 /// The dialog of one call and the INVITE usage in it. See the head of [`crate::call`] for how to drive it.
@@ -128,6 +128,25 @@ impl Call {
         matches!(self.state, State::Ended)
             && self.outputs.is_empty()
             && !self.timers.is_set(Timer::Linger)
+    }
+
+    /// What ends the call for the peer when nobody can drive it any more: the answer to an INVITE that waits for one, or a BYE, without
+    /// Via. Nothing when nobody waits there, nor for an INVITE of ours that has no final response, whose CANCEL would have to be of
+    /// its transaction (RFC 3261 9.1).
+    pub fn farewell(&self, status: u16, phrase: &str, reason: &str) -> Option<(Hop, Message)> {
+        match &self.state {
+            State::Incoming(incoming) => {
+                let mut response = self.response(&incoming.invite, status, phrase);
+                response.headers.push(HeaderName::Reason, reason);
+                Some((self.dialog.peer(), Message::Response(response)))
+            }
+            State::Established(_) => {
+                let (hop, mut bye) = self.dialog.late_bye(&self.local);
+                bye.headers.push(HeaderName::Reason, reason);
+                Some((hop, Message::Request(bye)))
+            }
+            State::Calling(_) | State::Cancelling | State::Closing(_) | State::Ended => None,
+        }
     }
 
     /// Takes one input.

@@ -97,6 +97,11 @@ impl Incoming {
         self.desk.identity.map(|identity| identity.id)
     }
 
+    /// Returns what names the call to Telegram, as long as it may have to be discarded.
+    pub fn input_peer(&self) -> Option<tl::types::InputPhoneCall> {
+        self.desk.identity.map(Identity::input)
+    }
+
     /// Takes one input; then [`Incoming::poll_output`] until it returns [`Output::Timeout`].
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         let state = std::mem::replace(&mut self.state, State::Tail(Tail::Over));
