@@ -145,7 +145,7 @@ pub(crate) fn say(common: &Common, store: &Arc<dyn Store>, farewells: Farewells)
                 access_hash,
             } => {
                 let known = session.parse::<SessionName>().ok();
-                if let Some(session) = known.filter(|name| common.sessions.contains_key(name)) {
+                if let Some(session) = known.filter(|name| common.sessions.has(name)) {
                     let rpc = discard(*id, *access_hash, kept.answered_ms);
                     by_session.entry(session).or_default().push((key, rpc));
                     continue;

@@ -33,13 +33,13 @@ pub(crate) struct GateSettings {
 
 /// The gate.
 pub(crate) struct Gate {
-    table: Arc<Table>,
     verbose_rejects: VerboseRejects,
     metrics: metrics::Metrics,
     state: Mutex<State>,
 }
 
 struct State {
+    table: Arc<Table>,
     guard: Guard,
     digest: Digest,
     /// Where the trunks can be called just now: at their bindings, or at the registrar that has us.
@@ -60,10 +60,10 @@ impl Gate {
         let mut guard = Guard::new(settings.guard.clone(), now, rand::random());
         guard.set_known(now, peers(&table));
         Self {
-            table,
             verbose_rejects: settings.verbose_rejects,
             metrics,
             state: Mutex::new(State {
+                table,
                 guard,
                 digest,
                 reached: HashMap::new(),
@@ -104,7 +104,19 @@ impl Gate {
         let state = &mut *self.state();
         state.reached.insert(trunk.clone(), at);
         let reached = state.reached.values().flatten().map(SocketAddr::ip);
-        let known: Vec<IpAddr> = peers(&self.table).chain(reached).collect();
+        let known: Vec<IpAddr> = peers(&state.table).chain(reached).collect();
+        state.guard.set_known(now, known);
+    }
+
+    /// From now on these are the trunks that there are. Who has been let in stays in: only what begins is asked for here.
+    pub(crate) fn revise(&self, now: Instant, table: Arc<Table>) {
+        let state = &mut *self.state();
+        state.table = table;
+        let table = &state.table;
+        let is_on = |name: &TrunkName| table.trunk(name).is_some_and(|trunk| trunk.enabled);
+        state.reached.retain(|name, _| is_on(name));
+        let reached = state.reached.values().flatten().map(SocketAddr::ip);
+        let known: Vec<IpAddr> = peers(table).chain(reached).collect();
         state.guard.set_known(now, known);
     }
 
@@ -161,6 +173,7 @@ impl Gate {
         tag: &str,
     ) -> Result<TrunkName, Response> {
         let state = &mut *self.state();
+        let table = Arc::clone(&state.table);
         // A registration is of an account: no address stands for its password.
         let by_address = request.method != Method::Register;
         let login = state.digest.username(request);
@@ -171,7 +184,7 @@ impl Gate {
                 .all(&name)
                 .any(|value| value.trim() == field.value())
         };
-        let sender = routing::identify(&self.table, source.address, login.as_deref(), &carries);
+        let sender = routing::identify(&table, source.address, login.as_deref(), &carries);
         let refused = match sender {
             Identity::Peer(trunk) if by_address => return Ok(trunk.name.clone()),
             Identity::Login(trunk) => match state.prove(now, unix, source.ip(), request, trunk) {
@@ -200,7 +213,7 @@ impl Gate {
                 }
             }
             Identity::Stranger | Identity::Peer(_) => {
-                let registrar = by_address.then(|| state.registrar(&self.table, source, request));
+                let registrar = by_address.then(|| state.registrar(&table, source, request));
                 if let Some(trunk) = registrar.flatten() {
                     return Ok(trunk);
                 }
@@ -245,10 +258,10 @@ impl Gate {
         login: Option<&str>,
         reason: Reason,
     ) {
-        let trunk = login.and_then(|login| self.table.by_login(login));
-        let name = trunk.map_or("-", |trunk| trunk.name.as_str());
+        let trunk = login.and_then(|login| state.table.by_login(login));
+        let name = trunk.map_or_else(|| "-".to_owned(), |trunk| trunk.name.to_string());
         let cause = Cause::new(reason);
-        tracing::warn!(%source, trunk = name, %cause, "not let in");
+        tracing::warn!(%source, trunk = %name, %cause, "not let in");
         self.metrics.sip_auth_failure(match reason {
             Reason::WrongPassword => "wrong_password",
             Reason::UntrustedIp => "untrusted_ip",

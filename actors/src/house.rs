@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler};
+use actix::{Actor, Addr, Arbiter, ArbiterHandle, AsyncContext, Context, Handler, ResponseFuture};
 use bytes::Bytes;
 use model::{
     BanRecord, CallId, Cause, IpPrefix, SessionName, SessionSpec, Transport, TrunkName,
@@ -35,7 +35,9 @@ pub use self::start::{Parts, StartError};
 use crate::endpoint::Endpoint;
 use crate::gate::Gate;
 use crate::keeper::Keeper;
-use crate::message::{Contact, Drain, EndAll, Inspect, ListSessions, Respond, SaveBans, Settle};
+use crate::message::{
+    Apply, Contact, Drain, EndAll, Inspect, Linked, ListSessions, Respond, SaveBans, Settle,
+};
 use crate::refusal;
 use crate::registry::Registry;
 use crate::session::Session;
@@ -168,7 +170,67 @@ impl SessionReport {
 pub(crate) struct SessionLink {
     pub(crate) client: Arc<dyn Telegram>,
     pub(crate) door: DoorKeeper<Session>,
+    /// The session is off, and its connection is being closed.
+    is_closing: AtomicBool,
 }
+
+/// The connections of all sessions that are on. They change when an owner switches a session; the lock is held for a look-up and
+/// never across an await.
+#[derive(Default)]
+pub(crate) struct Links(RwLock<HashMap<SessionName, Arc<SessionLink>>>);
+
+impl Links {
+    /// The connection of a session, unless it is being closed.
+    pub(crate) fn get(&self, session: &SessionName) -> Option<Arc<SessionLink>> {
+        let links = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let link = links.get(session).map(Arc::clone);
+        link.filter(|link| !link.is_closing.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn has(&self, session: &SessionName) -> bool {
+        let links = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        links.contains_key(session)
+    }
+
+    fn all(&self) -> Vec<Arc<SessionLink>> {
+        let links = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        links.values().map(Arc::clone).collect()
+    }
+
+    fn insert(&self, account: Account) {
+        let door = DoorKeeper::default();
+        tokio::spawn(start::pump(account.events, door.door()));
+        let link = SessionLink {
+            client: account.client,
+            door,
+            is_closing: AtomicBool::new(false),
+        };
+        let mut links = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        links.insert(account.session, Arc::new(link));
+    }
+
+    /// Closes a connection; until that is done there is no other one of this session, for two with the same keys would disturb
+    /// each other.
+    pub(crate) async fn close(&self, session: &SessionName) {
+        let Some(link) = self.get(session) else {
+            return;
+        };
+        link.is_closing.store(true, Ordering::Relaxed);
+        if tokio::time::timeout(CLOSING, link.client.close())
+            .await
+            .is_err()
+        {
+            tracing::warn!(%session, "the connection does not close: it is left to itself");
+        }
+        let mut links = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        links.remove(session);
+    }
+}
+
+/// How long the connection of a session that was switched off may take to close.
+const CLOSING: Duration = Duration::from_secs(10);
+/// Between two looks whether it is closed.
+const CLOSED_YET: Duration = Duration::from_millis(50);
 
 /// What all actors share.
 pub(crate) struct Shared {
@@ -179,7 +241,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Door<Registry>,
     pub(crate) endpoint: Door<Endpoint>,
     pub(crate) keeper: Door<Keeper>,
-    pub(crate) sessions: HashMap<SessionName, SessionLink>,
+    pub(crate) sessions: Links,
     pub(crate) streams: Streams,
     pub(crate) resolver: Resolver,
     sip: Vec<SipSender>,
@@ -521,12 +583,31 @@ impl Handler<Down> for Root {
     }
 }
 
+impl Handler<Apply> for Root {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, apply: Apply, _: &mut Self::Context) -> Self::Result {
+        // A registry that dies now finds it here, and the gate must know a trunk before it calls.
+        self.table = Arc::clone(&apply.table);
+        let table = Arc::clone(&apply.table);
+        self.common.gate.revise(Instant::now(), table);
+        let registry = self.common.registry.open();
+        Box::pin(async move {
+            if let Some(registry) = registry {
+                let _ = registry.send(apply).await;
+            }
+        })
+    }
+}
+
 /// A running house.
 pub struct House {
     pub(crate) common: Common,
     store: Arc<dyn Store>,
     fatal: watch::Receiver<Option<u8>>,
-    _root: Addr<Root>,
+    root: Addr<Root>,
+    /// The thread of the actors, which connections belong to as well.
+    arbiter: ArbiterHandle,
 }
 
 impl House {
@@ -564,6 +645,43 @@ impl House {
         let asked = registry.send(ListSessions);
         let answer = tokio::time::timeout(Duration::from_secs(1), asked).await;
         answer.ok()?.ok()
+    }
+
+    /// Brings trunks, sessions and routes to what the table says: starts, changes and stops what has changed and nothing else. Calls
+    /// go on with what they began with; a session that is switched off closes its connection when its last call has ended.
+    ///
+    /// `connect` makes the connection of a session that was switched on; it is asked when an earlier connection has closed.
+    pub async fn apply<F>(&self, table: Arc<Table>, connect: F)
+    where
+        F: Fn(&SessionName) -> Option<Account> + Clone + Send + 'static,
+    {
+        let _ = self
+            .root
+            .send(Apply {
+                table: Arc::clone(&table),
+            })
+            .await;
+        self.common.metrics.config_applied(unix_seconds() as f64);
+        let missing = table
+            .sessions()
+            .filter(|session| session.enabled && self.common.sessions.get(&session.name).is_none());
+        for session in missing.map(|session| session.name.clone()) {
+            let (common, connect) = (self.common.clone(), connect.clone());
+            self.arbiter.spawn(async move {
+                while common.sessions.has(&session) {
+                    tokio::time::sleep(CLOSED_YET).await;
+                }
+                if let Some(account) = connect(&session) {
+                    common.sessions.insert(account);
+                    common.to_registry(Linked { session });
+                }
+            });
+        }
+    }
+
+    /// Whether a session has a connection, or one that is just being closed.
+    pub fn is_connected(&self, session: &SessionName) -> bool {
+        self.common.sessions.has(session)
     }
 
     /// Who is banned now.
@@ -615,7 +733,7 @@ impl House {
         self.common.to_registry(Drain);
         self.common.to_registry(EndAll);
         let _ = tokio::time::timeout(within, self.drain()).await;
-        for link in self.common.sessions.values() {
+        for link in self.common.sessions.all() {
             let _ = tokio::time::timeout(within, link.client.close()).await;
         }
         if let Err(error) = store::write_bans(&*self.store, &self.bans()) {

@@ -620,3 +620,27 @@ pub(crate) struct EndAll;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Leave;
+
+/// House -> Root -> Registry: these are the trunks, sessions and routes from now on. Answered when every actor concerned has its orders.
+#[derive(Message, Clone)]
+#[rtype(result = "()")]
+pub(crate) struct Apply {
+    pub(crate) table: std::sync::Arc<routing::Table>,
+}
+
+/// House -> Registry: the session has a connection now, and may start.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Linked {
+    pub(crate) session: SessionName,
+}
+
+/// Registry -> Trunk, Session: your record has changed, in nothing that would need another incarnation.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Revise<S: Send + 'static>(pub(crate) S);
+
+/// Registry -> Trunk, Session: you are not wanted any more; answered when nothing of yours will be said any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Retire;

@@ -3,6 +3,7 @@
 //! Owns the routing table, the lines in use, what is known of trunks and sessions, and who the living calls are. Its death ends no call:
 //! trunks, sessions and calls announce themselves to the next incarnation, which starts only what is missing.
 
+mod apply;
 mod counters;
 #[cfg(test)]
 pub(crate) mod crash;
@@ -32,7 +33,7 @@ use crate::call::{Call, CallSpec, Held, Plan};
 use crate::house::{Common, Report, SessionReport, unix_millis};
 use crate::message::{
     Adopt, CallOver, CloseLost, Contact, Drain, EndAll, EndCall, Inspect, InviteArrived, Leave,
-    ListSessions, LoadBindings, LoadSession, RegisterArrived, SessionChanged, TrunkState,
+    ListSessions, LoadBindings, LoadSession, RegisterArrived, Retire, SessionChanged, TrunkState,
 };
 use crate::session::{Session, SessionParts};
 use crate::supervise::{Backoff, Down, Parent, Unit, Verdict as Fate, Watch};
@@ -57,6 +58,21 @@ struct TrunkUnit {
     backoff: Backoff,
 }
 
+impl TrunkUnit {
+    fn new() -> Self {
+        Self {
+            address: None,
+            contacts: Vec::new(),
+            failures: counters::Failures::default(),
+            backoff: Backoff::outward(),
+        }
+    }
+
+    fn is_living(&self) -> bool {
+        self.address.as_ref().is_some_and(Addr::connected)
+    }
+}
+
 /// A session as the registry sees it.
 struct SessionUnit {
     address: Option<Addr<Session>>,
@@ -64,6 +80,25 @@ struct SessionUnit {
     waits: Waits,
     user_id: Option<i64>,
     backoff: Backoff,
+    /// It is off, and stays for its calls alone.
+    is_leaving: bool,
+}
+
+impl SessionUnit {
+    fn new() -> Self {
+        Self {
+            address: None,
+            state: SessionState::Offline,
+            waits: Waits::default(),
+            user_id: None,
+            backoff: Backoff::outward(),
+            is_leaving: false,
+        }
+    }
+
+    fn is_living(&self) -> bool {
+        self.address.as_ref().is_some_and(Addr::connected)
+    }
 }
 
 /// A living call.
@@ -159,33 +194,12 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new(common: Common, table: Arc<Table>, reborn: bool, watch: Watch) -> Self {
-        let trunks = table.trunks().map(|trunk| {
-            (
-                trunk.name.clone(),
-                TrunkUnit {
-                    address: None,
-                    contacts: Vec::new(),
-                    failures: counters::Failures::default(),
-                    backoff: Backoff::outward(),
-                },
-            )
-        });
+        let trunks = table.trunks();
+        let trunks = trunks.map(|trunk| (trunk.name.clone(), TrunkUnit::new()));
         let sessions = table
             .sessions()
             .filter(|session| session.enabled)
-            .map(|session| {
-                let state = SessionState::Offline;
-                (
-                    session.name.clone(),
-                    SessionUnit {
-                        address: None,
-                        state,
-                        waits: Waits::default(),
-                        user_id: None,
-                        backoff: Backoff::outward(),
-                    },
-                )
-            });
+            .map(|session| (session.name.clone(), SessionUnit::new()));
         let known = Known {
             trunks: trunks.collect(),
             sessions: sessions.collect(),
@@ -209,7 +223,10 @@ impl Registry {
     }
 
     fn start_missing(&mut self, ctx: &mut Context<Self>) {
-        self.calling_roll = false;
+        // Who lived through a change of its record while there was no registry has not heard of it.
+        if std::mem::take(&mut self.calling_roll) {
+            self.revise_all();
+        }
         let trunks: Vec<_> = self
             .known
             .trunks
@@ -234,31 +251,36 @@ impl Registry {
 
     /// Starts a trunk with the bindings it had.
     fn start_trunk(&self, name: TrunkName, ctx: &mut Context<Self>) {
-        let Some(spec) = self
-            .table
-            .trunk(&name)
-            .filter(|trunk| trunk.enabled)
-            .cloned()
-        else {
+        let Some(kind) = self.is_on(&name).map(|spec| spec.kind.clone()) else {
             return;
         };
         let keeper = self.common.keeper.open();
+        let trunk = name.clone();
         let kept = async move {
             let keeper = keeper?;
-            keeper
-                .send(LoadBindings { trunk: name })
-                .await
-                .ok()
-                .flatten()
+            keeper.send(LoadBindings { trunk }).await.ok().flatten()
         };
         ctx.spawn(kept.into_actor(self).map(move |kept, registry, _| {
-            let name = spec.name.clone();
+            // Its record may have changed meanwhile, and another start may have been faster.
+            let Some(spec) = registry.is_on(&name).cloned() else {
+                return;
+            };
+            let unit = registry.known.trunks.get(&name);
+            if unit.is_none_or(TrunkUnit::is_living) {
+                return;
+            }
             let watch = registry.watch(Unit::Trunk(name.clone()));
+            let kept = kept.filter(|_| spec.kind == kind);
             let trunk = Trunk::new(registry.common.clone(), spec, kept.as_deref(), watch).start();
             if let Some(unit) = registry.known.trunks.get_mut(&name) {
                 unit.address = Some(trunk);
             }
         }));
+    }
+
+    /// The record of a trunk that is on.
+    fn is_on(&self, name: &TrunkName) -> Option<&TrunkSpec> {
+        self.table.trunk(name).filter(|trunk| trunk.enabled)
     }
 
     /// Starts a session with what it knew, the limits above all: without them a restart would forget what Telegram ordered, so that it waits for the
@@ -286,6 +308,10 @@ impl Registry {
             let Some(link) = registry.common.sessions.get(&name) else {
                 return;
             };
+            let unit = registry.known.sessions.get(&name);
+            if unit.is_none_or(SessionUnit::is_living) {
+                return;
+            }
             let parts = SessionParts {
                 spec,
                 client: Arc::clone(&link.client),
@@ -522,19 +548,26 @@ impl Handler<TrunkState> for Registry {
 
     fn handle(&mut self, state: TrunkState, _: &mut Self::Context) {
         self.watch.handled();
+        let is_on = self.is_on(&state.trunk).is_some();
         let hops = |contact: &Contact| {
             let hops = [contact.send_to].into_iter();
             let hops: Vec<_> = hops.chain(contact.others.iter().copied()).collect();
             hops
         };
         let reached = state.contacts.iter().flat_map(hops);
-        let reached = reached.map(|hop| hop.address).collect();
-        self.common
-            .gate
-            .reached(Instant::now(), &state.trunk, reached);
-        if let Some(unit) = self.known.trunks.get_mut(&state.trunk) {
-            unit.contacts = state.contacts;
-            unit.address = Some(state.address);
+        let reached: Vec<_> = reached.map(|hop| hop.address).collect();
+        if is_on {
+            self.common
+                .gate
+                .reached(Instant::now(), &state.trunk, reached);
+        }
+        match self.known.trunks.get_mut(&state.trunk) {
+            Some(unit) if is_on => {
+                unit.contacts = state.contacts;
+                unit.address = Some(state.address);
+            }
+            // One that was removed, or switched off, while there was no registry.
+            Some(_) | None => state.address.do_send(Retire),
         }
     }
 }
@@ -542,8 +575,18 @@ impl Handler<TrunkState> for Registry {
 impl Handler<SessionChanged> for Registry {
     type Result = ();
 
-    fn handle(&mut self, changed: SessionChanged, _: &mut Self::Context) {
+    fn handle(&mut self, changed: SessionChanged, ctx: &mut Self::Context) {
         self.watch.handled();
+        let is_off = |spec: &SessionSpec| !spec.enabled;
+        if !self.known.sessions.contains_key(&changed.session)
+            && self.table.session(&changed.session).is_none_or(is_off)
+        {
+            // Switched off while there was no registry.
+            let mut unit = SessionUnit::new();
+            unit.is_leaving = true;
+            self.known.sessions.insert(changed.session.clone(), unit);
+            Self::leave_later(changed.session.clone(), ctx);
+        }
         if let Some(unit) = self.known.sessions.get_mut(&changed.session) {
             unit.state = changed.state;
             unit.waits = changed.waits;
@@ -585,7 +628,7 @@ impl Handler<Adopt> for Registry {
 }
 
 impl Registry {
-    fn forget_call(&mut self, call: CallId, end: CallEnd) -> bool {
+    fn forget_call(&mut self, call: CallId, end: CallEnd, ctx: &mut Context<Self>) -> bool {
         for trunk in self.lines.release(call).unwrap_or_default() {
             self.count_lines(&trunk);
             if let Some(unit) = self.known.trunks.get_mut(&trunk) {
@@ -593,7 +636,17 @@ impl Registry {
             }
         }
         self.counters.quotas.over(unix_millis(), call, end);
-        self.known.calls.remove(&call).is_some()
+        let Some(unit) = self.known.calls.remove(&call) else {
+            return false;
+        };
+        let session = unit.held.session.filter(|session| {
+            let session = self.known.sessions.get(session);
+            session.is_some_and(|unit| unit.is_leaving)
+        });
+        if let Some(session) = session {
+            Self::leave_later(session, ctx);
+        }
+        true
     }
 }
 
@@ -602,7 +655,7 @@ impl Handler<CallOver> for Registry {
 
     fn handle(&mut self, CallOver { call, end }: CallOver, ctx: &mut Self::Context) {
         self.watch.handled();
-        self.forget_call(call, end);
+        self.forget_call(call, end, ctx);
         self.watch_quotas(ctx);
     }
 }
@@ -616,7 +669,7 @@ impl Handler<Down> for Registry {
         match down.who {
             Unit::Call(call) => {
                 // A call that said goodbye has been forgotten before.
-                if self.forget_call(call, CallEnd::Other) {
+                if self.forget_call(call, CallEnd::Other, ctx) {
                     self.common.metrics.actor_died("call", down.panicked);
                     self.common.to_keeper(CloseLost {
                         call,
@@ -629,6 +682,9 @@ impl Handler<Down> for Registry {
                     return;
                 };
                 self.common.metrics.actor_died("trunk", down.panicked);
+                if unit.is_living() {
+                    return;
+                }
                 unit.address = None;
                 let wait = wait_for(
                     unit.backoff.death(now, &mut self.rng),
@@ -642,6 +698,9 @@ impl Handler<Down> for Registry {
                     return;
                 };
                 self.common.metrics.actor_died("session", down.panicked);
+                if unit.is_living() {
+                    return;
+                }
                 unit.address = None;
                 unit.state = SessionState::Offline;
                 let wait = wait_for(
@@ -687,7 +746,8 @@ impl Handler<Inspect> for Registry {
                 missing.push(format!("trunk {name} has not started"));
             }
         }
-        for (name, unit) in &self.known.sessions {
+        let staying = self.known.sessions.iter();
+        for (name, unit) in staying.filter(|(_, unit)| !unit.is_leaving) {
             match unit.state {
                 // A session that waits for Telegram or for its owner has started all the same; it has a state of its own in the metrics.
                 SessionState::Running

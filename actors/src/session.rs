@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, SpawnHandle, WrapFuture,
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, SpawnHandle,
+    WrapFuture,
 };
 use grammers_tl_types as tl;
 use model::{Cause, Key, Peer, Reason, SessionSpec};
@@ -24,7 +25,7 @@ use telegram::{Reply, Rpc, RpcError};
 use crate::house::Common;
 use crate::message::{
     BindCall, CallOffered, CallUpdated, DeclineCall, Done, FromTelegram, Invoke, KeptSession,
-    KnownDh, SessionChanged, UnbindCall,
+    KnownDh, Retire, Revise, SessionChanged, UnbindCall,
 };
 use crate::supervise::Watch;
 pub use limits::{LIMITS, kept_limits};
@@ -636,6 +637,27 @@ impl Handler<KnownDh> for Session {
     fn handle(&mut self, KnownDh(dh): KnownDh, _: &mut Self::Context) {
         self.watch.handled();
         self.dh = Some(dh);
+    }
+}
+
+impl Handler<Revise<SessionSpec>> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Revise(spec): Revise<SessionSpec>, _: &mut Self::Context) {
+        self.watch.handled();
+        self.spec = spec;
+    }
+}
+
+impl Handler<Retire> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
+        self.watch.handled();
+        self.watch.dismiss();
+        let state = metrics::SessionState(SessionState::Offline.label());
+        self.common.metrics.session_state(&self.spec.name, state);
+        ctx.stop();
     }
 }
 

@@ -70,6 +70,8 @@ pub(crate) struct Watch {
     instance: u64,
     /// Messages of this actor so far.
     handled: Cell<u64>,
+    /// Its end is wanted, and nobody need hear of it.
+    is_dismissed: Cell<bool>,
 }
 
 /// An actor -> itself: how long does a message wait here, and behind how many others?
@@ -135,6 +137,7 @@ impl Watch {
             messages,
             instance: rand::random(),
             handled: Cell::new(0),
+            is_dismissed: Cell::new(false),
         }
     }
 
@@ -142,6 +145,11 @@ impl Watch {
     pub(crate) fn handled(&self) {
         self.messages.inc();
         self.handled.set(self.handled.get() + 1);
+    }
+
+    /// From now on the end of this actor is what its parent wants, and no death.
+    pub(crate) fn dismiss(&self) {
+        self.is_dismissed.set(true);
     }
 
     /// Notes what a probe found; itself it does not count.
@@ -156,6 +164,9 @@ impl Drop for Watch {
     fn drop(&mut self) {
         self.metrics.actor_stopped(self.who.kind());
         self.metrics.mailbox_closed(self.who.kind(), self.instance);
+        if self.is_dismissed.get() {
+            return;
+        }
         let down = Down {
             who: self.who.clone(),
             panicked: std::thread::panicking(),

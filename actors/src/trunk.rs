@@ -7,7 +7,8 @@
 use std::time::{Duration, Instant};
 
 use actix::{
-    Actor, ActorFutureExt as _, AsyncContext, Context, Handler, SpawnHandle, WrapFuture as _,
+    Actor, ActorContext, ActorFutureExt as _, AsyncContext, Context, Handler, SpawnHandle,
+    WrapFuture as _,
 };
 use bytes::Bytes;
 use metrics::RegistrationState;
@@ -25,8 +26,8 @@ use sip::{Hop, Host, Uri};
 
 use crate::house::{Common, tag};
 use crate::message::{
-    Bind, Contact, FromWire, Leave, Owner, RegisterArrived, Respond, SaveBindings, SendRequest,
-    TrunkState, Unbind,
+    Bind, Contact, FromWire, Leave, Owner, RegisterArrived, Respond, Retire, Revise, SaveBindings,
+    SendRequest, TrunkState, Unbind,
 };
 use crate::supervise::Watch;
 
@@ -66,6 +67,9 @@ pub fn kept_bindings(bytes: &[u8]) -> Vec<KeptBinding> {
 /// How long after a name that could not be resolved it is tried again.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(30);
 
+/// How long a registrar has to answer the goodbye of a trunk that is removed.
+const GOODBYE: Duration = Duration::from_secs(4);
+
 /// How often a registrar hears from us (NAT forgets after 30 s at the earliest, RFC 4787 4.3 allows no less than 2 minutes).
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
@@ -100,6 +104,8 @@ pub(crate) struct Trunk {
     timer: Option<SpawnHandle>,
     account_timer: Option<SpawnHandle>,
     qualify_timer: Option<SpawnHandle>,
+    /// Its record is gone, or it is off: only its goodbye to the registrar is left to say.
+    is_retired: bool,
     watch: Watch,
 }
 
@@ -134,6 +140,7 @@ impl Trunk {
             timer: None,
             account_timer: None,
             qualify_timer: None,
+            is_retired: false,
             watch,
         }
     }
@@ -180,6 +187,10 @@ impl Trunk {
     }
 
     fn tell(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        // The name may belong to another incarnation by now.
+        if self.is_retired {
+            return;
+        }
         let contacts = self.contacts(now);
         self.common.metrics.trunk_state(
             &self.spec.name,
@@ -273,6 +284,9 @@ pub(crate) fn at_domain(user: Option<&str>, domain: &HostPort) -> Uri {
 impl Trunk {
     /// Looks up where the registrar is, and registers there.
     fn locate(&mut self, ctx: &mut Context<Self>) {
+        if self.is_retired {
+            return;
+        }
         let TrunkKind::OutboundRegister { domain, proxy, .. } = &self.spec.kind else {
             return;
         };
@@ -292,6 +306,9 @@ impl Trunk {
     }
 
     fn located(&mut self, found: Result<Vec<Hop>, LocateError>, ctx: &mut Context<Self>) {
+        if self.is_retired {
+            return;
+        }
         let places = found
             .map_err(|error| error.to_string())
             .and_then(|hops| self.places(&hops));
@@ -430,6 +447,12 @@ impl Trunk {
             }
         }
         for event in events {
+            if self.is_retired {
+                // Whatever came of it, the goodbye is said.
+                tracing::info!(trunk = %self.spec.name, ?event, "the trunk has left its registrar");
+                ctx.stop();
+                return;
+            }
             self.account_changed(now, &event);
             self.tell(now, ctx);
         }
@@ -600,6 +623,65 @@ impl Handler<Leave> for Trunk {
     fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
         self.watch.handled();
         self.account_input(OutboundInput::Stop, ctx);
+    }
+}
+
+/// Whether a trunk need not be started anew when its record changes from one to the other: what it talks to its PBX by is the same.
+pub(crate) fn is_alike(one: &TrunkSpec, other: &TrunkSpec) -> bool {
+    let talks_by = |spec: &TrunkSpec| {
+        (
+            spec.kind.clone(),
+            spec.transport,
+            spec.tls_pin.clone(),
+            spec.header.clone(),
+            spec.qualify,
+            spec.enabled,
+        )
+    };
+    talks_by(one) == talks_by(other)
+}
+
+impl Handler<Revise<TrunkSpec>> for Trunk {
+    type Result = ();
+
+    fn handle(&mut self, Revise(spec): Revise<TrunkSpec>, ctx: &mut Self::Context) {
+        self.watch.handled();
+        if is_alike(&self.spec, &spec) {
+            self.spec = spec;
+        } else {
+            // A registry that was restarted finds an incarnation of an older record: it will start the right one.
+            ctx.stop();
+        }
+    }
+}
+
+impl Handler<Retire> for Trunk {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
+        self.watch.handled();
+        self.watch.dismiss();
+        self.is_retired = true;
+        for timer in [&mut self.timer, &mut self.qualify_timer] {
+            if let Some(timer) = timer.take() {
+                ctx.cancel_future(timer);
+            }
+        }
+        let metrics = &self.common.metrics;
+        metrics.trunk_state(&self.spec.name, false, 0);
+        if matches!(self.spec.kind, TrunkKind::OutboundRegister { .. }) {
+            metrics.registration(&self.spec.name, RegistrationState::Off, None);
+        }
+        let is_registered = |account: &Account| {
+            let until = account.registration.registered_until();
+            until > Some(Instant::now())
+        };
+        if self.account.as_ref().is_some_and(is_registered) {
+            self.account_input(OutboundInput::Stop, ctx);
+            ctx.run_later(GOODBYE, |_, ctx| ctx.stop());
+        } else {
+            ctx.stop();
+        }
     }
 }
 

@@ -43,6 +43,7 @@ mod operator;
 mod peers;
 mod people;
 mod quotas;
+mod records;
 mod refusals;
 mod registration;
 mod relays;

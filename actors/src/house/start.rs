@@ -20,7 +20,7 @@ use sip::Hop;
 use store::Store;
 use tokio::sync::{mpsc, watch};
 
-use super::{Account, Common, House, Root, SessionLink, Settings, Shared, unix_seconds};
+use super::{Account, Common, House, Links, Root, Settings, Shared, unix_seconds};
 use crate::endpoint::Endpoint;
 use crate::farewell;
 use crate::gate::{Gate, GateSettings};
@@ -127,17 +127,9 @@ impl House {
             DoorKeeper::default(),
             DoorKeeper::default(),
         );
-        let mut links = HashMap::new();
+        let links = Links::default();
         for account in accounts {
-            let door = DoorKeeper::default();
-            tokio::spawn(pump(account.events, door.door()));
-            links.insert(
-                account.session,
-                SessionLink {
-                    client: account.client,
-                    door,
-                },
-            );
+            links.insert(account);
         }
         let receive = {
             let (door, gate, metrics) = (endpoint.door(), Arc::clone(&gate), metrics.clone());
@@ -202,7 +194,8 @@ impl House {
             common,
             store,
             fatal: fatal_rx,
-            _root: root,
+            root,
+            arbiter: Arbiter::current(),
         })
     }
 }
@@ -230,7 +223,7 @@ fn deliver(
 }
 
 /// Brings the events of an account to whatever incarnation of its session there is.
-async fn pump(mut events: mpsc::Receiver<Event>, mut door: Door<Session>) {
+pub(super) async fn pump(mut events: mpsc::Receiver<Event>, mut door: Door<Session>) {
     while let Some(event) = events.recv().await {
         let session = match door.open() {
             Some(session) => Some(session),

@@ -200,6 +200,15 @@ impl Registry {
         self.show_failures(trunk);
     }
 
+    /// Somebody has changed the trunk, or says that it works again: calls are placed there at once.
+    pub(super) fn trunk_is_mended(&mut self, trunk: &TrunkName) {
+        if let Some(unit) = self.known.trunks.get_mut(trunk) {
+            unit.failures = Failures::default();
+            self.counters.changed.insert(trunk.clone());
+        }
+        self.show_failures(trunk);
+    }
+
     fn show_failures(&self, trunk: &TrunkName) {
         if let Some(unit) = self.known.trunks.get(trunk) {
             let in_a_row = unit.failures.counter.in_a_row();

@@ -156,7 +156,7 @@ impl Registry {
             Err(full) => Err(self.no_line(&trunk.name, full)),
         };
         let targets = begun.inspect_err(|_| {
-            self.forget_call(id, CallEnd::Other);
+            self.forget_call(id, CallEnd::Other, ctx);
         })?;
         self.counters.quotas.begin(id, subjects);
         let own = [trunk.name.clone()];

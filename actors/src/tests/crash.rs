@@ -208,7 +208,8 @@ fn the_death_of_a_trunk_ends_no_call() {
 fn the_death_of_a_session_ends_no_call() {
     play(async {
         let calls = Calls::up().await;
-        let link = &calls.scene.house.common.sessions[&session()];
+        let links = &calls.scene.house.common.sessions;
+        let link = links.get(&session()).unwrap();
         kill(&link.door.door().open().unwrap()).await;
         calls.assert_nothing_happened().await;
     });

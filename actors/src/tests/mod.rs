@@ -7,6 +7,7 @@ mod hunt;
 mod keys;
 mod limits;
 mod pbx;
+mod records;
 mod refusals;
 mod scene;
 mod transit;

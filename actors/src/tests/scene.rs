@@ -233,6 +233,11 @@ impl Scene {
         value.unwrap_or_else(|| panic!("{series} is not in\n{text}"))
     }
 
+    /// Whether `/metrics` has this text anywhere.
+    pub(crate) fn shows(&self, text: &str) -> bool {
+        self.house.common.metrics.render().contains(text)
+    }
+
     /// Waits until a series of `/metrics` has reached a value.
     pub(crate) async fn counts(&self, series: &str, least: f64) {
         for _ in 0..200 {

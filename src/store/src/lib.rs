@@ -22,6 +22,7 @@ use model::{
     CallId, CallRecord, OpenCall, QuotaName, QuotaSpec, RouteSpec, SessionName, SessionSpec,
     TransitSpec, TrunkName, TrunkSpec,
 };
+use serde::{Deserialize, Serialize};
 
 pub use backup::{BackupError, Contents, Restored, restore, verify};
 pub use bans::{read_bans, write_bans};
@@ -31,7 +32,8 @@ pub use seal::{KeyId, MasterKey, NoKey, NoRandom};
 pub use sled_store::SledStore;
 
 /// One change of what an owner edits.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Change {
     /// Adds or replaces a trunk.
     PutTrunk(Box<TrunkSpec>),

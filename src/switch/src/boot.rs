@@ -8,12 +8,12 @@ use actors::{
     Account, GuardConfig, House, Limits, Pace, Paces, Parts, SessionTimes, SipSettings, StartError,
     TelegramSettings,
 };
-use model::{Secret, SessionSpec};
+use model::{Secret, SessionName};
 use net::media::MediaConfig;
 use net::stream::Certificate;
 use net::telegram::{Params, StorageError, TestDc};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use store::Store;
+use store::{Store, StoreError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin;
@@ -23,6 +23,7 @@ use crate::failure::Failure;
 use crate::keys::Keys;
 use crate::logging;
 use crate::measured::Measured;
+use crate::office::Office;
 use crate::settings::{self, Loaded, Settings, SipGuard, SipLimits};
 
 /// How long calls have for their last words.
@@ -103,7 +104,8 @@ async fn serve(
     let sessions = store.sessions().map_err(StartError::from)?;
     let mut accounts = Vec::new();
     for session in sessions.into_iter().filter(|session| session.enabled) {
-        accounts.push(account(settings, &store, session, &metrics)?);
+        let params = telegram_params(settings);
+        accounts.push(account(&params, &store, session.name, &metrics)?);
     }
     let parts = Parts {
         settings: house_settings(settings),
@@ -113,6 +115,7 @@ async fn serve(
         accounts,
     };
     let house = Arc::new(House::start(parts)?);
+    let office = office(settings, &store, &house, &metrics).map_err(StartError::from)?;
     let (server, admin) = admin::start(
         settings.admin.listen,
         settings.node.name.to_string(),
@@ -122,7 +125,14 @@ async fn serve(
     tokio::spawn(server);
     let socket = settings.data.dir.join(control::SOCKET);
     let nightly = tokio::spawn(backups::nightly(Arc::clone(&backups)));
-    let control = match control::start(&settings.data.dir, Arc::clone(&house), store, backups) {
+    let control = control::start(
+        &settings.data.dir,
+        Arc::clone(&house),
+        store,
+        backups,
+        office,
+    );
+    let control = match control {
         Ok((server, handle)) => {
             tokio::spawn(server);
             Some(handle)
@@ -181,23 +191,45 @@ pub(crate) fn telegram_params(settings: &Settings) -> Params {
     }
 }
 
-fn account(
+/// Where the records of this switch are changed while it runs.
+fn office(
     settings: &Settings,
     store: &Arc<dyn Store>,
-    session: SessionSpec,
+    house: &Arc<House>,
+    metrics: &metrics::Metrics,
+) -> Result<Arc<Office>, StoreError> {
+    let connect = {
+        let (params, store, metrics) = (
+            telegram_params(settings),
+            Arc::clone(store),
+            metrics.clone(),
+        );
+        move |session: &SessionName| match account(&params, &store, session.clone(), &metrics) {
+            Ok(account) => Some(account),
+            Err(error) => {
+                tracing::error!(%session, %error, "it cannot be connected");
+                None
+            }
+        }
+    };
+    let office = Office::new(Arc::clone(store), Arc::clone(house), Arc::new(connect))?;
+    Ok(Arc::new(office))
+}
+
+fn account(
+    params: &Params,
+    store: &Arc<dyn Store>,
+    session: SessionName,
     metrics: &metrics::Metrics,
 ) -> Result<Account, BootError> {
-    let keys = Arc::new(Keys::new(Arc::clone(store), session.name.clone()));
-    match net::telegram::connect(telegram_params(settings), keys, metrics.clone()) {
+    let keys = Arc::new(Keys::new(Arc::clone(store), session.clone()));
+    match net::telegram::connect(params.clone(), keys, metrics.clone()) {
         Ok((client, events)) => Ok(Account {
-            session: session.name,
+            session,
             client,
             events,
         }),
-        Err(source) => Err(BootError::Account {
-            session: session.name,
-            source,
-        }),
+        Err(source) => Err(BootError::Account { session, source }),
     }
 }
 

@@ -6,6 +6,9 @@
 //! | `PUT /v1/bans?prefix=P&seconds=N` | bans |
 //! | `DELETE /v1/bans?prefix=P` | lifts a ban; 404 when there is none |
 //! | `GET /v1/sessions` | every session, its state and what it waits for; 503 when the switch does not know just now |
+//! | `GET /v1/ping` | nothing: the switch runs |
+//! | `GET /v1/records` | all records, with their secrets |
+//! | `POST /v1/records` with `{"expected": G, "changes": [..]}` | makes all changes or none; 412 when the generation is another |
 //! | `GET /v1/keys` | the ids of the master keys that open the store |
 //! | `PUT /v1/keys` with the digits of a master key | lets it open the store too |
 //! | `POST /v1/backups` | makes a backup, in the folder of the backups, and says where; 507 when there is no room |
@@ -24,17 +27,21 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use actors::House;
 use model::{IpPrefix, Secret};
-use serde::Deserialize;
-use store::{BackupError, MasterKey, Store, StoreError};
+use serde::{Deserialize, Serialize};
+use store::{BackupError, Change, MasterKey, Store, StoreError};
 
 use crate::backups::Backups;
+use crate::office::Office;
+use crate::problem::Problem;
 
 /// The name of the socket in the folder of the data.
 pub(crate) const SOCKET: &str = "control.sock";
 /// How long a command waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest answer that is read: 65,536 bans are some 5 MB.
-const LONGEST: u64 = 16 << 20;
+/// The longest answer that is read: 65,536 bans are some 5 MB, 10,000 trunks some 9 MB.
+const LONGEST: u64 = 64 << 20;
+/// The longest commit that is read: 10,000 trunks at once.
+const LONGEST_COMMIT: usize = 32 << 20;
 
 /// Whom a request is about.
 #[derive(Deserialize)]
@@ -59,6 +66,7 @@ pub(crate) fn start(
     house: Arc<House>,
     store: Arc<dyn Store>,
     backups: Arc<Backups>,
+    office: Arc<Office>,
 ) -> io::Result<(Server, ServerHandle)> {
     let folder = File::open(data)?;
     let path = inside(&folder);
@@ -72,11 +80,14 @@ pub(crate) fn start(
     let house = web::Data::from(house);
     let store = web::Data::from(store);
     let backups = web::Data::from(backups);
+    let office = web::Data::from(office);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(house.clone())
             .app_data(store.clone())
             .app_data(backups.clone())
+            .app_data(office.clone())
+            .app_data(web::JsonConfig::default().limit(LONGEST_COMMIT))
             .service(
                 web::resource("/v1/bans")
                     .route(web::get().to(list))
@@ -89,8 +100,14 @@ pub(crate) fn start(
                     .route(web::put().to(add_key))
                     .route(web::delete().to(remove_key)),
             )
+            .route("/v1/ping", web::get().to(ping))
             .service(web::resource("/v1/sessions").route(web::get().to(sessions)))
             .service(web::resource("/v1/backups").route(web::post().to(back_up)))
+            .service(
+                web::resource("/v1/records")
+                    .route(web::get().to(records))
+                    .route(web::post().to(commit)),
+            )
     })
     .workers(1)
     .disable_signals()
@@ -99,6 +116,10 @@ pub(crate) fn start(
     let server = server.run();
     let handle = server.handle();
     Ok((server, handle))
+}
+
+async fn ping() -> HttpResponse {
+    HttpResponse::NoContent().finish()
 }
 
 async fn list(house: web::Data<House>) -> HttpResponse {
@@ -110,6 +131,35 @@ async fn sessions(house: web::Data<House>) -> HttpResponse {
         Some(sessions) => HttpResponse::Ok().json(sessions),
         None => HttpResponse::ServiceUnavailable().finish(),
     }
+}
+
+async fn records(office: web::Data<Office>) -> HttpResponse {
+    HttpResponse::Ok().json(&*office.current().await)
+}
+
+/// A commit as a command asks for it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Commit {
+    /// The generation that was read.
+    pub(crate) expected: u64,
+    /// What is to be changed.
+    pub(crate) changes: Vec<Change>,
+}
+
+/// What became of it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Committed {
+    /// The generation that there is now.
+    pub(crate) generation: u64,
+}
+
+async fn commit(
+    office: web::Data<Office>,
+    wanted: web::Json<Commit>,
+) -> Result<web::Json<Committed>, Problem> {
+    let Commit { expected, changes } = wanted.into_inner();
+    let generation = office.commit(Some(expected), changes).await?;
+    Ok(web::Json(Committed { generation }))
 }
 
 async fn ban(house: web::Data<House>, wanted: web::Query<Wanted>) -> HttpResponse {
@@ -223,9 +273,14 @@ pub(crate) fn ask_within(
     };
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    let json = if body.starts_with(['{', '[']) {
+        "Content-Type: application/json\r\n"
+    } else {
+        ""
+    };
     write!(
         stream,
-        "{method} {target} HTTP/1.1\r\nHost: strowger\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        "{method} {target} HTTP/1.1\r\nHost: strowger\r\nConnection: close\r\n{json}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )?;
     let mut text = String::new();

@@ -9,6 +9,7 @@ use store::{BackupError, OpenError, StoreError};
 use crate::boot::BootError;
 use crate::fault::Fault;
 use crate::master_key::MasterKeyError;
+use crate::records::Refusal;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,17 @@ pub(crate) enum Failure {
     /// A peer that could not be told from another one.
     #[error("trunk `{0}` has this address already: a peer is known by its address alone")]
     SameAddress(TrunkName),
+    /// A change that cannot be made.
+    #[error(transparent)]
+    Commit(Refusal),
+    /// The switch that runs does not do it.
+    #[error("{said}")]
+    Answered {
+        /// The status it answers.
+        status: u16,
+        /// Its words.
+        said: String,
+    },
     /// The records have no form in TOML.
     #[error("the records cannot be written: {0}")]
     Write(#[from] toml::ser::Error),
@@ -120,6 +132,15 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Store(error) => error.into(),
+            other => Failure::Commit(other),
+        }
+    }
+}
+
 impl Failure {
     /// The exit code (`docs/cli.md`).
     pub(crate) fn code(&self) -> u8 {
@@ -147,9 +168,20 @@ impl Failure {
                 ..
             }
             | Failure::Open(OpenError::Key(_) | OpenError::WrongKey { .. }) => 3,
+            Failure::Commit(refusal) if refusal.is_invalid() => 3,
+            // What `/api/v1` answers is told in the same codes as what is done without a switch.
+            Failure::Answered { status, .. } => match status {
+                404 => 5,
+                409 | 412 => 6,
+                422 => 3,
+                400 => 2,
+                503 => 4,
+                _ => 1,
+            },
             Failure::Locked(_) => 4,
             Failure::NotFound { .. } => 5,
-            Failure::Exists { .. }
+            Failure::Commit(_)
+            | Failure::Exists { .. }
             | Failure::Refused(_)
             | Failure::SameAddress(_)
             | Failure::WouldOverwrite(_)

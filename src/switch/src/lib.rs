@@ -2,7 +2,8 @@
 //!
 //! * `cli`: the commands, what they print, their exit codes.
 //! * `settings`: what the process needs to know, and what is wrong with it.
-//! * `records`: trunks, sessions and routes as one file.
+//! * `records`: trunks, sessions and routes: as one file, and how they change.
+//! * `office`: the records of the switch that runs; `control`: how a command reaches it; `problem`: how it refuses.
 //! * `demo`: a house with played far ends.
 //! * `boot`: the order of starting and stopping; `admin`: probes and metrics; `logging`: the log; `measured`: the store, timed;
 //!   `master_key`: what its secrets are sealed with.
@@ -20,7 +21,9 @@ mod keys;
 mod logging;
 mod master_key;
 mod measured;
+mod office;
 mod print;
+mod problem;
 mod records;
 mod settings;
 

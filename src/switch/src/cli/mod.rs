@@ -1,10 +1,11 @@
 //! The command line: one file for each group of commands.
 //!
-//! `ban`, `backup create`, `key`, `session list` and `session show` ask the switch that runs, over its control socket. Other commands that read or change records open the store themselves, so they work while no switch is running; the store of a
-//! running switch is locked, and they say so. `docs/cli.md` describes every command and exit code.
+//! Whatever reads or changes records asks the switch that runs, over its control socket, or opens the store itself where none runs (`book`). What
+//! logs accounts in and out, and what keeps backups, needs a store that no switch has open, and says so. `docs/cli.md` describes every command and exit code.
 
 mod backup;
 mod ban;
+mod book;
 mod cdr;
 mod check_config;
 mod conversation;
@@ -137,8 +138,18 @@ impl Operator {
 
     /// Asks the switch that runs; none when there is none.
     fn ask(&self, method: &str, target: &str) -> Result<Option<(u16, String)>, Failure> {
+        self.tell(method, target, "")
+    }
+
+    /// The same with a body.
+    fn tell(
+        &self,
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> Result<Option<(u16, String)>, Failure> {
         let data = self.settings()?.data.dir;
-        control::ask(&data, method, target, "").map_err(|source| Failure::File {
+        control::ask(&data, method, target, body).map_err(|source| Failure::File {
             path: data.join(control::SOCKET),
             source,
         })

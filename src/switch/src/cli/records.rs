@@ -7,12 +7,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use store::Store;
 
 use super::Operator;
 use crate::failure::Failure;
 use crate::print::{self, Output};
-use crate::records::{self, Current, Plan, Records};
+use crate::records::{self, Plan, Records};
 
 #[derive(Debug, Args)]
 pub(super) struct Apply {
@@ -40,12 +39,12 @@ impl Apply {
             source,
         })?;
         let wanted = Records::read(&path.display().to_string(), &text).map_err(Failure::Faults)?;
-        let store = operator.store()?;
-        let current = Current::read(&store)?;
+        let book = operator.book()?;
+        let current = book.current()?;
         let plan = Plan::new(&wanted, &current, self.prune).map_err(Failure::Faults)?;
         let mut generation = current.generation;
         if !self.dry_run && !plan.changes.is_empty() {
-            generation = store.commit(Some(current.generation), &plan.changes)?;
+            generation = book.commit(&current, plan.changes.clone())?;
         }
         if operator.output == Output::Json {
             print::json(
@@ -69,7 +68,7 @@ impl Apply {
 
 impl Export {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
-        let current = Current::read(&operator.store()?)?;
+        let current = operator.current()?;
         let text = records::write(&current)?;
         let Some(path) = self.file else {
             print::raw(&text);

@@ -3,12 +3,12 @@
 use clap::{Args, Subcommand};
 use model::{RouteSpec, SessionName, TransitSpec, TrunkName};
 use serde::Serialize;
-use store::{Change, Store};
+use store::Change;
 
 use super::Operator;
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
-use crate::records::{Current, PRIORITY};
+use crate::records::PRIORITY;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Route {
@@ -49,8 +49,8 @@ pub(super) struct Way {
 
 impl Route {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
-        let store = operator.store()?;
-        let current = Current::read(&store)?;
+        let book = operator.book()?;
+        let current = book.current()?;
         match self {
             Route::Add {
                 trunk,
@@ -87,7 +87,7 @@ impl Route {
                     }
                     (None, None) => return Ok(()),
                 };
-                store.commit(Some(current.generation), &[change])?;
+                book.commit(&current, vec![change])?;
                 print::line(said);
             }
             Route::List if operator.output == Output::Json => {
@@ -136,7 +136,7 @@ impl Route {
                     (None, None) => return Ok(()),
                 };
                 must_exist("route", &name, known)?;
-                store.commit(Some(current.generation), &[change])?;
+                book.commit(&current, vec![change])?;
                 print::line(said);
             }
         }

@@ -160,10 +160,10 @@ impl Session {
             Session::Logout(logout) => logout.run(operator),
             Session::Harden(harden) => harden.run(operator),
             Session::Remove { name } => {
-                let store = operator.store()?;
-                let current = Current::read(&store)?;
+                let book = operator.book()?;
+                let current = book.current()?;
                 find(&current, &name)?;
-                store.commit(Some(current.generation), &current.remove_session(&name))?;
+                book.commit(&current, current.remove_session(&name))?;
                 print::line(format_args!(
                     "session {name}, its keys and its routes are removed; Telegram lists it under Devices until it is ended there"
                 ));
@@ -174,8 +174,8 @@ impl Session {
 }
 
 fn add(operator: &Operator, spec: SessionSpec) -> Result<(), Failure> {
-    let store = operator.store()?;
-    let current = Current::read(&store)?;
+    let book = operator.book()?;
+    let current = book.current()?;
     let name = spec.name.clone();
     if current.session(&name).is_some() {
         return Err(Failure::Exists {
@@ -183,7 +183,7 @@ fn add(operator: &Operator, spec: SessionSpec) -> Result<(), Failure> {
             name: name.to_string(),
         });
     }
-    store.commit(Some(current.generation), &[Change::PutSession(spec)])?;
+    book.commit(&current, vec![Change::PutSession(spec)])?;
     print::line(format_args!(
         "session {name} added; log it in with `strowger session login {name}`"
     ));
@@ -203,23 +203,23 @@ fn change(
     name: &SessionName,
     how: impl FnOnce(&mut SessionSpec),
 ) -> Result<(), Failure> {
-    let store = operator.store()?;
-    let current = Current::read(&store)?;
+    let book = operator.book()?;
+    let current = book.current()?;
     let mut spec = find(&current, name)?;
     how(&mut spec);
-    store.commit(Some(current.generation), &[Change::PutSession(spec)])?;
+    book.commit(&current, vec![Change::PutSession(spec)])?;
     print::line(format_args!("session {name} is changed"));
     Ok(())
 }
 
 fn switch(operator: &Operator, name: &SessionName, enabled: bool) -> Result<(), Failure> {
-    let store = operator.store()?;
-    let current = Current::read(&store)?;
+    let book = operator.book()?;
+    let current = book.current()?;
     let spec = SessionSpec {
         enabled,
         ..find(&current, name)?
     };
-    store.commit(Some(current.generation), &[Change::PutSession(spec)])?;
+    book.commit(&current, vec![Change::PutSession(spec)])?;
     print::line(format_args!(
         "session {name} is {}",
         if enabled { "on" } else { "off" }

@@ -9,7 +9,7 @@ use model::{
 };
 use routing::DialPlan;
 use serde_json::json;
-use store::{Change, Space, Store};
+use store::Change;
 
 use super::Operator;
 use crate::failure::Failure;
@@ -21,6 +21,9 @@ use crate::settings::Settings;
 pub(super) enum Trunk {
     /// Make a trunk, and print what has to be entered in the PBX
     Add(Box<Add>),
+    /// Change a trunk; what is not named stays, and calls go on with what they began with
+    #[command(after_help = "Example: strowger trunk set office --lines 10 --codecs opus,alaw")]
+    Set(Box<Set>),
     /// List all trunks
     List,
     /// Show one trunk: what is entered in the PBX, and its settings
@@ -68,6 +71,13 @@ pub(super) struct Add {
     /// How the PBX and the switch know each other
     #[arg(long, value_enum, default_value = "inbound_register")]
     kind: Kind,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What a trunk is made of; what is not given has its default, or stays.
+#[derive(Debug, Args)]
+struct Options {
     /// Our login at the PBX or provider, for --kind outbound_register; its password is asked for
     #[arg(long)]
     login: Option<String>,
@@ -142,13 +152,25 @@ pub(super) struct Add {
     ring_seconds: Option<u32>,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    /// Its name
+    name: TrunkName,
+    /// Ask for a new password of the account at the PBX or provider
+    #[arg(long)]
+    password: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
 impl Trunk {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
         match self {
             Trunk::Add(add) => add.run(operator),
+            Trunk::Set(set) => set.run(operator),
             Trunk::List => list(operator),
             Trunk::Show { name, secrets } => {
-                let trunk = find(&Current::read(&operator.store()?)?, &name)?;
+                let trunk = find(&operator.current()?, &name)?;
                 show(&trunk, &operator.settings()?, operator.output, secrets);
                 Ok(())
             }
@@ -158,10 +180,10 @@ impl Trunk {
             Trunk::Enable { name } => switch(operator, &name, true),
             Trunk::Disable { name } => switch(operator, &name, false),
             Trunk::Remove { name } => {
-                let store = operator.store()?;
-                let current = Current::read(&store)?;
+                let book = operator.book()?;
+                let current = book.current()?;
                 find(&current, &name)?;
-                store.commit(Some(current.generation), &current.remove_trunk(&name))?;
+                book.commit(&current, current.remove_trunk(&name))?;
                 print::line(format_args!("trunk {name} removed"));
                 Ok(())
             }
@@ -172,15 +194,15 @@ impl Trunk {
 impl Add {
     fn run(self, operator: &Operator) -> Result<(), Failure> {
         let settings = operator.settings()?;
-        let store = operator.store()?;
-        let current = Current::read(&store)?;
+        let book = operator.book()?;
+        let current = book.current()?;
         if current.trunk(&self.name).is_some() {
             return Err(Failure::Exists {
                 kind: "trunk",
                 name: self.name.to_string(),
             });
         }
-        let draft = TrunkDraft {
+        let mut draft = TrunkDraft {
             kind: Some(self.kind),
             password: match self.kind {
                 Kind::OutboundRegister => {
@@ -188,32 +210,9 @@ impl Add {
                 }
                 Kind::InboundRegister | Kind::Peer => None,
             },
-            login: self.login,
-            domain: self.domain,
-            proxy: self.proxy,
-            auth_user: self.auth_user,
-            address: self.address,
-            trusted_ips: self.trusted_ips,
-            header: self.header,
-            qualify: self.qualify,
-            codecs: self.codecs,
-            transport: self.transport,
-            tls_pin: self.tls_pin,
-            srtp: self.srtp,
-            srtp_over_plain: self.srtp_over_plain,
-            dtmf: self.dtmf,
-            lines: self.lines,
-            number: self.number,
-            inbound_rules: self.inbound_rules,
-            caller_id: rules("--caller-id", self.caller_id)?,
-            caller_name: rules("--caller-name", self.caller_name)?,
-            bare_digits: self.bare_digits,
-            tg_headers: self.tg_headers,
-            refer: self.refer,
-            priority: self.priority,
-            ring_seconds: self.ring_seconds,
             ..TrunkDraft::default()
         };
+        self.options.apply(&mut draft)?;
         let spec = draft
             .spec(&self.name, None)
             .map_err(|(_, what)| Failure::Usage(what))?;
@@ -227,12 +226,79 @@ impl Add {
         {
             return Err(Failure::SameAddress(other.name.clone()));
         }
-        store.commit(
-            Some(current.generation),
-            &[Change::PutTrunk(Box::new(spec.clone()))],
-        )?;
+        book.commit(&current, vec![Change::PutTrunk(Box::new(spec.clone()))])?;
         // Its one chance to be written down.
         show(&spec, &settings, operator.output, true);
+        Ok(())
+    }
+}
+
+impl Set {
+    fn run(self, operator: &Operator) -> Result<(), Failure> {
+        let book = operator.book()?;
+        let current = book.current()?;
+        let before = find(&current, &self.name)?;
+        let mut draft = TrunkDraft::from(&before);
+        if self.password {
+            if !matches!(before.kind, TrunkKind::OutboundRegister { .. }) {
+                return Err(Failure::Usage(
+                    "only a trunk that registers at a PBX or provider has a password of theirs; `strowger trunk reset-password` makes a new one of ours",
+                ));
+            }
+            draft.password = Some(super::conversation::ask("Password of the account: ", true)?);
+        }
+        self.options.apply(&mut draft)?;
+        let spec = draft
+            .spec(&self.name, Some(&before))
+            .map_err(|(_, what)| Failure::Usage(what))?;
+        spec.check()?;
+        DialPlan::new(&spec.inbound_rules)
+            .map_err(|error| Failure::DialRules("--inbound-rules", error))?;
+        if spec == before {
+            print::line(format_args!("trunk {} is so already", self.name));
+            return Ok(());
+        }
+        book.commit(&current, vec![Change::PutTrunk(Box::new(spec))])?;
+        print::line(format_args!("trunk {} is changed", self.name));
+        Ok(())
+    }
+}
+
+impl Options {
+    /// Writes what was given over what there is.
+    fn apply(self, draft: &mut TrunkDraft) -> Result<(), Failure> {
+        fn over<T>(place: &mut Option<T>, given: Option<T>) {
+            if given.is_some() {
+                *place = given;
+            }
+        }
+        over(&mut draft.login, self.login);
+        over(&mut draft.domain, self.domain);
+        over(&mut draft.proxy, self.proxy);
+        over(&mut draft.auth_user, self.auth_user);
+        over(&mut draft.address, self.address);
+        over(&mut draft.trusted_ips, self.trusted_ips);
+        over(&mut draft.header, self.header);
+        over(&mut draft.qualify, self.qualify);
+        over(&mut draft.codecs, self.codecs);
+        over(&mut draft.transport, self.transport);
+        over(&mut draft.tls_pin, self.tls_pin);
+        over(&mut draft.srtp, self.srtp);
+        over(&mut draft.srtp_over_plain, self.srtp_over_plain);
+        over(&mut draft.dtmf, self.dtmf);
+        over(&mut draft.lines, self.lines);
+        over(&mut draft.number, self.number);
+        over(&mut draft.inbound_rules, self.inbound_rules);
+        over(&mut draft.caller_id, rules("--caller-id", self.caller_id)?);
+        over(
+            &mut draft.caller_name,
+            rules("--caller-name", self.caller_name)?,
+        );
+        over(&mut draft.bare_digits, self.bare_digits);
+        over(&mut draft.tg_headers, self.tg_headers);
+        over(&mut draft.refer, self.refer);
+        over(&mut draft.priority, self.priority);
+        over(&mut draft.ring_seconds, self.ring_seconds);
         Ok(())
     }
 }
@@ -255,16 +321,13 @@ pub(super) fn find(current: &Current, name: &TrunkName) -> Result<TrunkSpec, Fai
 }
 
 fn switch(operator: &Operator, name: &TrunkName, enabled: bool) -> Result<(), Failure> {
-    let store = operator.store()?;
-    let current = Current::read(&store)?;
+    let book = operator.book()?;
+    let current = book.current()?;
     let spec = TrunkSpec {
         enabled,
         ..find(&current, name)?
     };
-    store.commit(
-        Some(current.generation),
-        &[Change::PutTrunk(Box::new(spec))],
-    )?;
+    book.commit(&current, vec![Change::PutTrunk(Box::new(spec))])?;
     print::line(format_args!(
         "trunk {name} is {}",
         if enabled { "on" } else { "off" }
@@ -275,8 +338,8 @@ fn switch(operator: &Operator, name: &TrunkName, enabled: bool) -> Result<(), Fa
 /// A new password for the PBX. Whoever registered with the old one is forgotten.
 fn reset_password(operator: &Operator, name: &TrunkName) -> Result<(), Failure> {
     let settings = operator.settings()?;
-    let store = operator.store()?;
-    let current = Current::read(&store)?;
+    let book = operator.book()?;
+    let current = book.current()?;
     let trunk = find(&current, name)?;
     let login = match trunk.kind {
         TrunkKind::InboundRegister { login, .. } => login,
@@ -299,10 +362,8 @@ fn reset_password(operator: &Operator, name: &TrunkName) -> Result<(), Failure> 
         },
         ..trunk
     };
-    let change = Change::PutTrunk(Box::new(spec));
-    store.commit(Some(current.generation), &[change])?;
-    store.remove(Space::Bindings, name.as_str().as_bytes())?;
-    store.flush()?;
+    // Who has registered with the old one is forgotten by that.
+    book.commit(&current, vec![Change::PutTrunk(Box::new(spec))])?;
     let server = server(&settings);
     if operator.output == Output::Json {
         print::json(
@@ -323,8 +384,7 @@ fn reset_password(operator: &Operator, name: &TrunkName) -> Result<(), Failure> 
 }
 
 fn list(operator: &Operator) -> Result<(), Failure> {
-    let store = operator.store()?;
-    let current = Current::read(&store)?;
+    let current = operator.current()?;
     if operator.output == Output::Json {
         print::json(&current.trunks.iter().map(public).collect::<Vec<_>>());
         return Ok(());

@@ -3,6 +3,7 @@
 //! One TOML with `[[trunk]]`, `[[session]]`, `[[route]]` and `[[quota]]`. Reading is strict: a key nobody reads or a value of the wrong kind
 //! is a fault with its line. A trunk without login or password keeps those it has, and gets new ones when it has none.
 
+mod commit;
 mod plan;
 mod read;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::Place;
 
+pub(crate) use commit::{Refusal, after, commit};
 pub(crate) use plan::{Current, Plan};
 
 /// What a file says.

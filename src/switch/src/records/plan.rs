@@ -8,6 +8,7 @@ use model::{
     TrunkName, TrunkSpec,
 };
 use routing::DialPlan;
+use serde::{Deserialize, Serialize};
 use store::{Change, Store, StoreError};
 
 use super::{Kind, PRIORITY, Placed, QuotaDraft, Records, RouteDraft, SessionDraft, TrunkDraft};
@@ -15,7 +16,7 @@ use crate::credentials;
 use crate::fault::{Fault, FaultKind, Place};
 
 /// What the store holds.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Current {
     pub(crate) generation: u64,
     pub(crate) trunks: Vec<TrunkSpec>,
@@ -78,14 +79,17 @@ impl Current {
         self.quotas.iter().find(|quota| quota.name == *name)
     }
 
-    /// Those that have this quota profile by name, as `trunk NAME` and `session NAME`.
-    pub(crate) fn users_of(&self, quota: &QuotaName) -> Vec<String> {
+    /// Those that have a quota profile by name, as `trunk NAME` and `session NAME`, and which.
+    pub(crate) fn with_quota(&self) -> Vec<(String, &QuotaName)> {
         let trunks = self.trunks.iter();
-        let trunks = trunks.filter(|trunk| trunk.quota.as_ref() == Some(quota));
-        let trunks = trunks.map(|trunk| format!("trunk {}", trunk.name));
-        let sessions = self.sessions.iter();
-        let sessions = sessions.filter(|session| session.quota.as_ref() == Some(quota));
-        let sessions = sessions.map(|session| format!("session {}", session.name));
+        let trunks = trunks.filter_map(|trunk| {
+            let quota = trunk.quota.as_ref()?;
+            Some((format!("trunk {}", trunk.name), quota))
+        });
+        let sessions = self.sessions.iter().filter_map(|session| {
+            let quota = session.quota.as_ref()?;
+            Some((format!("session {}", session.name), quota))
+        });
         trunks.chain(sessions).collect()
     }
 

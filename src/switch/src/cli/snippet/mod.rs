@@ -17,7 +17,6 @@ use serde_json::json;
 use super::Operator;
 use crate::failure::Failure;
 use crate::print::{self, Output};
-use crate::records::Current;
 use crate::settings::Settings;
 
 /// Stands where the address of the switch would, if it cannot be known.
@@ -90,7 +89,7 @@ struct Facts<'a> {
 impl Snippet {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
         let settings = operator.settings()?;
-        let trunk = super::trunk::find(&Current::read(&operator.store()?)?, &self.name)?;
+        let trunk = super::trunk::find(&operator.current()?, &self.name)?;
         let facts = Facts::new(&trunk, &settings, self.server);
         let parts = match self.pbx {
             Pbx::AsteriskPjsip => asterisk::parts(&facts),

@@ -1,0 +1,83 @@
+//! Where a command finds the records: at the switch that runs, else in its store.
+
+use store::{Change, SledStore};
+
+use super::Operator;
+use crate::control::{self, Commit, Committed};
+use crate::failure::Failure;
+use crate::problem::Problem;
+use crate::records::{self, Current};
+
+/// The records, wherever they are.
+pub(super) enum Book<'a> {
+    /// Nobody has the store open.
+    Store(Box<SledStore>),
+    /// A switch has.
+    Switch(&'a Operator),
+}
+
+impl Operator {
+    /// Opens the records.
+    pub(super) fn book(&self) -> Result<Book<'_>, Failure> {
+        match self.ask("GET", "/v1/ping")? {
+            Some(_) => Ok(Book::Switch(self)),
+            None => Ok(Book::Store(Box::new(self.store()?))),
+        }
+    }
+
+    /// All records, with their secrets.
+    pub(super) fn current(&self) -> Result<Current, Failure> {
+        self.book()?.current()
+    }
+}
+
+impl Book<'_> {
+    /// All records, with their secrets.
+    pub(super) fn current(&self) -> Result<Current, Failure> {
+        match self {
+            Book::Store(store) => Ok(Current::read(&**store)?),
+            Book::Switch(operator) => answered(operator.ask("GET", "/v1/records")?),
+        }
+    }
+
+    /// Makes all changes, or none, if nobody has changed anything since `current` was read; returns the new generation.
+    pub(super) fn commit(&self, current: &Current, changes: Vec<Change>) -> Result<u64, Failure> {
+        let expected = current.generation;
+        match self {
+            Book::Store(store) => Ok(records::commit(&**store, Some(expected), &changes)?),
+            Book::Switch(operator) => {
+                let wanted = Commit { expected, changes };
+                let body = serde_json::to_string(&wanted).map_err(strange)?;
+                let answer = operator.tell("POST", "/v1/records", &body)?;
+                answered(answer).map(|done: Committed| done.generation)
+            }
+        }
+    }
+}
+
+/// What the switch answers, or why it refuses.
+pub(super) fn answered<T: serde::de::DeserializeOwned>(
+    answer: Option<(u16, String)>,
+) -> Result<T, Failure> {
+    let Some((status, body)) = answer else {
+        return Err(Failure::Answered {
+            status: 503,
+            said: "the switch has just stopped: repeat the command".to_owned(),
+        });
+    };
+    if (200..300).contains(&status) {
+        return serde_json::from_str(&body).map_err(strange);
+    }
+    let said = match serde_json::from_str::<Problem>(&body) {
+        Ok(problem) => problem.detail().to_owned(),
+        Err(_) => format!("the switch answers {status}"),
+    };
+    Err(Failure::Answered { status, said })
+}
+
+fn strange(error: serde_json::Error) -> Failure {
+    Failure::File {
+        path: control::SOCKET.into(),
+        source: error.into(),
+    }
+}

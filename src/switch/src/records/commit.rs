@@ -1,0 +1,276 @@
+//! The one way in which records change, whoever asks for it: the command line, the HTTP interface, a file.
+//!
+//! A commit is checked as a whole against everything there is, then it is made as a whole, or not at all, and raises the generation by one.
+
+use std::cmp::Ordering;
+
+use model::{QuotaError, QuotaName, SessionName, SpecError, TransitSpec, TrunkName, TrunkSpec};
+use routing::{Conflict, DialPlan, DialPlanError};
+use store::{Change, Space, Store, StoreError};
+
+use super::Current;
+
+/// Why a commit is refused; nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The store has another generation by now, lacks what is to be removed, or does not work.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A trunk that could not work.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// Rules that cannot be used.
+    #[error("trunk {0}: inbound_rules: {1}")]
+    Rules(TrunkName, DialPlanError),
+    /// Records that do not fit together.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// A way that begins or ends nowhere.
+    #[error("the way from trunk {0} to trunk {1} needs both of them: make the missing one first")]
+    NoWay(TrunkName, TrunkName),
+    /// A way that leads nowhere else.
+    #[error("trunk {0} has no way to itself")]
+    Circle(TrunkName),
+    /// A profile that could not work.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
+    /// Somebody has a profile that is not there.
+    #[error("{0} has the quota {1}, which does not exist: make it, or give {0} another one")]
+    NoQuota(String, QuotaName),
+    /// Its connection would write its keys again.
+    #[error(
+        "session {0} is connected: switch it off with `strowger session disable {0}`, and remove it when its last call has ended"
+    )]
+    Connected(SessionName),
+}
+
+impl Refusal {
+    /// Whether the records asked for are at fault, and no other time would be better.
+    pub(crate) fn is_invalid(&self) -> bool {
+        match self {
+            Refusal::Spec(_)
+            | Refusal::Rules(..)
+            | Refusal::Conflict(_)
+            | Refusal::NoWay(..)
+            | Refusal::Quota(_)
+            | Refusal::NoQuota(..)
+            | Refusal::Circle(_) => true,
+            Refusal::Store(_) | Refusal::Connected(_) => false,
+        }
+    }
+}
+
+/// What there will be after the changes, if they can be made.
+pub(crate) fn after(current: &Current, changes: &[Change]) -> Result<Current, Refusal> {
+    let mut next = current.clone();
+    for change in changes {
+        match change {
+            Change::PutTrunk(spec) => {
+                spec.check()?;
+                DialPlan::new(&spec.inbound_rules)
+                    .map_err(|error| Refusal::Rules(spec.name.clone(), error))?;
+                put(&mut next.trunks, (**spec).clone(), |a, b| {
+                    a.name.cmp(&b.name)
+                });
+            }
+            Change::RemoveTrunk(name) => {
+                remove(&mut next.trunks, "trunk", name, |it| it.name == *name)?;
+            }
+            Change::PutSession(spec) => {
+                put(&mut next.sessions, spec.clone(), |a, b| a.name.cmp(&b.name));
+            }
+            Change::RemoveSession(name) => {
+                remove(&mut next.sessions, "session", name, |it| it.name == *name)?;
+            }
+            Change::PutRoute(spec) => put(&mut next.routes, spec.clone(), |a, b| {
+                (&a.trunk, &a.session).cmp(&(&b.trunk, &b.session))
+            }),
+            Change::RemoveRoute(trunk, session) => {
+                let name = format!("{trunk} {session}");
+                remove(&mut next.routes, "route", name, |it| {
+                    it.trunk == *trunk && it.session == *session
+                })?;
+            }
+            Change::PutTransit(spec) => {
+                if spec.trunk == spec.to {
+                    return Err(Refusal::Circle(spec.to.clone()));
+                }
+                put(&mut next.transits, spec.clone(), |a, b| {
+                    (&a.trunk, &a.to).cmp(&(&b.trunk, &b.to))
+                });
+            }
+            // Whether it came from a backup is the store's to know.
+            Change::AdoptSession(_) => {}
+            Change::PutQuota(spec) => {
+                spec.check()?;
+                put(&mut next.quotas, spec.clone(), |a, b| a.name.cmp(&b.name));
+            }
+            Change::RemoveQuota(name) => {
+                remove(&mut next.quotas, "quota", name, |it| it.name == *name)?;
+            }
+            Change::RemoveTransit(trunk, to) => {
+                let name = format!("{trunk} --to {to}");
+                remove(&mut next.transits, "route", name, |it| {
+                    it.trunk == *trunk && it.to == *to
+                })?;
+            }
+        }
+    }
+    // A conflict that an older program let in must not stand in the way of mending it.
+    let check = |of: &Current| routing::check(&of.trunks, &of.sessions, &of.routes);
+    if let Err(conflict) = check(&next)
+        && check(current) != Err(conflict.clone())
+    {
+        return Err(conflict.into());
+    }
+    let broken =
+        |way: &&TransitSpec| next.trunk(&way.trunk).is_none() || next.trunk(&way.to).is_none();
+    if let Some(way) = next.transits.iter().find(broken) {
+        return Err(Refusal::NoWay(way.trunk.clone(), way.to.clone()));
+    }
+    for (user, quota) in next.with_quota() {
+        if next.quota(quota).is_none() {
+            return Err(Refusal::NoQuota(user, quota.clone()));
+        }
+    }
+    next.generation = current.generation + 1;
+    Ok(next)
+}
+
+/// Replaces the record that is the same one, or adds it; in order.
+fn put<T>(list: &mut Vec<T>, record: T, order: impl Fn(&T, &T) -> Ordering) {
+    match list.iter_mut().find(|it| order(it, &record).is_eq()) {
+        Some(place) => *place = record,
+        None => list.push(record),
+    }
+    list.sort_by(order);
+}
+
+fn remove<T>(
+    list: &mut Vec<T>,
+    kind: &'static str,
+    name: impl ToString,
+    is_it: impl Fn(&T) -> bool,
+) -> Result<(), StoreError> {
+    let before = list.len();
+    list.retain(|it| !is_it(it));
+    if list.len() == before {
+        let name = name.to_string();
+        return Err(StoreError::Missing { kind, name });
+    }
+    Ok(())
+}
+
+/// Makes the changes in a store that no switch runs on; returns the new generation.
+pub(crate) fn commit(
+    store: &dyn Store,
+    expected: Option<u64>,
+    changes: &[Change],
+) -> Result<u64, Refusal> {
+    let current = Current::read(store)?;
+    after(&current, changes)?;
+    let generation = store.commit(expected.or(Some(current.generation)), changes)?;
+    // Whoever registered as somebody else, or with another password, is not this PBX.
+    for trunk in changes.iter().filter_map(|change| match change {
+        Change::PutTrunk(spec) => Some(&**spec),
+        _ => None,
+    }) {
+        if current.trunk(&trunk.name).is_some_and(is_another(trunk)) {
+            store.remove(Space::Bindings, trunk.name.as_str().as_bytes())?;
+            store.flush()?;
+        }
+    }
+    Ok(generation)
+}
+
+fn is_another(new: &TrunkSpec) -> impl Fn(&TrunkSpec) -> bool {
+    |old| old.kind != new.kind
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{QuotaSpec, RouteSpec, SessionSpec, TrunkKind};
+
+    use super::*;
+
+    fn peer(name: &str, address: &str) -> Change {
+        let address = address.parse().unwrap();
+        let name = name.parse().unwrap();
+        Change::PutTrunk(Box::new(TrunkSpec::new(name, TrunkKind::Peer { address })))
+    }
+
+    fn session(name: &str) -> Change {
+        Change::PutSession(SessionSpec::new(name.parse().unwrap()))
+    }
+
+    fn route(trunk: &str, session: &str) -> Change {
+        Change::PutRoute(RouteSpec {
+            trunk: trunk.parse().unwrap(),
+            session: session.parse().unwrap(),
+            priority: 100,
+        })
+    }
+
+    fn said(current: &Current, change: Change) -> String {
+        after(current, &[change]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_commit_is_checked_as_a_whole_and_in_the_end_alone() {
+        let changes = [
+            route("office", "gateway"),
+            session("gateway"),
+            peer("office", "192.0.2.1:5060"),
+        ];
+        let made = after(&Current::default(), &changes).unwrap();
+        assert_eq!((made.generation, made.trunks.len()), (1, 1));
+        let same = peer("branch", "192.0.2.1:5060");
+        assert!(said(&made, same).contains("same address"));
+        assert!(said(&made, route("branch", "gateway")).contains("does not exist"));
+        let gone = Change::RemoveTrunk("office".parse().unwrap());
+        assert!(said(&made, gone).contains("does not exist"), "its route");
+        let way = |to: &str| {
+            Change::PutTransit(TransitSpec {
+                trunk: "office".parse().unwrap(),
+                to: to.parse().unwrap(),
+                priority: 1,
+            })
+        };
+        assert!(said(&made, way("office")).contains("itself"));
+        assert!(said(&made, way("branch")).contains("both"));
+        let changes = made.remove_trunk(&"office".parse().unwrap());
+        assert!(after(&made, &changes).unwrap().routes.is_empty());
+    }
+
+    #[test]
+    fn a_profile_must_be_there_for_those_who_have_it() {
+        let small: QuotaName = "small".parse().unwrap();
+        let with_quota = Change::PutSession(SessionSpec {
+            quota: Some(small.clone()),
+            ..SessionSpec::new("gateway".parse().unwrap())
+        });
+        let refused = said(&Current::default(), with_quota.clone());
+        assert!(
+            refused.contains("session gateway has the quota small"),
+            "{refused}"
+        );
+        let changes = [with_quota, Change::PutQuota(QuotaSpec::new(small.clone()))];
+        let made = after(&Current::default(), &changes).unwrap();
+        let refused = said(&made, Change::RemoveQuota(small.clone()));
+        assert!(refused.contains("does not exist"), "{refused}");
+        assert!(after(&made, &[session("gateway"), Change::RemoveQuota(small)]).is_ok());
+    }
+
+    #[test]
+    fn an_old_conflict_can_be_mended() {
+        let mut old = Current::default();
+        for name in ["one", "two"] {
+            let Change::PutTrunk(spec) = peer(name, "192.0.2.1:5060") else {
+                unreachable!()
+            };
+            old.trunks.push(*spec);
+        }
+        assert!(after(&old, &[session("gateway")]).is_ok());
+        assert!(after(&old, &[peer("two", "192.0.2.2:5060")]).is_ok());
+    }
+}
