@@ -212,7 +212,7 @@ fn no_secret_is_written(log: &'static str) {
     // The search finds what is there.
     let shown = house.expect_command(&["trunk", "show", "provider", "--secrets"], "");
     assert!(canaries[2].is_in(shown.as_bytes()), "{shown}");
-    let records = house.expect_command(&["export"], "");
+    let records = house.expect_command(&["export", "--secrets"], "");
     assert!(canaries[0].is_in(records.as_bytes()));
     let settings = fs::read(house.dir().join("strowger.toml")).unwrap();
     assert!(canaries[8].is_in(&settings));

@@ -94,7 +94,7 @@ enum Command {
     /// Bring trunks, sessions and routes to what a file says
     #[command(after_help = "Example: strowger apply records.toml --dry-run")]
     Apply(records::Apply),
-    /// Write all trunks, sessions and routes as one file, with the passwords of trunks
+    /// Write all trunks, sessions and routes as one file
     #[command(after_help = "Example: strowger export records.toml")]
     Export(records::Export),
     /// Bans: who is not listened to

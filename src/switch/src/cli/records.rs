@@ -29,6 +29,9 @@ pub(super) struct Apply {
 pub(super) struct Export {
     /// Where to write it, readable by its owner alone; without, standard output
     file: Option<PathBuf>,
+    /// With the passwords of trunks
+    #[arg(long)]
+    secrets: bool,
 }
 
 impl Apply {
@@ -69,12 +72,12 @@ impl Apply {
 impl Export {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
         let current = operator.current()?;
-        let text = records::write(&current)?;
+        let text = records::write(&current, self.secrets)?;
         let Some(path) = self.file else {
             print::raw(&text);
             return Ok(());
         };
-        // It holds passwords.
+        // It may hold passwords.
         OpenOptions::new()
             .write(true)
             .create(true)
@@ -86,10 +89,12 @@ impl Export {
                 path: path.clone(),
                 source,
             })?;
-        print::note(format_args!(
-            "{} written; it holds the passwords of trunks",
-            path.display()
-        ));
+        let what = if self.secrets {
+            "it holds the passwords of trunks"
+        } else {
+            "passwords of trunks are only in it with --secrets; `strowger apply` leaves those that there are"
+        };
+        print::note(format_args!("{} written; {what}", path.display()));
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Trunks, sessions, routes and quotas as one file: what `apply` reads and `export` writes.
 //!
 //! One TOML with `[[trunk]]`, `[[session]]`, `[[route]]` and `[[quota]]`. Reading is strict: a key nobody reads or a value of the wrong kind
-//! is a fault with its line. A trunk without login or password keeps those it has, and gets new ones when it has none.
+//! is a fault with its line. A trunk without login or password keeps those it has; a PBX that registers here gets new ones when there are none.
 
 mod commit;
 mod plan;
@@ -236,8 +236,18 @@ impl From<&TransitSpec> for RouteDraft {
     }
 }
 
-/// Everything of a store as the text of a file; holds the passwords of trunks, not the keys of sessions.
-pub(crate) fn write(current: &Current) -> Result<String, toml::ser::Error> {
+impl TrunkDraft {
+    /// The same without its password, which `apply` leaves as it is then.
+    fn without_password(self) -> Self {
+        Self {
+            password: None,
+            ..self
+        }
+    }
+}
+
+/// Everything of a store as the text of a file, with the passwords of trunks if they are wanted; never the keys of sessions.
+pub(crate) fn write(current: &Current, secrets: bool) -> Result<String, toml::ser::Error> {
     #[derive(Serialize)]
     struct File {
         trunk: Vec<TrunkDraft>,
@@ -246,7 +256,17 @@ pub(crate) fn write(current: &Current) -> Result<String, toml::ser::Error> {
         quota: Vec<QuotaDraft>,
     }
     let file = File {
-        trunk: current.trunks.iter().map(TrunkDraft::from).collect(),
+        trunk: {
+            let drafts = current.trunks.iter().map(TrunkDraft::from);
+            let drafts = drafts.map(|draft| {
+                if secrets {
+                    draft
+                } else {
+                    draft.without_password()
+                }
+            });
+            drafts.collect()
+        },
         session: current.sessions.iter().map(SessionDraft::from).collect(),
         route: {
             let transits = current.transits.iter().map(RouteDraft::from);
@@ -262,8 +282,13 @@ pub(crate) fn write(current: &Current) -> Result<String, toml::ser::Error> {
         .lines()
         .filter(|line| !NONE.contains(line))
         .fold(String::new(), |text, line| text + line + "\n");
+    let what = if secrets {
+        "Holds passwords."
+    } else {
+        "Without passwords: those that there are stay."
+    };
     Ok(format!(
-        "# Trunks, sessions, routes and quotas: read back with `strowger apply`. Holds passwords.\n\n{}",
+        "# Trunks, sessions, routes and quotas: read back with `strowger apply`. {what}\n\n{}",
         shown.trim_start()
     ))
 }

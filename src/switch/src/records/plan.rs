@@ -496,7 +496,7 @@ impl TrunkDraft {
                 )?;
                 self.credentials(before)
             }
-            Kind::OutboundRegister => self.account()?,
+            Kind::OutboundRegister => self.account(before)?,
             Kind::Peer => {
                 if self.login.is_some() || self.password.is_some() {
                     return Err((
@@ -561,7 +561,10 @@ impl TrunkDraft {
     }
 
     /// The account we register by, all of it as somebody else gave it.
-    fn account(&self) -> Result<TrunkKind, (&'static str, &'static str)> {
+    fn account(
+        &self,
+        before: Option<&TrunkSpec>,
+    ) -> Result<TrunkKind, (&'static str, &'static str)> {
         if self.address.is_some() {
             return Err((
                 "address",
@@ -569,11 +572,27 @@ impl TrunkDraft {
             ));
         }
         let what = "the PBX or provider has given you a login, a password and a domain: all three are needed";
-        let (Some(login), Some(password)) = (&self.login, &self.password) else {
+        let Some(login) = &self.login else {
             return Err(("login", what));
         };
         let Some(domain) = &self.domain else {
-            return Err(("domain", what));
+            let is_missing = self.password.as_ref().map_or("login", |_| "domain");
+            return Err((is_missing, what));
+        };
+        // That of another account is nobody's business there.
+        let kept = before.and_then(|trunk| match &trunk.kind {
+            TrunkKind::OutboundRegister {
+                login: old_login,
+                password,
+                domain: old_domain,
+                ..
+            } if old_login == login && old_domain == domain => Some(password),
+            TrunkKind::OutboundRegister { .. }
+            | TrunkKind::InboundRegister { .. }
+            | TrunkKind::Peer { .. } => None,
+        });
+        let Some(password) = self.password.as_ref().or(kept) else {
+            return Err(("password", what));
         };
         Ok(TrunkKind::OutboundRegister {
             login: login.clone(),

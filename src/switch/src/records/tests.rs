@@ -292,7 +292,7 @@ fn a_good_file_becomes_changes_and_the_same_file_again_none() {
 #[test]
 fn what_is_exported_reads_back_as_the_same() {
     let current = after(&plan(GOOD, &Current::default(), false).changes);
-    let text = write(&current).unwrap();
+    let text = write(&current, true).unwrap();
     assert!(plan(&text, &current, true).changes.is_empty(), "{text}");
     let again = after(&plan(&text, &Current::default(), false).changes);
     assert_eq!(
@@ -306,7 +306,7 @@ fn what_is_exported_reads_back_as_the_same() {
     );
     assert!(
         plan(
-            &write(&Current::default()).unwrap(),
+            &write(&Current::default(), true).unwrap(),
             &Current::default(),
             true
         )
@@ -325,7 +325,7 @@ fn rules_are_exported_as_they_were_written_also_when_there_are_none() {
     assert!(trunk.caller_name.rules().is_empty() && !trunk.tg_headers);
     assert!(trunk.refer);
     assert_eq!(trunk.priority, 7);
-    let text = write(&current).unwrap();
+    let text = write(&current, true).unwrap();
     let again = after(&plan(&text, &Current::default(), false).changes);
     assert_eq!(again.trunks, current.trunks, "{text}");
     let default = after(&plan("[[trunk]]\nname = \"a\"\n", &Current::default(), false).changes);
@@ -400,4 +400,12 @@ fn pruning_removes_trunks_and_routes_but_never_a_session() {
             "- trunk provider"
         ]
     );
+}
+
+#[test]
+fn an_export_without_passwords_is_applied_without_touching_them() {
+    let current = after(&plan(GOOD, &Current::default(), false).changes);
+    let text = write(&current, false).unwrap();
+    assert!(!text.contains("password ="), "{text}");
+    assert!(plan(&text, &current, true).changes.is_empty(), "{text}");
 }
