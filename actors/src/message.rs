@@ -7,8 +7,9 @@ use bytes::Bytes;
 use grammers_tl_types as tl;
 use model::{
     BanRecord, CallId, CallRecord, Cause, Codec, Farewell, Key, LegEnd, LegId, OpenCall, Peer,
-    SessionName, TrunkName,
+    Secret, SessionName, TrunkName,
 };
+use routing::Dialled;
 use sip::call::{CallInput, DialogId};
 use sip::{Hop, Request, Response, ServerKey};
 
@@ -182,6 +183,8 @@ pub(crate) struct Caller {
     pub(crate) username: Option<String>,
     pub(crate) first_name: String,
     pub(crate) last_name: String,
+    /// What he wrote is to be dialled; nothing: the number of each trunk.
+    pub(crate) dialled: Option<Dialled>,
 }
 
 /// Who calls a PBX.
@@ -204,6 +207,24 @@ pub(crate) struct SipCaller {
     pub(crate) number: String,
     /// How many hops the call may still make.
     pub(crate) max_forwards: u8,
+}
+
+/// Session -> Registry, Call -> Registry: somebody wrote what may be a number. The session is answered by [`Understood`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TextWritten {
+    pub(crate) session: SessionName,
+    pub(crate) writer: Caller,
+    pub(crate) text: Secret<String>,
+}
+
+/// Registry -> Session: what a text means that somebody wrote.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Understood {
+    pub(crate) user_id: i64,
+    /// Empty: it is no number.
+    pub(crate) dialled: Dialled,
 }
 
 /// Registry -> Session: nobody will take this call; discard it as busy.

@@ -8,6 +8,7 @@ mod counters;
 #[cfg(test)]
 pub(crate) mod crash;
 mod offer;
+mod text;
 mod transfer;
 
 pub(crate) use offer::MAX_FORWARDS;

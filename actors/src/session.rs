@@ -4,6 +4,7 @@
 //! and survives this actor; legs bind again to the next incarnation. Its death ends no call.
 
 mod limits;
+mod numbers;
 mod people;
 mod strays;
 mod texts;
@@ -41,7 +42,9 @@ const UNCLAIMED_FOR: Duration = Duration::from_secs(30);
 /// Phone calls whose request was seen, so that a repetition does not ring twice.
 const SEEN_CALLS: usize = 1024;
 /// Texts that were written longer ago than this came with the difference after a reconnection, and mean nothing any more.
-const TEXT_AGE: Duration = Duration::from_secs(30);
+const TEXT_AGE: Duration = Duration::from_secs(60);
+/// The same of keys.
+const KEY_AGE: Duration = Duration::from_secs(30);
 
 /// How old the state shown can be when the clock was set meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -110,6 +113,10 @@ pub(crate) struct Session {
     /// What is written of earlier look-ups, until the session starts.
     kept: Vec<Vec<u8>>,
     written: texts::Written,
+    /// How often people write what is to be read.
+    readings: numbers::Readings,
+    /// Numbers that are dialled when those call who wrote them.
+    wishes: numbers::Wishes,
     watch: Watch,
 }
 
@@ -144,6 +151,8 @@ impl Session {
             contacts_at: None,
             kept: parts.kept.look_ups,
             written: texts::Written::default(),
+            readings: numbers::Readings::default(),
+            wishes: numbers::Wishes::default(),
             watch: parts.watch,
         }
     }
@@ -355,7 +364,7 @@ impl Handler<FromTelegram> for Session {
 
 impl Session {
     /// Keys that somebody writes during a call with us are pressed in that call; of several, in the last. Who is in no call may be
-    /// answered.
+    /// answered, or have written a number.
     fn wrote(&mut self, user_id: i64, date: i32, text: &str, ctx: &mut Context<Self>) {
         let age = crate::house::unix_seconds().saturating_sub(u64::try_from(date).unwrap_or(0));
         if age > TEXT_AGE.as_secs() {
@@ -365,8 +374,11 @@ impl Session {
         let calls = self.legs.values();
         let his = calls.filter(|bound| bound.user_id == Some(user_id));
         let Some(bound) = his.max_by_key(|bound| bound.since) else {
-            return self.answer(user_id, ctx);
+            return self.read(user_id, text, ctx);
         };
+        if age > KEY_AGE.as_secs() {
+            return;
+        }
         if let Some(keys) = Key::read(text) {
             bound.leg.do_send(CallUpdated::Keys(keys));
         }
@@ -502,7 +514,7 @@ impl Session {
             self.seen.pop_front();
         }
         self.seen.push_back(requested.id);
-        let caller = self.caller(requested.admin_id);
+        let mut caller = self.caller(requested.admin_id);
         let (username, phone) = (caller.username.as_deref(), caller.phone.as_deref());
         let callers = &self.spec.allowed_callers;
         if !callers.allow(caller.user_id, username, phone) {
@@ -524,6 +536,7 @@ impl Session {
             });
             return;
         }
+        caller.dialled = self.wishes.take(Instant::now(), caller.user_id);
         self.common.to_registry(CallOffered {
             session: self.spec.name.clone(),
             caller,

@@ -51,4 +51,5 @@ mod restart;
 mod rough;
 mod secrets;
 mod srtp;
+mod texts;
 mod transit;

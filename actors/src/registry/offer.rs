@@ -83,6 +83,7 @@ impl Registry {
         let offer = TelegramOffer {
             session: &session,
             user_id: caller.user_id,
+            dialled: caller.dialled.as_ref(),
         };
         let mut hunt = routing::decide_telegram(&self.table, &self.known, &offer)?;
         let subjects = self.subjects(None, Some(&session));
@@ -276,7 +277,11 @@ impl Registry {
             Calling::Sip(caller) => caller.shown(),
         };
         let number = match caller {
-            Calling::Telegram(_) => trunk.number.as_deref(),
+            Calling::Telegram(caller) => {
+                let dialled = caller.dialled.as_ref();
+                let dialled = dialled.and_then(|dialled| dialled.number(&trunk.name));
+                dialled.or(trunk.number.as_deref())
+            }
             Calling::Sip(caller) => Some(caller.number.as_str()),
         };
         let (uri, to) = self.request_uri(trunk, contact, number);

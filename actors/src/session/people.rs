@@ -72,6 +72,7 @@ impl Session {
             username: user.and_then(|user| user.username.clone()),
             first_name: user.map_or_else(String::new, |user| user.first_name.clone()),
             last_name: user.map_or_else(String::new, |user| user.last_name.clone()),
+            dialled: None,
         }
     }
 

@@ -49,14 +49,19 @@ impl Session {
 
     /// Answers somebody who wrote, if the owner wants that; no bot, for two machines would never stop.
     pub(super) fn answer(&mut self, user_id: i64, ctx: &mut Context<Self>) {
-        let is_person = |user: &telegram::User| !(user.is_bot || user.is_self || user.is_deleted);
-        if !self.spec.autoreply.is_empty() && self.users.get(&user_id).is_some_and(is_person) {
+        if !self.spec.autoreply.is_empty() && self.is_person(user_id) {
             self.write(user_id, self.spec.autoreply.clone(), ctx);
         }
     }
 
+    /// Whether this is somebody the account has met, and no machine.
+    pub(super) fn is_person(&self, user_id: i64) -> bool {
+        let is_person = |user: &telegram::User| !(user.is_bot || user.is_self || user.is_deleted);
+        self.users.get(&user_id).is_some_and(is_person)
+    }
+
     /// Writes to somebody the account has met, when it may ask anything of Telegram just now.
-    fn write(&mut self, user_id: i64, text: String, ctx: &mut Context<Self>) {
+    pub(super) fn write(&mut self, user_id: i64, text: String, ctx: &mut Context<Self>) {
         let user = self.users.get(&user_id).and_then(telegram::User::input);
         // One that waits or is restricted writes nothing: it could only be made to wait longer.
         let can = self.state == routing::SessionState::Running;

@@ -121,7 +121,7 @@ fixed! {
     /// Kinds of Telegram requests, by what they are limited together with.
     RpcGroup, ["call", "resolve", "auth", "messages", "other"];
     /// What our own limiter counts apart.
-    Limited, ["call", "resolve"];
+    Limited, ["call", "resolve", "messages"];
     /// What an RTP packet carries.
     RtpCodec, ["opus", "pcma", "pcmu", "g722", "l16", "telephone_event"];
     /// What audio is turned from and into.

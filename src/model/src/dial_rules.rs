@@ -70,6 +70,19 @@ pub enum DialPiece {
 }
 
 impl DialRules {
+    /// `.*=`: nothing is left of any text, so that none is a number (product 4.5).
+    pub fn dial_nothing() -> Self {
+        let rule = DialRule {
+            at: 1,
+            regex: ".*".to_owned(),
+            kind: DialRuleKind::Replace(Vec::new()),
+        };
+        Self {
+            text: ".*=".to_owned(),
+            rules: vec![rule],
+        }
+    }
+
     /// The rules in order.
     pub fn rules(&self) -> &[DialRule] {
         &self.rules
@@ -373,6 +386,13 @@ mod tests {
             32
         );
         assert!("a".repeat(1024).parse::<DialRules>().is_ok());
+    }
+
+    #[test]
+    fn the_rule_that_dials_nothing_is_what_an_owner_would_write() {
+        let written: DialRules = ".*=".parse().unwrap();
+        let made = DialRules::dial_nothing();
+        assert_eq!((made.rules(), &made), (written.rules(), &written));
     }
 
     #[test]

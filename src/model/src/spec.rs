@@ -53,6 +53,9 @@ pub struct TrunkSpec {
     /// What is made of a number that the PBX dials before it is understood, and which numbers are taken.
     #[serde(default)]
     pub inbound_rules: DialRules,
+    /// What is made of a text that a Telegram user writes to the account, as a number to dial in the PBX; usually nothing.
+    #[serde(default = "DialRules::dial_nothing")]
+    pub dial_rules: DialRules,
     /// How a Telegram user is numbered in the PBX, and how the PBX's numbers are understood.
     #[serde(default)]
     pub caller_id: CallerIdRules,
@@ -138,6 +141,12 @@ pub struct SessionSpec {
     /// Who may call it; others ring on the account's other devices alone.
     #[serde(default)]
     pub allowed_callers: AllowedCallers,
+    /// Whether texts that people write to the account may be numbers to dial, by the dial rules of its trunks.
+    #[serde(default)]
+    pub messages_processing: bool,
+    /// Whether who wrote a number is called back and then put through, instead of being asked to call.
+    #[serde(default)]
+    pub callback: bool,
     /// What people are answered who write to the account and are in no call with it; empty = nothing.
     #[serde(default)]
     pub autoreply: String,
@@ -230,6 +239,8 @@ impl SessionSpec {
             lines: 0,
             stop_on_6xx: false,
             allowed_callers: AllowedCallers::default(),
+            messages_processing: false,
+            callback: false,
             autoreply: String::new(),
             quota: None,
             enabled: true,
@@ -255,6 +266,7 @@ impl TrunkSpec {
             lines: 0,
             number: None,
             inbound_rules: DialRules::default(),
+            dial_rules: DialRules::dial_nothing(),
             caller_id: CallerIdRules::default(),
             caller_name: CallerNameRules::default(),
             bare_digits: BareDigits::default(),

@@ -6,10 +6,10 @@ use std::time::Duration;
 use model::{Cause, Peer, Reason, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
 
 use crate::number::dialled;
-use crate::{Hunt, SessionState, Table, called_peer};
+use crate::{Dialled, Hunt, SessionState, Table, called_peer};
 
 /// The longest number that is passed from trunk to trunk, in octets.
-const MAX_NUMBER: usize = 128;
+pub(crate) const MAX_NUMBER: usize = 128;
 
 /// When a PBX should try again that was too early.
 const COME_BACK: Duration = Duration::from_secs(5);
@@ -54,6 +54,8 @@ pub struct TelegramOffer<'a> {
     pub session: &'a SessionName,
     /// The caller's user id.
     pub user_id: i64,
+    /// What the caller wants to be dialled, and where; nothing: the number of each trunk.
+    pub dialled: Option<&'a Dialled>,
 }
 
 /// The call goes to a Telegram user.
@@ -139,7 +141,8 @@ pub fn decide_sip(
     })
 }
 
-/// Decides where a Telegram user's call goes: to every trunk that is on, in the order of priority.
+/// Decides where a Telegram user's call goes: to every trunk that is on, in the order of priority; to those alone in which
+/// something is dialled, if it is.
 pub fn decide_telegram(
     table: &Table,
     world: &impl World,
@@ -154,12 +157,36 @@ pub fn decide_telegram(
     let Some(session) = session else {
         return Err(Cause::new(Reason::SessionNotRunning));
     };
-    let hunt = Hunt::new(table.groups_of(offer.session)).stopping_on_6xx(session.stop_on_6xx);
+    let groups = table.groups_of(offer.session).map(|mut group| {
+        if let Some(dialled) = offer.dialled {
+            group.retain(|trunk| dialled.number(trunk).is_some());
+        }
+        group
+    });
+    let hunt = Hunt::new(groups.filter(|group| !group.is_empty()));
+    let hunt = hunt.stopping_on_6xx(session.stop_on_6xx);
     if hunt.trunks().any(|trunk| can_be_called(world, trunk)) {
         Ok(hunt)
     } else {
         Err(Cause::new(Reason::SipAccountUnavailable))
     }
+}
+
+/// Decides where a Telegram user is put through who wrote a number and is called back: as [`decide_telegram`] does, if the
+/// session may place a call.
+pub fn decide_callback(
+    table: &Table,
+    world: &impl World,
+    offer: &TelegramOffer<'_>,
+) -> Result<Hunt, Cause> {
+    match world.session_state(offer.session) {
+        SessionState::Running | SessionState::FloodWait => {}
+        SessionState::Restricted => return Err(Cause::new(Reason::PeerFlood)),
+        SessionState::Offline | SessionState::Connecting | SessionState::Unauthorized => {
+            return Err(Cause::new(Reason::SessionNotRunning));
+        }
+    }
+    decide_telegram(table, world, offer)
 }
 
 /// Returns those of a group that can be called now; nobody waits for the others.

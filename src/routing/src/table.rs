@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
 use model::{
-    DEFAULT_QUOTA, HeaderField, QuotaName, QuotaSpec, RouteSpec, SessionName, SessionSpec,
-    TransitSpec, TrunkKind, TrunkName, TrunkSpec,
+    DEFAULT_QUOTA, DialRules, HeaderField, QuotaName, QuotaSpec, RouteSpec, SessionName,
+    SessionSpec, TransitSpec, TrunkKind, TrunkName, TrunkSpec,
 };
 
 use crate::{DialPlan, Subject};
@@ -22,6 +22,8 @@ pub struct Table {
     inbound: HashMap<TrunkName, DialPlan>,
     quotas: HashMap<QuotaName, QuotaSpec>,
     default_quota: Option<QuotaSpec>,
+    /// Of trunks that dial what Telegram users write.
+    dialling: HashMap<TrunkName, DialPlan>,
 }
 
 impl Table {
@@ -48,14 +50,17 @@ impl Table {
             }
         }
         // Rules are tried when they are saved; those that no longer compile take no number rather than any.
+        let plan = |rules| DialPlan::new(rules).unwrap_or_else(|_| DialPlan::closed());
         let inbound = trunks
             .iter()
             .filter(|trunk| !trunk.inbound_rules.is_empty());
-        let inbound = inbound.map(|trunk| {
-            let plan = DialPlan::new(&trunk.inbound_rules).unwrap_or_else(|_| DialPlan::closed());
-            (trunk.name.clone(), plan)
-        });
+        let inbound = inbound.map(|trunk| (trunk.name.clone(), plan(&trunk.inbound_rules)));
         let inbound = inbound.collect();
+        // Nearly all trunks have the rule that dials nothing, which need not be compiled for each.
+        let nothing = DialRules::dial_nothing();
+        let dialling = trunks.iter().filter(|trunk| trunk.dial_rules != nothing);
+        let dialling = dialling.map(|trunk| (trunk.name.clone(), plan(&trunk.dial_rules)));
+        let dialling = dialling.collect();
         routes.sort_by(|a, b| (a.priority, &a.trunk).cmp(&(b.priority, &b.trunk)));
         Self {
             trunks: trunks
@@ -73,6 +78,7 @@ impl Table {
             inbound,
             quotas: HashMap::new(),
             default_quota: None,
+            dialling,
         }
     }
 
@@ -121,6 +127,11 @@ impl Table {
     /// Returns the rules for the numbers that a trunk dials, if it has any.
     pub(crate) fn inbound(&self, name: &TrunkName) -> Option<&DialPlan> {
         self.inbound.get(name)
+    }
+
+    /// Returns the rules for what Telegram users write, if the trunk dials any of it.
+    pub(crate) fn dialling(&self, name: &TrunkName) -> Option<&DialPlan> {
+        self.dialling.get(name)
     }
 
     /// Returns the session of this name.

@@ -13,6 +13,7 @@ mod dial;
 mod hunt;
 mod number;
 mod pool;
+mod text;
 mod transit;
 
 fn trunk(name: &str, kind: TrunkKind) -> TrunkSpec {
@@ -373,6 +374,7 @@ fn an_account_of_this_switch_cannot_call_another() {
     let offer = TelegramOffer {
         session: &session,
         user_id: 1,
+        dialled: None,
     };
     let looped = decide_telegram(&table(), &now(), &offer).unwrap_err();
     assert_eq!(looped.to_string(), "482 Caller has active gateway accounts");

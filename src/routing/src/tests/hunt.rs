@@ -31,6 +31,7 @@ fn groups(table: &Table, reachable: &[&'static str]) -> Result<Vec<String>, Stri
     let offer = TelegramOffer {
         session: &session,
         user_id: 7,
+        dialled: None,
     };
     let mut hunt = decide_telegram(table, &world, &offer).map_err(|cause| cause.to_string())?;
     let mut groups = Vec::new();
@@ -152,6 +153,7 @@ fn a_hunt_ends_with_the_first_6xx_if_its_session_says_so() {
         let offer = TelegramOffer {
             session: &session.name,
             user_id: 7,
+            dialled: None,
         };
         let mut hunt = decide_telegram(&table, &world, &offer).unwrap();
         hunt.next_group();

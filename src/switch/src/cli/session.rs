@@ -105,6 +105,12 @@ pub(super) struct People {
     /// Who may call it: user ids, usernames and numbers, as in 4242,@alice,+15550001; an empty text lets everybody
     #[arg(long)]
     allowed_callers: Option<AllowedCallers>,
+    /// Whether what people write to it may be a number to dial, by the `dial_rules` of its trunks
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    messages_processing: Option<bool>,
+    /// Whether who wrote a number is called back and put through, instead of being asked to call
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    callback: Option<bool>,
     /// What people are answered who write to it and are in no call with it; an empty text answers nothing
     #[arg(long)]
     autoreply: Option<String>,
@@ -115,6 +121,8 @@ impl People {
         if let Some(callers) = self.allowed_callers {
             spec.allowed_callers = callers;
         }
+        spec.messages_processing = self.messages_processing.unwrap_or(spec.messages_processing);
+        spec.callback = self.callback.unwrap_or(spec.callback);
         if let Some(text) = self.autoreply {
             spec.autoreply = text;
         }

@@ -103,6 +103,14 @@ pub(super) fn show(operator: &Operator, name: &SessionName) -> Result<(), Failur
     if !spec.allowed_callers.is_empty() {
         line("callers", &spec.allowed_callers.to_string());
     }
+    if spec.messages_processing {
+        let what = if spec.callback {
+            "numbers that people write are called, and they are called back"
+        } else {
+            "numbers that people write are dialled when they call"
+        };
+        line("messages", what);
+    }
     if !spec.autoreply.is_empty() {
         line("autoreply", &spec.autoreply);
     }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
 use model::{
-    BareDigits, Codec, DialRules, DtmfMethod, HeaderField, HostPort, RuleError, Secret, Srtp,
-    SrtpOverPlain, Transport, TrunkKind, TrunkName, TrunkSpec, TrustedIps,
+    BareDigits, Codec, DialRules, DtmfMethod, HeaderField, HostPort, QuotaName, RuleError, Secret,
+    Srtp, SrtpOverPlain, Transport, TrunkKind, TrunkName, TrunkSpec, TrustedIps,
 };
 use routing::DialPlan;
 use serde_json::json;
@@ -129,6 +129,9 @@ struct Options {
     /// Rules for the numbers that the PBX dials, such as `^0=+49`, with spaces between them
     #[arg(long, value_name = "RULES", allow_hyphen_values = true)]
     inbound_rules: Option<DialRules>,
+    /// What is dialled of a text that a Telegram user writes to the account, such as `!\D`; `.*=` dials nothing
+    #[arg(long, value_name = "RULES", allow_hyphen_values = true)]
+    dial_rules: Option<DialRules>,
     /// How a Telegram user is numbered in the PBX, such as `+{phone}`; once for each rule, the first that applies is used
     #[arg(long, value_name = "RULE")]
     caller_id: Option<Vec<String>>,
@@ -150,6 +153,18 @@ struct Options {
     /// How many seconds the PBX may ring
     #[arg(long)]
     ring_seconds: Option<u32>,
+    /// The quota profile of the trunk
+    #[arg(long, conflicts_with = "no_quota")]
+    quota: Option<QuotaName>,
+    /// No quota profile of its own: `default` holds, where there is one
+    #[arg(long)]
+    no_quota: bool,
+    /// After so many calls in a row that the trunk itself failed, none is placed there for a while; 0 = never
+    #[arg(long)]
+    failure_limit: Option<u32>,
+    /// How many seconds that is the first time; twice as many after each trial that fails
+    #[arg(long)]
+    failure_wait_seconds: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -219,6 +234,8 @@ impl Add {
         spec.check()?;
         DialPlan::new(&spec.inbound_rules)
             .map_err(|error| Failure::DialRules("--inbound-rules", error))?;
+        DialPlan::new(&spec.dial_rules)
+            .map_err(|error| Failure::DialRules("--dial-rules", error))?;
         if let Some(other) = current
             .trunks
             .iter()
@@ -254,6 +271,8 @@ impl Set {
         spec.check()?;
         DialPlan::new(&spec.inbound_rules)
             .map_err(|error| Failure::DialRules("--inbound-rules", error))?;
+        DialPlan::new(&spec.dial_rules)
+            .map_err(|error| Failure::DialRules("--dial-rules", error))?;
         if spec == before {
             print::line(format_args!("trunk {} is so already", self.name));
             return Ok(());
@@ -289,6 +308,7 @@ impl Options {
         over(&mut draft.lines, self.lines);
         over(&mut draft.number, self.number);
         over(&mut draft.inbound_rules, self.inbound_rules);
+        over(&mut draft.dial_rules, self.dial_rules);
         over(&mut draft.caller_id, rules("--caller-id", self.caller_id)?);
         over(
             &mut draft.caller_name,
@@ -299,6 +319,12 @@ impl Options {
         over(&mut draft.refer, self.refer);
         over(&mut draft.priority, self.priority);
         over(&mut draft.ring_seconds, self.ring_seconds);
+        over(&mut draft.quota, self.quota);
+        if self.no_quota {
+            draft.quota = None;
+        }
+        over(&mut draft.failure_limit, self.failure_limit);
+        over(&mut draft.failure_wait_seconds, self.failure_wait_seconds);
         Ok(())
     }
 }
@@ -517,7 +543,21 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output, secrets: bool) {
     if !trunk.inbound_rules.is_empty() {
         line("inbound", &trunk.inbound_rules.to_string());
     }
+    if trunk.dial_rules != DialRules::dial_nothing() {
+        line("dials", &trunk.dial_rules.to_string());
+    }
     line("priority", &trunk.priority.to_string());
+    if let Some(quota) = &trunk.quota {
+        line("quota", quota.as_str());
+    }
+    let blocked = match trunk.failure_limit {
+        0 => "never".to_owned(),
+        limit => format!(
+            "after {limit} failures in a row, for {} s",
+            trunk.failure_wait_seconds
+        ),
+    };
+    line("blocked", &blocked);
     line("caller id", &shown(trunk.caller_id.clone().into()));
     line("its name", &shown(trunk.caller_name.clone().into()));
     if !trunk.enabled {
@@ -567,8 +607,9 @@ fn public(trunk: &TrunkSpec) -> serde_json::Value {
     json!({
         "name": trunk.name, "kind": kind, "login": login, "address": address, "trusted_ips": trunk.trusted_ips, "header": trunk.header, "qualify": trunk.qualify, "codecs": trunk.codecs, "transport": trunk.transport, "tls_pin": trunk.tls_pin,
         "srtp": trunk.srtp, "srtp_over_plain": trunk.srtp_over_plain, "dtmf": trunk.dtmf,
-        "lines": trunk.lines, "number": trunk.number, "inbound_rules": trunk.inbound_rules, "caller_id": trunk.caller_id, "caller_name": trunk.caller_name,
+        "lines": trunk.lines, "number": trunk.number, "inbound_rules": trunk.inbound_rules, "dial_rules": trunk.dial_rules, "caller_id": trunk.caller_id, "caller_name": trunk.caller_name,
         "bare_digits": trunk.bare_digits, "tg_headers": trunk.tg_headers, "refer": trunk.refer, "priority": trunk.priority, "ring_seconds": trunk.ring_seconds,
+        "quota": trunk.quota, "failure_limit": trunk.failure_limit, "failure_wait_seconds": trunk.failure_wait_seconds,
         "enabled": trunk.enabled,
     })
 }

@@ -20,8 +20,8 @@ pub(crate) enum Refusal {
     #[error(transparent)]
     Spec(#[from] SpecError),
     /// Rules that cannot be used.
-    #[error("trunk {0}: inbound_rules: {1}")]
-    Rules(TrunkName, DialPlanError),
+    #[error("trunk {1}: {0}: {2}")]
+    Rules(&'static str, TrunkName, DialPlanError),
     /// Records that do not fit together.
     #[error(transparent)]
     Conflict(#[from] Conflict),
@@ -68,7 +68,9 @@ pub(crate) fn after(current: &Current, changes: &[Change]) -> Result<Current, Re
             Change::PutTrunk(spec) => {
                 spec.check()?;
                 DialPlan::new(&spec.inbound_rules)
-                    .map_err(|error| Refusal::Rules(spec.name.clone(), error))?;
+                    .map_err(|error| Refusal::Rules("inbound_rules", spec.name.clone(), error))?;
+                DialPlan::new(&spec.dial_rules)
+                    .map_err(|error| Refusal::Rules("dial_rules", spec.name.clone(), error))?;
                 put(&mut next.trunks, (**spec).clone(), |a, b| {
                     a.name.cmp(&b.name)
                 });

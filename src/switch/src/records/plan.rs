@@ -227,6 +227,9 @@ impl Plan {
                     if let Err(error) = DialPlan::new(&spec.inbound_rules) {
                         self.fault(place, "inbound_rules", format!("trunk {name}: {error}"));
                     }
+                    if let Err(error) = DialPlan::new(&spec.dial_rules) {
+                        self.fault(place, "dial_rules", format!("trunk {name}: {error}"));
+                    }
                     if before != Some(&spec) {
                         let sign = if before.is_some() { '~' } else { '+' };
                         self.change(
@@ -266,6 +269,8 @@ impl Plan {
                 lines: record.lines.unwrap_or(0),
                 stop_on_6xx: record.stop_on_6xx.unwrap_or(false),
                 allowed_callers: record.allowed_callers.clone().unwrap_or_default(),
+                messages_processing: record.messages_processing.unwrap_or(false),
+                callback: record.callback.unwrap_or(false),
                 autoreply: record.autoreply.clone().unwrap_or_default(),
                 quota: record.quota.clone(),
                 enabled: record.enabled.unwrap_or(true),
@@ -542,6 +547,7 @@ impl TrunkDraft {
             lines: self.lines.unwrap_or(default.lines),
             number: self.number.clone().filter(|number| !number.is_empty()),
             inbound_rules: self.inbound_rules.clone().unwrap_or_default(),
+            dial_rules: self.dial_rules.clone().unwrap_or(default.dial_rules),
             caller_id: self.caller_id.clone().unwrap_or(default.caller_id),
             caller_name: self.caller_name.clone().unwrap_or(default.caller_name),
             bare_digits: self.bare_digits.unwrap_or(default.bare_digits),

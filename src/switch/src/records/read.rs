@@ -28,6 +28,7 @@ const TRUNK: &[&str] = &[
     "lines",
     "number",
     "inbound_rules",
+    "dial_rules",
     "caller_id",
     "caller_name",
     "bare_digits",
@@ -40,12 +41,14 @@ const TRUNK: &[&str] = &[
     "failure_wait_seconds",
     "enabled",
 ];
-const SESSION: [&str; 8] = [
+const SESSION: [&str; 10] = [
     "name",
     "phone",
     "lines",
     "stop_on_6xx",
     "allowed_callers",
+    "messages_processing",
+    "callback",
     "autoreply",
     "quota",
     "enabled",

@@ -351,7 +351,7 @@ fn quotas_are_written_and_read_and_must_be_there_for_those_who_name_them() {
     let users = current.with_quota();
     let users: Vec<&str> = users.iter().map(|(user, _)| user.as_str()).collect();
     assert_eq!(users, ["trunk a", "session s"]);
-    let text = write(&current).unwrap();
+    let text = write(&current, true).unwrap();
     assert!(plan(&text, &current, true).changes.is_empty(), "{text}");
     // A profile goes when nobody needs it any more; sessions stay, and so does theirs.
     let without =
