@@ -4,6 +4,7 @@
 //! their own sides (crash group) and the registry closes its record.
 
 mod audio;
+mod callback;
 #[cfg(test)]
 pub(crate) mod crash;
 mod ending;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, WrapFuture};
+use media::Tone;
 use model::{
     CallId, CallRecord, Cause, Codec, Direction, DtmfMethod, Farewell, LegEnd, LegId, OpenCall,
     Peer, Reason, SessionName, Side, TrunkName, TrunkSpec,
@@ -97,6 +99,8 @@ pub(crate) enum Origin {
         requested: Box<grammers_tl_types::types::PhoneCallRequested>,
         settings: Box<telegram::CallSettings>,
     },
+    /// A Telegram user who wrote a number, and is called first.
+    Callback,
     /// Another trunk.
     Trunk {
         trunk: Box<TrunkSpec>,
@@ -153,6 +157,10 @@ pub(crate) struct CallSpec {
 enum CallState {
     /// The caller's leg is being checked.
     Routing,
+    /// Who wrote a number is being called back.
+    CallingBack,
+    /// He has answered; his media is missing.
+    PickedUp,
     /// The other side is being called.
     Calling,
     /// A device rings.
@@ -161,6 +169,8 @@ enum CallState {
     Answering,
     /// Both hear each other.
     Bridged,
+    /// Nobody takes the call, and who was called back hears so.
+    Failing,
     /// The legs are saying their last words.
     Ending,
 }
@@ -169,7 +179,11 @@ impl CallState {
     /// The value of the metric label `state`.
     fn label(&self) -> metrics::CallState {
         match self {
-            CallState::Routing | CallState::Calling => metrics::CallState::Setup,
+            CallState::Routing
+            | CallState::CallingBack
+            | CallState::PickedUp
+            | CallState::Calling
+            | CallState::Failing => metrics::CallState::Setup,
             CallState::Ringing => metrics::CallState::Ringing,
             CallState::Answering | CallState::Bridged | CallState::Ending => {
                 metrics::CallState::Established
@@ -238,6 +252,8 @@ pub(crate) struct Call {
     caller_codecs: Vec<Codec>,
     /// A leg that is to be replaced.
     transfer: Option<transfer::Transfer>,
+    /// What is special about a call back.
+    callback: callback::Callback,
     /// A group that the registry was asked for and has not answered.
     wanted: Option<Vec<TrunkName>>,
     watch: Watch,
@@ -287,6 +303,7 @@ impl Call {
             answered_by: None,
             caller_codecs: Vec::new(),
             transfer: None,
+            callback: callback::Callback::default(),
             wanted: None,
             watch: spec.watch,
         }
@@ -402,6 +419,7 @@ impl Call {
                     let (trunk, invite) = (trunk.clone(), invite.clone());
                     self.take_invite(*trunk, *invite, true, ctx);
                 }
+                Origin::Callback => self.call_back(ctx),
                 Origin::Telegram {
                     requested,
                     settings,
@@ -464,6 +482,7 @@ impl Call {
             group: self.group.member(),
             trunk,
             media,
+            early_media: self.is_callback(),
             way,
         };
         let address = SipLeg::new(self.common.clone(), spec).start();
@@ -589,7 +608,8 @@ impl Handler<LegReport> for Call {
             LegFact::Signaling { bytes } => self.tell_media(MediaCommand::Signal { leg, bytes }),
             LegFact::TransferWanted { wish } => self.transfer_wanted(leg, wish, ctx),
             LegFact::Digit { digit } => self.digit(leg, digit, DtmfMethod::Info, ctx),
-            LegFact::Keys { keys } => self.typed(leg, keys, ctx),
+            LegFact::Wrote { text } => self.wrote(leg, &text, ctx),
+            LegFact::Early { audio } => self.leg_early(leg, &audio),
             LegFact::InfoAnswered { accepted } => self.info_answered(leg, accepted, ctx),
             LegFact::Ended { cause, end } => {
                 self.farewells.remove(&leg);
@@ -640,9 +660,10 @@ impl Call {
         }
         if self.record.ringing_after_ms.is_none() {
             self.record.ringing_after_ms = Some(self.elapsed_ms());
+            let waited = self.dialled_at().elapsed();
             self.common
                 .metrics
-                .post_dial_delay(self.record.direction, self.started.elapsed());
+                .post_dial_delay(self.record.direction, waited);
             if self.begun {
                 // Telegram has named the call since.
                 self.prepare_farewells(ctx);
@@ -659,7 +680,11 @@ impl Call {
         if let Some(partner) = self.partner(leg) {
             self.tell_media(MediaCommand::Connect { a: leg, b: partner });
         }
-        self.set_state(CallState::Answering);
+        self.set_state(if self.state == CallState::CallingBack {
+            CallState::PickedUp
+        } else {
+            CallState::Answering
+        });
     }
 
     fn leg_answered(&mut self, leg: LegId, audio: Option<SipMedia>, ctx: &mut Context<Self>) {
@@ -671,7 +696,12 @@ impl Call {
         if let Some(audio) = audio {
             self.sip_media(leg, &audio);
         }
-        if leg == CALLER {
+        if leg == CALLER && self.is_callback() {
+            self.put_through(ctx);
+        } else if leg == CALLER {
+            self.bridged(ctx);
+        } else if self.is_callback() {
+            self.tone(None);
             self.bridged(ctx);
         } else {
             self.set_state(CallState::Answering);
@@ -690,9 +720,10 @@ impl Call {
         if self.record.answered_after_ms.is_none() {
             self.record.answered_after_ms = Some(self.elapsed_ms());
             self.answered_at = Some(Instant::now());
+            let waited = self.dialled_at().elapsed();
             self.common
                 .metrics
-                .answer_delay(self.record.direction, self.started.elapsed());
+                .answer_delay(self.record.direction, waited);
             ctx.run_later(ONE_WAY_AFTER, |call, _| call.count_one_way());
             self.common.to_registry(CallAnswered {
                 call: self.id,
@@ -749,6 +780,10 @@ impl Handler<FromMedia> for Call {
             Some(MediaEvent::Signal { leg, bytes }) => self.order(leg, LegOrder::Signal { bytes }),
             Some(MediaEvent::Failed { leg, why }) => self.order(leg, LegOrder::MediaFailed { why }),
             Some(MediaEvent::Dtmf { leg, digit, method }) => self.digit(leg, digit, method, ctx),
+            // Who rings need not play anything.
+            Some(MediaEvent::Silent { leg, .. }) if self.ringing.contains_key(&leg) => {
+                self.tone(Some(Tone::Ringback));
+            }
             Some(MediaEvent::Silent { leg, .. }) => {
                 tracing::warn!(call = %self.id, %leg, "no RTP from the PBX");
                 self.begin_end(Cause::new(Reason::RtpTimeout), Side::Sip, ctx);

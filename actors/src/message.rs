@@ -6,10 +6,10 @@ use actix::{Message, Recipient};
 use bytes::Bytes;
 use grammers_tl_types as tl;
 use model::{
-    BanRecord, CallId, CallRecord, Cause, Codec, Farewell, Key, LegEnd, LegId, OpenCall, Peer,
-    Secret, SessionName, TrunkName,
+    BanRecord, CallId, CallRecord, Cause, Codec, Farewell, LegEnd, LegId, OpenCall, Peer, Secret,
+    SessionName, TrunkName,
 };
-use routing::Dialled;
+use routing::{Dialled, Hunt};
 use sip::call::{CallInput, DialogId};
 use sip::{Hop, Request, Response, ServerKey};
 
@@ -218,6 +218,16 @@ pub(crate) struct TextWritten {
     pub(crate) text: Secret<String>,
 }
 
+/// Registry -> Call: who is being called back wants another number.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Redial {
+    /// What is dialled where.
+    pub(crate) dialled: Dialled,
+    /// In which order.
+    pub(crate) hunt: Hunt,
+}
+
 /// Registry -> Session: what a text means that somebody wrote.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -307,8 +317,8 @@ pub(crate) enum CallUpdated {
     State(Box<tl::enums::PhoneCall>),
     /// `updatePhoneCallSignalingData`.
     Signaling(Vec<u8>),
-    /// The user wrote keys to be pressed.
-    Keys(Vec<Key>),
+    /// The user wrote something.
+    Text(Secret<String>),
 }
 
 /// Leg -> Session: key agreement parameters that were checked, for the calls to come.
@@ -350,8 +360,10 @@ pub(crate) enum LegFact {
     Digit { digit: char },
     /// The PBX wants another number in its place.
     TransferWanted { wish: Wish },
-    /// The Telegram user wants keys to be pressed on the other side.
-    Keys { keys: Vec<Key> },
+    /// The Telegram user wrote something: keys to be pressed on the other side, or another number.
+    Wrote { text: Secret<String> },
+    /// A SIP leg that rings has media to be heard already.
+    Early { audio: SipMedia },
     /// The PBX answered an INFO of ours.
     InfoAnswered { accepted: bool },
     /// What would end the leg if this process were gone; nothing when there is nobody at its other end.

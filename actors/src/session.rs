@@ -18,7 +18,7 @@ use actix::{
     WrapFuture,
 };
 use grammers_tl_types as tl;
-use model::{Cause, Key, Peer, Reason, SessionSpec};
+use model::{Cause, Peer, Reason, Secret, SessionSpec};
 use net::telegram::{Event, Telegram};
 use routing::{Found, Group, Limiter, Paces, Peers, SessionState};
 use telegram::{Reply, Rpc, RpcError};
@@ -363,8 +363,8 @@ impl Handler<FromTelegram> for Session {
 }
 
 impl Session {
-    /// Keys that somebody writes during a call with us are pressed in that call; of several, in the last. Who is in no call may be
-    /// answered, or have written a number.
+    /// What somebody writes during a call with us belongs to that call; of several, to the last. Who is in no call may be answered,
+    /// or have written a number.
     fn wrote(&mut self, user_id: i64, date: i32, text: &str, ctx: &mut Context<Self>) {
         let age = crate::house::unix_seconds().saturating_sub(u64::try_from(date).unwrap_or(0));
         if age > TEXT_AGE.as_secs() {
@@ -376,11 +376,9 @@ impl Session {
         let Some(bound) = his.max_by_key(|bound| bound.since) else {
             return self.read(user_id, text, ctx);
         };
-        if age > KEY_AGE.as_secs() {
-            return;
-        }
-        if let Some(keys) = Key::read(text) {
-            bound.leg.do_send(CallUpdated::Keys(keys));
+        if age <= KEY_AGE.as_secs() {
+            let text = Secret::new(text.to_owned());
+            bound.leg.do_send(CallUpdated::Text(text));
         }
     }
 
@@ -463,7 +461,7 @@ impl Session {
         let unclaimed = self.unclaimed.values().flat_map(|(_, updates)| updates);
         let placed = unclaimed.filter_map(|update| match update {
             CallUpdated::State(call) => self.placed(call),
-            CallUpdated::Signaling(_) | CallUpdated::Keys(_) => None,
+            CallUpdated::Signaling(_) | CallUpdated::Text(_) => None,
         });
         let strays = placed
             .filter(|(user_id, peer)| self.strays.is_stray(now, *user_id, peer.id))

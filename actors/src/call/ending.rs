@@ -50,6 +50,7 @@ impl Call {
         } else if self.transfer_survives(leg, &cause) {
             tracing::info!(call = %self.id, %leg, %cause, "the call goes on without this leg");
         } else if !self.lost.contains(&leg) || self.ended.is_some() {
+            let cause = self.meant(leg, cause);
             // A plain hang-up belongs to the side it came from; any other cause names its own.
             let side = if cause.reason() == Reason::NormalClearing {
                 end_side(&self.legs, leg)
@@ -89,7 +90,7 @@ impl Call {
         let is_cut = matches!(cause.reason(), Reason::CallDuration | Reason::TotalDuration);
         let is_told = self.held.direction == Direction::TgToSip
             && (self.answered_at.is_none() || is_cut)
-            && side != Side::Telegram
+            && self.is_news(cause, side)
             && cause.reason() != Reason::NormalClearing;
         if is_told
             && let Some(Peer::UserId(user_id)) = self.held.peer

@@ -71,6 +71,7 @@ impl Call {
                 works,
             });
         }
+        self.early_ended(leg);
         self.remember(cause);
         self.give_back_idle();
         self.go_on(ctx);
@@ -78,7 +79,7 @@ impl Call {
 
     /// When nobody rings any more, asks the registry for the next group; without one, the call ends with the best failure. One that
     /// speaks for everybody ends it at once.
-    fn go_on(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn go_on(&mut self, ctx: &mut Context<Self>) {
         let Plan::ToSip { hunt, .. } = &mut self.plan else {
             return;
         };
@@ -92,8 +93,7 @@ impl Call {
             self.ask_again(ctx);
         } else {
             let cause = hunt.cause();
-            let side = cause.side();
-            self.begin_end(cause, side, ctx);
+            self.come_to_nothing(cause, ctx);
         }
     }
 
@@ -129,7 +129,7 @@ impl Call {
     }
 
     /// Returns the lines of trunks that neither ring nor answered, nor call.
-    fn give_back_idle(&mut self) {
+    pub(super) fn give_back_idle(&mut self) {
         let own = self.held.own_trunk().cloned();
         let busy = |trunk: &TrunkName| {
             own.as_ref() == Some(trunk)

@@ -104,9 +104,13 @@ impl Call {
         match self.state {
             CallState::Bridged => true,
             CallState::Answering => self.held.direction == Direction::SipToSip,
-            CallState::Routing | CallState::Calling | CallState::Ringing | CallState::Ending => {
-                false
-            }
+            CallState::Routing
+            | CallState::CallingBack
+            | CallState::PickedUp
+            | CallState::Calling
+            | CallState::Ringing
+            | CallState::Failing
+            | CallState::Ending => false,
         }
     }
 

@@ -40,6 +40,8 @@ pub(crate) struct SipLegSpec {
     pub(crate) trunk: TrunkSpec,
     /// Where we receive RTP.
     pub(crate) media: SocketAddr,
+    /// Somebody hears what the PBX plays before it answers.
+    pub(crate) early_media: bool,
     pub(crate) way: Way,
 }
 
@@ -70,6 +72,7 @@ pub(crate) struct SipLeg {
     /// Whether to encrypt; nothing where that is required and the keys could be read on their way.
     srtp: Option<Srtp>,
     refer: bool,
+    early_media: bool,
     group: Option<Member>,
     owner: Owner,
     core: Option<sip::call::Call>,
@@ -107,6 +110,7 @@ impl SipLeg {
             codecs: spec.trunk.codecs,
             header: spec.trunk.header,
             refer: spec.trunk.refer,
+            early_media: spec.early_media,
             group: Some(spec.group),
             owner: Owner(rand::random_range(1..u64::MAX)),
             core: None,
@@ -336,8 +340,13 @@ impl SipLeg {
                 tracing::warn!(leg = %self.leg, trunk = self.via, %place, "nobody there: the call goes to the next place");
                 self.common.resolver.avoid(place);
             }
-            // Early media of the PBX is not passed on: the Telegram user hears the app's own ringing until the answer.
-            CallEvent::Ringing { .. } => self.report(LegFact::Ringing),
+            // Early media of the PBX is not passed on to who called: he hears the ringing of his app until the answer.
+            CallEvent::Ringing { sdp } => {
+                self.report(LegFact::Ringing);
+                if let Some(sdp) = sdp.filter(|_| self.early_media) {
+                    self.take_early(&sdp);
+                }
+            }
             CallEvent::Answered { sdp } => self.take_answer(now, &sdp, ctx),
             CallEvent::Confirmed => self.report(LegFact::Confirmed),
             CallEvent::Offer { sdp } => self.take_reoffer(now, &sdp, ctx),
@@ -386,6 +395,20 @@ impl SipLeg {
                 }
                 self.peer_reason = reason.filter(|_| by == Party::Remote);
                 self.end(&cause, ctx);
+            }
+        }
+    }
+
+    /// What the PBX plays before it answers; one that cannot be understood is not heard.
+    fn take_early(&mut self, answer: &[u8]) {
+        let offer = self.described.clone().unwrap_or_default();
+        match sdp::accept_answer(&offer, answer, &self.codecs) {
+            Ok(agreed) => {
+                let audio = self.agree(agreed);
+                self.report(LegFact::Early { audio });
+            }
+            Err(error) => {
+                tracing::info!(leg = %self.leg, trunk = self.via, %error, "early media cannot be used");
             }
         }
     }

@@ -441,7 +441,7 @@ impl Handler<CallUpdated> for TelegramLeg {
             CallUpdated::Signaling(bytes) => {
                 self.input(Instant::now(), Input::SignalReceived(bytes), ctx)
             }
-            CallUpdated::Keys(keys) => self.report(LegFact::Keys { keys }),
+            CallUpdated::Text(text) => self.report(LegFact::Wrote { text }),
         }
     }
 }

@@ -412,7 +412,7 @@ fn shown(trunk: &TrunkSpec, caller: &Caller) -> (String, String) {
 }
 
 /// The number of the caller as a trunk would have been shown it.
-fn shown_from(table: &Table, trunk: &TrunkName, caller: &Caller) -> String {
+pub(super) fn shown_from(table: &Table, trunk: &TrunkName, caller: &Caller) -> String {
     let trunk = table.trunk(trunk);
     trunk.map_or_else(String::new, |trunk| shown(trunk, caller).0)
 }

@@ -144,6 +144,7 @@ causes! {
     NoSuchDialog = "no_such_dialog", 481, "Call Does Not Exist", Sip, Rejected, "nothing: the call that was to be replaced has ended";
     // Telegram to SIP.
     CallerIsGateway = "caller_is_gateway", 482, "Caller has active gateway accounts", Here, Rejected, "call from an account that is no session of this switch";
+    CallbackRestricted = "callback_restricted", 380, "Callback is restricted", Telegram, Rejected, "who wrote a number does not let the account call back: he must allow calls from it";
     SipAccountUnavailable = "sip_account_unavailable", 503, "SIP account is unavailable", Sip, Failed, "no trunk of the session is running: check registrations";
     WorkerUnavailable = "worker_unavailable", 503, "Worker is unavailable", Here, Failed, "start the worker or choose another";
     SipRefused = "sip_refused", 0, "{}", Sip, Failed, "the PBX's own answer, passed on: see the log of the PBX";

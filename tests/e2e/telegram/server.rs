@@ -180,10 +180,18 @@ impl Server {
             let messages = messages.as_array().unwrap().iter();
             let texts: Vec<String> = messages
                 .filter(|message| message["out"] != true)
-                .map(|message| message["message"].as_str().unwrap().to_owned())
+                // A call leaves a line of its own in the chat, which is no text.
+                .filter_map(|message| message["message"].as_str().map(str::to_owned))
                 .collect();
             (texts.len() >= count).then_some(texts)
         })
+    }
+
+    /// A user whose phone rings answers.
+    pub(crate) fn accept(&self, user: &str, call: &str) {
+        let path = format!("/scripted/{user}/calls/{call}/accept");
+        let account = self.http.get(&format!("/accounts/{user}"));
+        self.http.post(&path, &account["behaviour"]);
     }
 
     /// A user ends a call.

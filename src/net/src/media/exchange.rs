@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use media::{
-    Bridge, BridgeConfig, BridgeEvent, BridgeOutput, RtpIn, TransportEvent, TransportOutput,
+    Bridge, BridgeConfig, BridgeEvent, BridgeOutput, RtpIn, Tone, TransportEvent, TransportOutput,
 };
 use metrics::MediaCounters;
 use model::{CallId, Codec, DtmfMethod, LegId, LegKind};
@@ -131,6 +131,14 @@ impl Exchange {
         if let Err(error) = self.bridge.listen_for_tones(leg, on) {
             tracing::warn!(call = %self.call, %leg, %error, "nobody listens for tones");
         }
+    }
+
+    pub(super) fn tone(&mut self, way: &mut Way<'_>, leg: LegId, tone: Option<Tone>) {
+        if let Err(error) = self.bridge.tone(way.now, leg, tone) {
+            tracing::warn!(call = %self.call, %leg, %error, "nobody hears a tone");
+        }
+        self.drain_bridge(way);
+        self.carry(way);
     }
 
     pub(super) fn send_dtmf(

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use media::Tone;
 use model::{DtmfMethod, LegId, LegKind};
 
 use super::ports::RtpReservation;
@@ -65,6 +66,13 @@ pub enum MediaCommand {
         leg: LegId,
         /// Whether to.
         on: bool,
+    },
+    /// Play a tone to a leg in place of its peer, or stop it; it also ends when the leg is joined with another.
+    Tone {
+        /// The leg.
+        leg: LegId,
+        /// The tone; nothing to stop it.
+        tone: Option<Tone>,
     },
     /// A leg is over; its ports are returned.
     Remove {

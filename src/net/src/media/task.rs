@@ -161,6 +161,7 @@ impl Task {
                 method,
             } => exchange.send_dtmf(&mut way, leg, &digits, method),
             MediaCommand::ListenForTones { leg, on } => exchange.listen_for_tones(leg, on),
+            MediaCommand::Tone { leg, tone } => exchange.tone(&mut way, leg, tone),
             MediaCommand::Remove { leg } => {
                 exchange.remove(&mut way, leg);
                 self.sockets.remove(leg);
