@@ -158,6 +158,12 @@ impl World for Known {
         self.is_young && unit.is_some_and(|unit| unit.user_id.is_none())
     }
 
+    fn calls_of(&self, session: &SessionName) -> u32 {
+        let calls = self.calls.values();
+        let own = calls.filter(|call| call.held.session.as_ref() == Some(session));
+        u32::try_from(own.count()).unwrap_or(u32::MAX)
+    }
+
     fn is_talking(&self, session: &SessionName, peer: &Peer) -> bool {
         self.calls.values().any(|call| {
             call.held.session.as_ref() == Some(session) && call.held.peer.as_ref() == Some(peer)

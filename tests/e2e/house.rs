@@ -52,6 +52,8 @@ const RTP_PORTS: u16 = 60;
 #[derive(Debug)]
 pub(crate) struct HouseBuilder {
     records: String,
+    /// Further sessions with their phones.
+    sessions: Vec<(String, String)>,
     logged_in: bool,
     peer_port: Option<u16>,
     branch_port: Option<u16>,
@@ -169,6 +171,17 @@ impl HouseBuilder {
         self
     }
 
+    /// A further account that places calls of the trunk, in turn with the first; with further lines of its record.
+    pub(crate) fn pooled_session(mut self, name: &str, phone: &str, more: &str) -> Self {
+        write!(
+            self.records,
+            "\n[[session]]\nname = \"{name}\"\nphone = \"+{phone}\"\n{more}\n\n[[route]]\ntrunk = \"{TRUNK}\"\nsession = \"{name}\"\n"
+        )
+        .unwrap();
+        self.sessions.push((name.to_owned(), phone.to_owned()));
+        self
+    }
+
     /// The number that is dialled in the PBX, 600 unless said; before the trunk.
     pub(crate) fn number(mut self, number: &str) -> Self {
         number.clone_into(&mut self.number);
@@ -259,6 +272,9 @@ impl HouseBuilder {
         let telegram = Server::start(&dir);
         telegram
             .account(json!({"username": SESSION, "first_name": "Gate", "phone": SESSION_PHONE}));
+        for (name, phone) in &self.sessions {
+            telegram.account(json!({"username": name, "first_name": name, "phone": phone}));
+        }
         let (sip, admin, rtp) = (ports::one(), ports::one(), ports::block(self.rtp_ports));
         let six = if self.six {
             format!(", \"[::]:{sip}\"")
@@ -328,6 +344,9 @@ impl HouseBuilder {
         }
         if self.logged_in {
             house.log_in();
+            for (name, phone) in &self.sessions {
+                house.log_in_as(name, phone);
+            }
         }
         house
     }
@@ -346,6 +365,7 @@ impl House {
     pub(crate) fn new() -> HouseBuilder {
         HouseBuilder {
             records: String::new(),
+            sessions: Vec::new(),
             logged_in: true,
             peer_port: None,
             branch_port: None,
@@ -524,22 +544,27 @@ impl House {
 
     /// Logs the session in by code, with a key the server made.
     pub(crate) fn log_in(&self) {
-        self.expect_command(
-            &Self::login_line(&self.telegram.new_key())
-                .each_ref()
-                .map(String::as_str),
-            "12345\n",
-        );
+        self.log_in_as(SESSION, SESSION_PHONE);
+    }
+
+    /// The same for any session.
+    fn log_in_as(&self, session: &str, phone: &str) {
+        let line = Self::login_line_of(session, phone, &self.telegram.new_key());
+        self.expect_command(&line.each_ref().map(String::as_str), "12345\n");
     }
 
     /// The command that logs the session in.
     pub(crate) fn login_line(key: &str) -> [String; 7] {
+        Self::login_line_of(SESSION, SESSION_PHONE, key)
+    }
+
+    fn login_line_of(session: &str, phone: &str, key: &str) -> [String; 7] {
         [
             "session",
             "login",
-            SESSION,
+            session,
             "--phone",
-            &format!("+{SESSION_PHONE}"),
+            &format!("+{phone}"),
             "--test-key",
             key,
         ]

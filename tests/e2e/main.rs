@@ -44,6 +44,7 @@ mod peers;
 mod people;
 mod quotas;
 mod records;
+mod pool;
 mod refusals;
 mod registration;
 mod relays;

@@ -24,6 +24,8 @@ pub trait World {
     fn session_state(&self, session: &SessionName) -> SessionState;
     /// Whether the process has just begun, and the session was not up since.
     fn is_starting(&self, session: &SessionName) -> bool;
+    /// How many calls the session holds, both ways.
+    fn calls_of(&self, session: &SessionName) -> u32;
     /// Whether the session has a call with this person already.
     fn is_talking(&self, session: &SessionName, peer: &Peer) -> bool;
     /// When the session was given a call last, as a number that grows with every call; 0: never.
@@ -258,8 +260,8 @@ fn must_be_on(trunk: &TrunkSpec) -> Result<(), Cause> {
     }
 }
 
-/// The session of a trunk that places a call, on or off. Of several: one that can, that is free for this person, that knows him, and
-/// of those the one that was used least recently, so that none of them calls more often than it must (product 6).
+/// The session of a trunk that places a call, on or off. Of several: one that can, that has a line, that is free for this person, that
+/// knows him, and of those the one that was used least recently, so that none of them calls more often than it must (product 6).
 fn choose<'a>(
     table: &'a Table,
     world: &impl World,
@@ -275,9 +277,16 @@ fn choose<'a>(
             SessionState::Offline | SessionState::Connecting => 3,
             SessionState::Unauthorized => 4,
         };
+        let is_full = session.lines != 0 && world.calls_of(name) >= session.lines;
         let is_talking = peer.is_some_and(|peer| world.is_talking(name, peer));
         let is_stranger = peer.is_none_or(|peer| !world.knows(name, peer));
-        (state, is_talking, is_stranger, world.last_used(name))
+        (
+            state,
+            is_full,
+            is_talking,
+            is_stranger,
+            world.last_used(name),
+        )
     };
     let pool = table.pool_of(&trunk.name).into_iter();
     pool.min_by_key(fitness)

@@ -81,6 +81,9 @@ impl World for Now {
     fn is_starting(&self, _: &SessionName) -> bool {
         self.starting
     }
+    fn calls_of(&self, _: &SessionName) -> u32 {
+        0
+    }
     fn is_talking(&self, _: &SessionName, peer: &Peer) -> bool {
         self.talking.as_ref() == Some(peer)
     }

@@ -27,6 +27,11 @@ impl World for Pool {
     fn is_starting(&self, _: &SessionName) -> bool {
         false
     }
+    fn calls_of(&self, session: &SessionName) -> u32 {
+        let calls = self.talking.iter();
+        let own = calls.filter(|(name, _)| *name == session.as_str());
+        u32::try_from(own.count()).unwrap()
+    }
     fn is_talking(&self, session: &SessionName, peer: &Peer) -> bool {
         let mut talking = self.talking.iter();
         talking.any(|(name, to)| *name == session.as_str() && *to == peer.to_string())
@@ -43,10 +48,11 @@ impl World for Pool {
     }
 }
 
-/// One PBX with sessions `a`, `b` and `off` at priority 100, and `spare` after them.
+/// One PBX with sessions `a`, `b` and `off` of two lines each at priority 100, and `spare` after them.
 fn table() -> Table {
     let session = |name: &str| SessionSpec {
         enabled: name != "off",
+        lines: 2,
         ..SessionSpec::new(name.parse().unwrap())
     };
     let route = |session: &str, priority| RouteSpec {
@@ -102,6 +108,19 @@ fn one_that_knows_the_person_goes_before_one_that_rested_longer() {
     assert_eq!(chosen(&world).as_deref(), Ok("b"));
     // But not when it has a call with him already.
     world.talking.insert(("b", "bobby"));
+    assert_eq!(chosen(&world).as_deref(), Ok("a"));
+}
+
+#[test]
+fn one_without_a_line_is_passed_over_also_when_it_knows_the_person() {
+    let mut world = Pool::default();
+    world.known.insert(("a", "bobby"));
+    world.talking.insert(("a", "carol"));
+    assert_eq!(chosen(&world).as_deref(), Ok("a"));
+    world.talking.insert(("a", "dora"));
+    assert_eq!(chosen(&world).as_deref(), Ok("b"));
+    // One that may not call has a line for nothing.
+    world.states.insert("b", SessionState::Restricted);
     assert_eq!(chosen(&world).as_deref(), Ok("a"));
 }
 

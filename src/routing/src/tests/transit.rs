@@ -24,6 +24,9 @@ impl World for Up {
         false
     }
 
+    fn calls_of(&self, _: &model::SessionName) -> u32 {
+        0
+    }
     fn is_talking(&self, _: &model::SessionName, _: &model::Peer) -> bool {
         false
     }
