@@ -6,6 +6,7 @@
 mod limits;
 mod numbers;
 mod people;
+mod ready;
 mod strays;
 mod texts;
 
@@ -32,6 +33,7 @@ use crate::supervise::Watch;
 pub use limits::{LIMITS, kept_limits};
 use limits::{group, ordered_before};
 pub(crate) use people::LOOK_UPS;
+use ready::Ready;
 use strays::{Requested, Strays};
 
 /// Updates of phone calls that no leg has claimed yet: a few calls, a few dozen packets each.
@@ -97,6 +99,8 @@ pub(crate) struct Session {
     user_id: Option<i64>,
     timers: telegram::Timers,
     dh: Option<telegram::dh::DhConfig>,
+    /// What the next call to be placed needs of Telegram, fetched before it is wanted.
+    ready: Ready,
     legs: HashMap<i64, Bound>,
     unclaimed: HashMap<i64, (Instant, Vec<CallUpdated>)>,
     /// Telegram has said that the account holds as many calls as it can.
@@ -140,6 +144,7 @@ impl Session {
             user_id: None,
             timers: telegram::Timers::default(),
             dh: None,
+            ready: Ready::default(),
             legs: HashMap::new(),
             unclaimed: HashMap::new(),
             strays: Strays::default(),
@@ -253,6 +258,7 @@ impl Session {
             Ok(Reply::User(user)) => {
                 session.user_id = Some(user.id);
                 session.set_link(SessionState::Running, ctx);
+                session.make_ready(ctx);
             }
             Ok(_) => {}
             Err(error) if telegram::error::is_unauthorized(&error) => {
@@ -288,6 +294,7 @@ impl Session {
             timers: self.timers,
             p2p: settings.p2p,
             dh: self.dh.clone(),
+            random: None,
         }
     }
 }
@@ -312,7 +319,8 @@ impl Actor for Session {
                 me.do_send(TellAgain);
             }
         }));
-        ctx.run_interval(UNCLAIMED_FOR, |session, _| {
+        ctx.run_interval(UNCLAIMED_FOR, |session, ctx| {
+            session.make_ready(ctx);
             let now = Instant::now();
             session
                 .unclaimed
@@ -593,6 +601,7 @@ impl Handler<Invoke> for Session {
             }
             if let Some(user_id) = called {
                 session.called(user_id, &result);
+                session.make_ready(ctx);
                 session.requested(user_id, &result, ctx);
             }
             if let Some(leg) = answer {

@@ -96,6 +96,33 @@ fn a_wait_that_telegram_ordered_outlives_kill_9() {
 }
 
 #[test]
+fn what_a_call_asks_for_first_is_fetched_before_anybody_calls() {
+    let mut house = house();
+    let telegram = &house.telegram;
+    let fetched = "kind=rpc_result&method=messages.getDhConfig";
+    assert_eq!(telegram.events(fetched, s(5)).len(), 1);
+    // Nothing is left to be asked for the first call, and with its request the next answer is fetched, which fails.
+    telegram
+        .fault(json!({"method": "messages.getDhConfig", "error": "DH_UNAVAILABLE", "times": -1}));
+    let pbx = Sipp::on(house.dir(), "pbx-first", house.peer_port()).to(house.sip());
+    pbx.number("carol")
+        .pause(s(1))
+        .run("uac_cancel")
+        .expect_ok();
+    assert_eq!(asked(&house, "phone.requestCall"), 1);
+    let failed = "kind=rpc_error&method=messages.getDhConfig";
+    assert!(!house.telegram.events(failed, s(5)).is_empty());
+    house.wait_no_calls();
+    // The next call has to ask itself.
+    let pbx = Sipp::on(house.dir(), "pbx-second", house.peer_port()).to(house.sip());
+    let verdict = pbx.number("carol").key("code", "500").run("uac_refused");
+    let start = verdict.expect_ok().last_final().start();
+    assert_eq!(start, "500 DH_UNAVAILABLE", "{}", verdict.ladder());
+    assert_eq!(asked(&house, "phone.requestCall"), 1);
+    house.assert_clean(&[]);
+}
+
+#[test]
 fn an_account_that_is_limited_for_spam_stays_so_for_a_day_and_takes_calls() {
     let mut house = house();
     let telegram = &house.telegram;

@@ -242,11 +242,10 @@ impl Session {
         }
     }
 
-    fn callee(&self, user: tl::types::InputUser) -> Callee {
-        Callee {
-            user,
-            settings: self.call_settings(),
-        }
+    fn callee(&mut self, user: tl::types::InputUser) -> Callee {
+        let mut settings = self.call_settings();
+        settings.random = self.ready.take();
+        Callee { user, settings }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use grammers_tl_types as tl;
 use num_bigint::BigUint;
 use rand::RngCore;
 use sha2::{Digest, Sha256};
@@ -42,6 +43,9 @@ pub enum DhError {
     /// A public value too close to an end of the group.
     #[error("a public value of the key agreement is out of range")]
     OutOfRange,
+    /// Telegram says that its parameters are those we know, and we know none.
+    #[error("the parameters of the key agreement are missing")]
+    Missing,
 }
 
 /// Checked parameters of the key agreement; worth keeping, the check of an unknown prime takes about a second. Cheap to clone.
@@ -96,6 +100,25 @@ impl DhConfig {
         let powers = FixedBase::new(modulus, g);
         let group = Arc::new(Group { g, p, powers });
         Ok(DhConfig { group, version })
+    }
+
+    /// Takes what `messages.getDhConfig` returned, given the parameters `known` that were named in the request: the parameters to use,
+    /// and the server's random bytes for one call.
+    pub fn received(
+        reported: tl::enums::messages::DhConfig,
+        known: Option<&DhConfig>,
+        rng: &mut impl RngCore,
+    ) -> Result<(Self, Vec<u8>), DhError> {
+        match reported {
+            tl::enums::messages::DhConfig::Config(new) => {
+                let config = DhConfig::check(new.g, &new.p, new.version, rng)?;
+                Ok((config, new.random))
+            }
+            tl::enums::messages::DhConfig::NotModified(same) => match known {
+                Some(config) => Ok((config.clone(), same.random)),
+                None => Err(DhError::Missing),
+            },
+        }
     }
 
     /// Returns Telegram's number for these parameters, to be named in the next request.

@@ -232,6 +232,7 @@ impl World {
             library_versions: self.versions.clone(),
             timers: self.timers,
             p2p: true,
+            random: None,
             dh: None,
         }
     }

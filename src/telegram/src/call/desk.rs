@@ -22,7 +22,7 @@ use tl::enums::PhoneCallDiscardReason as Discard;
 
 use super::{CLOSED_BY_PEER, CallSettings, Event, Input, MediaStart, Output, RequestKey};
 use crate::crypt::{CallKey, Role};
-use crate::dh::DhConfig;
+use crate::dh::{DhConfig, DhError};
 use crate::error::{self, Stage};
 use crate::rpc::{Reply, Rpc, RpcError};
 
@@ -186,32 +186,30 @@ impl Desk {
     }
 
     /// The parameters to use and the server's random bytes.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "any other reply is one to another request"
-    )]
     pub(super) fn dh_config(
         &mut self,
         result: Result<Reply, RpcError>,
     ) -> Result<(DhConfig, Vec<u8>), Cause> {
-        use tl::enums::messages::DhConfig as Reported;
-        match result.map_err(|error| error::cause(&error))? {
-            Reply::DhConfig(Reported::Config(new)) => {
-                let config = DhConfig::check(new.g, &new.p, new.version, &mut self.rng)
-                    .map_err(|error| {
-                        tracing::error!(%error, "Telegram proposed a key agreement that is not safe");
-                        Cause::new(Reason::KeyMismatch)
-                    })?;
-                self.settings.dh = Some(config.clone());
-                self.event(Event::DhConfig(config.clone()));
-                Ok((config, new.random))
-            }
-            Reply::DhConfig(Reported::NotModified(same)) => match &self.settings.dh {
-                Some(config) => Ok((config.clone(), same.random)),
-                None => Err(unexpected()),
-            },
-            _ => Err(unexpected()),
+        let Reply::DhConfig(reported) = result.map_err(|error| error::cause(&error))? else {
+            return Err(unexpected());
+        };
+        let known = self.settings.dh.as_ref();
+        let (config, random) =
+            DhConfig::received(reported, known, &mut self.rng).map_err(|error| {
+                tracing::error!(%error, "the parameters of the key agreement are refused");
+                match error {
+                    DhError::Missing => unexpected(),
+                    DhError::Size(_)
+                    | DhError::NotSafePrime
+                    | DhError::Generator(_)
+                    | DhError::OutOfRange => Cause::new(Reason::KeyMismatch),
+                }
+            })?;
+        if self.settings.dh.as_ref() != Some(&config) {
+            self.settings.dh = Some(config.clone());
+            self.event(Event::DhConfig(config.clone()));
         }
+        Ok((config, random))
     }
 
     // -- the peer's objects --------------------------------------------------------------------------------------

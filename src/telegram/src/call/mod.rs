@@ -35,6 +35,9 @@ pub struct CallSettings {
     pub p2p: bool,
     /// The key agreement parameters known so far, from [`Event::DhConfig`] of an earlier call.
     pub dh: Option<crate::dh::DhConfig>,
+    /// Random bytes of the server for this call alone, from an earlier answer to `messages.getDhConfig`. A call we make then asks
+    /// for the call at once instead of for the parameters first.
+    pub random: Option<Vec<u8>>,
 }
 
 /// The timers of a call (telegram-calls 4.5).

@@ -1,6 +1,7 @@
 //! A call we make (telegram-calls 4.1).
 //!
 //! ```text
+//!  (with parameters and random bytes of the server from before, a call begins in Requesting)
 //!  Preparing --DhConfig--> Requesting --phoneCallWaiting--> Waiting --receive_date--> Ringing
 //!                              | hang up                       \                       /
 //!                              v                            phoneCallAccepted: g_b, key
@@ -66,14 +67,19 @@ impl Outgoing {
         settings: CallSettings,
         seed: [u8; 32],
     ) -> Outgoing {
-        let mut desk = Desk::new(Role::Caller, settings, seed);
-        desk.deadline = Some(now + REQUEST);
-        desk.ask_for_dh_config();
-        Outgoing {
-            desk,
+        let ready = settings.dh.clone().zip(settings.random.clone());
+        let mut call = Outgoing {
+            desk: Desk::new(Role::Caller, settings, seed),
             user,
             state: State::Preparing,
+        };
+        if let Some((config, random)) = ready {
+            call.state = call.prepared(now, config, &random);
+        } else {
+            call.desk.deadline = Some(now + REQUEST);
+            call.desk.ask_for_dh_config();
         }
+        call
     }
 
     /// Returns the id by which updates name this call; known after the request's result.
@@ -124,11 +130,7 @@ impl Outgoing {
                     Ok(config) => config,
                     Err(cause) => return State::Tail(self.desk.over(cause)),
                 };
-                let half = config.draw(&random, &mut self.desk.rng);
-                let ours = Ours { config, half };
-                self.request(&ours);
-                self.desk.deadline = Some(now + REQUEST);
-                State::Requesting { ours, tries: 1 }
+                self.prepared(now, config, &random)
             }
             Input::HangUp | Input::Refuse(_) => {
                 State::Tail(self.desk.over(Reason::Cancelled.into()))
@@ -285,6 +287,15 @@ impl Outgoing {
     }
 
     // -- steps ---------------------------------------------------------------------------------------------------
+
+    /// The parameters are known: draws our half and asks for the call.
+    fn prepared(&mut self, now: Instant, config: DhConfig, random: &[u8]) -> State {
+        let half = config.draw(random, &mut self.desk.rng);
+        let ours = Ours { config, half };
+        self.request(&ours);
+        self.desk.deadline = Some(now + REQUEST);
+        State::Requesting { ours, tries: 1 }
+    }
 
     fn request(&mut self, ours: &Ours) {
         // Any bit pattern will do.

@@ -32,6 +32,7 @@ fn settings() -> CallSettings {
         timers: Timers::default(),
         p2p: true,
         dh: None,
+        random: None,
     }
 }
 

@@ -227,6 +227,30 @@ fn a_known_group_is_not_sent_again() {
 }
 
 #[test]
+fn what_was_fetched_before_spares_the_first_request() {
+    let mut settings = settings();
+    settings.dh = Some(group());
+    settings.random = Some(vec![5; 256]);
+    let mut call = Machine::outgoing(settings);
+    assert_eq!(call.deadline, Some(call.now + Duration::from_secs(40)));
+    call.reply("RequestCall", Ok(Reply::PhoneCall(waiting(None))));
+    call.input(Input::Update(accepted(a_half().public().to_vec())));
+    call.take("ConfirmCall");
+    let asked = |(_, rpc): &(_, Rpc)| matches!(rpc, Rpc::GetDhConfig { .. });
+    assert!(!call.invoked.iter().any(asked));
+    assert!(call.events.is_empty(), "{:?}", call.events);
+}
+
+#[test]
+fn random_bytes_without_parameters_spare_nothing() {
+    let mut settings = settings();
+    settings.random = Some(vec![5; 256]);
+    let mut call = Machine::outgoing(settings);
+    call.reply("GetDhConfig", Ok(dh_config()));
+    call.take("RequestCall");
+}
+
+#[test]
 fn only_relays_are_used_when_our_setting_says_so() {
     let mut settings = settings();
     settings.p2p = false;
