@@ -22,7 +22,7 @@ use net::stream::{Certificate, Streams};
 use net::telegram::{Event, Telegram};
 use net::udp::SipSender;
 use rand::rngs::SmallRng;
-use routing::{Paces, SessionState, Table, Waits};
+use routing::{Paces, SessionState, Subject, Table, Waits};
 use serde::{Deserialize, Serialize};
 use sip::guard::GuardConfig;
 use sip::transaction::{SentBy, Times};
@@ -36,10 +36,11 @@ use crate::endpoint::Endpoint;
 use crate::gate::Gate;
 use crate::keeper::Keeper;
 use crate::message::{
-    Apply, Contact, Drain, EndAll, Inspect, Linked, ListSessions, Respond, SaveBans, Settle,
+    Apply, Contact, Drain, EndAll, Inspect, Linked, ListQuotas, ListSessions, ResetQuota, Respond,
+    SaveBans, Settle, Unblock,
 };
 use crate::refusal;
-use crate::registry::Registry;
+use crate::registry::{QuotaReport, Registry};
 use crate::session::Session;
 use crate::supervise::{Backoff, Door, DoorKeeper, Down, Parent, Unit, Verdict, Watch};
 
@@ -637,6 +638,28 @@ impl House {
         }
         self.common.metrics.ready(report.missing.is_empty());
         report
+    }
+
+    /// Who has a quota and what of it is used; nothing when the registry does not answer within a second.
+    pub async fn quotas(&self) -> Option<Vec<QuotaReport>> {
+        let asked = self.common.registry.open()?.send(ListQuotas);
+        let answer = tokio::time::timeout(Duration::from_secs(1), asked).await;
+        answer.ok()?.ok()
+    }
+
+    /// Forgets what somebody has used; nothing when the registry does not answer within a second.
+    pub async fn reset_quota(&self, subject: Subject) -> Option<()> {
+        let asked = self.common.registry.open()?.send(ResetQuota { subject });
+        let answer = tokio::time::timeout(Duration::from_secs(1), asked).await;
+        answer.ok()?.ok()
+    }
+
+    /// Lets calls be placed on a trunk again at once that was blocked by its failures; false when there is no such trunk, nothing when
+    /// the registry does not answer within a second.
+    pub async fn unblock(&self, trunk: TrunkName) -> Option<bool> {
+        let asked = self.common.registry.open()?.send(Unblock { trunk });
+        let answer = tokio::time::timeout(Duration::from_secs(1), asked).await;
+        answer.ok()?.ok()
     }
 
     /// How the sessions are; nothing when the registry does not answer within a second.

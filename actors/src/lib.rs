@@ -28,7 +28,8 @@ pub use house::{
     Account, EXIT_REGISTRY_LOST, EXIT_STORE_LOST, House, Parts, Report, SILENT, SessionReport,
     Settings, SipSettings, StartError, TelegramSettings,
 };
-pub use routing::{Pace, Paces, SessionState, Table, Waits};
+pub use registry::QuotaReport;
+pub use routing::{Pace, Paces, SessionState, Subject, Table, Waits};
 pub use session::{LIMITS, kept_limits};
 pub use sip::Limits;
 pub use sip::call::SessionTimes;

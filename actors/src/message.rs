@@ -639,6 +639,25 @@ pub(crate) struct Inspect;
 #[rtype(result = "Vec<crate::house::SessionReport>")]
 pub(crate) struct ListSessions;
 
+/// House -> Registry: who has a quota, and what of it is used?
+#[derive(Message)]
+#[rtype(result = "Vec<crate::registry::QuotaReport>")]
+pub(crate) struct ListQuotas;
+
+/// House -> Registry: forget what somebody has used.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ResetQuota {
+    pub(crate) subject: routing::Subject,
+}
+
+/// House -> Registry: place calls on a trunk again that was blocked by its failures; false when there is no such trunk.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(crate) struct Unblock {
+    pub(crate) trunk: TrunkName,
+}
+
 /// House -> Registry: take no new calls.
 #[derive(Message)]
 #[rtype(result = "()")]

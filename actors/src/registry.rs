@@ -11,6 +11,7 @@ mod offer;
 mod text;
 mod transfer;
 
+pub use counters::QuotaReport;
 pub(crate) use offer::MAX_FORWARDS;
 
 use std::borrow::Cow;

@@ -87,6 +87,10 @@ fn who_has_talked_enough_calls_no_more_also_after_kill_9() {
         1.0,
     );
     let phrase = "402 Total calls duration is exceeded";
+    let shown = house.expect_command(&["--output", "json", "quota", "show", "trunk/office"], "");
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let talked = shown[0]["talked_ms"].as_u64().unwrap();
+    assert!((3900..=4300).contains(&talked), "{shown:#}");
     assert_eq!(start_line(&refused(&house, "pbx-3", "402")), phrase);
     // The records of all three, and what was counted before, are on disk.
     let written = [("sink", "store"), ("result", "ok")];
@@ -95,6 +99,13 @@ fn who_has_talked_enough_calls_no_more_also_after_kill_9() {
     house.kill();
     house.start();
     assert_eq!(start_line(&refused(&house, "pbx-4", "402")), phrase);
+    let said = house.expect_command(&["quota", "reset", "trunk/office"], "");
+    assert_eq!(said.trim(), "trunk/office begins anew");
+    let branch = answers(&house, "branch-5");
+    let pbx = Sipp::on(house.dir(), "pbx-5", house.peer_port());
+    let pbx = pbx.to(house.sip()).number("6001").pause(s(1));
+    pbx.run("uac").expect_ok();
+    branch.wait(s(10)).expect_ok();
     house.assert_clean(&[]);
 }
 
@@ -109,8 +120,9 @@ fn too_many_failed_calls_are_refused() {
         assert_eq!(start_line(&refused), "404 Not Found");
         branch.wait(s(10)).expect_ok();
     }
-    let refused = refused(&house, "pbx-3", "402");
-    assert_eq!(start_line(&refused), "402 Amount of fail calls is exceeded");
+    let again = refused(&house, "pbx-3", "402");
+    let phrase = "402 Amount of fail calls is exceeded";
+    assert_eq!(start_line(&again), phrase);
     house.wait_metric(
         "strowger_quota_refusals_total",
         &[("limit", "fail_calls")],
@@ -142,6 +154,8 @@ fn a_trunk_that_fails_again_and_again_is_left_alone_for_a_while_and_then_tried()
     // One trial, which fails, blocks it for twice as long.
     fails(&house, 4);
     house.wait_metric("strowger_trunk_blocked", &blocked, 1.0);
+    let said = house.expect_command(&["trunk", "unblock", BRANCH], "");
+    assert_eq!(said.trim(), "calls are placed on trunk branch again");
     house.wait_metric("strowger_trunk_blocked", &blocked, 0.0);
     let branch = answers(&house, "branch-5");
     let pbx = Sipp::on(house.dir(), "pbx-5", house.peer_port());

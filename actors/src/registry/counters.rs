@@ -6,13 +6,18 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use actix::{ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
-use model::{CallId, QuotaSpec, SessionName, TrunkName};
+use actix::{
+    ActorFutureExt, AsyncContext, Context, Handler, MessageResult, SpawnHandle, WrapFuture,
+};
+use model::{CallId, QuotaName, QuotaSpec, SessionName, TrunkName};
 use routing::{FailureCounter, Health, Patience, Quotas, Subject};
+use serde::{Deserialize, Serialize};
 
 use super::{ASK_AGAIN, Registry};
 use crate::house::unix_millis;
-use crate::message::{CallAnswered, EndCall, LoadCounters, SaveCounters, TrunkSaid};
+use crate::message::{
+    CallAnswered, EndCall, ListQuotas, LoadCounters, ResetQuota, SaveCounters, TrunkSaid, Unblock,
+};
 
 /// How often what has been counted is written down.
 const WRITE_EVERY: Duration = Duration::from_millis(500);
@@ -28,6 +33,43 @@ pub(super) struct Counters {
     changed: BTreeSet<TrunkName>,
     /// When quotas are to be looked at again.
     next: Option<SpawnHandle>,
+}
+
+/// What somebody with a quota profile has used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaReport {
+    /// Whose it is: `trunk/NAME` or `session/NAME`.
+    pub subject: String,
+    /// The profile.
+    pub quota: QuotaName,
+    /// Milliseconds that were talked in the window.
+    pub talked_ms: u64,
+    /// How many may be talked, 0 = unlimited.
+    pub talk_limit_ms: u64,
+    /// When the window of the talk time ends, in milliseconds since 1970; nothing before it has begun.
+    pub talk_until: Option<u64>,
+    /// Calls that failed in the window.
+    pub failed: u64,
+    /// How many may fail, 0 = unlimited.
+    pub fail_limit: u32,
+    /// When the window of the failed calls ends.
+    pub fail_until: Option<u64>,
+}
+
+impl QuotaReport {
+    fn new(now: u64, subject: &Subject, quota: QuotaSpec, usage: &routing::Usage) -> Self {
+        let ms = |seconds: u32| u64::from(seconds) * 1000;
+        Self {
+            subject: subject.to_string(),
+            talked_ms: usage.talked.value,
+            talk_limit_ms: ms(quota.total_seconds),
+            talk_until: usage.talked.end(now, ms(quota.total_window_seconds)),
+            failed: usage.failed.value,
+            fail_limit: quota.fail_calls,
+            fail_until: usage.failed.end(now, ms(quota.fail_window_seconds)),
+            quota: quota.name,
+        }
+    }
 }
 
 /// The failure counter of a trunk.
@@ -246,6 +288,52 @@ impl Handler<CallAnswered> for Registry {
             self.counters.quotas.answered(now, now, call, by);
             self.watch_quotas(ctx);
         }
+    }
+}
+
+impl Handler<ListQuotas> for Registry {
+    type Result = MessageResult<ListQuotas>;
+
+    fn handle(&mut self, _: ListQuotas, _: &mut Self::Context) -> Self::Result {
+        self.watch.handled();
+        let now = unix_millis();
+        self.counters.quotas.count(now);
+        let trunks = self.table.trunks();
+        let trunks = trunks.filter_map(|trunk| self.table.quota_of_trunk(&trunk.name));
+        let sessions = self.table.sessions();
+        let sessions = sessions.filter_map(|session| self.table.quota_of_session(&session.name));
+        let report = |(subject, quota): (Subject, QuotaSpec)| {
+            let usage = self.counters.quotas.usage(now, &subject, &quota);
+            QuotaReport::new(now, &subject, quota, &usage)
+        };
+        let mut reports: Vec<_> = trunks.chain(sessions).map(report).collect();
+        reports.sort_by(|a, b| a.subject.cmp(&b.subject));
+        MessageResult(reports)
+    }
+}
+
+impl Handler<ResetQuota> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, ResetQuota { subject }: ResetQuota, ctx: &mut Self::Context) {
+        self.watch.handled();
+        tracing::info!(%subject, "what was counted for its quota is forgotten");
+        self.counters.quotas.reset(unix_millis(), &subject);
+        self.watch_quotas(ctx);
+    }
+}
+
+impl Handler<Unblock> for Registry {
+    type Result = bool;
+
+    fn handle(&mut self, Unblock { trunk }: Unblock, _: &mut Self::Context) -> bool {
+        self.watch.handled();
+        if !self.known.trunks.contains_key(&trunk) {
+            return false;
+        }
+        tracing::info!(%trunk, "unblocked");
+        self.trunk_is_mended(&trunk);
+        true
     }
 }
 

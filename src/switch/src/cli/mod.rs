@@ -15,6 +15,7 @@ mod key;
 mod login;
 mod logout;
 mod qr;
+mod quota;
 mod records;
 mod route;
 mod session;
@@ -91,10 +92,16 @@ enum Command {
     /// Routes: which trunk and which session belong together
     #[command(subcommand, after_help = "Example: strowger route add office gateway")]
     Route(route::Route),
-    /// Bring trunks, sessions and routes to what a file says
+    /// Quotas: how long and how often trunks and sessions may call
+    #[command(
+        subcommand,
+        after_help = "Example: strowger quota add small --call-seconds 120"
+    )]
+    Quota(quota::Quota),
+    /// Bring trunks, sessions, routes and quotas to what a file says
     #[command(after_help = "Example: strowger apply records.toml --dry-run")]
     Apply(records::Apply),
-    /// Write all trunks, sessions and routes as one file
+    /// Write all trunks, sessions, routes and quotas as one file
     #[command(after_help = "Example: strowger export records.toml")]
     Export(records::Export),
     /// Bans: who is not listened to
@@ -206,6 +213,7 @@ fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
         Command::Route(command) => command.run(&operator),
         Command::Apply(command) => command.run(&operator),
         Command::Export(command) => command.run(&operator),
+        Command::Quota(command) => command.run(&operator),
         Command::Ban(command) => command.run(&operator),
         Command::Key(command) => command.run(&operator),
         Command::Backup(command) => command.run(&operator),

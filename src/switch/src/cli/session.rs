@@ -1,7 +1,7 @@
 //! `strowger session`, without what asks Telegram.
 
 use clap::Subcommand;
-use model::{AllowedCallers, PhoneNumber, SessionName, SessionSpec};
+use model::{AllowedCallers, PhoneNumber, QuotaName, SessionName, SessionSpec};
 use store::{Change, Space, Store, StoreError};
 
 use super::Operator;
@@ -114,6 +114,12 @@ pub(super) struct People {
     /// What people are answered who write to it and are in no call with it; an empty text answers nothing
     #[arg(long)]
     autoreply: Option<String>,
+    /// Its quota profile
+    #[arg(long, conflicts_with = "no_quota")]
+    quota: Option<QuotaName>,
+    /// No quota profile of its own: `default` holds, where there is one
+    #[arg(long)]
+    no_quota: bool,
 }
 
 impl People {
@@ -125,6 +131,9 @@ impl People {
         spec.callback = self.callback.unwrap_or(spec.callback);
         if let Some(text) = self.autoreply {
             spec.autoreply = text;
+        }
+        if self.quota.is_some() || self.no_quota {
+            spec.quota = self.quota;
         }
     }
 }

@@ -52,6 +52,11 @@ pub(super) enum Trunk {
         /// Its name
         name: TrunkName,
     },
+    /// Place calls on it again that was blocked because too many failed
+    Unblock {
+        /// Its name
+        name: TrunkName,
+    },
     /// Let it neither take nor place calls, and keep it
     Disable {
         /// Its name
@@ -194,6 +199,7 @@ impl Trunk {
             Trunk::Test { name } => super::trunk_test::run(operator, &name),
             Trunk::Enable { name } => switch(operator, &name, true),
             Trunk::Disable { name } => switch(operator, &name, false),
+            Trunk::Unblock { name } => unblock(operator, &name),
             Trunk::Remove { name } => {
                 let book = operator.book()?;
                 let current = book.current()?;
@@ -344,6 +350,26 @@ pub(super) fn find(current: &Current, name: &TrunkName) -> Result<TrunkSpec, Fai
         name: name.to_string(),
     };
     current.trunk(name).cloned().ok_or_else(missing)
+}
+
+fn unblock(operator: &Operator, name: &TrunkName) -> Result<(), Failure> {
+    match operator.ask("PUT", &format!("/v1/unblock?trunk={name}"))? {
+        Some((204, _)) => {
+            print::line(format_args!("calls are placed on trunk {name} again"));
+            Ok(())
+        }
+        Some((404, _)) => Err(Failure::NotFound {
+            kind: "trunk",
+            name: name.to_string(),
+        }),
+        Some((status, _)) => Err(Failure::Answered {
+            status,
+            said: format!("the switch answers {status}: repeat the command"),
+        }),
+        None => Err(Failure::Refused(
+            "what is blocked is known to the switch that runs: start it with `strowger run`".to_owned(),
+        )),
+    }
 }
 
 fn switch(operator: &Operator, name: &TrunkName, enabled: bool) -> Result<(), Failure> {

@@ -252,6 +252,9 @@ impl TrunkDraft {
     }
 }
 
+/// How TOML writes that there are none of a kind.
+const NONE: [&str; 4] = ["trunk = []", "session = []", "route = []", "quota = []"];
+
 /// Everything of a store as the text of a file, with the passwords of trunks if they are wanted; never the keys of sessions.
 pub(crate) fn write(current: &Current, secrets: bool) -> Result<String, toml::ser::Error> {
     #[derive(Serialize)]
@@ -282,7 +285,6 @@ pub(crate) fn write(current: &Current, secrets: bool) -> Result<String, toml::se
         quota: current.quotas.iter().map(QuotaDraft::from).collect(),
     };
     let text = toml::to_string(&file)?;
-    const NONE: [&str; 4] = ["trunk = []", "session = []", "route = []", "quota = []"];
     // No records at all have no other form in TOML than a key of their own, which nobody wants to read.
     let shown = text
         .lines()
