@@ -169,17 +169,13 @@ impl Session {
         ctx: &mut Context<Self>,
         then: impl FnOnce(&mut Self, Result<Reply, RpcError>, &mut Context<Self>) + 'static,
     ) {
-        let (client, method, begun) = (
-            Arc::clone(&self.client),
-            net::telegram::method(&rpc),
-            Instant::now(),
-        );
-        let group = group(&rpc);
+        let (client, manner, begun) = (Arc::clone(&self.client), rpc.manner(), Instant::now());
+        let group = manner.concern.map(group);
         let work = async move { client.invoke(rpc).await };
         let noted = work
             .into_actor(self)
             .then(move |result, session: &mut Self, ctx| {
-                session.account(method, &result, begun.elapsed());
+                session.account(manner.method, &result, begun.elapsed());
                 // What Telegram ordered is on disk before anybody hears of it.
                 let is_ordered = session.obey(group, &result, ctx);
                 let kept = is_ordered.then(|| session.keep());

@@ -7,7 +7,8 @@ use actix::Context;
 use metrics::LocalRefusal;
 use model::{Cause, Reason};
 use routing::{Errand, Group, Limiter, Refused};
-use telegram::{Reply, Rpc, RpcError};
+use telegram::rpc::Concern;
+use telegram::{Reply, RpcError};
 
 use super::Session;
 use crate::message::SaveLimits;
@@ -147,43 +148,11 @@ impl Session {
     }
 }
 
-/// What a request counts for at Telegram, when that is something to be limited.
-pub(super) fn group(rpc: &Rpc) -> Option<Group> {
-    match rpc {
-        Rpc::GetDhConfig { .. }
-        | Rpc::RequestCall { .. }
-        | Rpc::ReceivedCall { .. }
-        | Rpc::AcceptCall { .. }
-        | Rpc::ConfirmCall { .. }
-        | Rpc::DiscardCall { .. }
-        | Rpc::SendSignalingData { .. } => Some(Group::Call),
-        Rpc::ResolveUsername { .. }
-        | Rpc::ResolvePhone { .. }
-        | Rpc::ImportContact { .. }
-        | Rpc::GetUser { .. } => Some(Group::LookUp),
-        Rpc::GetSelf
-        | Rpc::GetContacts
-        | Rpc::GetConfig
-        | Rpc::GetState
-        | Rpc::SendMessage { .. }
-        | Rpc::SendCode { .. }
-        | Rpc::ResendCode { .. }
-        | Rpc::SignIn { .. }
-        | Rpc::ImportBotAuthorization { .. }
-        | Rpc::ExportLoginToken { .. }
-        | Rpc::ImportLoginToken { .. }
-        | Rpc::SendVerifyEmailCode { .. }
-        | Rpc::VerifyEmail { .. }
-        | Rpc::RequestPasswordRecovery
-        | Rpc::RecoverPassword { .. }
-        | Rpc::GetAuthorizations
-        | Rpc::DisableCalls { .. }
-        | Rpc::AllowCalls
-        | Rpc::AllowP2p
-        | Rpc::RefuseInvitations
-        | Rpc::GetPassword
-        | Rpc::CheckPassword { .. }
-        | Rpc::LogOut => None,
+/// What is limited together.
+pub(super) fn group(concern: Concern) -> Group {
+    match concern {
+        Concern::Call => Group::Call,
+        Concern::LookUp => Group::LookUp,
     }
 }
 

@@ -4,10 +4,14 @@
 //! line: `raw_invoke_in_dc(dc, rpc.encode())`, then `rpc.decode(&bytes)`. A stand-in for Telegram answers the values
 //! themselves.
 
+mod manner;
+
 use grammers_tl_types as tl;
 use model::Secret;
 use tl::enums::{InputPrivacyKey as PrivacyKey, InputPrivacyRule as Rule};
 use tl::{Deserializable, Serializable};
+
+pub use manner::{Concern, Manner, Patience};
 
 /// One request.
 #[derive(Debug, Clone, PartialEq)]

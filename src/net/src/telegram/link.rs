@@ -11,6 +11,7 @@ use grammers_mtsender::{
 use grammers_session::Session;
 use grammers_session::types::{PeerId, PeerInfo};
 use grammers_session::updates::UpdatesLike;
+use telegram::rpc::Patience;
 use telegram::{Reply, Rpc, RpcError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -18,7 +19,6 @@ use tokio::time::timeout_at;
 
 use super::clock;
 use super::harden;
-use super::method::{self, Patience};
 use super::people::People;
 use super::session::Keys;
 use super::tap::{self, EVENTS, Outlet};
@@ -66,7 +66,7 @@ impl Wire {
             .await
             .map_err(|error| self.rpc_error(error))?;
         rpc.decode(&bytes).map_err(|error| {
-            tracing::error!(%error, method = super::method(rpc), "a result of Telegram does not read as its type");
+            tracing::error!(%error, method = rpc.manner().method, "a result of Telegram does not read as its type");
             RpcError::Rpc { code: 500, name: "RESULT_UNREADABLE".into() }
         })
     }
@@ -220,7 +220,7 @@ struct Account {
 impl Telegram for Account {
     fn invoke(&self, rpc: Rpc) -> BoxFuture<Result<Reply, RpcError>> {
         let current = self.current.clone();
-        let deadline = match method::patience(&rpc) {
+        let deadline = match rpc.manner().patience {
             Patience::Call => self.params.call_deadline,
             Patience::Usual => self.params.deadline,
             Patience::End => END_WITHIN,
@@ -264,7 +264,7 @@ async fn ask(
             .await
             .map_err(|_| RpcError::TimedOut)?;
         match result {
-            Err(RpcError::Connection) if method::may_repeat(&rpc) => {
+            Err(RpcError::Connection) if rpc.manner().may_repeat => {
                 // A hang-up that is lost leaves the other side talking to nobody.
                 timeout_at(deadline, tokio::time::sleep(REPEAT_PAUSE))
                     .await

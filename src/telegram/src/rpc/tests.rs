@@ -176,3 +176,37 @@ fn a_name_with_a_number_is_taken_apart() {
     assert_eq!(plain.name_and_number(), Some(("PEER_FLOOD", None)));
     assert!(plain.is("PEER_FLOOD") && !RpcError::TimedOut.is("PEER_FLOOD"));
 }
+
+#[test]
+fn what_makes_something_happen_is_not_carried_out_twice() {
+    let peer = || tl::types::InputPhoneCall {
+        id: 1,
+        access_hash: 2,
+    };
+    let discard = Rpc::DiscardCall {
+        peer: peer(),
+        duration: 0,
+        reason: tl::enums::PhoneCallDiscardReason::Hangup,
+    };
+    // A hang-up that is lost leaves the other side talking to nobody.
+    assert!(discard.manner().may_repeat);
+    let accept = Rpc::AcceptCall {
+        peer: peer(),
+        g_b: Vec::new(),
+        protocol: tl::types::PhoneCallProtocol {
+            udp_p2p: true,
+            udp_reflector: true,
+            min_layer: 65,
+            max_layer: 92,
+            library_versions: Vec::new(),
+        },
+    };
+    let manner = accept.manner();
+    assert!(!manner.may_repeat);
+    assert_eq!(manner.patience, Patience::Call);
+    assert_eq!(manner.concern, Some(Concern::Call));
+    let phone = "15550001".to_owned();
+    assert!(!Rpc::ImportContact { phone }.manner().may_repeat);
+    let usual = Rpc::LogOut.manner();
+    assert_eq!((usual.concern, usual.patience), (None, Patience::Usual));
+}
