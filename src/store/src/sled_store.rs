@@ -95,12 +95,6 @@ impl SledStore {
         self.backup.as_deref()
     }
 
-    /// The cipher, to be measured alone.
-    #[cfg(test)]
-    pub(crate) fn seal_for_tests(&self) -> &Seal {
-        &self.seal
-    }
-
     fn open_now(folder: &Path, keys: &dyn KeySource) -> Result<Self, OpenError> {
         // sled panics on some kinds of damage. Nothing of it is kept when it does, so nothing half-made can be seen.
         catch_unwind(AssertUnwindSafe(|| Self::open_sound(folder, keys))).unwrap_or_else(|_| {

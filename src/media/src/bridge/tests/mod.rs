@@ -1,6 +1,5 @@
 //! Calls in virtual time: talkers of both kinds, a network between, and an ear at the far end.
 
-mod cost;
 mod keys;
 mod own;
 mod to_sip;
