@@ -1,11 +1,13 @@
 # The verbs of this house. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-tests setup-interop build run demo test test-peers e2e torture fuzz check boundaries interop matrix bench dist
+.PHONY: help setup setup-build setup-tests setup-interop build run demo test test-peers e2e torture fuzz check boundaries interop matrix soak bench dist
 SHELL := /bin/bash
 # Real-time media shares the machine with the tests around it, so not too many of them at once.
 THREADS ?= 3
 # One end-to-end test or some: make e2e T=hangs_up
 T ?=
+# How many calls a soak is: make soak RUNS=20
+RUNS ?= 100
 # Another folder of torture messages: make torture SET=<folder with expected.json>
 SET ?=
 # Options of the benchmark: make bench ARGS=--help
@@ -55,6 +57,10 @@ interop: setup-interop ## the same against Asterisk and Kamailio (needs root onc
 matrix: setup-tests ## calls as caller and callee by every library version: direct, TURN only, reflector only; target/matrix.json
 	cargo test --no-run --test e2e
 	tests/netns.sh cargo test --offline --test e2e -- --ignored --nocapture matrix::
+
+soak: setup-tests ## RUNS=100 calls by the direct way, versions and roles mixed: audio within 2 s of the key in 99 of 100; target/soak.json
+	cargo test --no-run --test e2e
+	RUNS=$(RUNS) tests/netns.sh cargo test --offline --test e2e -- --ignored --nocapture soak::
 
 torture: setup-build ## messages made to break SIP, SDP and RTP, each against its verdict: N of M a set; SET=<folder> for others
 	@export $(if $(SET),TORTURE='$(abspath $(SET))',-n TORTURE); status=0; \

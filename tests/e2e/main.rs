@@ -51,6 +51,7 @@ mod relays;
 mod restart;
 mod rough;
 mod secrets;
+mod soak;
 mod srtp;
 mod texts;
 mod transit;

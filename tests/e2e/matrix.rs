@@ -12,7 +12,8 @@ use crate::relays::{assert_path, house_with, office};
 use crate::talk::{ALAW, Caller, Ends, Talk};
 use crate::telegram::Relay;
 
-const VERSIONS: [&str; 4] = ["8.0.0", "9.0.0", "12.0.0", "13.0.0"];
+/// The versions of the call library that ntgcalls speaks.
+pub(crate) const VERSIONS: [&str; 4] = ["8.0.0", "9.0.0", "12.0.0", "13.0.0"];
 
 /// What carries the media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +63,11 @@ fn cell(caller: Caller, version: &str, way: Way) -> u64 {
     clippy::cast_possible_truncation,
     reason = "a call is no longer than a minute"
 )]
-fn milliseconds(seconds: f64) -> u64 {
+pub(crate) fn milliseconds(seconds: f64) -> u64 {
     (seconds * 1000.0).round() as u64
 }
 
-fn role(caller: Caller) -> &'static str {
+pub(crate) fn role(caller: Caller) -> &'static str {
     match caller {
         Caller::Pbx => "caller",
         Caller::Telegram => "callee",
