@@ -15,7 +15,7 @@ use crate::switchboard::{busy_since, verdicts};
 /// The bars, for a hundred accounts.
 const MEMORY_MB: f64 = 60.0;
 const CORE: f64 = 0.01;
-/// From the last account that came up until the memory is looked at: contacts are fetched, states written.
+/// From the last answer that an account waited for until the switch is watched: what was learnt has been written.
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// What was found.
@@ -38,6 +38,7 @@ pub(crate) fn measure(options: &Options, dir: &Path) -> Accounts {
     let look = |dir: &str, count: usize, base: &Path| {
         let names: Vec<String> = (0..count).map(|n| format!("account{n:03}")).collect();
         let mut house = House::start_with(&base.join(dir), 1, options.switch_frame, &names);
+        house.wait_settled();
         thread::sleep(SETTLE);
         let (began, cpu) = (Instant::now(), proc::threads_cpu(house.pid()));
         thread::sleep(watched);

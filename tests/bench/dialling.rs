@@ -58,6 +58,7 @@ pub(crate) fn measure(options: &Options, dir: &Path) -> Dialling {
         address: house.sip.ip(),
     };
     let mut peer = Peer::start(dir, &orders);
+    house.wait_settled();
     let pbx = Pbx::new(&house);
     let machine = proc::machine();
     let asked = asked(&house, &pbx, options.dials);

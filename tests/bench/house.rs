@@ -130,6 +130,23 @@ impl House {
         (status == 200).then(|| Metrics::parse(&text))
     }
 
+    /// Waits until every account has all that it asks for when it comes up.
+    pub(crate) fn wait_settled(&self) {
+        until("the accounts to have settled", s(60), || {
+            let metrics = self.metrics()?;
+            let answered = |method| {
+                let labels = [("method", method), ("result", "ok")];
+                metrics.sum_of("strowger_telegram_rpc_total", &labels)
+            };
+            let up = metrics.sum("strowger_telegram_session_up");
+            let asked = ["getConfig", "getContacts", "getDhConfig"];
+            asked
+                .iter()
+                .all(|method| answered(method) > up - 0.5)
+                .then_some(())
+        });
+    }
+
     /// Ends the program when the switch has ended or panicked.
     pub(crate) fn assert_running(&mut self) {
         let log = self.switch.log();

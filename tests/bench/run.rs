@@ -106,7 +106,7 @@ pub(crate) fn hold(options: &Options, calls: usize, dir: &Path) -> Outcome {
         address: house.sip.ip(),
     };
     let mut peer = Peer::start(dir, &orders);
-    thread::sleep(Duration::from_secs(1));
+    house.wait_settled();
     let idle_kb = proc::resident_kb(house.pid());
     let idle_anonymous_kb = proc::anonymous_kb(house.pid());
     let pbx = Pbx::start(Plan {

@@ -33,6 +33,8 @@ const PHONES: usize = 50;
 /// After a call its transactions and the leg that was called stay for 32 s (RFC 3261 timers H and J, RFC 6026 M): only then is it
 /// forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(40);
+/// A write is on its way no longer than this.
+const WRITTEN: Duration = Duration::from_millis(500);
 /// Calls before those that are measured: as many as are remembered at once at 200 a second, and as fill the cache of the store.
 const WARM_UP: usize = 10_000;
 
@@ -107,6 +109,17 @@ impl Board {
         let (_, text) = self.http.text("/metrics").expect("/metrics answers");
         let count = "strowger_store_operation_seconds_count";
         Metrics::parse(&text).sum_of(count, &[("op", "put")])
+    }
+
+    /// The same when all that was to be written has been: as many a while later.
+    fn settled(&self) -> f64 {
+        let mut last = self.writes();
+        until("the store to be quiet", s(20), || {
+            thread::sleep(WRITTEN);
+            let now = self.writes();
+            let is_quiet = (now - std::mem::replace(&mut last, now)).abs() < 0.5;
+            is_quiet.then_some(now)
+        })
     }
 
     /// Lets a generator work and returns what it said and what it cost the switch, while `look` is called once a second.
@@ -430,8 +443,7 @@ pub(crate) fn registrations(options: &Options, dir: &Path) -> Registrations {
     // Everybody registers once; from then on nothing changes.
     let (first, _) = board.under(&orders(0, PHONES, 25.0), |_| {});
     assert_eq!(first.failed, 0, "{:?}", first.faults);
-    thread::sleep(Duration::from_secs(1));
-    let before = board.writes();
+    let before = board.settled();
     let again = orders(
         PHONES,
         options.registrations,
