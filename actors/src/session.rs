@@ -521,6 +521,7 @@ impl Session {
         let callers = &self.spec.allowed_callers;
         if !callers.allow(caller.user_id, username, phone) {
             // Never rejected: it rings on the account's other devices.
+            self.common.metrics.caller_left_alone(&self.spec.name);
             tracing::info!(session = %self.spec.name, caller = caller.user_id, "a call of somebody who may not call is left alone");
             return;
         }

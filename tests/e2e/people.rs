@@ -30,6 +30,9 @@ fn only_those_on_the_list_call_the_pbx_and_others_ring_on() {
     let still = house.telegram.wait_call(&call, "requested", s(1));
     assert_eq!(still["state"], "requested", "{still}");
     assert_eq!(house.telegram.texts("bobby", 0, s(1)), [""; 0]);
+    let session = [("session", SESSION)];
+    let left_alone = "strowger_telegram_callers_left_alone_total";
+    assert_eq!(house.metrics().value(left_alone, &session), Some(1.0));
     house.telegram.discard("bobby", &call, "missed");
     house.assert_clean(&["discard_reason"]);
 }

@@ -172,6 +172,7 @@ pub(crate) struct Telegram {
     reconnects: IntCounterVec,
     connections: IntGaugeVec,
     updates: IntCounterVec,
+    left_alone: IntCounterVec,
     resolves: IntCounterVec,
     protocols: IntCounterVec,
 }
@@ -248,6 +249,11 @@ impl Telegram {
                 "telegram_updates_total",
                 "Updates received.",
                 vec![all::<Update>("kind")],
+            ),
+            left_alone: make.counter(
+                "telegram_callers_left_alone_total",
+                "Calls of people who are not among the allowed_callers of the session, left ringing on its other devices.",
+                vec![session()],
             ),
             resolves: make.counter(
                 "telegram_resolves_total",
@@ -386,6 +392,13 @@ impl Metrics {
     pub fn update(&self, kind: &'static str) {
         let labels = [Update::of(kind)];
         self.all.telegram.updates.with_label_values(&labels).inc();
+    }
+
+    /// Somebody called who may not call the PBX, and was left alone.
+    pub fn caller_left_alone(&self, session: &SessionName) {
+        let labels = [self.session(session)];
+        let left_alone = &self.all.telegram.left_alone;
+        left_alone.with_label_values(&labels).inc();
     }
 
     /// A person was looked up.

@@ -144,6 +144,7 @@ fn tell_everything(metrics: &Metrics) {
     metrics.waits(&session, Some(1_700_000_000), Some(1_700_000_000));
     metrics.local_refusal(&session, "call", LocalRefusal::FloodWait);
     metrics.reconnected(&session);
+    metrics.caller_left_alone(&session);
     metrics.clock_ahead(300);
     metrics.update("phone_call");
     metrics.resolved(ResolveSource::Network, ResolveResult::Ok);
