@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -74,6 +75,10 @@ pub(crate) struct HouseBuilder {
     log: &'static str,
     /// `telegram.pace`.
     pace: &'static str,
+    /// Telegram's servers of another house.
+    world: Option<Rc<Server>>,
+    /// Username and phone number of the account.
+    account: [&'static str; 2],
 }
 
 /// A running switch; ends when dropped.
@@ -84,7 +89,9 @@ pub(crate) struct House {
     tls: SocketAddr,
     admin: Http,
     /// Telegram's servers.
-    pub(crate) telegram: Server,
+    pub(crate) telegram: Rc<Server>,
+    /// The phone number of the account.
+    phone: &'static str,
     process: Option<Process>,
     peer_port: Option<u16>,
     branch_port: Option<u16>,
@@ -128,9 +135,9 @@ impl HouseBuilder {
         write!(
             self.records,
             "[[trunk]]\nname = \"{TRUNK}\"\n{kind}\ncodecs = {codecs:?}\nnumber = \"{}\"\nring_seconds = 20\ntransport = \"{}\"\n{}\n\
-             [[session]]\nname = \"{SESSION}\"\nphone = \"+{SESSION_PHONE}\"\n{}\n\
+             [[session]]\nname = \"{SESSION}\"\nphone = \"+{}\"\n{}\n\
              [[route]]\ntrunk = \"{TRUNK}\"\nsession = \"{SESSION}\"\n",
-            self.number, self.transport, self.more, self.session_more
+            self.number, self.transport, self.more, self.account[1], self.session_more
         )
         .unwrap();
         self
@@ -256,6 +263,13 @@ impl HouseBuilder {
         self
     }
 
+    /// Another account, of the same Telegram as another house; before the trunk. The session has the same name.
+    pub(crate) fn beside(mut self, other: &House, username: &'static str) -> Self {
+        self.world = Some(Rc::clone(&other.telegram));
+        self.account = [username, "15550099"];
+        self
+    }
+
     /// Leaves the session without a login.
     pub(crate) fn not_logged_in(mut self) -> Self {
         self.logged_in = false;
@@ -269,9 +283,9 @@ impl HouseBuilder {
             "no address {MEDIA_ADDRESS}: start the end-to-end tests by `make e2e`"
         );
         let dir = folder();
-        let telegram = Server::start(&dir);
-        telegram
-            .account(json!({"username": SESSION, "first_name": "Gate", "phone": SESSION_PHONE}));
+        let telegram = self.world.unwrap_or_else(|| Rc::new(Server::start(&dir)));
+        let [username, phone] = self.account;
+        telegram.account(json!({"username": username, "first_name": "Gate", "phone": phone}));
         for (name, phone) in &self.sessions {
             telegram.account(json!({"username": name, "first_name": name, "phone": phone}));
         }
@@ -333,6 +347,7 @@ impl HouseBuilder {
             tls: SocketAddr::from(([127, 0, 0, 1], tls)),
             admin: Http::new(format!("http://127.0.0.1:{admin}")),
             telegram,
+            phone,
             process: None,
             peer_port: self.peer_port,
             branch_port: self.branch_port,
@@ -379,6 +394,8 @@ impl House {
             session_more: String::new(),
             log: "info",
             pace: "calls_per_minute = 0, phones_per_hour = 0, usernames_per_hour = 0",
+            world: None,
+            account: [SESSION, SESSION_PHONE],
         }
     }
 
@@ -544,7 +561,7 @@ impl House {
 
     /// Logs the session in by code, with a key the server made.
     pub(crate) fn log_in(&self) {
-        self.log_in_as(SESSION, SESSION_PHONE);
+        self.log_in_as(SESSION, self.phone);
     }
 
     /// The same for any session.

@@ -50,6 +50,7 @@ mod registration;
 mod relays;
 mod restart;
 mod rough;
+mod rows;
 mod secrets;
 mod soak;
 mod srtp;

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::deadline::{s, until, within};
-use crate::house::{House, SESSION};
+use crate::house::{HEARD, House, PBX_TONE, SESSION, TELEGRAM_TONE};
 use crate::link::{connections, wait_state};
+use crate::pbx::{Baresip, Phone};
 use crate::relays::{assert_path, house_with, office};
 use crate::talk::{ALAW, Caller, Ends, Talk};
 use crate::telegram::{Behaviour, Relay};
@@ -225,4 +226,36 @@ fn a_message_whose_update_is_lost_is_fetched_when_the_next_one_shows_the_gap() {
         .filter(|update| update["fault"] == "drop");
     assert_eq!(dropped.count(), 1, "{updates:#?}");
     talk.end(Ends::Pbx);
+}
+
+/// ntgcalls does DTLS whatever Telegram says, so another switch is the other end.
+#[test]
+fn two_switches_talk_under_the_call_key_where_telegram_wants_that() {
+    let mut one = House::new().registering_trunk(&["alaw"]).start();
+    let keyed = r#"{"network_use_mtproto":true}"#;
+    one.telegram.set(json!({"custom_parameters": keyed}));
+    let other = House::new().beside(&one, "second");
+    let mut other = other.registering_trunk(&["alaw"]).start();
+    one.wait_session_up();
+    other.wait_session_up();
+    let mut caller = one.phone("pcma");
+    let settings = Phone {
+        says: TELEGRAM_TONE,
+        ..other.phone_settings("pcma")
+    };
+    let mut callee = Baresip::start(other.dir(), "phone", &settings);
+    caller.dial("second");
+    caller.wait_established();
+    callee.wait_established();
+    for house in [&one, &other] {
+        // Ours to the PBX beats by itself; this is what came from Telegram, 50 packets a second.
+        house.wait_metric_above(PACKETS, &FROM_TELEGRAM, 130.0);
+        assert!(house.log().contains("the call key protects the media"));
+    }
+    caller.hang_up();
+    callee.wait_closed();
+    caller.assert_heard(TELEGRAM_TONE, HEARD);
+    callee.assert_heard(PBX_TONE, HEARD);
+    one.assert_clean(&[]);
+    other.assert_clean(&[]);
 }

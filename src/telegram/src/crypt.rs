@@ -1,5 +1,5 @@
 //! Encryption of one packet with the 256-byte call key (telegram-calls 6.1: MTProto 2.0's scheme with AES-256-CTR
-//! and no padding), and the window that drops repeated packets.
+//! and no padding), for signalling and, where the server wants it, for media (telegram-calls 10); and the window that drops repeated packets.
 //!
 //! There is no randomness in it: sealing a text twice gives the same bytes, and the recorded vectors rely on that.
 
@@ -34,13 +34,24 @@ impl Role {
         }
     }
 
-    /// The offset into the key depends on who sends a signalling packet.
-    fn offset(self) -> usize {
-        match self {
-            Role::Caller => 128,
-            Role::Callee => 136,
+    /// The offset into the key depends on who sends a packet, and on which plane.
+    fn offset(self, plane: Plane) -> usize {
+        match (plane, self) {
+            (Plane::Media, Role::Caller) => 0,
+            (Plane::Media, Role::Callee) => 8,
+            (Plane::Signalling, Role::Caller) => 128,
+            (Plane::Signalling, Role::Callee) => 136,
         }
     }
+}
+
+/// What a packet belongs to; each has a part of the key of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Plane {
+    /// Signalling through Telegram's servers.
+    Signalling,
+    /// Audio and data channel between the ends, where DTLS does not protect them.
+    Media,
 }
 
 /// The key both ends of one call agreed on. Never printed; wiped when dropped.
@@ -77,26 +88,28 @@ impl CallKey {
     }
 
     /// Encrypts one packet of `sender`.
-    pub fn seal(&self, sender: Role, plain: &[u8]) -> Vec<u8> {
-        let msg_key = self.message_key(sender, plain);
+    pub fn seal(&self, plane: Plane, sender: Role, plain: &[u8]) -> Vec<u8> {
+        let x = sender.offset(plane);
+        let msg_key = self.message_key(x, plain);
         let mut sealed = plain.to_vec();
-        self.apply_keystream(sender, &msg_key, &mut sealed);
+        self.apply_keystream(x, &msg_key, &mut sealed);
         let mut packet = Vec::with_capacity(16 + sealed.len());
         packet.extend_from_slice(&msg_key);
         packet.append(&mut sealed);
         packet
     }
 
-    /// Decrypts one packet of `sender`. `None`: wrong size, wrong direction, wrong key or damaged; all are dropped in
-    /// silence.
-    pub fn open(&self, sender: Role, packet: &[u8]) -> Option<Vec<u8>> {
+    /// Decrypts one packet of `sender`. `None`: wrong size, wrong direction or plane, wrong key or damaged; all are dropped
+    /// in silence.
+    pub fn open(&self, plane: Plane, sender: Role, packet: &[u8]) -> Option<Vec<u8>> {
         if !PACKET_BYTES.contains(&packet.len()) {
             return None;
         }
+        let x = sender.offset(plane);
         let (msg_key, sealed) = packet.split_first_chunk::<16>()?;
         let mut plain = sealed.to_vec();
-        self.apply_keystream(sender, msg_key, &mut plain);
-        let expected = self.message_key(sender, &plain);
+        self.apply_keystream(x, msg_key, &mut plain);
+        let expected = self.message_key(x, &plain);
         // Constant time: all bytes are looked at.
         let difference = expected
             .iter()
@@ -114,9 +127,9 @@ impl CallKey {
         self.bytes().get(start..start + length).unwrap_or_default()
     }
 
-    fn message_key(&self, sender: Role, plain: &[u8]) -> [u8; 16] {
+    fn message_key(&self, x: usize, plain: &[u8]) -> [u8; 16] {
         let large: [u8; 32] = Sha256::new()
-            .chain_update(self.part(88 + sender.offset(), 32))
+            .chain_update(self.part(88 + x, 32))
             .chain_update(plain)
             .finalize()
             .into();
@@ -125,8 +138,7 @@ impl CallKey {
         middle
     }
 
-    fn apply_keystream(&self, sender: Role, msg_key: &[u8; 16], data: &mut [u8]) {
-        let x = sender.offset();
+    fn apply_keystream(&self, x: usize, msg_key: &[u8; 16], data: &mut [u8]) {
         let a: [u8; 32] = Sha256::new()
             .chain_update(msg_key)
             .chain_update(self.part(x, 36))
@@ -192,20 +204,28 @@ mod tests {
 
     #[test]
     fn what_one_side_seals_only_the_other_opens() {
-        let packet = key().seal(Role::Caller, b"hello");
-        assert_eq!(key().open(Role::Caller, &packet).unwrap(), b"hello");
-        assert_eq!(key().open(Role::Callee, &packet), None);
+        let (here, there) = (Plane::Signalling, Plane::Media);
+        let packet = key().seal(here, Role::Caller, b"hello");
+        assert_eq!(key().open(here, Role::Caller, &packet).unwrap(), b"hello");
+        assert_eq!(key().open(here, Role::Callee, &packet), None);
+        assert_eq!(key().open(there, Role::Caller, &packet), None);
         for index in 0..packet.len() {
             let mut damaged = packet.clone();
             damaged[index] ^= 1;
-            assert_eq!(key().open(Role::Caller, &damaged), None, "byte {index}");
+            assert_eq!(
+                key().open(here, Role::Caller, &damaged),
+                None,
+                "byte {index}"
+            );
         }
     }
 
     #[test]
     fn packets_of_odd_sizes_are_dropped() {
         for size in [0, 16, 20, 131_073] {
-            assert_eq!(key().open(Role::Caller, &vec![0; size]), None, "{size}");
+            let packet = vec![0; size];
+            let opened = key().open(Plane::Media, Role::Caller, &packet);
+            assert_eq!(opened, None, "{size}");
         }
     }
 

@@ -123,8 +123,11 @@ impl Far {
     }
 
     fn telegram(leg: LegId, hertz: u16) -> Self {
+        Self::telegram_by(leg, hertz, start(Role::Callee))
+    }
+
+    fn telegram_by(leg: LegId, hertz: u16, start: MediaStart) -> Self {
         let line = |_, local| {
-            let start = start(Role::Callee);
             let limits = RtcLimits::default();
             Line::Rtc(Box::new(RtcTransport::new(
                 Instant::now(),
@@ -385,18 +388,29 @@ fn two_phones_hear_each_other_until_one_is_on_hold() {
 
 #[test]
 fn a_phone_and_a_telegram_user_hear_each_other() {
-    for (n, codec) in (0..).zip([Codec::Alaw, Codec::Opus]) {
+    let keyed = Some(r#"{"network_use_mtproto":true}"#);
+    let calls = [
+        (Codec::Alaw, None),
+        (Codec::Opus, None),
+        (Codec::Alaw, keyed),
+    ];
+    for (n, (codec, parameters)) in (0..).zip(calls) {
+        let begin = |role| MediaStart {
+            custom_parameters: parameters.map(str::to_owned),
+            ..start(role)
+        };
         let (plane, _) = plane(51_000 + n * 100..=51_099 + n * 100);
         let (mut handle, mut events) = plane.open_call(CALL());
         let phone = add_sip(&plane, &mut handle, A, codec, 400);
-        let start = Box::new(start(Role::Caller));
+        let start = Box::new(begin(Role::Caller));
         handle
             .command(MediaCommand::AddTelegram { leg: B, start })
             .unwrap();
         handle
             .command(MediaCommand::Connect { a: B, b: A })
             .unwrap();
-        let mut far = [phone, Far::telegram(B, 1000)];
+        let user = Far::telegram_by(B, 1000, begin(Role::Callee));
+        let mut far = [phone, user];
         let told = live(
             &mut far,
             &mut handle,

@@ -285,16 +285,6 @@ impl Desk {
             let tl::enums::DataJson::Json(json) = parameters;
             json.data
         });
-        if custom_parameters
-            .as_deref()
-            .is_some_and(|parameters| super::is_on(parameters, "network_use_mtproto"))
-        {
-            tracing::error!(
-                "Telegram wants media encrypted by the call key (network_use_mtproto), which is not implemented"
-            );
-            let name = "network_use_mtproto";
-            return self.fail(now, Cause::telegram(Reason::CallProtocol, name));
-        }
         let emoji = key.emoji(g_a);
         self.outputs
             .push_back(Output::StartMedia(Box::new(MediaStart {

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::{Dropped, MESSAGES};
-use crate::crypt::{CallKey, ReplayWindow, Role};
+use crate::crypt::{CallKey, Plane, ReplayWindow, Role};
 
 const SINGLE: u32 = 0x8000_0000;
 const NEEDS_ACK: u32 = 0x4000_0000;
@@ -153,7 +153,7 @@ impl Acked {
     pub(super) fn receive(&mut self, packet: &[u8]) {
         let messages = self
             .key
-            .open(self.role.other(), packet)
+            .open(Plane::Signalling, self.role.other(), packet)
             .and_then(|plain| Message::read_all(&plain));
         let fresh = messages.filter(|messages| {
             let first = messages.first();
@@ -271,6 +271,7 @@ impl Acked {
                 }
             }
         }
-        self.packets.push_back(self.key.seal(self.role, &plain));
+        self.packets
+            .push_back(self.key.seal(Plane::Signalling, self.role, &plain));
     }
 }

@@ -4,7 +4,7 @@
 //! message once, and drop what they cannot open without a word but with a count.
 
 mod acked;
-mod sctp;
+pub(crate) mod sctp;
 #[cfg(test)]
 mod tests;
 

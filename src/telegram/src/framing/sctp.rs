@@ -17,11 +17,11 @@ use sctp_proto::{
 };
 
 use super::{Dropped, MESSAGES};
-use crate::crypt::{CallKey, ReplayWindow, Role};
+use crate::crypt::{CallKey, Plane, ReplayWindow, Role};
 
-const CHUNK_INIT: u8 = 1;
+pub(crate) const CHUNK_INIT: u8 = 1;
 /// Where a chunk begins, and where an INIT carries its tag.
-const CHUNK: usize = 12;
+pub(crate) const CHUNK: usize = 12;
 const INITIATE_TAG: usize = 16;
 /// A text larger than this after decompression is no negotiation.
 const MAX_JSON: usize = 2 << 20;
@@ -40,12 +40,12 @@ pub(super) fn pack(key: &CallKey, sender: Role, counter: u32, json: &[u8]) -> Ve
         // Writing to memory does not fail; uncompressed text is legal too.
         Err(_) => [&counter.to_be_bytes(), json].concat(),
     };
-    key.seal(sender, &packed)
+    key.seal(Plane::Signalling, sender, &packed)
 }
 
 /// Returns the counter and the JSON text of one SCTP user message.
 pub(super) fn unpack(key: &CallKey, sender: Role, message: &[u8]) -> Option<(u32, Vec<u8>)> {
-    let plain = key.open(sender, message)?;
+    let plain = key.open(Plane::Signalling, sender, message)?;
     let (counter, body) = plain.split_first_chunk::<4>()?;
     let json = if body.starts_with(&[0x1f, 0x8b]) {
         let mut json = Vec::new();
@@ -294,7 +294,8 @@ impl Sctp {
     }
 }
 
-fn transport() -> TransportConfig {
+/// How associations of a call behave: signalling, and the data channel where it is not str0m's.
+pub(crate) fn transport() -> TransportConfig {
     TransportConfig::default()
         // The crate's 3 s would cost the user 3 s of silence for each lost packet.
         .with_rto_initial_ms(500)
@@ -306,13 +307,14 @@ fn transport() -> TransportConfig {
         .with_max_receive_buffer_size(RECEIVE_BUFFER)
 }
 
-fn endpoint() -> Endpoint {
+/// One that takes an association.
+pub(crate) fn endpoint() -> Endpoint {
     let mut server = ServerConfig::new();
     server.transport = Arc::new(transport());
     Endpoint::new(Arc::new(EndpointConfig::new()), Some(Arc::new(server)))
 }
 
 /// There is no network address here; the crate wants one.
-fn peer() -> SocketAddr {
+pub(crate) fn peer() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], 5000))
 }

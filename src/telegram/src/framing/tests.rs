@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::acked::{Body, Message};
 use super::*;
-use crate::crypt::ReplayWindow;
+use crate::crypt::{Plane, ReplayWindow};
 use crate::messages;
 use crate::testing::{hex, start};
 
@@ -67,11 +67,14 @@ fn recorded_acked_packets_decode_and_encode_to_the_same_bytes() {
     for recording in acked() {
         for packet in &recording.packets {
             let (role, sealed) = (sender(packet), bytes(&packet["hex"]));
-            let plain = recording.key.open(role, &sealed).expect("opens");
+            let plain = recording
+                .key
+                .open(Plane::Signalling, role, &sealed)
+                .expect("opens");
             assert_eq!(plain, bytes(&packet["plain"]));
-            assert_eq!(recording.key.seal(role, &plain), sealed);
+            assert_eq!(recording.key.seal(Plane::Signalling, role, &plain), sealed);
             assert_eq!(
-                recording.key.open(role.other(), &sealed),
+                recording.key.open(Plane::Signalling, role.other(), &sealed),
                 None,
                 "wrong direction"
             );
@@ -212,9 +215,9 @@ fn recorded_sctp_messages_decode_and_encode_to_the_same_bytes() {
 fn check_message(recording: &Recording, role: Role, message: &[u8], expected: &Value) -> u32 {
     let key = &recording.key;
     assert_eq!(message, bytes(&expected["encrypted"]));
-    let plain = key.open(role, message).expect("opens");
-    assert_eq!(key.seal(role, &plain), message);
-    assert_eq!(key.open(role.other(), message), None);
+    let plain = key.open(Plane::Signalling, role, message).expect("opens");
+    assert_eq!(key.seal(Plane::Signalling, role, &plain), message);
+    assert_eq!(key.open(Plane::Signalling, role.other(), message), None);
     let (counter, json) = sctp::unpack(key, role, message).expect("unpacks");
     assert_eq!(u64::from(counter), expected["counter"].as_u64().unwrap());
     assert_eq!(json, expected["text"].as_str().unwrap().as_bytes());
@@ -272,7 +275,7 @@ fn a_decompression_bomb_is_dropped() {
     );
     assert_eq!(sctp::unpack(&key(), Role::Caller, &packed), None);
     let plain = [&1u32.to_be_bytes()[..], b"{\"@type\":\"x\"}"].concat();
-    let uncompressed = key().seal(Role::Caller, &plain);
+    let uncompressed = key().seal(Plane::Signalling, Role::Caller, &plain);
     let read = sctp::unpack(&key(), Role::Caller, &uncompressed);
     assert_eq!(read, Some((1, b"{\"@type\":\"x\"}".to_vec())));
 }
@@ -294,15 +297,15 @@ fn malformed_acked_packets_are_dropped_whole() {
         assert_eq!(Message::read_all(case), None, "{case:?}");
         let mut acked = Acked::new(key(), Role::Callee);
         let padded = [case, &[0; 5][..5 - case.len().min(5)]].concat();
-        acked.receive(&key().seal(Role::Caller, &padded));
+        acked.receive(&key().seal(Plane::Signalling, Role::Caller, &padded));
         assert_eq!(acked.poll_message(), None);
     }
     let empty = [0, 0, 0, 1, 0xfe];
     let mut acked = Acked::new(key(), Role::Callee);
-    acked.receive(&key().seal(Role::Caller, &empty));
+    acked.receive(&key().seal(Plane::Signalling, Role::Caller, &empty));
     assert_eq!(acked.dropped(), Dropped::default());
     assert_eq!(acked.poll_packet(), None, "nothing to acknowledge");
-    acked.receive(&key().seal(Role::Caller, &empty));
+    acked.receive(&key().seal(Plane::Signalling, Role::Caller, &empty));
     assert_eq!(acked.dropped().received, 1, "a repeated packet");
 }
 

@@ -18,6 +18,8 @@ pub enum Patience {
     Call,
     /// A machine, or somebody who logs in.
     Usual,
+    /// Nobody here; but a telephone elsewhere rings, or is in a call, until it hears of this.
+    End,
 }
 
 /// How a request is treated.
@@ -79,7 +81,10 @@ impl Rpc {
             Rpc::ReceivedCall { .. } => call("receivedCall").repeated(),
             Rpc::AcceptCall { .. } => call("acceptCall"),
             Rpc::ConfirmCall { .. } => call("confirmCall"),
-            Rpc::DiscardCall { .. } => call("discardCall").repeated(),
+            Rpc::DiscardCall { .. } => Manner {
+                patience: Patience::End,
+                ..call("discardCall").repeated()
+            },
             Rpc::SendSignalingData { .. } => call("sendSignalingData").repeated(),
             Rpc::ResolveUsername { .. } => look_up("resolveUsername").repeated(),
             Rpc::ResolvePhone { .. } => look_up("resolvePhone").repeated(),

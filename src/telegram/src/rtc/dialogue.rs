@@ -3,11 +3,8 @@
 use std::time::Instant;
 
 use media::TransportEvent;
-use str0m::channel::ChannelConfig;
-use str0m::config::Fingerprint;
+use str0m::Candidate;
 use str0m::net::Protocol;
-use str0m::rtp::Ssrc;
-use str0m::{Candidate, IceCreds};
 
 use super::negotiation::Step;
 use super::{RESTARTS, RtcTransport, path};
@@ -31,7 +28,7 @@ impl RtcTransport {
             match Candidate::host(self.local, Protocol::Udp) {
                 Ok(candidate) => {
                     let line = candidate.to_sdp_string();
-                    self.rtc.add_local_candidate(candidate);
+                    self.engine.add_local_candidate(candidate);
                     self.tell_candidate(now, line);
                 }
                 Err(error) => {
@@ -56,8 +53,8 @@ impl RtcTransport {
     pub(super) fn on_message(&mut self, now: Instant, message: Message) {
         match message {
             Message::InitialSetup(setup) => match &self.remote_ufrag {
-                None => self.on_setup(now, setup),
-                Some(known) if *known != setup.ufrag => self.on_restart(now, setup),
+                None => self.on_setup(now, &setup),
+                Some(known) if *known != setup.ufrag => self.on_restart(now, &setup),
                 Some(_) => {}
             },
             Message::Candidates(lines) => {
@@ -86,36 +83,12 @@ impl RtcTransport {
         }
     }
 
-    fn on_setup(&mut self, now: Instant, setup: Setup) {
-        let is_caller = self.role == Role::Caller;
-        let is_client = match setup.setup.as_str() {
-            "active" => false,
-            "passive" => true,
-            _ => is_caller,
-        };
+    fn on_setup(&mut self, now: Instant, setup: &Setup) {
         self.remote_ufrag = Some(setup.ufrag.clone());
-        let mut api = self.rtc.direct_api();
-        api.set_remote_ice_credentials(IceCreds {
-            ufrag: setup.ufrag,
-            pass: setup.pwd,
-        });
-        api.set_remote_fingerprint(Fingerprint {
-            hash_func: setup.hash,
-            bytes: setup.fingerprint,
-        });
-        if let Err(error) = api.start_dtls(is_client) {
-            tracing::warn!(%error, "DTLS does not start");
-            return self.fail("DTLS does not start");
+        if let Err(why) = self.engine.begin(self.role, setup) {
+            return self.fail(why);
         }
-        api.start_sctp(is_client);
-        if is_caller {
-            // In-band, stream 0. When the callee's unasked messages overtake the COOKIE ACK the channel never opens;
-            // the call goes on without it (14.3, item 3).
-            api.create_data_channel(ChannelConfig {
-                label: "data".into(),
-                ..Default::default()
-            });
-        } else {
+        if self.role == Role::Callee {
             self.send_setup(now);
             let lines = std::mem::take(&mut self.untold);
             if !lines.is_empty() {
@@ -129,27 +102,23 @@ impl RtcTransport {
     }
 
     /// A web client restarts ICE: new credentials and candidates, same DTLS, and no second InitialSetup of ours.
-    fn on_restart(&mut self, now: Instant, setup: Setup) {
+    fn on_restart(&mut self, now: Instant, setup: &Setup) {
         if self.restarts == RESTARTS {
             return;
         }
         self.restarts += 1;
         self.remote_ufrag = Some(setup.ufrag.clone());
         let (forgotten, early) = self.path.forget(&setup.ufrag);
-        let mut api = self.rtc.direct_api();
-        api.set_remote_ice_credentials(IceCreds {
-            ufrag: setup.ufrag,
-            pass: setup.pwd,
-        });
+        self.engine.set_remote_credentials(setup);
         for candidate in forgotten {
-            api.invalidate_candidate(&candidate);
+            self.engine.invalidate_candidate(&candidate);
         }
         for line in self.relays.fixed() {
             self.add_candidate(now, &line);
         }
         for candidate in early {
             if let Some(candidate) = self.path.take(candidate) {
-                self.rtc.add_remote_candidate(candidate);
+                self.engine.add_remote_candidate(candidate);
             }
         }
     }
@@ -164,7 +133,7 @@ impl RtcTransport {
             }),
         };
         if let Some(candidate) = candidate {
-            self.rtc.add_remote_candidate(candidate);
+            self.engine.add_remote_candidate(candidate);
         }
     }
 
@@ -173,15 +142,7 @@ impl RtcTransport {
         let old = self.receiver.stream.map(|(ssrc, _)| ssrc);
         let new = stream.map(|(ssrc, _)| ssrc);
         if old != new {
-            let mut api = self.rtc.direct_api();
-            if let Some(old) = old {
-                api.remove_stream_rx(Ssrc::from(old));
-            }
-            if let Some(new) = new {
-                // Nobody negotiated NACK for audio.
-                api.expect_stream_rx(Ssrc::from(new), None, self.mid, None)
-                    .suppress_nack(true);
-            }
+            self.engine.expect(old, new);
             self.receiver.shift = None;
         }
         self.receiver.stream = stream;
@@ -199,10 +160,8 @@ impl RtcTransport {
             Role::Caller => "actpass",
             Role::Callee => "passive",
         };
-        let api = self.rtc.direct_api();
-        let creds = api.local_ice_credentials();
-        let print = &api.local_dtls_fingerprint().bytes;
-        let text = messages::initial_setup(&creds.ufrag, &creds.pass, print, setup);
+        let (creds, print) = self.engine.introduction();
+        let text = messages::initial_setup(&creds.ufrag, &creds.pass, &print, setup);
         self.framing.send(now, &text);
     }
 

@@ -1,12 +1,13 @@
 //! The media of one call: signalling messages on one side, ICE and DTLS-SRTP by str0m on the other (telegram-calls 7,
 //! 8 and 14.3). Implements [`media::Transport`].
 //!
-//! str0m is used through its direct API, without SDP; it must be polled to the end after every single input. No header
-//! extensions are offered or answered, so the peer neither probes nor expects feedback. Relays share the socket: what comes
-//! from a relay's address is opened here, and what str0m sends from a relayed address is wrapped. What this does not do:
-//! decode.
+//! No header extensions are offered or answered, so the peer neither probes nor expects feedback. Relays share the socket: what comes
+//! from a relay's address is opened here, and what leaves from a relayed address is wrapped. Where the server wants the call key
+//! to protect the media instead of DTLS, only the engine is another. What this does not do: decode.
 
+mod bare;
 mod dialogue;
+mod engine;
 mod negotiation;
 mod path;
 #[cfg(test)]
@@ -16,30 +17,27 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use media::{RtpIn, RtpOut, Transport, TransportEvent, TransportOutput};
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
-use str0m::channel::ChannelId;
-use str0m::format::{Codec, FormatParams};
-use str0m::media::{Frequency, MediaKind, Mid, Pt};
-use str0m::net::{Protocol, Receive, Transmit};
-use str0m::rtp::{RtpPacket, RtpWrite, SeqNo, Ssrc};
-use str0m::stats::PeerStats;
-use str0m::{Candidate, Input, Output, Rtc, RtcConfig};
+use str0m::Candidate;
+use str0m::net::Protocol;
 
 use crate::call::{CLOSED_BY_PEER, MediaStart, is_on};
 use crate::crypt::Role;
 use crate::framing::{Dropped, Framing};
 use crate::messages::{self, Message, OPUS};
 use crate::relay::{Arrival, Relays, Standalone};
+use engine::{Engine, Happening, Heard, Step, Taken};
 use negotiation::Negotiation;
 use path::Path;
 
 /// The dynamic payload types (RFC 3551): Opus is received under any of them, whichever the peer chose.
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
-/// A STUN message begins with 0 to 3 (RFC 7983).
+/// A STUN message begins with 0 to 3 (RFC 7983), and has the magic cookie (RFC 8489 section 5): what the call key encrypts may
+/// begin with anything.
 const STUN: std::ops::RangeInclusive<u8> = 0..=3;
+const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 /// ICE restarts a web client may ask for; each one makes the agent forget and check anew.
 const RESTARTS: u32 = 16;
 /// Numbers left free between two streams of the peer, so that neither can reach into the other.
@@ -107,10 +105,7 @@ pub struct RtcTransport {
     limits: RtcLimits,
     rng: StdRng,
     framing: Framing,
-    /// Boxed, because it is large and transports are moved.
-    rtc: Box<Rtc>,
-    mid: Mid,
-    ssrc: u32,
+    engine: Engine,
     negotiation: Negotiation,
     path: Path,
     relays: Relays,
@@ -125,12 +120,13 @@ pub struct RtcTransport {
     restarts: u32,
     receiver: Receiver,
     sequence: u64,
-    channel: Option<ChannelId>,
+    /// Texts can be sent to the peer.
+    is_channel_open: bool,
     muted: bool,
     remote_muted: bool,
     state: State,
-    /// When str0m wants to be called.
-    rtc_deadline: Instant,
+    /// When the engine wants to be called.
+    engine_deadline: Instant,
     outputs: VecDeque<TransportOutput>,
     /// Why it is dead; told after all other outputs.
     failure: Option<&'static str>,
@@ -174,15 +170,18 @@ impl RtcTransport {
         let standalone = is_on(parameters, "network_standalone_reflectors");
         let standalone = standalone.then(|| Standalone::of(start.role));
         let relays = Relays::new(now, &start.connections, local, standalone, &mut rng);
-        let mid = Mid::from("0"); // never on the wire: there is no mid extension
+        let engine = if is_on(parameters, "network_use_mtproto") {
+            tracing::info!("the call key protects the media of this call, not DTLS");
+            Engine::bare(now, start.role, start.key.clone(), ssrc, &mut rng)
+        } else {
+            Engine::dtls(now, start.role, ssrc)
+        };
         let mut transport = RtcTransport {
             role: start.role,
             local,
             limits,
             framing: framing.unwrap_or_else(|| Framing::acked(start.key.clone(), start.role)),
-            rtc: Box::new(build_rtc(now, start.role, mid, ssrc)),
-            mid,
-            ssrc,
+            engine,
             negotiation: Negotiation::new(start.role, ssrc),
             path: Path::default(),
             relays,
@@ -195,13 +194,13 @@ impl RtcTransport {
             // str0m wants the first one below 65 536.
             sequence: u64::from(rng.next_u32() & 0x7fff),
             rng,
-            channel: None,
+            is_channel_open: false,
             muted: false,
             remote_muted: false,
             state: State::Connecting {
                 until: now + limits.connect,
             },
-            rtc_deadline: now,
+            engine_deadline: now,
             outputs: VecDeque::new(),
             failure: None,
             stats: RtcStats::default(),
@@ -240,7 +239,7 @@ impl RtcTransport {
     pub fn set_muted(&mut self, now: Instant, muted: bool) {
         if self.muted != muted && self.state != State::Failed {
             self.muted = muted;
-            self.write_media_state();
+            self.write_media_state(now);
             self.poll(now);
         }
     }
@@ -248,9 +247,7 @@ impl RtcTransport {
     /// Tells the peer that the media ends. Only the discard ends its call.
     pub fn close(&mut self, now: Instant) {
         if self.state != State::Failed {
-            if let Err(error) = self.rtc.close() {
-                tracing::debug!(%error, "closing the media");
-            }
+            self.engine.close();
             self.poll(now);
             self.release();
             self.state = State::Failed;
@@ -267,15 +264,15 @@ impl RtcTransport {
 
     // -- str0m ---------------------------------------------------------------------------------------------------
 
-    /// Polls str0m, the relays and the framing to the end; to be called after every input.
+    /// Polls the engine, the relays and the framing to the end; to be called after every input.
     fn poll(&mut self, now: Instant) {
-        self.poll_rtc(now);
+        self.poll_engine(now);
         while let Some(relayed) = self.relays.poll_candidate() {
-            self.rtc.add_local_candidate(relayed.candidate);
+            self.engine.add_local_candidate(relayed.candidate);
             if let Some(line) = relayed.line {
                 self.tell_candidate(now, line);
             }
-            self.poll_rtc(now);
+            self.poll_engine(now);
         }
         self.tell_mapped(now);
         let is_connecting = matches!(self.state, State::Connecting { .. });
@@ -288,19 +285,18 @@ impl RtcTransport {
         }
     }
 
-    fn poll_rtc(&mut self, now: Instant) {
+    fn poll_engine(&mut self, now: Instant) {
         loop {
-            match self.rtc.poll_output() {
-                Ok(Output::Timeout(at)) => {
-                    self.rtc_deadline = at;
+            match self.engine.poll(now) {
+                Some(Step::Timeout(at)) => {
+                    self.engine_deadline = at;
                     return;
                 }
-                Ok(Output::Transmit(transmit)) => self.transmit(now, transmit),
-                Ok(Output::Event(event)) => self.on_event(now, event),
-                Err(error) => {
-                    tracing::warn!(%error, "the media cannot go on");
-                    return self.fail("the media cannot go on");
+                Some(Step::Transmit { local, peer, bytes }) => {
+                    self.transmit(now, local, peer, bytes);
                 }
+                Some(Step::Event(event)) => self.on_event(now, event),
+                None => return self.fail("the media cannot go on"),
             }
         }
     }
@@ -317,19 +313,17 @@ impl RtcTransport {
         match Candidate::server_reflexive(mapped, self.local, Protocol::Udp) {
             Ok(candidate) => {
                 let line = candidate.to_sdp_string();
-                self.rtc.add_local_candidate(candidate);
+                self.engine.add_local_candidate(candidate);
                 self.tell_candidate(now, line);
-                self.poll_rtc(now);
+                self.poll_engine(now);
             }
             Err(error) => tracing::debug!(%error, %mapped, "a mapped address is no candidate"),
         }
     }
 
     /// Sends from the address ICE chose; never around a relay.
-    fn transmit(&mut self, now: Instant, transmit: Transmit) {
-        let (local, peer) = (transmit.source, transmit.destination);
-        let contents: Vec<u8> = transmit.contents.into();
-        let is_check = contents.first().is_some_and(|first| STUN.contains(first));
+    fn transmit(&mut self, now: Instant, local: SocketAddr, peer: SocketAddr, contents: Vec<u8>) {
+        let is_check = is_stun(&contents);
         let is_ours = self.relays.owns(local);
         if !is_check && matches!(self.state, State::Connecting { .. }) {
             let is_relay = is_ours || self.path.is_relay(peer);
@@ -365,78 +359,60 @@ impl RtcTransport {
         self.send_to_relays();
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the events of another library, which may grow"
-    )]
-    fn on_event(&mut self, now: Instant, event: str0m::Event) {
-        use str0m::Event;
+    fn on_event(&mut self, now: Instant, event: Happening) {
         match event {
-            Event::Connected => {
+            Happening::Connected => {
                 if matches!(self.state, State::Connecting { .. }) {
                     self.state = State::Connected { last_datagram: now };
                     self.event(TransportEvent::Connected);
                 }
             }
-            Event::RtpPacket(packet) => self.on_rtp(&packet),
-            Event::PeerStats(stats) => self.on_stats(&stats),
-            Event::ChannelOpen(id, _) => {
-                self.channel = Some(id);
-                // A web client takes us for muted until it hears otherwise.
-                self.write_media_state();
+            Happening::Rtp(packet) => self.on_rtp(packet),
+            Happening::RoundTrip { checks, round_trip } => {
+                if self.checks != checks && round_trip.is_some() {
+                    self.checks = checks;
+                    self.stats.round_trip = round_trip;
+                    self.stats.round_trips += 1;
+                }
             }
-            Event::ChannelData(data) => {
-                if let Some(Message::MediaState { muted }) = messages::parse(&data.data) {
+            Happening::ChannelOpen => {
+                self.is_channel_open = true;
+                // A web client takes us for muted until it hears otherwise.
+                self.write_media_state(now);
+            }
+            Happening::Text(text) => {
+                if let Some(Message::MediaState { muted }) = messages::parse(&text) {
                     self.on_media_state(muted);
                 }
             }
-            Event::ChannelClose(id) if self.channel == Some(id) => self.channel = None,
-            // close_notify, or the data channel's association is lost; either way the `Rtc` is dead.
-            Event::Closed => self.fail(CLOSED_BY_PEER),
-            // ICE states say too little: `Disconnected` may never come (14.3, item 9).
-            _ => {}
+            Happening::Closed => self.fail(CLOSED_BY_PEER),
         }
     }
 
-    /// Every peer answers the checks that keep the path open, whatever it thinks of RTCP.
-    fn on_stats(&mut self, stats: &PeerStats) {
-        let Some(pair) = &stats.selected_candidate_pair else {
-            return;
-        };
-        if self.checks != pair.responses_received && pair.current_round_trip_time.is_some() {
-            self.checks = pair.responses_received;
-            self.stats.round_trip = pair.current_round_trip_time;
-            self.stats.round_trips += 1;
-        }
-    }
-
-    fn on_rtp(&mut self, packet: &RtpPacket) {
+    fn on_rtp(&mut self, packet: Heard) {
         let Some((_, opus)) = self.receiver.stream else {
             return;
         };
-        if *packet.header.payload_type != opus {
+        if packet.payload_type != opus {
             return; // comfort noise or another codec we did not ask for
         }
-        let Some(sequence) = self.receiver.number(*packet.seq_no) else {
+        let Some(sequence) = self.receiver.number(packet.sequence) else {
             return;
         };
         self.stats.received += 1;
         self.outputs.push_back(TransportOutput::Rtp(RtpIn {
             payload_type: OPUS,
             sequence,
-            timestamp: packet.header.timestamp,
-            marker: packet.header.marker,
-            payload: Bytes::copy_from_slice(&packet.payload),
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            payload: packet.payload,
         }));
     }
 
-    fn write_media_state(&mut self) {
-        let text = messages::media_state(self.muted);
-        if let Some(mut channel) = self.channel.and_then(|id| self.rtc.channel(id)) {
-            // As text: official receivers ignore binary messages.
-            if let Err(error) = channel.write(false, text.as_bytes()) {
-                tracing::debug!(%error, "the state of our microphone is not told");
-            }
+    fn write_media_state(&mut self, now: Instant) {
+        if self.is_channel_open {
+            let text = messages::media_state(self.muted);
+            self.engine.write(now, &text);
         }
     }
 
@@ -478,29 +454,25 @@ impl Transport for RtcTransport {
                 return;
             }
         };
-        let is_stun = data.first().is_some_and(|first| STUN.contains(first));
-        // DTLS and SRTP are taken only from where a connectivity check has passed.
+        let is_stun = is_stun(data);
+        // Media is taken only from where a connectivity check has passed.
         let is_proven = self.path.is_proven(source);
         let may_come = is_proven || is_stun && self.path.has_room();
-        let receive = Receive::new(Protocol::Udp, source, local, data);
-        let (true, Ok(receive)) = (may_come, receive) else {
+        if !may_come || is_stun && !self.engine.accepts(now, source, local, data) {
             self.stats.datagrams += 1;
             return;
-        };
-        let input = Input::Receive(now, receive);
+        }
         if is_stun {
-            if !self.rtc.accepts(&input) {
-                self.stats.datagrams += 1;
-                return;
-            }
             self.path.prove(source);
         }
-        if let State::Connected { last_datagram } = &mut self.state {
-            *last_datagram = now;
-        }
-        if let Err(error) = self.rtc.handle_input(input) {
-            tracing::debug!(%error, "a datagram is refused");
+        let taken = self.engine.receive(now, source, local, data, is_stun);
+        if taken != Taken::Fine {
             self.stats.datagrams += 1;
+        }
+        if let State::Connected { last_datagram } = &mut self.state
+            && taken != Taken::Garbage
+        {
+            *last_datagram = now;
         }
         self.poll(now);
     }
@@ -524,10 +496,8 @@ impl Transport for RtcTransport {
         if self.relays.timeout().is_some_and(|at| at <= now) {
             self.relays.handle_timeout(now);
         }
-        if self.rtc_deadline <= now
-            && let Err(error) = self.rtc.handle_input(Input::Timeout(now))
-        {
-            tracing::debug!(%error, "a timer of the media failed");
+        if self.engine_deadline <= now {
+            self.engine.handle_timeout(now);
         }
         self.poll(now);
     }
@@ -536,26 +506,13 @@ impl Transport for RtcTransport {
         // As soon as DTLS is up, without waiting for the answer: a lost answer then costs nothing, and what the peer
         // does not expect yet it drops without harm (14.3, item 6).
         let is_connected = matches!(self.state, State::Connected { .. });
-        let mut api = self.rtc.direct_api();
-        let stream = api.stream_tx(&Ssrc::from(self.ssrc));
-        let (true, Some(stream)) = (is_connected, stream) else {
+        let marker = packet.marker || self.stats.sent == 0;
+        if !is_connected || !self.engine.send(now, self.sequence, marker, packet) {
             self.stats.unsent += 1;
             return;
-        };
-        let write = RtpWrite::new(
-            Pt::new_with_value(OPUS),
-            SeqNo::from(self.sequence),
-            packet.timestamp,
-            now,
-            &*packet.payload,
-        );
-        stream.write_rtp(write.marker(packet.marker || self.stats.sent == 0));
+        }
         self.sequence += 1;
         self.stats.sent += 1;
-        // One packet a round: str0m queues only one between two inputs.
-        if let Err(error) = self.rtc.handle_input(Input::Timeout(now)) {
-            tracing::debug!(%error, "a packet is not sent");
-        }
         self.poll(now);
     }
 
@@ -569,7 +526,7 @@ impl Transport for RtcTransport {
         TransportOutput::Timeout(self.give_up_at().map(|give_up| {
             let others = [self.framing.timeout(), self.relays.timeout()];
             let others = others.into_iter().flatten().min().unwrap_or(give_up);
-            give_up.min(self.rtc_deadline).min(others)
+            give_up.min(self.engine_deadline).min(others)
         }))
     }
 }
@@ -586,31 +543,8 @@ impl Receiver {
     }
 }
 
-fn build_rtc(now: Instant, role: Role, mid: Mid, ssrc: u32) -> Rtc {
-    let mut config = RtcConfig::new()
-        .clear_codecs()
-        .clear_extension_map()
-        .set_rtp_mode(true)
-        .set_stats_interval(Some(STATS_EVERY));
-    let format = FormatParams {
-        min_p_time: Some(10),
-        use_inband_fec: Some(true),
-        ..Default::default()
-    };
-    for number in DYNAMIC {
-        config.codec_config().add_config(
-            Pt::new_with_value(number),
-            None,
-            Codec::Opus,
-            Frequency::FORTY_EIGHT_KHZ,
-            Some(2),
-            format,
-        );
-    }
-    let mut rtc = config.build(now);
-    let mut api = rtc.direct_api();
-    api.set_ice_controlling(role == Role::Caller);
-    api.declare_media(mid, MediaKind::Audio);
-    api.declare_stream_tx(Ssrc::from(ssrc), None, mid, None);
-    rtc
+/// Whether a datagram is a STUN message.
+fn is_stun(data: &[u8]) -> bool {
+    let begins = data.first().is_some_and(|first| STUN.contains(first));
+    begins && data.get(4..8) == Some(&MAGIC_COOKIE)
 }

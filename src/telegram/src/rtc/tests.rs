@@ -1,5 +1,6 @@
 //! Two transports in virtual time over a network that loses, delays and reorders both signalling and datagrams.
 
+use bytes::Bytes;
 use grammers_tl_types as tl;
 use rand::Rng;
 use rand::rngs::SmallRng;
@@ -10,6 +11,7 @@ use crate::messages::Setup;
 use crate::relay::testing::{PASSWORD, ReflectorServer, TurnServer, USERNAME};
 use crate::testing::start;
 
+mod keyed;
 mod relays;
 mod restart;
 
@@ -331,59 +333,70 @@ fn every_version_connects_and_carries_audio_both_ways() {
     for version in ["8.0.0", "9.0.0", "12.0.0", "13.0.0"] {
         let mut pair = Pair::new(version, CALM, CALM, 1);
         pair.run(Duration::from_secs(3));
-        for (index, end) in pair.ends.iter().enumerate() {
-            let after = pair.connected_after(index).expect(version);
-            assert!(after < Duration::from_millis(500), "{version}: {after:?}");
-            let peer = &pair.ends[1 - index];
-            let lost = peer.frames as usize - end.received.len();
-            assert!(
-                end.received.len() > 100 && lost <= 3,
-                "{version}: {lost} lost"
-            );
-            assert!(end.received[0].marker, "the first packet is marked");
-            for pair in end.received.windows(2) {
-                assert_eq!(pair[1].sequence, pair[0].sequence + 1);
-                assert_eq!(pair[1].timestamp, pair[0].timestamp + 960);
-                assert_eq!((pair[1].payload_type, pair[1].marker), (OPUS, false));
-            }
-            let last =
-                u32::from_be_bytes(end.received.last().unwrap().payload[..].try_into().unwrap());
-            assert!(last + 3 > peer.frames);
-            assert_eq!(
-                end.transport.stats().signalling,
-                Dropped::default(),
-                "{version}"
-            );
-            assert_eq!(end.transport.stats().datagrams, 0, "{version}");
-            assert_eq!(pair.failure(index), None);
+        assert_carries(&pair, version);
+    }
+}
+
+/// Both ends were connected at once, and hear everything that the other says.
+fn assert_carries(pair: &Pair, version: &str) {
+    for (index, end) in pair.ends.iter().enumerate() {
+        let after = pair.connected_after(index).expect(version);
+        assert!(after < Duration::from_millis(500), "{version}: {after:?}");
+        let peer = &pair.ends[1 - index];
+        let lost = peer.frames as usize - end.received.len();
+        assert!(
+            end.received.len() > 100 && lost <= 3,
+            "{version}: {lost} lost"
+        );
+        assert!(end.received[0].marker, "the first packet is marked");
+        for pair in end.received.windows(2) {
+            assert_eq!(pair[1].sequence, pair[0].sequence + 1);
+            assert_eq!(pair[1].timestamp, pair[0].timestamp + 960);
+            assert_eq!((pair[1].payload_type, pair[1].marker), (OPUS, false));
         }
+        let last = u32::from_be_bytes(end.received.last().unwrap().payload[..].try_into().unwrap());
+        assert!(last + 3 > peer.frames);
+        assert_eq!(
+            end.transport.stats().signalling,
+            Dropped::default(),
+            "{version}"
+        );
+        assert_eq!(end.transport.stats().datagrams, 0, "{version}");
+        assert_eq!(pair.failure(index), None);
     }
 }
 
 #[test]
 fn every_version_connects_over_a_bad_network() {
     for version in ["8.0.0", "9.0.0", "12.0.0", "13.0.0"] {
-        for (loss, seed) in [(0.03, 1), (0.03, 2), (0.1, 3), (0.1, 4), (0.2, 5)] {
-            let mut pair = Pair::new(version, storm(loss), storm(loss), seed);
-            pair.run(Duration::from_secs(25));
-            for index in [CALLER, CALLEE] {
-                let after = pair.connected_after(index);
-                assert!(after.is_some(), "{version}, loss {loss}, seed {seed}");
-                let received = pair.ends[index].received.len();
-                let sent = pair.ends[1 - index].frames as usize;
-                assert!(
-                    received * 100 > sent * 55,
-                    "{version}, loss {loss}, seed {seed}: {received} of {sent}"
-                );
-                let mut numbers: Vec<u64> = pair.ends[index]
-                    .received
-                    .iter()
-                    .map(|p| p.sequence)
-                    .collect();
-                numbers.sort_unstable();
-                numbers.dedup();
-                assert_eq!(numbers.len(), received, "no packet twice");
-            }
+        assert_bears_weather(version, |loss, seed| {
+            Pair::new(version, storm(loss), storm(loss), seed)
+        });
+    }
+}
+
+/// Both ends connect over networks that lose much, and hear what is left.
+fn assert_bears_weather(version: &str, make: impl Fn(f64, u64) -> Pair) {
+    for (loss, seed) in [(0.03, 1), (0.03, 2), (0.1, 3), (0.1, 4), (0.2, 5)] {
+        let mut pair = make(loss, seed);
+        pair.run(Duration::from_secs(25));
+        for index in [CALLER, CALLEE] {
+            let after = pair.connected_after(index);
+            assert!(after.is_some(), "{version}, loss {loss}, seed {seed}");
+            let received = pair.ends[index].received.len();
+            let sent = pair.ends[1 - index].frames as usize;
+            assert!(
+                received * 100 > sent * 55,
+                "{version}, loss {loss}, seed {seed}: {received} of {sent}"
+            );
+            let mut numbers: Vec<u64> = pair.ends[index]
+                .received
+                .iter()
+                .map(|p| p.sequence)
+                .collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            assert_eq!(numbers.len(), received, "no packet twice");
         }
     }
 }
@@ -392,6 +405,10 @@ fn every_version_connects_over_a_bad_network() {
 fn the_peer_sees_our_microphone() {
     let mut pair = Pair::new("13.0.0", CALM, CALM, 1);
     pair.run(Duration::from_secs(2));
+    assert_shows_microphones(&mut pair);
+}
+
+fn assert_shows_microphones(pair: &mut Pair) {
     for index in [CALLER, CALLEE] {
         let muted = TransportEvent::RemoteMuted(true);
         assert!(!pair.is_heard(1 - index, &muted), "both begin unmuted");

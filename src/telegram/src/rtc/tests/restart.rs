@@ -4,7 +4,7 @@ use super::relays::{reflector, reflector_pair, turn, turn_pair};
 use super::*;
 
 /// One end plays a web client whose network changes: another socket, other relays, new credentials, an offer; the same DTLS.
-fn roam(pair: &mut Pair, index: usize, connections: &[tl::enums::PhoneConnection]) {
+pub(super) fn roam(pair: &mut Pair, index: usize, connections: &[tl::enums::PhoneConnection]) {
     let now = pair.now;
     let port = 41_000 + u16::try_from(pair.gone.len()).unwrap();
     let end = &mut pair.ends[index];
@@ -16,19 +16,18 @@ fn roam(pair: &mut Pair, index: usize, connections: &[tl::enums::PhoneConnection
     for relayed in web.relays.owned() {
         own.push(Candidate::relayed(relayed, old, Protocol::Udp).unwrap());
     }
-    let mut api = web.rtc.direct_api();
     for candidate in own {
-        api.invalidate_candidate(&candidate);
+        web.engine.invalidate_candidate(&candidate);
     }
-    api.set_local_ice_credentials(str0m::IceCreds::new());
+    web.engine.set_credentials(str0m::IceCreds::new());
     web.local = end.address;
     web.relays = Relays::new(now, connections, web.local, None, &mut web.rng);
     web.send_setup(now);
     if web.is_direct {
         let host = Candidate::host(web.local, Protocol::Udp).unwrap();
-        let ufrag = web.rtc.direct_api().local_ice_credentials().ufrag;
+        let ufrag = web.engine.introduction().0.ufrag;
         let line = format!("{} generation 0 ufrag {ufrag}", host.to_sdp_string());
-        web.rtc.add_local_candidate(host);
+        web.engine.add_local_candidate(host);
         web.tell_candidate(now, line);
     }
     web.send_offer(now);
@@ -37,7 +36,7 @@ fn roam(pair: &mut Pair, index: usize, connections: &[tl::enums::PhoneConnection
 }
 
 /// Both hear each other from now on.
-fn assert_goes_on(pair: &mut Pair, what: &str) {
+pub(super) fn assert_goes_on(pair: &mut Pair, what: &str) {
     pair.run(Duration::from_secs(3));
     let before = [CALLER, CALLEE].map(|index| pair.ends[index].received.len());
     pair.run(Duration::from_secs(3));
