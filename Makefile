@@ -1,6 +1,6 @@
 # The verbs of this house. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-tests setup-interop build run demo test test-peers e2e torture fuzz check boundaries interop matrix soak bench dist
+.PHONY: help setup setup-build setup-tests setup-interop build run demo test test-peers e2e torture fuzz check boundaries interop matrix soak crash bench dist
 SHELL := /bin/bash
 # Real-time media shares the machine with the tests around it, so not too many of them at once.
 THREADS ?= 3
@@ -61,6 +61,11 @@ matrix: setup-tests ## calls as caller and callee by every library version: dire
 soak: setup-tests ## RUNS=100 calls by the direct way, versions and roles mixed: audio within 2 s of the key in 99 of 100; target/soak.json
 	cargo test --no-run --test e2e
 	RUNS=$(RUNS) tests/netns.sh cargo test --offline --test e2e -- --ignored --nocapture soak::
+
+ROUNDS ?= 20
+crash: setup-tests ## kill -9 at random moments under load, ROUNDS=20: nothing acknowledged lost, nobody left in a call; target/crash.json
+	cargo test --no-run --test e2e
+	CRASH_ROUNDS=$(ROUNDS) tests/netns.sh cargo test --offline --test e2e -- --nocapture crash::
 
 torture: setup-build ## messages made to break SIP, SDP and RTP, each against its verdict: N of M a set; SET=<folder> for others
 	@export $(if $(SET),TORTURE='$(abspath $(SET))',-n TORTURE); status=0; \

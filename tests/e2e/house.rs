@@ -150,6 +150,12 @@ impl HouseBuilder {
         self
     }
 
+    /// Further records; after the trunk.
+    pub(crate) fn records(mut self, text: &str) -> Self {
+        self.records.push_str(text);
+        self
+    }
+
     /// A second PBX, known by its address, to which the calls of the first one go.
     pub(crate) fn leaves_by(mut self, codecs: &[&str]) -> Self {
         let port = ports::one();
@@ -410,6 +416,15 @@ impl House {
 
     /// Starts the switch and waits until it can be asked how it is, ready or not.
     pub(crate) fn start_unready(&mut self) {
+        self.spawn();
+        until("the switch to answer", s(20), || {
+            self.assert_running();
+            self.admin.text("/livez").map(drop)
+        });
+    }
+
+    /// Starts the switch, and waits for nothing.
+    pub(crate) fn spawn(&mut self) {
         self.runs += 1;
         let mut command = Command::new(STROWGER);
         command
@@ -422,10 +437,6 @@ impl House {
             &mut command,
             false,
         ));
-        until("the switch to answer", s(20), || {
-            self.assert_running();
-            self.admin.text("/livez").map(drop)
-        });
     }
 
     /// Waits until calls can go over the session.

@@ -24,6 +24,7 @@ mod tone;
 
 mod backups;
 mod connections;
+mod crash;
 mod digits;
 mod endings;
 mod failures;

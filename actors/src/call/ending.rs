@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
-use model::{Cause, Direction, LegEnd, LegId, Outcome, Peer, Reason, Side};
+use model::{Cause, Direction, LegEnd, LegId, LegKind, Outcome, Peer, Reason, Side};
 use net::media::MediaCommand;
 use routing::CallEnd;
 
@@ -116,6 +116,15 @@ impl Call {
             .values()
             .filter_map(|slot| slot.end.clone())
             .collect();
+        // A caller who was refused before there was a leg was refused for a reason all the same.
+        if self.record.legs.is_empty() {
+            let trunk = self.record.trunk.clone();
+            let (kind, via) = match self.record.direction {
+                Direction::SipToTg | Direction::SipToSip => (LegKind::Sip, trunk),
+                Direction::TgToSip => (LegKind::Telegram, self.record.session.clone()),
+            };
+            self.record.legs.push(crate::leg::end(kind, via, &cause));
+        }
         let answered = self.record.answered_after_ms.is_some();
         let outcome = if answered {
             Outcome::Answered
