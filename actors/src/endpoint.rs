@@ -21,7 +21,7 @@ use crate::alarm::Alarm;
 use crate::house::Common;
 use crate::message::{
     Bind, CancelInvite, FromWire, InviteArrived, LegPlace, Owner, Received, RegisterArrived,
-    Replaced, Respond, SendAck, SendRequest, Unbind,
+    Replaced, Respond, SendAck, SendRequest, TextArrived, Unbind,
 };
 use crate::supervise::Watch;
 
@@ -30,6 +30,8 @@ const EARLY_CANCELS: usize = 1024;
 
 /// How long the registry, and whoever it passes a request to, may take to answer it or to take the call.
 const MANAGER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for a text, which waits for Telegram: less than the 32 s for which its sender repeats it (RFC 3261 17.1.2.2).
+const TEXT_TIMEOUT: Duration = Duration::from_secs(25);
 /// How often that is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// When a PBX should try again.
@@ -56,6 +58,8 @@ pub(crate) struct Endpoint {
     /// What the registry was given and nobody has answered or taken: it may have died with it. Those in `asked`, oldest first.
     unanswered: HashMap<ServerKey, Arc<Request>>,
     asked: VecDeque<(Instant, ServerKey)>,
+    /// The same of texts.
+    texts: VecDeque<(Instant, ServerKey)>,
     /// When the requests under way were sent, and whether they are INVITE or REGISTER.
     sent: HashMap<ClientKey, (Instant, bool)>,
     /// What the metrics know of repeats, received and sent.
@@ -76,6 +80,7 @@ impl Endpoint {
             cancelled: HashSet::new(),
             unanswered: HashMap::new(),
             asked: VecDeque::new(),
+            texts: VecDeque::new(),
             sent: HashMap::new(),
             told: (Repeats::default(), Repeats::default()),
             alarm: Alarm::default(),
@@ -246,11 +251,10 @@ impl Endpoint {
                 Err(error) => self.reply(now, source, error.respond(&request, &tag)),
             },
             Method::Options => self.options(now, source, &request, &tag),
-            Method::Message
-            | Method::Subscribe
-            | Method::Notify
-            | Method::Publish
-            | Method::Refer => self.unserved(now, source, &request, &tag),
+            Method::Message => self.of_trunk(now, source, request, &tag, ctx),
+            Method::Subscribe | Method::Notify | Method::Publish | Method::Refer => {
+                self.unserved(now, source, &request, &tag)
+            }
             _ => {
                 let status = if request.method.is_known() { 405 } else { 501 };
                 let mut response = respond(&request, status, "", Some(&tag));
@@ -260,7 +264,7 @@ impl Endpoint {
         }
     }
 
-    /// An INVITE or REGISTER goes to the registry once it is certain whose it is.
+    /// An INVITE, REGISTER or MESSAGE goes to the registry once it is certain whose it is.
     fn of_trunk(
         &mut self,
         now: Instant,
@@ -276,13 +280,25 @@ impl Endpoint {
             Err(response) => return self.reply(now, source, response),
         };
         self.common.streams.vouch(source);
+        if request.method == Method::Message && !gate.passes_texts(&from) {
+            return self.reply(now, source, not_allowed(&request, tag));
+        }
         let Some(tx) = self.transactions.admit(now, source, &request) else {
             return;
         };
         let request = Arc::new(request);
         let again = Arc::clone(&request);
+        let is_text = request.method == Method::Message;
         let taken = self.common.registry.open().is_some_and(|registry| {
-            if request.method == Method::Invite {
+            if is_text {
+                let text = TextArrived {
+                    from,
+                    tx,
+                    source,
+                    request,
+                };
+                registry.try_send(text).is_ok()
+            } else if request.method == Method::Invite {
                 let invite = InviteArrived {
                     from,
                     tx,
@@ -303,7 +319,11 @@ impl Endpoint {
         });
         if taken {
             self.unanswered.insert(tx, again);
-            self.asked.push_back((now + MANAGER_TIMEOUT, tx));
+            if is_text {
+                self.texts.push_back((now + TEXT_TIMEOUT, tx));
+            } else {
+                self.asked.push_back((now + MANAGER_TIMEOUT, tx));
+            }
         } else {
             self.common.metrics.mailbox_full("registry");
             self.no_response(tx, &again, ctx);
@@ -313,11 +333,17 @@ impl Endpoint {
     /// Answers what went to a registry that did not answer in time. Should it wake up, its call is over before it begins.
     fn look(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        while let Some((due, tx)) = self.asked.front().copied() {
-            if due > now {
+        let is_due =
+            |front: Option<&(Instant, ServerKey)>| front.is_some_and(|(due, _)| *due <= now);
+        loop {
+            let late = if is_due(self.asked.front()) {
+                self.asked.pop_front()
+            } else if is_due(self.texts.front()) {
+                self.texts.pop_front()
+            } else {
                 break;
-            }
-            self.asked.pop_front();
+            };
+            let Some((_, tx)) = late else { break };
             let Some(request) = self.unanswered.remove(&tx) else {
                 continue;
             };
@@ -337,16 +363,12 @@ impl Endpoint {
         self.answer(tx, response, ctx);
     }
 
-    /// RFC 3428 and others: not served as yet, but who may know so has to show who it is (SEC-A1).
+    /// RFC 6665 and others: not served as yet, but who may know so has to show who it is (SEC-A1).
     fn unserved(&mut self, now: Instant, source: Hop, request: &Request, tag: &str) {
         let unix = crate::house::unix_seconds();
         let from = self.common.gate.identify(now, unix, source, request, tag);
         let response = match from {
-            Ok(_) => {
-                let mut response = respond(request, 405, "", Some(tag));
-                response.headers.push(HeaderName::Allow, ALLOW);
-                response
-            }
+            Ok(_) => not_allowed(request, tag),
             Err(response) => response,
         };
         self.reply(now, source, response);
@@ -417,6 +439,12 @@ impl Endpoint {
         }
         self.deliver(Some(owner), CallInput::Response { response });
     }
+}
+
+fn not_allowed(request: &Request, tag: &str) -> Response {
+    let mut response = respond(request, 405, "", Some(tag));
+    response.headers.push(HeaderName::Allow, ALLOW);
+    response
 }
 
 impl Handler<Received> for Endpoint {

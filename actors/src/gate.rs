@@ -99,6 +99,11 @@ impl Gate {
         self.state().guard.is_known(source)
     }
 
+    /// Whether the texts of a trunk's PBX may go to Telegram.
+    pub(crate) fn passes_texts(&self, trunk: &TrunkName) -> bool {
+        self.state().table.passes_texts(trunk)
+    }
+
     /// Takes note of where a trunk can be reached now.
     pub(crate) fn reached(&self, now: Instant, trunk: &TrunkName, at: Vec<SocketAddr>) {
         let state = &mut *self.state();

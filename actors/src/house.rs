@@ -531,7 +531,7 @@ impl Root {
                 self.registry.publish(registry);
             }
             Unit::Endpoint => self.endpoint.publish(Endpoint::new(common, watch).start()),
-            Unit::Trunk(_) | Unit::Session(_) | Unit::Call(_) | Unit::Leg(..) => {}
+            Unit::Trunk(_) | Unit::Session(_) | Unit::Call(_) | Unit::Leg(..) | Unit::Text => {}
         }
     }
 }

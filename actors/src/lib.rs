@@ -5,7 +5,7 @@
 //! * `supervise`: who notices a death, and what follows.
 //! * `farewell`: what is said after a crash.
 //! * `gate`: who is listened to, and which trunk that is.
-//! * `registry`, `endpoint`, `keeper`, `trunk`, `session`, `call`, `leg`: one file an actor.
+//! * `registry`, `endpoint`, `keeper`, `trunk`, `session`, `call`, `leg`, `text`: one file an actor.
 
 mod alarm;
 mod call;
@@ -22,6 +22,7 @@ mod session;
 mod supervise;
 #[cfg(test)]
 mod tests;
+mod text;
 mod trunk;
 
 pub use house::{

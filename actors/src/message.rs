@@ -51,6 +51,35 @@ pub(crate) struct LegPlace {
     pub(crate) leg: LegId,
 }
 
+/// Endpoint -> Registry: a MESSAGE of a PBX that has proved who it is.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TextArrived {
+    /// Whose it is.
+    pub(crate) from: TrunkName,
+    pub(crate) tx: ServerKey,
+    pub(crate) source: Hop,
+    pub(crate) request: Arc<Request>,
+}
+
+/// Registry -> Session: pass a text of a PBX on, and answer its MESSAGE.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct PassText {
+    pub(crate) peer: Peer,
+    pub(crate) text: Secret<String>,
+    pub(crate) tx: ServerKey,
+    pub(crate) request: Arc<Request>,
+}
+
+/// Text -> Session: the PBX did not take what somebody wrote.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct NotDelivered {
+    pub(crate) user_id: i64,
+    pub(crate) cause: Cause,
+}
+
 /// Endpoint -> Registry, Registry -> Trunk: a REGISTER of a PBX that has proved who it is.
 #[derive(Message)]
 #[rtype(result = "()")]

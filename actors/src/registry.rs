@@ -193,6 +193,8 @@ pub(crate) struct Registry {
     known: Known,
     lines: Lines,
     counters: counters::Counters,
+    /// Texts on their way to PBXs.
+    texts: usize,
     draining: bool,
     /// Not the first incarnation of this process, and not told yet by all who live.
     calling_roll: bool,
@@ -222,6 +224,7 @@ impl Registry {
             known,
             lines: Lines::default(),
             counters: counters::Counters::default(),
+            texts: 0,
             draining: false,
             calling_roll: reborn,
             rng: SmallRng::seed_from_u64(rand::random()),
@@ -717,6 +720,12 @@ impl Handler<Down> for Registry {
                     name.as_str(),
                 );
                 ctx.run_later(wait, move |registry, ctx| registry.start_session(name, ctx));
+            }
+            Unit::Text => {
+                self.texts = self.texts.saturating_sub(1);
+                if down.panicked {
+                    self.common.metrics.actor_died("text", true);
+                }
             }
             Unit::Keeper | Unit::Registry | Unit::Endpoint | Unit::Leg(..) => {}
         }

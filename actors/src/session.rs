@@ -3,6 +3,7 @@
 //! Owns the account's state, who its peers are, and which leg a phone call belongs to. The connection itself lives in `net`
 //! and survives this actor; legs bind again to the next incarnation. Its death ends no call.
 
+mod bridge;
 mod limits;
 mod numbers;
 mod people;
@@ -383,6 +384,10 @@ impl Session {
         if age <= KEY_AGE.as_secs() {
             let text = Secret::new(text.to_owned());
             bound.leg.do_send(CallUpdated::Text(text));
+        }
+        // What is for the PBX gets there during a call too.
+        if self.spec.text_bridge && model::Key::read(text).is_none() {
+            self.read(user_id, text, ctx);
         }
     }
 

@@ -43,6 +43,8 @@ pub(crate) enum Unit {
     Call(model::CallId),
     /// One leg of a call.
     Leg(model::CallId, model::LegId),
+    /// A text on its way to a PBX.
+    Text,
 }
 
 impl Unit {
@@ -56,6 +58,7 @@ impl Unit {
             Unit::Session(_) => "session",
             Unit::Call(_) => "call",
             Unit::Leg(..) => "leg",
+            Unit::Text => "text",
         }
     }
 }

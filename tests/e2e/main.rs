@@ -23,6 +23,7 @@ mod telegram;
 mod tone;
 
 mod backups;
+mod bridge;
 mod connections;
 mod crash;
 mod digits;

@@ -1,13 +1,23 @@
-//! What Telegram users write: whether it is a number, and what follows from it (product 2.12, 2.13).
+//! What Telegram users write: whether it is a number, and what follows from it (product 2.12, 2.13); and texts between them and PBXs
+//! (product 7).
 
-use actix::{Addr, Context, Handler};
-use model::{Cause, Direction, Peer, Reason, SessionName};
-use routing::{Dialled, TelegramOffer, World};
+use std::sync::Arc;
+
+use actix::{Actor, Addr, Context, Handler};
+use model::{Cause, Direction, Peer, Reason, Secret, SessionName, TrunkSpec};
+use routing::{Dialled, SipOffer, TelegramOffer, World};
+use sip::HeaderName;
+use sip::text::{TextConfig, TextFault};
 
 use super::Registry;
 use super::offer::{Attempt, shown_from};
 use crate::call::{Call, Held, Origin, Plan};
-use crate::message::{Caller, Calling, NotifyUser, Redial, TextWritten, Understood};
+use crate::message::{
+    Caller, Calling, NotDelivered, NotifyUser, PassText, Redial, Respond, TextArrived, TextWritten,
+    Understood,
+};
+use crate::supervise::Unit;
+use crate::text::{Text, TextSpec};
 
 impl Handler<TextWritten> for Registry {
     type Result = ();
@@ -25,13 +35,27 @@ impl Handler<TextWritten> for Registry {
             user_id,
             dialled: None,
         };
-        let dialled = match routing::decide_text(&self.table, &self.known, &offer, text.expose()) {
+        let Some(spec) = self.table.session(&session).cloned() else {
+            return;
+        };
+        let dialled = if spec.messages_processing {
+            routing::decide_text(&self.table, &self.known, &offer, text.expose())
+        } else {
+            Ok(Dialled::default())
+        };
+        let dialled = match dialled {
             Ok(dialled) => dialled,
             Err(cause) => {
                 tracing::debug!(%session, user_id, %cause, "a text is not read");
                 return;
             }
         };
+        if dialled.is_empty()
+            && let Some(trunk) = routing::text_trunk(&self.table, &self.known, &offer).cloned()
+        {
+            self.pass_to_pbx(&trunk, &session, writer, &text);
+            return;
+        }
         if let Some(call) = self.call_with(&session, user_id) {
             self.redial(&call, &session, user_id, dialled);
             return;
@@ -39,10 +63,9 @@ impl Handler<TextWritten> for Registry {
         if self.draining {
             return;
         }
-        let calls_back = self.table.session(&session).is_some_and(|it| it.callback);
         let unit = self.known.sessions.get(&session);
         let address = unit.and_then(|unit| unit.address.clone());
-        if !calls_back || dialled.is_empty() {
+        if !spec.callback || dialled.is_empty() {
             if let Some(session) = address {
                 session.do_send(Understood { user_id, dialled });
             }
@@ -56,7 +79,119 @@ impl Handler<TextWritten> for Registry {
     }
 }
 
+/// Texts on their way to PBXs at the same time; each may wait 40 s for its answer.
+const MAX_TEXTS: usize = 256;
+
+impl Handler<TextArrived> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, arrived: TextArrived, _: &mut Self::Context) {
+        self.watch.handled();
+        let (tx, request) = (arrived.tx, Arc::clone(&arrived.request));
+        if let Err(cause) = self.pass_to_telegram(arrived) {
+            tracing::info!(%cause, "a text of a PBX is refused");
+            let mut response = crate::refusal::response(&request, &cause, &crate::house::tag());
+            if cause.reason() == Reason::UnsupportedText {
+                // RFC 3261 21.4.13.
+                let accepted = sip::text::TEXT_PLAIN;
+                response.headers.push(HeaderName::Accept, accepted);
+            }
+            self.common.to_endpoint(Respond { tx, response });
+        }
+    }
+}
+
 impl Registry {
+    /// Has a PBX's text sent by the session that reaches whom it names; that one answers.
+    fn pass_to_telegram(&self, arrived: TextArrived) -> Result<(), Cause> {
+        let TextArrived {
+            from,
+            tx,
+            source,
+            request,
+        } = arrived;
+        if self.draining {
+            return Err(Cause::new(Reason::WorkerNotReady));
+        }
+        let trunk = self.table.trunk(&from).ok_or(Reason::RouteNotFound)?;
+        let text = sip::text::read(&request).map_err(|fault| match fault {
+            TextFault::OtherType => Reason::UnsupportedText,
+            TextFault::TooLong => Reason::TextTooLong,
+            TextFault::NoText => Reason::NoText,
+        })?;
+        let request_user = request.uri.user().unwrap_or_default().into_owned();
+        let to_user = super::user_of(request.headers.to());
+        let offer = SipOffer {
+            trunk,
+            source: source.address,
+            request_user: &request_user,
+            to_user: &to_user,
+        };
+        let to = routing::decide_sip_text(&self.table, &self.known, &offer)?;
+        let unit = self.known.sessions.get(&to.session.name);
+        let session = unit.and_then(|unit| unit.address.as_ref());
+        let session = session.ok_or(Reason::SessionNotRunning)?;
+        let pass = PassText {
+            peer: to.peer,
+            text: Secret::new(text),
+            tx,
+            request,
+        };
+        let sent = session.try_send(pass);
+        sent.map_err(|_| Cause::new(Reason::WorkerNotReady))
+    }
+
+    /// Sends what somebody wrote to a PBX.
+    fn pass_to_pbx(
+        &mut self,
+        trunk: &TrunkSpec,
+        session: &SessionName,
+        writer: Caller,
+        text: &Secret<String>,
+    ) {
+        let unit = self.known.trunks.get(&trunk.name);
+        let contact = unit.and_then(|unit| unit.contacts.first());
+        let (Some(contact), Some(link)) = (contact, self.common.sessions.get(session)) else {
+            return;
+        };
+        let user_id = writer.user_id;
+        let door = link.door.door();
+        if self.texts >= MAX_TEXTS || self.draining {
+            if let Some(session) = door.open() {
+                let cause = Cause::new(Reason::WorkerNotReady);
+                session.do_send(NotDelivered { user_id, cause });
+            }
+            return;
+        }
+        // The number on the PBX, whatever was dialled before.
+        let writer = Calling::Telegram(Caller {
+            dialled: None,
+            ..writer
+        });
+        let target = self.target(trunk, &writer, crate::house::call_id(), contact);
+        let target = *target.target;
+        let mut headers = target.headers;
+        headers.extend(trunk.header.as_ref().map(crate::trunk::pair));
+        let spec = TextSpec {
+            config: TextConfig {
+                uri: target.uri,
+                send_to: target.send_to,
+                from: target.from,
+                to: target.to,
+                headers,
+                account: target.account,
+                agent: self.common.settings.sip.user_agent.clone(),
+                text: text.expose().clone(),
+            },
+            trunk: trunk.name.clone(),
+            user_id,
+            session: door,
+            watch: self.watch(Unit::Text),
+        };
+        self.texts += 1;
+        Text::new(self.common.clone(), spec).start();
+    }
+
     /// The call that this person has with the session, or is about to have.
     fn call_with(&self, session: &SessionName, user_id: i64) -> Option<Addr<Call>> {
         let mut calls = self.known.calls.values();

@@ -141,6 +141,7 @@ impl Session {
         let group = match group {
             Group::Call => "call",
             Group::LookUp => "resolve",
+            Group::Text => "messages",
         };
         let metrics = &self.common.metrics;
         metrics.local_refusal(&self.spec.name, group, why);
@@ -153,6 +154,7 @@ pub(super) fn group(concern: Concern) -> Group {
     match concern {
         Concern::Call => Group::Call,
         Concern::LookUp => Group::LookUp,
+        Concern::Text => Group::Text,
     }
 }
 

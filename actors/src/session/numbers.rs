@@ -82,7 +82,8 @@ impl Session {
         let writer = self.caller(user_id);
         let (username, phone) = (writer.username.as_deref(), writer.phone.as_deref());
         let may_call = self.spec.allowed_callers.allow(user_id, username, phone);
-        if !self.spec.messages_processing || !may_call || !self.is_person(user_id) {
+        let is_read = self.spec.messages_processing || self.spec.text_bridge;
+        if !is_read || !may_call || !self.is_person(user_id) {
             return self.answer(user_id, ctx);
         }
         if !self.readings.admit(Instant::now(), user_id) {

@@ -1,6 +1,6 @@
 //! Who an account knows: people it has met, its contacts, and those it has looked up, found or not.
 
-use actix::{Context, Handler, Recipient};
+use actix::{Context, Handler};
 use grammers_tl_types as tl;
 use metrics::{ResolveResult, ResolveSource};
 use model::{Cause, Peer, Reason};
@@ -14,6 +14,10 @@ use crate::message::{Callee, Caller, Resolve, Resolved, SaveLookUp};
 const KNOWN_USERS: usize = 10_000;
 /// The keys of the look-ups begin so.
 pub(crate) const LOOK_UPS: &[u8] = b"look-up/";
+
+/// What is done with whom was looked up.
+pub(super) type Then =
+    Box<dyn FnOnce(&mut Session, Result<Box<Callee>, Cause>, &mut Context<Session>)>;
 
 impl Session {
     /// Takes over the account's contacts.
@@ -76,8 +80,14 @@ impl Session {
         }
     }
 
-    /// Looks a person up: memory first, then Telegram.
-    fn look_up(&mut self, peer: Peer, answer: Recipient<Resolved>, ctx: &mut Context<Self>) {
+    /// Looks a person up, for an errand whose token is given back if nobody is found: memory first, then Telegram.
+    pub(super) fn look_up(
+        &mut self,
+        peer: Peer,
+        errand: Errand,
+        then: Then,
+        ctx: &mut Context<Self>,
+    ) {
         if let Some(found) = self.find(&peer) {
             let (result, callee) = match found {
                 Found::User { id, access_hash } => {
@@ -89,7 +99,7 @@ impl Session {
                     (ResolveResult::Ok, Ok(Box::new(self.callee(user))))
                 }
                 Found::Nobody(reason) => {
-                    self.give_back(Errand::Call);
+                    self.give_back(errand);
                     let result = match reason {
                         Reason::NotAUser => ResolveResult::Ok,
                         _ => ResolveResult::NotFound,
@@ -98,10 +108,9 @@ impl Session {
                 }
             };
             self.common.metrics.resolved(ResolveSource::Cache, result);
-            answer.do_send(Resolved(callee));
-            return;
+            return then(self, callee, ctx);
         }
-        let (rpc, errand) = match &peer {
+        let (rpc, look_up) = match &peer {
             Peer::Username(username) => {
                 let username = username.clone();
                 (Rpc::ResolveUsername { username }, Errand::Username)
@@ -122,16 +131,14 @@ impl Session {
                     .map(|user| Box::new(self.callee(user)))
                     .ok_or(Cause::new(Reason::AnonymousUser));
                 if found.is_err() {
-                    self.give_back(Errand::Call);
+                    self.give_back(errand);
                 }
-                answer.do_send(Resolved(found));
-                return;
+                return then(self, found, ctx);
             }
         };
-        if let Err(cause) = self.admit(errand) {
-            self.give_back(Errand::Call);
-            answer.do_send(Resolved(Err(cause)));
-            return;
+        if let Err(cause) = self.admit(look_up) {
+            self.give_back(errand);
+            return then(self, Err(cause), ctx);
         }
         let import = match &peer {
             Peer::Phone(number) => Some(Rpc::ImportContact {
@@ -144,15 +151,24 @@ impl Session {
             let unknown = matches!(&result, Ok(Reply::Nobody))
                 || matches!(&result, Err(error) if error.is("PHONE_NOT_OCCUPIED"));
             match import {
-                Some(import) if unknown => session.ask(import, ctx, move |session, result, _| {
-                    session.found(peer, result, &answer)
+                Some(import) if unknown => session.ask(import, ctx, move |session, result, ctx| {
+                    let found = session.found(&peer, errand, result);
+                    then(session, found, ctx);
                 }),
-                _ => session.found(peer, result, &answer),
+                _ => {
+                    let found = session.found(&peer, errand, result);
+                    then(session, found, ctx);
+                }
             }
         });
     }
 
-    fn found(&mut self, peer: Peer, result: Result<Reply, RpcError>, answer: &Recipient<Resolved>) {
+    fn found(
+        &mut self,
+        peer: &Peer,
+        errand: Errand,
+        result: Result<Reply, RpcError>,
+    ) -> Result<Box<Callee>, Cause> {
         self.common
             .metrics
             .resolved(ResolveSource::Network, resolve_result(&result));
@@ -169,7 +185,7 @@ impl Session {
             Err(error) => Err(telegram::error::cause(&error)),
         };
         if user.is_err() {
-            self.give_back(Errand::Call);
+            self.give_back(errand);
         }
         let found = match &user {
             Ok(user) => Some(Found::User {
@@ -179,9 +195,9 @@ impl Session {
             Err(cause) => Found::nobody(cause.reason()),
         };
         if let Some(found) = found {
-            self.learn(&peer, found);
+            self.learn(peer, found);
         }
-        answer.do_send(Resolved(user.map(|user| Box::new(self.callee(user)))));
+        user.map(|user| Box::new(self.callee(user)))
     }
 
     /// Takes back who was looked up before; what holds no more is forgotten on disk as well.
@@ -263,7 +279,10 @@ impl Handler<Resolve> for Session {
             return;
         }
         match self.admit(Errand::Call) {
-            Ok(()) => self.look_up(peer, answer, ctx),
+            Ok(()) => {
+                let then: Then = Box::new(move |_, found, _| answer.do_send(Resolved(found)));
+                self.look_up(peer, Errand::Call, then, ctx);
+            }
             Err(cause) => answer.do_send(Resolved(Err(cause))),
         }
     }

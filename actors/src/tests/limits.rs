@@ -122,6 +122,7 @@ fn a_session_that_calls_too_often_is_slowed_down_before_telegram_does_it() {
             calls: Pace::new(6, minute, 2),
             phones: Pace::FREE,
             usernames: Pace::new(1, minute, 1),
+            texts: Pace::FREE,
         };
         let scene = Scene::limited(&Limiter::default(), paces).await;
         // Nobody was called, so that the token for a call comes back.

@@ -130,7 +130,11 @@ fn fails(reason: Reason) -> Fails {
         | Reason::IntervalTooBrief
         | Reason::TooManyHops
         | Reason::RtpTimeout
-        | Reason::MediaLost => Fails::Never,
+        | Reason::MediaLost
+        // Of texts.
+        | Reason::NoText
+        | Reason::TextTooLong
+        | Reason::UnsupportedText => Fails::Never,
         Reason::DatabaseError
         | Reason::NoResponseFromManager
         | Reason::LinesLimit
@@ -149,10 +153,13 @@ fn fails(reason: Reason) -> Fails {
         | Reason::NoRtpPorts
         | Reason::MediaNotConnected
         | Reason::BusyHere
+        // Somebody who is called back does not answer either.
+        | Reason::NoAnswer
         | Reason::Crashed => Fails::EitherWay,
         Reason::CallerGaveUp
         | Reason::AnsweredElsewhere
         | Reason::CallerIsGateway
+        | Reason::CallbackRestricted
         | Reason::SipAccountUnavailable
         | Reason::WorkerUnavailable
         | Reason::SipRefused

@@ -177,7 +177,7 @@ open! {
     /// Library versions that are offered.
     LibraryVersion, ["8.0.0", "9.0.0", "12.0.0", "13.0.0"];
     /// Kinds of actors.
-    Actor, ["registry", "endpoint", "trunk", "session", "call", "leg", "keeper"];
+    Actor, ["registry", "endpoint", "trunk", "session", "call", "leg", "text", "keeper"];
     /// Levels of log events.
     Level, ["error", "warn", "info"];
     /// Pages of the admin listener.

@@ -317,6 +317,10 @@ fn every_reason_of_a_failed_call_is_touched() {
         "too_many_hops",
         "rtp_timeout",
         "media_lost",
+        // Of texts.
+        "no_text",
+        "text_too_long",
+        "unsupported_text",
     ];
     for row in Reason::TABLE {
         let labels = [("trunk", "office"), ("reason", row.name)];

@@ -102,6 +102,10 @@ causes! {
     RouteNotPermitted = "route_not_permitted", 403, "Route is not permitted", Here, Rejected, "switch the trunk on, or pair it with a session or another trunk";
     RouteNotFound = "route_not_found", 404, "Route not found", Sip, Rejected, "use exactly the issued login; it may have been deleted";
     IntervalTooBrief = "interval_too_brief", 423, "Interval Too Brief", Sip, Rejected, "raise Expires to at least 60 seconds";
+    // Texts by SIP MESSAGE.
+    NoText = "no_text", 400, "Text is not UTF-8", Sip, Rejected, "the PBX must send its texts in UTF-8, and not empty";
+    TextTooLong = "text_too_long", 413, "Text is too long", Sip, Rejected, "Telegram takes 4096 characters in one text";
+    UnsupportedText = "unsupported_text", 415, "Unsupported Media Type", Sip, Rejected, "the PBX must send its texts as text/plain in UTF-8";
     // SIP to Telegram.
     UserPrivacyRestricted = "user_privacy_restricted", 403, "USER_PRIVACY_RESTRICTED", Telegram, Rejected, "the called person must allow calls from this account";
     UserIsBlocked = "user_is_blocked", 403, "USER_IS_BLOCKED", Telegram, Rejected, "the called person has blocked this account";

@@ -147,6 +147,9 @@ pub struct SessionSpec {
     /// Whether who wrote a number is called back and then put through, instead of being asked to call.
     #[serde(default)]
     pub callback: bool,
+    /// Whether texts pass between the account and the PBXs of its trunks, by SIP MESSAGE.
+    #[serde(default)]
+    pub text_bridge: bool,
     /// What people are answered who write to the account and are in no call with it; empty = nothing.
     #[serde(default)]
     pub autoreply: String,
@@ -241,6 +244,7 @@ impl SessionSpec {
             allowed_callers: AllowedCallers::default(),
             messages_processing: false,
             callback: false,
+            text_bridge: false,
             autoreply: String::new(),
             quota: None,
             enabled: true,

@@ -105,12 +105,35 @@ pub fn decide_transit(
     })
 }
 
+/// Decides whose account a PBX's text leaves by, and to whom: as for a call, if the account passes texts; whoever talks can read.
+pub fn decide_sip_text(
+    table: &Table,
+    world: &impl World,
+    offer: &SipOffer<'_>,
+) -> Result<ToTelegram, Cause> {
+    let to = reach(table, world, offer)?;
+    if to.session.text_bridge {
+        Ok(to)
+    } else {
+        Err(Cause::new(Reason::RouteNotPermitted))
+    }
+}
+
 /// Decides where a PBX's call goes.
 pub fn decide_sip(
     table: &Table,
     world: &impl World,
     offer: &SipOffer<'_>,
 ) -> Result<ToTelegram, Cause> {
+    let to = reach(table, world, offer)?;
+    if world.is_talking(&to.session.name, &to.peer) {
+        return Err(Cause::new(Reason::BusyHere));
+    }
+    Ok(to)
+}
+
+/// Decides over which session somebody is reached whom a PBX names.
+fn reach(table: &Table, world: &impl World, offer: &SipOffer<'_>) -> Result<ToTelegram, Cause> {
     let trunk = offer.trunk;
     must_be_on(trunk)?;
     let inbound = table.inbound(&trunk.name);
@@ -133,9 +156,6 @@ pub fn decide_sip(
     let peer = peer?;
     if is_itself(session, &peer) {
         return Err(Cause::new(Reason::LoopDetected));
-    }
-    if world.is_talking(&session.name, &peer) {
-        return Err(Cause::new(Reason::BusyHere));
     }
     Ok(ToTelegram {
         session: session.clone(),

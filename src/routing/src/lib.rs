@@ -29,7 +29,7 @@ pub use caller::{CallerIdentity, caller_headers, caller_id, caller_name};
 pub use check::{Conflict, check};
 pub use decide::{
     SipOffer, TelegramOffer, ToTelegram, ToTrunk, World, admit_register, decide_callback,
-    decide_sip, decide_telegram, decide_transit, running,
+    decide_sip, decide_sip_text, decide_telegram, decide_transit, running,
 };
 pub use dial::{DialPlan, DialPlanError};
 pub use health::{FailureCounter, Health, Patience, verdict};
@@ -41,7 +41,7 @@ pub use number::called_peer;
 pub use peers::{FOUND_FOR, Found, LookUp, NOBODY_FOR, Peers};
 pub use quota::{CallEnd, Counter, Quotas, Subject, SubjectError, Usage};
 pub use table::Table;
-pub use text::{Dialled, decide_text};
+pub use text::{Dialled, decide_text, text_trunk};
 pub use transfer::decide_transfer;
 
 /// What a Telegram session can do just now.

@@ -19,6 +19,8 @@ pub enum Group {
     Call,
     /// Looking people up.
     LookUp,
+    /// Texts.
+    Text,
 }
 
 /// What a token is taken for.
@@ -30,6 +32,8 @@ pub enum Errand {
     Phone,
     /// Looking a username up that is not known.
     Username,
+    /// A text of a PBX to somebody.
+    Text,
 }
 
 impl Errand {
@@ -38,6 +42,7 @@ impl Errand {
         match self {
             Errand::Call => Group::Call,
             Errand::Phone | Errand::Username => Group::LookUp,
+            Errand::Text => Group::Text,
         }
     }
 }
@@ -75,6 +80,8 @@ pub struct Paces {
     pub phones: Pace,
     /// Look-ups of usernames.
     pub usernames: Pace,
+    /// Texts.
+    pub texts: Pace,
 }
 
 impl Paces {
@@ -83,6 +90,7 @@ impl Paces {
         calls: Pace::FREE,
         phones: Pace::FREE,
         usernames: Pace::FREE,
+        texts: Pace::FREE,
     };
 
     /// The pace of one errand.
@@ -91,6 +99,7 @@ impl Paces {
             Errand::Call => self.calls,
             Errand::Phone => self.phones,
             Errand::Username => self.usernames,
+            Errand::Text => self.texts,
         }
     }
 }
@@ -160,6 +169,7 @@ impl Waits {
 pub struct Limiter {
     calls: Wait,
     look_ups: Wait,
+    texts: Wait,
     restricted: Wait,
     /// When each bucket will be full again; a bucket needs no other memory.
     full_at: FullAt,
@@ -171,6 +181,7 @@ struct FullAt {
     calls: u64,
     phones: u64,
     usernames: u64,
+    texts: u64,
 }
 
 impl FullAt {
@@ -179,6 +190,7 @@ impl FullAt {
             Errand::Call => &mut self.calls,
             Errand::Phone => &mut self.phones,
             Errand::Username => &mut self.usernames,
+            Errand::Text => &mut self.texts,
         }
     }
 }
@@ -189,6 +201,7 @@ impl Limiter {
         match group {
             Group::Call => self.calls.order(now, wait),
             Group::LookUp => self.look_ups.order(now, wait),
+            Group::Text => self.texts.order(now, wait),
         }
     }
 
@@ -205,6 +218,7 @@ impl Limiter {
         let wait = match group {
             Group::Call => self.calls,
             Group::LookUp => self.look_ups,
+            Group::Text => self.texts,
         };
         match wait.left(now) {
             Some(left) => Err(Refused::FloodWait(left)),
@@ -270,6 +284,7 @@ mod tests {
             calls: Pace::new(6, s(60), 3),
             phones: Pace::new(10, s(3600), 10),
             usernames: Pace::FREE,
+            texts: Pace::FREE,
         }
     }
 

@@ -223,6 +223,12 @@ impl Table {
             .collect()
     }
 
+    /// Whether the texts of a trunk's PBX may go to Telegram.
+    pub fn passes_texts(&self, trunk: &TrunkName) -> bool {
+        let pool = self.pool_of(trunk);
+        pool.iter().any(|session| session.text_bridge)
+    }
+
     /// Returns the trunks that are paired with a session, on or off, by priority.
     pub fn trunks_of(&self, session: &SessionName) -> impl Iterator<Item = &TrunkName> {
         let routes = self.routes.iter();

@@ -1,6 +1,6 @@
 //! What Telegram users write, as numbers to dial in the PBX (product 2.12).
 
-use model::{Cause, Reason, TrunkName};
+use model::{Cause, Reason, TrunkName, TrunkSpec};
 
 use crate::decide::MAX_NUMBER;
 use crate::{Table, TelegramOffer, World};
@@ -54,6 +54,22 @@ pub fn decide_text(
         is_number(&number).then_some((trunk, number))
     });
     Ok(numbers.collect())
+}
+
+/// Returns the trunk whose PBX gets what a Telegram user writes to a session that passes texts: the first by priority that is running. Nothing
+/// for what an account of this switch writes.
+pub fn text_trunk<'a>(
+    table: &'a Table,
+    world: &impl World,
+    offer: &TelegramOffer<'_>,
+) -> Option<&'a TrunkSpec> {
+    let session = table.session(offer.session)?;
+    if !session.enabled || !session.text_bridge || world.is_own_account(offer.user_id) {
+        return None;
+    }
+    let mut trunks = table.groups_of(offer.session).flatten();
+    let trunk = trunks.find(|trunk| world.is_reachable(trunk))?;
+    table.trunk(&trunk)
 }
 
 /// Whether this can be dialled: rules may leave blanks and line breaks of a text, which no PBX has in its numbers.

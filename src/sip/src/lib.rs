@@ -12,6 +12,7 @@
 //! * [`qualify`] - whether a peer that never registers is there.
 //! * [`registration`] - the bindings of a trunk that registers with us (RFC 3261 10.3).
 //! * [`sdp`] - session descriptions, offer and answer (RFC 8866, RFC 3264).
+//! * [`text`] - texts by MESSAGE, read and sent (RFC 3428).
 //! * [`transaction`] - requests and responses matched and repeated over UDP (RFC 3261 17, 18).
 
 // A new state must be thought of everywhere: no wildcard hides it.
@@ -30,6 +31,7 @@ mod parse;
 pub mod qualify;
 pub mod registration;
 pub mod sdp;
+pub mod text;
 pub mod transaction;
 
 pub use error::ParseError;

@@ -282,6 +282,7 @@ fn paces(of: &settings::Pace) -> Paces {
         calls: Pace::new(of.calls_per_minute, minute, of.calls_burst),
         phones: hourly(of.phones_per_hour),
         usernames: hourly(of.usernames_per_hour),
+        texts: Pace::new(of.texts_per_minute, minute, of.texts_per_minute),
     }
 }
 

@@ -156,3 +156,68 @@ fn what_an_account_of_this_switch_writes_is_not_read() {
     let refused = decide_text(&table, &world, &offer, "601").unwrap_err();
     assert_eq!(refused.reason(), Reason::CallerIsGateway);
 }
+
+#[test]
+fn texts_pass_only_where_the_session_says_so_and_go_to_the_first_running_trunk() {
+    let build = |text_bridge: bool| {
+        let trunks = [("a", 100), ("b", 1), ("c", 50)];
+        let specs = trunks
+            .iter()
+            .zip(1..)
+            .map(|((name, priority), port)| TrunkSpec {
+                priority: *priority,
+                ..peer(name, &format!("192.0.2.1:{port}"))
+            });
+        let routes = trunks.iter().map(|(name, _)| RouteSpec {
+            trunk: name.parse().unwrap(),
+            session: "main".parse().unwrap(),
+            priority: 100,
+        });
+        let session = SessionSpec {
+            text_bridge,
+            ..SessionSpec::new("main".parse().unwrap())
+        };
+        Table::new(specs.collect(), vec![session], routes.collect())
+    };
+    let session = "main".parse().unwrap();
+    let to_pbx = |table: &Table, reachable: &[&'static str], user_id: i64| {
+        let world = Now {
+            reachable: reachable.iter().copied().collect(),
+            ..now()
+        };
+        let offer = TelegramOffer {
+            session: &session,
+            user_id,
+            dialled: None,
+        };
+        text_trunk(table, &world, &offer).map(|trunk| trunk.name.to_string())
+    };
+    let table = build(true);
+    assert_eq!(to_pbx(&table, &["a", "b", "c"], 7).as_deref(), Some("b"));
+    assert_eq!(to_pbx(&table, &["a", "c"], 7).as_deref(), Some("c"));
+    assert_eq!(to_pbx(&table, &[], 7), None);
+    assert_eq!(to_pbx(&table, &["a"], 1), None, "an account of this switch");
+    assert_eq!(to_pbx(&build(false), &["a"], 7), None);
+
+    let from_pbx = |table: &Table| {
+        let trunk = table.trunk(&"a".parse().unwrap()).unwrap();
+        // He talks, and can read all the same.
+        let world = Now {
+            talking: Some(Peer::Username("alice".into())),
+            reachable: ["a"].into_iter().collect(),
+            ..now()
+        };
+        let offer = SipOffer {
+            trunk,
+            source: "192.0.2.1:1".parse().unwrap(),
+            request_user: "alice",
+            to_user: "",
+        };
+        decide_sip_text(table, &world, &offer).map(|to| to.peer)
+    };
+    assert_eq!(from_pbx(&table), Ok(Peer::Username("alice".into())));
+    assert!(table.passes_texts(&"a".parse().unwrap()));
+    let refused = from_pbx(&build(false)).unwrap_err();
+    assert_eq!(refused.to_string(), "403 Route is not permitted");
+    assert!(!build(false).passes_texts(&"a".parse().unwrap()));
+}

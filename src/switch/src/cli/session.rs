@@ -111,6 +111,9 @@ pub(super) struct People {
     /// Whether who wrote a number is called back and put through, instead of being asked to call
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     callback: Option<bool>,
+    /// Whether texts pass between it and the PBXs of its trunks, by SIP MESSAGE
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    text_bridge: Option<bool>,
     /// What people are answered who write to it and are in no call with it; an empty text answers nothing
     #[arg(long)]
     autoreply: Option<String>,
@@ -129,6 +132,7 @@ impl People {
         }
         spec.messages_processing = self.messages_processing.unwrap_or(spec.messages_processing);
         spec.callback = self.callback.unwrap_or(spec.callback);
+        spec.text_bridge = self.text_bridge.unwrap_or(spec.text_bridge);
         if let Some(text) = self.autoreply {
             spec.autoreply = text;
         }

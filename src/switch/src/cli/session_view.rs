@@ -111,6 +111,9 @@ pub(super) fn show(operator: &Operator, name: &SessionName) -> Result<(), Failur
         };
         line("messages", what);
     }
+    if spec.text_bridge {
+        line("texts", "pass between Telegram and the PBX");
+    }
     if !spec.autoreply.is_empty() {
         line("autoreply", &spec.autoreply);
     }

@@ -367,7 +367,8 @@ fn unblock(operator: &Operator, name: &TrunkName) -> Result<(), Failure> {
             said: format!("the switch answers {status}: repeat the command"),
         }),
         None => Err(Failure::Refused(
-            "what is blocked is known to the switch that runs: start it with `strowger run`".to_owned(),
+            "what is blocked is known to the switch that runs: start it with `strowger run`"
+                .to_owned(),
         )),
     }
 }

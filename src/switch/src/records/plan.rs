@@ -271,6 +271,7 @@ impl Plan {
                 allowed_callers: record.allowed_callers.clone().unwrap_or_default(),
                 messages_processing: record.messages_processing.unwrap_or(false),
                 callback: record.callback.unwrap_or(false),
+                text_bridge: record.text_bridge.unwrap_or(false),
                 autoreply: record.autoreply.clone().unwrap_or_default(),
                 quota: record.quota.clone(),
                 enabled: record.enabled.unwrap_or(true),

@@ -41,7 +41,7 @@ const TRUNK: &[&str] = &[
     "failure_wait_seconds",
     "enabled",
 ];
-const SESSION: [&str; 10] = [
+const SESSION: [&str; 11] = [
     "name",
     "phone",
     "lines",
@@ -49,6 +49,7 @@ const SESSION: [&str; 10] = [
     "allowed_callers",
     "messages_processing",
     "callback",
+    "text_bridge",
     "autoreply",
     "quota",
     "enabled",

@@ -261,6 +261,9 @@ pub(crate) struct Pace {
     pub(crate) phones_per_hour: u32,
     #[serde(deserialize_with = "values::within::<_, _, 0, 100000>")]
     pub(crate) usernames_per_hour: u32,
+    /// Texts of PBXs.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 100000>")]
+    pub(crate) texts_per_minute: u32,
 }
 
 /// A private server of the Telegram protocol; its key comes with the login.
@@ -504,6 +507,7 @@ impl Default for Pace {
             calls_burst: 3,
             phones_per_hour: 10,
             usernames_per_hour: 30,
+            texts_per_minute: 20,
         }
     }
 }

@@ -9,6 +9,8 @@ pub enum Concern {
     Call,
     /// Finding people.
     LookUp,
+    /// Writing to them.
+    Text,
 }
 
 /// Who waits for a result.
@@ -94,7 +96,10 @@ impl Rpc {
             Rpc::GetContacts => usual("getContacts").repeated(),
             Rpc::GetConfig => usual("getConfig").repeated(),
             Rpc::GetState => usual("getState").repeated(),
-            Rpc::SendMessage { .. } => usual("sendMessage"),
+            Rpc::SendMessage { .. } => Manner {
+                concern: Some(Concern::Text),
+                ..usual("sendMessage")
+            },
             Rpc::SendCode { .. } => usual("sendCode"),
             Rpc::ResendCode { .. } => usual("resendCode"),
             Rpc::SignIn { .. } => usual("signIn"),
