@@ -87,7 +87,7 @@ impl Registry {
         };
         let mut hunt = routing::decide_telegram(&self.table, &self.known, &offer)?;
         let subjects = self.subjects(None, Some(&session));
-        self.counters.quotas.admit(unix_millis(), &subjects)?;
+        let admitted = self.counters.quotas.admit(unix_millis(), &subjects);
         let first = hunt
             .trunks()
             .find(|trunk| self.known.is_reachable(trunk) && !self.known.is_blocked(trunk))
@@ -95,7 +95,7 @@ impl Registry {
             .ok_or(Cause::new(Reason::SipAccountUnavailable))?;
         let id = crate::house::call_id();
         let calling = Calling::Telegram(caller.clone());
-        let begun = self.begin_hunt(id, &session, &calling, &mut hunt);
+        let begun = admitted.and_then(|()| self.begin_hunt(id, &session, &calling, &mut hunt));
         let rings = begun.as_ref().ok().and_then(|targets| targets.first());
         let trunk = rings.map_or(first, |target| target.trunk.name.clone());
         self.common.metrics.call_attempt(Direction::TgToSip, &trunk);

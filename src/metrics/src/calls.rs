@@ -131,6 +131,7 @@ fn fails(reason: Reason) -> Fails {
         | Reason::TooManyHops
         | Reason::RtpTimeout
         | Reason::MediaLost
+        | Reason::CallDuration
         // Of texts.
         | Reason::NoText
         | Reason::TextTooLong
@@ -138,6 +139,8 @@ fn fails(reason: Reason) -> Fails {
         Reason::DatabaseError
         | Reason::NoResponseFromManager
         | Reason::LinesLimit
+        | Reason::TotalDuration
+        | Reason::FailCalls
         | Reason::RouteNotPermitted
         | Reason::RpcTimeout
         | Reason::NotAcceptable
