@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, AsyncContext, Context, Handler, WrapFuture};
+use actix::{Actor, AsyncContext, Context, Handler, MessageResult, WrapFuture};
 use media::Tone;
 use model::{
     CallId, CallRecord, Cause, Codec, Direction, DtmfMethod, Farewell, LegEnd, LegId, OpenCall,
@@ -25,13 +25,13 @@ use model::{
 use net::media::{MediaCommand, MediaEvent, MediaHandle, RtpReservation};
 use routing::Hunt;
 
-use crate::house::Common;
+use crate::house::{CallReport, Common};
 use crate::leg::LegAddr;
 use crate::leg::sip::{SipLeg, SipLegSpec, Way as SipWay};
 use crate::leg::telegram::{TelegramLeg, TelegramLegSpec, Way as TelegramWay};
 use crate::message::{
-    Adopt, Answered, CallAnswered, Calling, EndCall, FromMedia, InviteArrived, LegFact, LegOrder,
-    LegReport, OpenRecord, SipMedia,
+    Adopt, Answered, CallAnswered, Calling, DescribeCall, EndCall, FromMedia, InviteArrived,
+    LegFact, LegOrder, LegReport, OpenRecord, SipMedia,
 };
 use crate::session::Session;
 use crate::supervise::{CrashGroup, Door, Down, Parent, Unit, Watch};
@@ -815,6 +815,18 @@ impl Handler<Down> for Call {
         let cause = Cause::new(Reason::InternalError);
         let end = crate::leg::end(kind, slot.via.clone(), &cause);
         self.leg_ended(leg, cause, end, ctx);
+    }
+}
+
+impl Handler<DescribeCall> for Call {
+    type Result = MessageResult<DescribeCall>;
+
+    fn handle(&mut self, _: DescribeCall, _: &mut Self::Context) -> Self::Result {
+        self.watch.handled();
+        MessageResult(Box::new(CallReport {
+            record: self.record.clone(),
+            state: self.state.label().label().to_owned(),
+        }))
     }
 }
 

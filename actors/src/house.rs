@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use actix::{Actor, Addr, Arbiter, ArbiterHandle, AsyncContext, Context, Handler, ResponseFuture};
 use bytes::Bytes;
 use model::{
-    BanRecord, CallId, Cause, IpPrefix, SessionName, SessionSpec, Transport, TrunkName,
-    VerboseRejects,
+    BanRecord, CallId, CallRecord, Cause, IpPrefix, Reason, SessionName, SessionSpec, Transport,
+    TrunkName, VerboseRejects,
 };
 use net::Resolver;
 use net::media::MediaPlane;
@@ -22,7 +22,7 @@ use net::stream::{Certificate, Streams};
 use net::telegram::{Event, Telegram};
 use net::udp::SipSender;
 use rand::rngs::SmallRng;
-use routing::{Paces, SessionState, Subject, Table, Waits};
+use routing::{Paces, SessionState, Step, Subject, Table, Waits};
 use serde::{Deserialize, Serialize};
 use sip::guard::GuardConfig;
 use sip::transaction::{SentBy, Times};
@@ -36,8 +36,8 @@ use crate::endpoint::Endpoint;
 use crate::gate::Gate;
 use crate::keeper::Keeper;
 use crate::message::{
-    Apply, Contact, Drain, EndAll, Inspect, Linked, ListQuotas, ListSessions, ResetQuota, Respond,
-    SaveBans, Settle, Unblock,
+    Apply, Contact, DescribeCall, Drain, EndAll, EndCall, FindCall, Inspect, Linked, ListCalls,
+    ListQuotas, ListSessions, ListTrunks, ResetQuota, Respond, SaveBans, Settle, TryRoute, Unblock,
 };
 use crate::refusal;
 use crate::registry::{QuotaReport, Registry};
@@ -167,6 +167,85 @@ impl SessionReport {
     }
 }
 
+/// A call that goes on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CallReport {
+    /// Its record so far.
+    #[serde(flatten)]
+    pub record: CallRecord,
+    /// Where it is: `setup`, `ringing`, `established`.
+    pub state: String,
+}
+
+/// How a trunk is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrunkReport {
+    /// Its name.
+    pub name: TrunkName,
+    /// Whether it is switched on.
+    pub enabled: bool,
+    /// Whether it can be called: registered, or a peer that is there.
+    pub up: bool,
+    /// Where, as `udp:192.0.2.7:5060`.
+    pub contacts: Vec<String>,
+    /// How many of its lines are taken.
+    pub lines_in_use: u32,
+}
+
+/// A call that might be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TryCall {
+    /// Who calls: a number of the PBX, or of a Telegram user his id, `@username` or `+phone`.
+    pub from: String,
+    /// Who is called; a Telegram user's call goes to the account.
+    pub to: String,
+    /// What it comes over.
+    pub via: Via,
+}
+
+/// What a call comes over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Via {
+    /// A PBX.
+    Trunk(TrunkName),
+    /// A Telegram account.
+    Session(SessionName),
+}
+
+/// There is no such trunk, or session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoSuch(pub Via);
+
+/// What would become of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteReport {
+    /// What is looked at.
+    pub steps: Vec<Step>,
+    /// What is decided, in words.
+    pub decision: String,
+    /// The session that places the call, where one does.
+    pub session: Option<SessionName>,
+    /// The trunks that ring, those of a group at the same time.
+    pub trunks: Vec<Vec<TrunkName>>,
+    /// Who is called then.
+    pub number: Option<String>,
+    /// What the caller is told instead.
+    pub refusal: Option<RefusalReport>,
+}
+
+/// A refusal as it goes over the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalReport {
+    /// The code.
+    pub code: u16,
+    /// The exact phrase.
+    pub phrase: String,
+    /// The name of the cause.
+    pub cause: String,
+    /// What an owner can do about it.
+    pub hint: String,
+}
+
 /// A session's connection, which outlives the actor.
 pub(crate) struct SessionLink {
     pub(crate) client: Arc<dyn Telegram>,
@@ -227,6 +306,9 @@ impl Links {
         links.remove(session);
     }
 }
+
+/// How long an actor has to answer a question of an owner.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the connection of a session that was switched off may take to close.
 const CLOSING: Duration = Duration::from_secs(10);
@@ -700,6 +782,66 @@ impl House {
                 }
             });
         }
+    }
+
+    /// Asks the registry, which has a second to answer.
+    async fn ask<M>(&self, question: M) -> Option<M::Result>
+    where
+        M: actix::Message + Send + 'static,
+        M::Result: Send,
+        Registry: Handler<M>,
+    {
+        let registry = self.common.registry.open()?;
+        let answer = tokio::time::timeout(PATIENCE, registry.send(question)).await;
+        answer.ok()?.ok()
+    }
+
+    /// The calls that go on, from the one that began after `after`, oldest first; nothing when the registry does not answer.
+    pub async fn calls(&self, after: Option<CallId>, limit: usize) -> Option<Vec<CallReport>> {
+        let calls = self.ask(ListCalls { after, limit }).await?;
+        let mut reports = Vec::new();
+        for call in calls {
+            // One that has ended meanwhile is not there any more.
+            let asked = tokio::time::timeout(PATIENCE, call.send(DescribeCall)).await;
+            reports.extend(asked.ok().and_then(Result::ok).map(|report| *report));
+        }
+        Some(reports)
+    }
+
+    /// A call that goes on.
+    pub async fn call(&self, call: CallId) -> Option<CallReport> {
+        let call = self.ask(FindCall { call }).await??;
+        let asked = tokio::time::timeout(PATIENCE, call.send(DescribeCall)).await;
+        asked.ok()?.ok().map(|report| *report)
+    }
+
+    /// Ends a call; false when there is none.
+    pub async fn hang_up(&self, call: CallId) -> bool {
+        let Some(Some(address)) = self.ask(FindCall { call }).await else {
+            return false;
+        };
+        tracing::info!(%call, "ended by an owner");
+        let cause = Cause::new(Reason::NormalClearing);
+        address.send(EndCall { cause }).await.is_ok()
+    }
+
+    /// Which of the actors that everything stands on live just now.
+    pub fn core(&self) -> [(&'static str, bool); 3] {
+        [
+            ("registry", self.common.registry.open().is_some()),
+            ("endpoint", self.common.endpoint.open().is_some()),
+            ("keeper", self.common.keeper.open().is_some()),
+        ]
+    }
+
+    /// How the trunks are, by name; nothing when the registry does not answer.
+    pub async fn trunks(&self) -> Option<Vec<TrunkReport>> {
+        self.ask(ListTrunks).await
+    }
+
+    /// What would become of a call; nothing when the registry does not answer.
+    pub async fn try_call(&self, call: TryCall) -> Option<Result<RouteReport, NoSuch>> {
+        self.ask(TryRoute(call)).await
     }
 
     /// Whether a session has a connection, or one that is just being closed.

@@ -26,11 +26,12 @@ mod text;
 mod trunk;
 
 pub use house::{
-    Account, EXIT_REGISTRY_LOST, EXIT_STORE_LOST, House, Parts, Report, SILENT, SessionReport,
-    Settings, SipSettings, StartError, TelegramSettings,
+    Account, CallReport, EXIT_REGISTRY_LOST, EXIT_STORE_LOST, House, NoSuch, Parts, RefusalReport,
+    Report, RouteReport, SILENT, SessionReport, Settings, SipSettings, StartError,
+    TelegramSettings, TrunkReport, TryCall, Via,
 };
 pub use registry::QuotaReport;
-pub use routing::{Pace, Paces, SessionState, Subject, Table, Waits};
+pub use routing::{Pace, Paces, SessionState, Step, Subject, Table, Waits};
 pub use session::{LIMITS, kept_limits};
 pub use sip::Limits;
 pub use sip::call::SessionTimes;

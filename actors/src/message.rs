@@ -725,3 +725,33 @@ pub(crate) struct Revise<S: Send + 'static>(pub(crate) S);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Retire;
+
+/// House -> Registry: the living calls that began after this one, oldest first.
+#[derive(Message)]
+#[rtype(result = "Vec<actix::Addr<crate::call::Call>>")]
+pub(crate) struct ListCalls {
+    pub(crate) after: Option<CallId>,
+    pub(crate) limit: usize,
+}
+
+/// House -> Registry: one of them.
+#[derive(Message)]
+#[rtype(result = "Option<actix::Addr<crate::call::Call>>")]
+pub(crate) struct FindCall {
+    pub(crate) call: CallId,
+}
+
+/// House -> Call: how are you?
+#[derive(Message)]
+#[rtype(result = "Box<crate::house::CallReport>")]
+pub(crate) struct DescribeCall;
+
+/// House -> Registry: how are the trunks?
+#[derive(Message)]
+#[rtype(result = "Vec<crate::house::TrunkReport>")]
+pub(crate) struct ListTrunks;
+
+/// House -> Registry: what would become of this call?
+#[derive(Message)]
+#[rtype(result = "Result<crate::house::RouteReport, crate::house::NoSuch>")]
+pub(crate) struct TryRoute(pub(crate) crate::house::TryCall);

@@ -8,6 +8,7 @@ mod counters;
 #[cfg(test)]
 pub(crate) mod crash;
 mod offer;
+mod rehearsal;
 mod text;
 mod transfer;
 

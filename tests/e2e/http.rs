@@ -10,6 +10,8 @@ use ureq::Agent;
 pub(crate) struct Http {
     base: String,
     agent: Agent,
+    /// What is sent as `Authorization`.
+    authorization: Option<String>,
 }
 
 impl Http {
@@ -21,12 +23,29 @@ impl Http {
         Self {
             base: base.into(),
             agent: config.into(),
+            authorization: None,
+        }
+    }
+
+    /// The same server, asked with a token.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self {
+            authorization: Some(format!("Bearer {token}")),
+            ..Self::new(self.base.clone())
+        }
+    }
+
+    fn with<T>(&self, request: ureq::RequestBuilder<T>) -> ureq::RequestBuilder<T> {
+        match &self.authorization {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
         }
     }
 
     /// Status and body; `None` when nobody answers.
     pub(crate) fn text(&self, path: &str) -> Option<(u16, String)> {
-        let mut response = self.agent.get(self.url(path)).call().ok()?;
+        let request = self.with(self.agent.get(self.url(path)));
+        let mut response = request.call().ok()?;
         Some((
             response.status().as_u16(),
             response.body_mut().read_to_string().ok()?,
@@ -35,7 +54,14 @@ impl Http {
 
     /// The JSON of a GET that must succeed.
     pub(crate) fn get(&self, path: &str) -> Value {
-        checked(path, self.agent.get(self.url(path)).call())
+        checked(path, self.with(self.agent.get(self.url(path))).call())
+    }
+
+    /// The status of a DELETE.
+    pub(crate) fn delete(&self, path: &str) -> u16 {
+        let answer = self.with(self.agent.delete(self.url(path))).call();
+        let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
+        answer.status().as_u16()
     }
 
     /// The JSON of a POST that must succeed.

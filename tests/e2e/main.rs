@@ -22,6 +22,7 @@ mod talk;
 mod telegram;
 mod tone;
 
+mod api;
 mod backups;
 mod bridge;
 mod connections;

@@ -23,7 +23,8 @@ pub enum CallState {
 impl CallState {
     const ALL: [CallState; 3] = [CallState::Setup, CallState::Ringing, CallState::Established];
 
-    fn label(self) -> &'static str {
+    /// The value of the label `state`.
+    pub fn label(self) -> &'static str {
         match self {
             CallState::Setup => "setup",
             CallState::Ringing => "ringing",

@@ -18,6 +18,7 @@ mod prefix;
 mod quota;
 mod record;
 mod rule;
+mod scope;
 mod secret;
 mod spec;
 mod srtp;
@@ -38,6 +39,7 @@ pub use record::{BanRecord, CallRecord, Direction, Farewell, LegEnd, LegKind, Op
 pub use rule::{
     BareDigits, BareDigitsError, CallerIdRules, CallerNameRules, Piece, Rule, RuleError, Tag,
 };
+pub use scope::{Scope, ScopeError};
 pub use secret::Secret;
 pub use spec::{
     RouteSpec, SessionSpec, SpecError, TransitSpec, TrunkKind, TrunkSpec, VerboseRejects,

@@ -87,21 +87,31 @@ impl DialPlan {
 
     /// Rewrites a number, or a text. `None` when it is not taken; who asks does not take an empty result either.
     pub fn apply(&self, number: &str) -> Option<String> {
+        self.trace(number, |_| {})
+    }
+
+    /// The same, and tells the number after each rule, the last time with none where a rule does not take it.
+    pub fn trace(&self, number: &str, mut told: impl FnMut(Option<&str>)) -> Option<String> {
         let mut number = plain(number).filter(|_| !self.is_closed)?;
         for step in &self.steps {
-            match step {
-                Step::Replace(regex, template) => {
-                    number = replace_all(regex, &number, template).ok()?
-                }
-                Step::Condition { regex, negated } => {
-                    // An expression that takes too long, `!` or not, takes no number.
-                    if regex.is_match(number.as_str()).ok()? == *negated {
-                        return None;
-                    }
-                }
-            }
+            let after = step.apply(number);
+            told(after.as_deref());
+            number = after?;
         }
         Some(number)
+    }
+}
+
+impl Step {
+    fn apply(&self, number: String) -> Option<String> {
+        match self {
+            Step::Replace(regex, template) => replace_all(regex, &number, template).ok(),
+            Step::Condition { regex, negated } => {
+                // An expression that takes too long, `!` or not, takes no number.
+                let matches = regex.is_match(number.as_str()).ok()?;
+                (matches != *negated).then_some(number)
+            }
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod lines;
 mod number;
 mod peers;
 mod quota;
+mod rehearsal;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use lines::{Full, Lines};
 pub use number::called_peer;
 pub use peers::{FOUND_FOR, Found, LookUp, NOBODY_FOR, Peers};
 pub use quota::{CallEnd, Counter, Quotas, Subject, SubjectError, Usage};
+pub use rehearsal::{Step, steps_of_sip, steps_of_telegram};
 pub use table::Table;
 pub use text::{Dialled, decide_text, text_trunk};
 pub use transfer::decide_transfer;

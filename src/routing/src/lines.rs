@@ -16,7 +16,7 @@ pub enum Full {
 
 /// The lines in use: of each call one of its session, if it has one, and one of each trunk it is on or rings at. Returned by the call's id, any
 /// number of times.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Lines {
     calls: HashMap<CallId, (Vec<TrunkName>, Option<SessionName>)>,
     trunks: HashMap<TrunkName, u32>,

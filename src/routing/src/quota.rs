@@ -153,7 +153,7 @@ impl CallEnd {
 }
 
 /// A call that somebody with a limit takes part in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Open {
     subjects: Vec<(Subject, QuotaSpec)>,
     answered: Option<Talk>,
@@ -168,7 +168,7 @@ struct Talk {
 }
 
 /// The quotas of all.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Quotas {
     used: BTreeMap<Subject, Usage>,
     calls: HashMap<CallId, Open>,

@@ -15,6 +15,7 @@ mod sealing;
 mod sled_store;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::path::Path;
 
@@ -30,6 +31,7 @@ pub use error::{OpenError, StoreError};
 pub use keys::{KeyError, KeySource};
 pub use seal::{KeyId, MasterKey, NoKey, NoRandom};
 pub use sled_store::SledStore;
+pub use tokens::{TokenRecord, read_tokens, token_hash, write_tokens};
 
 /// One change of what an owner edits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,6 +74,8 @@ pub enum Space<'a> {
     Counters,
     /// What is still to be said to those with whom a process had calls that is gone.
     Farewells,
+    /// Who may ask over HTTP.
+    Tokens,
 }
 
 /// A key and its value.
@@ -121,6 +125,12 @@ pub trait Store: Send + Sync {
     fn unfinished_calls(&self) -> Result<Vec<OpenCall>, StoreError>;
     /// Returns the newest call records, newest first, at most `count`.
     fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError>;
+    /// Returns the newest call records that began before this one, newest first, at most `count`; without one, the newest of all.
+    fn calls_before(
+        &self,
+        before: Option<CallId>,
+        count: usize,
+    ) -> Result<Vec<CallRecord>, StoreError>;
 
     /// Returns one value of a key space.
     fn get(&self, space: Space<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;

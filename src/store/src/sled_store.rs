@@ -67,6 +67,7 @@ pub struct SledStore {
     counters: Tree,
     quotas: Tree,
     farewells: Tree,
+    tokens: Tree,
     meta: Tree,
     /// One commit at a time: the generation is read, compared and written.
     committing: Mutex<()>,
@@ -170,6 +171,7 @@ impl SledStore {
             counters: tree("counters")?,
             quotas: tree("quotas")?,
             farewells: tree("farewells")?,
+            tokens: tree("tokens")?,
             committing: Mutex::default(),
             call_count: AtomicU64::new(calls.len() as u64),
             calls,
@@ -204,6 +206,7 @@ impl SledStore {
             Space::Bans => self.bans.clone(),
             Space::Counters => self.counters.clone(),
             Space::Farewells => self.farewells.clone(),
+            Space::Tokens => self.tokens.clone(),
             Space::Telegram(session) => self.db.open_tree(telegram_tree(session.as_str()))?,
         })
     }
@@ -225,7 +228,7 @@ impl SledStore {
                 let tree = telegram_tree(session.as_str());
                 Ok(self.seal.seal(&tree, key, value.to_vec())?)
             }
-            Space::Bindings | Space::Bans | Space::Counters | Space::Farewells => {
+            Space::Bindings | Space::Bans | Space::Counters | Space::Farewells | Space::Tokens => {
                 Ok(value.to_vec())
             }
         }
@@ -237,7 +240,7 @@ impl SledStore {
             Space::Telegram(session) => {
                 self.open_value(&telegram_tree(session.as_str()), key, value)
             }
-            Space::Bindings | Space::Bans | Space::Counters | Space::Farewells => {
+            Space::Bindings | Space::Bans | Space::Counters | Space::Farewells | Space::Tokens => {
                 Ok(value.to_vec())
             }
         }
@@ -659,6 +662,23 @@ impl Store for SledStore {
     fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError> {
         let mut records = Vec::new();
         for entry in self.calls.iter().rev().take(count) {
+            let (key, value) = entry?;
+            records.push(decode("cdr", &key, &value)?);
+        }
+        Ok(records)
+    }
+
+    fn calls_before(
+        &self,
+        before: Option<CallId>,
+        count: usize,
+    ) -> Result<Vec<CallRecord>, StoreError> {
+        let Some(before) = before else {
+            return self.recent_calls(count);
+        };
+        let mut records = Vec::new();
+        let earlier = self.calls.range(..before.to_bytes().to_vec());
+        for entry in earlier.rev().take(count) {
             let (key, value) = entry?;
             records.push(decode("cdr", &key, &value)?);
         }

@@ -1,4 +1,4 @@
-//! What the operator asks over HTTP: `/metrics`, `/livez`, `/readyz`.
+//! What the operator asks over HTTP: `/metrics`, `/livez`, `/readyz`, and `/api/v1` with a token.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,6 +8,15 @@ use actix_web::http::StatusCode;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use actors::House;
 use serde_json::json;
+use store::Store;
+use utoipa_actix_web::AppExt;
+
+use crate::api::access::{Access, Keyring};
+use crate::api::{self, Process};
+use crate::backups::Backups;
+use crate::logging::Levels;
+use crate::office::Office;
+use crate::settings;
 
 /// What the pages show.
 #[derive(Clone)]
@@ -25,13 +34,46 @@ pub(crate) struct BindError {
     source: std::io::Error,
 }
 
+/// What `/api/v1` works with, on the admin listener and on the control socket.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) process: web::Data<Process>,
+    pub(crate) house: web::Data<House>,
+    pub(crate) store: web::Data<dyn Store>,
+    pub(crate) office: web::Data<Office>,
+    pub(crate) backups: web::Data<Backups>,
+    pub(crate) keyring: web::Data<Keyring>,
+    pub(crate) levels: web::Data<Levels>,
+}
+
+impl Desk {
+    /// Gives it to an application.
+    pub(crate) fn give(&self, access: Access, app: &mut web::ServiceConfig) {
+        app.app_data(web::Data::new(access))
+            .app_data(self.process.clone())
+            .app_data(self.house.clone())
+            .app_data(self.store.clone())
+            .app_data(self.office.clone())
+            .app_data(self.backups.clone())
+            .app_data(self.keyring.clone())
+            .app_data(self.levels.clone());
+    }
+}
+
 /// Listens; the server runs when its future is spawned.
 pub(crate) fn start(
-    address: SocketAddr,
-    node: String,
-    house: Arc<House>,
+    admin: &settings::Admin,
     metrics: metrics::Metrics,
+    desk: Desk,
 ) -> Result<(Server, ServerHandle), BindError> {
+    let address = admin.listen;
+    let access = if admin.behind_proxy || address.ip().is_loopback() {
+        let behind_proxy = admin.behind_proxy;
+        Access::Tokens { behind_proxy }
+    } else {
+        Access::Closed
+    };
+    let (node, house) = (desk.process.node.clone(), Arc::clone(&desk.house));
     let shown = web::Data::new(Shown {
         node,
         house,
@@ -40,11 +82,15 @@ pub(crate) fn start(
     let server = HttpServer::new(move || {
         App::new()
             .app_data(shown.clone())
+            .configure(|app| desk.give(access, app))
             .route("/metrics", web::get().to(show_metrics))
             .route("/livez", web::get().to(livez))
             .route("/healthz", web::get().to(livez))
             .route("/readyz", web::get().to(readyz))
             .default_service(web::route().to(nothing))
+            .into_utoipa_app()
+            .service(api::service())
+            .into_app()
     })
     .workers(1)
     .disable_signals()
@@ -103,8 +149,7 @@ async fn readyz(shown: web::Data<Shown>, request: HttpRequest) -> HttpResponse {
 }
 
 async fn nothing(shown: web::Data<Shown>, request: HttpRequest) -> HttpResponse {
-    let body =
-        json!({ "error": "there is nothing here", "see": ["/metrics", "/livez", "/readyz"] });
+    let body = json!({ "error": "there is nothing here", "see": ["/metrics", "/livez", "/readyz", "/api/v1/openapi.json"] });
     answer(&shown, &request, StatusCode::NOT_FOUND, &body)
 }
 
@@ -146,6 +191,8 @@ mod tests {
         let mut settings = Settings::default();
         settings.sip.udp = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         let metrics = metrics::Metrics::new("0");
+        let store: Arc<dyn Store> =
+            Arc::new(SledStore::open(folder.path(), &MasterKey::from_octets([7; 32])).unwrap());
         actix::System::new().block_on(async {
             let house = House::start(Parts {
                 settings: boot::house_settings(&settings),
@@ -153,9 +200,7 @@ mod tests {
                     threads: 1,
                     ..MediaConfig::default()
                 },
-                store: Arc::new(
-                    SledStore::open(folder.path(), &MasterKey::from_octets([7; 32])).unwrap(),
-                ),
+                store: Arc::clone(&store),
                 metrics: metrics.clone(),
                 accounts: Vec::new(),
             });
@@ -164,8 +209,24 @@ mod tests {
                 .unwrap()
                 .local_addr()
                 .unwrap();
-            let (server, handle) =
-                start(address, "here".to_owned(), Arc::clone(&house), metrics).unwrap();
+            settings.admin.listen = address;
+            let connect = Arc::new(|_: &model::SessionName| None);
+            let office = Office::new(Arc::clone(&store), Arc::clone(&house), connect).unwrap();
+            let key = Box::new(MasterKey::from_octets([7; 32]));
+            let backups = Backups::new(&settings, Arc::clone(&store), key, metrics.clone());
+            let desk = Desk {
+                backups: web::Data::new(backups),
+                process: web::Data::new(Process {
+                    node: "here".to_owned(),
+                    started: std::time::Instant::now(),
+                }),
+                house: web::Data::from(Arc::clone(&house)),
+                keyring: web::Data::new(Keyring::open(Arc::clone(&store)).unwrap()),
+                levels: web::Data::new(crate::logging::start(&settings.log, &metrics)),
+                store: web::Data::from(store),
+                office: web::Data::new(office),
+            };
+            let (server, handle) = start(&settings.admin, metrics, desk).unwrap();
             tokio::spawn(server);
 
             let (status, body) = get(address, "/readyz").await;

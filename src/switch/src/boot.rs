@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use actix_web::web::Data;
 use actors::{
     Account, GuardConfig, House, Limits, Pace, Paces, Parts, SessionTimes, SipSettings, StartError,
     TelegramSettings,
@@ -16,12 +17,14 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use store::{Store, StoreError};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::admin;
+use crate::admin::{self, Desk};
+use crate::api::Process;
+use crate::api::access::Keyring;
 use crate::backups::{self, Backups};
 use crate::control;
 use crate::failure::Failure;
 use crate::keys::Keys;
-use crate::logging;
+use crate::logging::{self, Levels};
 use crate::measured::Measured;
 use crate::office::Office;
 use crate::settings::{self, Loaded, Settings, SipGuard, SipLimits};
@@ -67,7 +70,7 @@ impl BootError {
 pub(crate) fn run(loaded: &Loaded) -> Result<u8, Failure> {
     let settings = &loaded.settings;
     let metrics = metrics::Metrics::new(env!("CARGO_PKG_VERSION"));
-    logging::start(&settings.log, &metrics);
+    let levels = logging::start(&settings.log, &metrics);
     leave_no_core();
     let store = loaded.open_store(|what| tracing::warn!("{what}"))?;
     let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics.clone()));
@@ -80,7 +83,8 @@ pub(crate) fn run(loaded: &Loaded) -> Result<u8, Failure> {
         Box::new(loaded.key.clone()),
         metrics.clone(),
     );
-    let code = actix::System::new().block_on(serve(settings, store, metrics, Arc::new(backups)));
+    let code =
+        actix::System::new().block_on(serve(settings, store, metrics, Arc::new(backups), levels));
     code.map_err(Failure::Boot)
 }
 
@@ -100,7 +104,9 @@ async fn serve(
     store: Arc<dyn Store>,
     metrics: metrics::Metrics,
     backups: Arc<Backups>,
+    levels: Levels,
 ) -> Result<u8, BootError> {
+    let started = Instant::now();
     let sessions = store.sessions().map_err(StartError::from)?;
     let mut accounts = Vec::new();
     for session in sessions.into_iter().filter(|session| session.enabled) {
@@ -116,23 +122,23 @@ async fn serve(
     };
     let house = Arc::new(House::start(parts)?);
     let office = office(settings, &store, &house, &metrics).map_err(StartError::from)?;
-    let (server, admin) = admin::start(
-        settings.admin.listen,
-        settings.node.name.to_string(),
-        Arc::clone(&house),
-        metrics,
-    )?;
+    let desk = Desk {
+        process: Data::new(Process {
+            node: settings.node.name.to_string(),
+            started,
+        }),
+        house: Data::from(Arc::clone(&house)),
+        keyring: Data::new(Keyring::open(Arc::clone(&store)).map_err(StartError::from)?),
+        levels: Data::new(levels),
+        office: Data::from(office),
+        backups: Data::from(Arc::clone(&backups)),
+        store: Data::from(store),
+    };
+    let (server, admin) = admin::start(&settings.admin, metrics, desk.clone())?;
     tokio::spawn(server);
     let socket = settings.data.dir.join(control::SOCKET);
-    let nightly = tokio::spawn(backups::nightly(Arc::clone(&backups)));
-    let control = control::start(
-        &settings.data.dir,
-        Arc::clone(&house),
-        store,
-        backups,
-        office,
-    );
-    let control = match control {
+    let nightly = tokio::spawn(backups::nightly(backups));
+    let control = match control::start(&settings.data.dir, desk) {
         Ok((server, handle)) => {
             tokio::spawn(server);
             Some(handle)

@@ -1,4 +1,5 @@
 //! How a command reaches the switch that runs: HTTP on a Unix socket in the folder of its data. Whoever may write to the socket may command.
+//! Beside `/api/v1`, without tokens, there is what no token can be had for:
 //!
 //! | request | does |
 //! |---|---|
@@ -12,6 +13,7 @@
 //! | `GET /v1/quotas` | who has a quota, and what of it is used; 503 when the switch does not know just now |
 //! | `DELETE /v1/quotas?subject=trunk/NAME` | forgets what was used |
 //! | `PUT /v1/unblock?trunk=NAME` | places calls again on a trunk that was blocked by its failures; 404 when there is none |
+//! | `GET /v1/cdr?count=N&before=ID` | call records as they are kept, newest first, 1,000 at most |
 //! | `GET /v1/keys` | the ids of the master keys that open the store |
 //! | `PUT /v1/keys` with the digits of a master key | lets it open the store too |
 //! | `POST /v1/backups` | makes a backup, in the folder of the backups, and says where; 507 when there is no room |
@@ -23,16 +25,19 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use actors::House;
-use model::{IpPrefix, Secret, TrunkName};
+use model::{CallId, IpPrefix, Secret, TrunkName};
 use serde::{Deserialize, Serialize};
 use store::{BackupError, Change, MasterKey, Store, StoreError};
+use utoipa_actix_web::AppExt;
 
+use crate::admin::Desk;
+use crate::api;
+use crate::api::access::Access;
 use crate::backups::Backups;
 use crate::office::Office;
 use crate::problem::Problem;
@@ -64,13 +69,7 @@ fn inside(folder: &File) -> PathBuf {
 
 /// Listens in the folder of the data; the server runs when its future is spawned. A socket that an earlier process left is replaced: only one switch can hold
 /// the store beside it.
-pub(crate) fn start(
-    data: &Path,
-    house: Arc<House>,
-    store: Arc<dyn Store>,
-    backups: Arc<Backups>,
-    office: Arc<Office>,
-) -> io::Result<(Server, ServerHandle)> {
+pub(crate) fn start(data: &Path, desk: Desk) -> io::Result<(Server, ServerHandle)> {
     let folder = File::open(data)?;
     let path = inside(&folder);
     match std::fs::remove_file(&path) {
@@ -80,16 +79,9 @@ pub(crate) fn start(
     let listener = UnixListener::bind(&path)?;
     // Its owner and his group may command, nobody else.
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660))?;
-    let house = web::Data::from(house);
-    let store = web::Data::from(store);
-    let backups = web::Data::from(backups);
-    let office = web::Data::from(office);
     let server = HttpServer::new(move || {
         App::new()
-            .app_data(house.clone())
-            .app_data(store.clone())
-            .app_data(backups.clone())
-            .app_data(office.clone())
+            .configure(|app| desk.give(Access::Owner, app))
             .app_data(web::JsonConfig::default().limit(LONGEST_COMMIT))
             .service(
                 web::resource("/v1/bans")
@@ -104,6 +96,7 @@ pub(crate) fn start(
                     .route(web::delete().to(remove_key)),
             )
             .route("/v1/ping", web::get().to(ping))
+            .route("/v1/cdr", web::get().to(cdr))
             .service(web::resource("/v1/sessions").route(web::get().to(sessions)))
             .service(
                 web::resource("/v1/quotas")
@@ -117,6 +110,9 @@ pub(crate) fn start(
                     .route(web::get().to(records))
                     .route(web::post().to(commit)),
             )
+            .into_utoipa_app()
+            .service(api::service())
+            .into_app()
     })
     .workers(1)
     .disable_signals()
@@ -181,6 +177,22 @@ async fn unblock(house: web::Data<House>, blocked: web::Query<Blocked>) -> HttpR
 
 async fn records(office: web::Data<Office>) -> HttpResponse {
     HttpResponse::Ok().json(&*office.current().await)
+}
+
+/// How many call records are given at once.
+pub(crate) const RECORDS: usize = 1000;
+
+/// Which call records.
+#[derive(Deserialize)]
+struct Part {
+    count: usize,
+    before: Option<CallId>,
+}
+
+async fn cdr(store: web::Data<dyn Store>, part: web::Query<Part>) -> HttpResponse {
+    let Part { count, before } = part.into_inner();
+    let records = off_the_thread(move || store.calls_before(before, count.min(RECORDS))).await;
+    records.map_or_else(refused, |records| HttpResponse::Ok().json(records))
 }
 
 /// A commit as a command asks for it.

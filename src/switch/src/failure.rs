@@ -55,6 +55,9 @@ pub(crate) enum Failure {
     /// A change that cannot be made.
     #[error(transparent)]
     Commit(Refusal),
+    /// No switch runs.
+    #[error("no switch runs on {0}: start it with `strowger run`, or give its folder with --data")]
+    NoSwitch(PathBuf),
     /// The switch that runs does not do it.
     #[error("{said}")]
     Answered {
@@ -178,7 +181,7 @@ impl Failure {
                 503 => 4,
                 _ => 1,
             },
-            Failure::Locked(_) => 4,
+            Failure::Locked(_) | Failure::NoSwitch(_) => 4,
             Failure::NotFound { .. } => 5,
             Failure::Commit(_)
             | Failure::Exists { .. }

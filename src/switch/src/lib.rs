@@ -4,11 +4,13 @@
 //! * `settings`: what the process needs to know, and what is wrong with it.
 //! * `records`: trunks, sessions and routes: as one file, and how they change.
 //! * `office`: the records of the switch that runs; `control`: how a command reaches it; `problem`: how it refuses.
+//! * `api`: the HTTP interface.
 //! * `demo`: a house with played far ends.
 //! * `boot`: the order of starting and stopping; `admin`: probes and metrics; `logging`: the log; `measured`: the store, timed;
 //!   `master_key`: what its secrets are sealed with.
 
 mod admin;
+mod api;
 mod backups;
 mod boot;
 mod cli;

@@ -3,11 +3,12 @@
 //! What must not be read is kept out of it by types: `model::Secret` has no text.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::sync::{Mutex, PoisonError};
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::settings::{Log, LogFormat, LogLevel};
 
@@ -16,9 +17,38 @@ const ROOMS: [&str; 10] = [
     "actors", "media", "metrics", "model", "net", "routing", "sip", "store", "switch", "telegram",
 ];
 
-/// Starts the log; a second call changes nothing.
-pub(crate) fn start(log: &Log, metrics: &metrics::Metrics) {
+/// What is logged, which can be changed while the process runs.
+pub(crate) struct Levels {
+    filter: reload::Handle<EnvFilter, Registry>,
+    now: Mutex<String>,
+}
+
+impl Levels {
+    /// The level or filter that holds.
+    pub(crate) fn now(&self) -> String {
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        now.clone()
+    }
+
+    /// Logs by another level or filter from now on, or says why not.
+    pub(crate) fn set(&self, level: &str) -> Result<(), String> {
+        let parsed: LogLevel = level
+            .parse()
+            .map_err(|error: crate::settings::ValueError| error.to_string())?;
+        let filter = EnvFilter::new(directives(&parsed));
+        let set = self.filter.reload(filter);
+        set.map_err(|error| error.to_string())?;
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        level.clone_into(&mut now);
+        tracing::info!(level, "logs by another level");
+        Ok(())
+    }
+}
+
+/// Starts the log; a second call changes nothing of the first.
+pub(crate) fn start(log: &Log, metrics: &metrics::Metrics) -> Levels {
     let filter = EnvFilter::new(directives(&log.level));
+    let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry()
         .with(filter)
         .with(Count(metrics.clone()));
@@ -28,6 +58,10 @@ pub(crate) fn start(log: &Log, metrics: &metrics::Metrics) {
         LogFormat::Json => registry.with(writer.json()).try_init(),
     };
     count_panics(metrics.clone());
+    Levels {
+        filter: handle,
+        now: Mutex::new(log.level.as_str().to_owned()),
+    }
 }
 
 /// A level alone is for our own rooms: of libraries, warnings are enough, and their traces are not ours to vouch for.

@@ -82,6 +82,14 @@ impl<S: Store> Store for Measured<S> {
         self.timed(StoreOp::Scan, |store| store.recent_calls(count))
     }
 
+    fn calls_before(
+        &self,
+        before: Option<CallId>,
+        count: usize,
+    ) -> Result<Vec<CallRecord>, StoreError> {
+        self.timed(StoreOp::Scan, |store| store.calls_before(before, count))
+    }
+
     fn get(&self, space: Space<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.timed(StoreOp::Get, |store| store.get(space, key))
     }

@@ -1,14 +1,17 @@
 //! How HTTP refuses: `application/problem+json` of RFC 9457, with the cause and what to do next.
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde::{Deserialize, Serialize};
 use store::StoreError;
+use utoipa::ToSchema;
 
 use crate::records::Refusal;
 
 /// Why a request is refused, as RFC 9457 section 3.1 writes it, with two members of our own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Problem)]
 pub(crate) struct Body {
     /// What kind of problem it is; `about:blank` where the status says it all.
     #[serde(rename = "type")]
@@ -52,6 +55,35 @@ impl Problem {
         }))
     }
 
+    /// The status.
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> u16 {
+        self.0.status
+    }
+
+    /// A request that cannot be understood.
+    pub(crate) fn bad_request(what: impl Into<String>) -> Self {
+        let hint = "see /api/v1/openapi.json";
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", what, hint)
+    }
+
+    /// A record that cannot be.
+    pub(crate) fn invalid(what: impl Into<String>) -> Self {
+        let hint = "correct the record; nothing was changed";
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_record",
+            what,
+            hint,
+        )
+    }
+
+    /// Whoever asks has not shown who he is.
+    pub(crate) fn unauthorized(what: &str) -> Self {
+        let hint = "send `Authorization: Bearer TOKEN`, with a token of `strowger token create`";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", what, hint)
+    }
+
     /// There is no such thing.
     pub(crate) fn not_found(kind: &str, name: &str) -> Self {
         let detail = format!("there is no {kind} `{name}`");
@@ -82,9 +114,15 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        HttpResponse::build(self.status_code())
-            .content_type("application/problem+json")
-            .json(self)
+        let mut response = HttpResponse::build(self.status_code());
+        response.content_type("application/problem+json");
+        if self.status_code() == StatusCode::UNAUTHORIZED {
+            response.insert_header((WWW_AUTHENTICATE, "Bearer realm=\"strowger\""));
+        }
+        if self.status_code() == StatusCode::TOO_MANY_REQUESTS {
+            response.insert_header((RETRY_AFTER, "60"));
+        }
+        response.json(self)
     }
 }
 
@@ -126,15 +164,13 @@ impl From<Refusal> for Problem {
                 detail,
                 "switch it off first",
             ),
-            invalid => {
-                debug_assert!(invalid.is_invalid());
-                Self::new(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "invalid_record",
-                    detail,
-                    "correct the record; nothing was changed",
-                )
-            }
+            Refusal::Spec(_)
+            | Refusal::Rules(..)
+            | Refusal::Conflict(_)
+            | Refusal::NoWay(..)
+            | Refusal::Quota(_)
+            | Refusal::NoQuota(..)
+            | Refusal::Circle(_) => Self::invalid(detail),
         }
     }
 }

@@ -3,6 +3,7 @@
 use store::{Change, SledStore};
 
 use super::Operator;
+use crate::api::BASE;
 use crate::control::{self, Commit, Committed};
 use crate::failure::Failure;
 use crate::problem::Problem;
@@ -28,6 +29,28 @@ impl Operator {
     /// All records, with their secrets.
     pub(super) fn current(&self) -> Result<Current, Failure> {
         self.book()?.current()
+    }
+
+    /// Asks `/api/v1` of the switch that runs; fails when none does.
+    pub(super) fn api<T: serde::de::DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&impl serde::Serialize>,
+    ) -> Result<T, Failure> {
+        let body = body.map(serde_json::to_string).transpose();
+        let body = body.map_err(strange)?.unwrap_or_default();
+        let answer = self.tell(method, &format!("{BASE}{path}"), &body)?;
+        let Some(answer) = answer else {
+            let data = self.settings()?.data.dir;
+            return Err(Failure::NoSwitch(data));
+        };
+        answered(Some(answer))
+    }
+
+    /// The same without a body.
+    pub(super) fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.api("GET", path, None::<&()>)
     }
 }
 
@@ -66,7 +89,9 @@ pub(super) fn answered<T: serde::de::DeserializeOwned>(
         });
     };
     if (200..300).contains(&status) {
-        return serde_json::from_str(&body).map_err(strange);
+        // What is done and has nothing to say.
+        let body = if body.is_empty() { "null" } else { &body };
+        return serde_json::from_str(body).map_err(strange);
     }
     let said = match serde_json::from_str::<Problem>(&body) {
         Ok(problem) => problem.detail().to_owned(),

@@ -7,6 +7,8 @@ use model::CallRecord;
 use store::Store;
 
 use super::Operator;
+use super::book::{Book, answered};
+use crate::control::RECORDS;
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
 
@@ -39,14 +41,13 @@ pub(super) enum Format {
 
 impl Cdr {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
-        let store = operator.store()?;
         match self {
             Cdr::List { count } if operator.output == Output::Json => {
-                print::json(&store.recent_calls(count)?);
+                print::json(&recent(operator, count)?);
             }
-            Cdr::List { count } => list(&store.recent_calls(count)?),
+            Cdr::List { count } => list(&recent(operator, count)?),
             Cdr::Export { format, count } => {
-                let mut records = store.recent_calls(count)?;
+                let mut records = recent(operator, count)?;
                 records.reverse();
                 match format {
                     Format::Json => records.iter().for_each(print::json),
@@ -56,6 +57,32 @@ impl Cdr {
         }
         Ok(())
     }
+}
+
+/// The newest records, newest first: of the switch that runs, else of its store.
+fn recent(operator: &Operator, count: usize) -> Result<Vec<CallRecord>, Failure> {
+    if let Book::Store(store) = operator.book()? {
+        return Ok(store.recent_calls(count)?);
+    }
+    let mut records: Vec<CallRecord> = Vec::new();
+    loop {
+        let wanted = RECORDS.min(count.saturating_sub(records.len()));
+        let before = records.last().map(|last| format!("&before={}", bare(last)));
+        let before = before.unwrap_or_default();
+        let target = format!("/v1/cdr?count={wanted}{before}");
+        let part: Vec<CallRecord> = answered(operator.ask("GET", &target)?)?;
+        let got = part.len();
+        records.extend(part);
+        if got < wanted || records.len() >= count {
+            return Ok(records);
+        }
+    }
+}
+
+/// An id as programs write it.
+fn bare(record: &CallRecord) -> String {
+    let id = record.id.to_string();
+    id.strip_prefix("call-").unwrap_or(&id).to_owned()
 }
 
 fn list(records: &[CallRecord]) {

@@ -21,8 +21,10 @@ mod route;
 mod session;
 mod session_view;
 mod snippet;
+mod status;
 #[cfg(test)]
 mod tests;
+mod token;
 mod trunk;
 mod trunk_test;
 
@@ -77,6 +79,12 @@ enum Command {
     /// Write a commented strowger.toml
     #[command(after_help = "Example: strowger init /etc/strowger")]
     Init(init::Init),
+    /// Say how the switch that runs is: trunks, sessions, calls
+    #[command(after_help = "Example: strowger status --output json")]
+    Status,
+    /// Calls that go on
+    #[command(subcommand, after_help = "Example: strowger calls list")]
+    Calls(status::Calls),
     /// Trunks: the relations with PBXs
     #[command(
         subcommand,
@@ -104,6 +112,12 @@ enum Command {
     /// Write all trunks, sessions, routes and quotas as one file
     #[command(after_help = "Example: strowger export records.toml")]
     Export(records::Export),
+    /// Tokens of the HTTP interface
+    #[command(
+        subcommand,
+        after_help = "Example: strowger token create dashboard --scope read"
+    )]
+    Token(token::Token),
     /// Bans: who is not listened to
     #[command(
         subcommand,
@@ -208,6 +222,9 @@ fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
         Command::Demo => return Ok(demo::run()),
         Command::CheckConfig(command) => command.run(operator),
         Command::Init(command) => command.run(),
+        Command::Status => status::status(&operator),
+        Command::Calls(command) => command.run(&operator),
+        Command::Token(command) => command.run(&operator),
         Command::Trunk(command) => command.run(&operator),
         Command::Session(command) => command.run(&operator),
         Command::Route(command) => command.run(&operator),

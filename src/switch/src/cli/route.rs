@@ -6,6 +6,7 @@ use serde::Serialize;
 use store::Change;
 
 use super::Operator;
+use crate::api::{Tried, WantedCall};
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
 use crate::records::PRIORITY;
@@ -27,6 +28,19 @@ pub(super) enum Route {
     },
     /// List all routes
     List,
+    /// Say what would become of a call, step by step, asking the switch that runs; no call is made
+    #[command(after_help = "Example: strowger route test --from 101 --to +15550001 --via office")]
+    Test {
+        /// Who calls: a number of the PBX; of a Telegram user his id, @username or +phone
+        #[arg(long, default_value = "", allow_hyphen_values = true)]
+        from: String,
+        /// Who is called, as the PBX dials; a Telegram user calls the account
+        #[arg(long, default_value = "", allow_hyphen_values = true)]
+        to: String,
+        /// The trunk or the session that the call comes over; without, the only trunk there is
+        #[arg(long)]
+        via: Option<String>,
+    },
     /// End a pairing, or close the way between two trunks
     Remove {
         /// The trunk
@@ -52,6 +66,18 @@ impl Route {
         let book = operator.book()?;
         let current = book.current()?;
         match self {
+            Route::Test { from, to, via } => {
+                let via = match (via, current.trunks.as_slice()) {
+                    (Some(via), _) => via,
+                    (None, [only]) => only.name.to_string(),
+                    (None, _) => {
+                        return Err(Failure::Usage(
+                            "say with --via which trunk or session the call comes over",
+                        ));
+                    }
+                };
+                test(operator, &WantedCall { from, to, via })?;
+            }
             Route::Add {
                 trunk,
                 way,
@@ -142,6 +168,25 @@ impl Route {
         }
         Ok(())
     }
+}
+
+/// Prints every step, and what is decided.
+fn test(operator: &Operator, wanted: &WantedCall) -> Result<(), Failure> {
+    let tried: Tried = operator.api("POST", "/routes/test", Some(wanted))?;
+    if operator.output == Output::Json {
+        print::json(&tried);
+        return Ok(());
+    }
+    for (at, step) in tried.steps.iter().enumerate() {
+        let number = step.number.as_ref();
+        let number = number.map_or_else(String::new, |number| format!(" -> {number}"));
+        print::line(format_args!("{:>2}  {}{number}", at + 1, step.what));
+    }
+    print::line(format_args!("=>  {}", tried.decision));
+    if let Some(refusal) = &tried.refusal {
+        print::line(format_args!("    {}: {}", refusal.cause, refusal.hint));
+    }
+    Ok(())
 }
 
 /// A route as programs read it: the records as they are kept.

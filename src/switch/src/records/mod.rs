@@ -17,6 +17,7 @@ use model::{
     SrtpOverPlain, TransitSpec, Transport, TrunkKind, TrunkName, TrunkSpec, TrustedIps,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::fault::Place;
 
@@ -40,37 +41,55 @@ pub(crate) struct Placed<T> {
 }
 
 /// A trunk as written: what is absent has its default, or is kept.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TrunkDraft {
+    #[schema(value_type = Option<String>)]
     pub(crate) name: Option<TrunkName>,
     pub(crate) kind: Option<Kind>,
     pub(crate) login: Option<String>,
+    #[schema(value_type = Option<String>)]
     pub(crate) password: Option<Secret<String>>,
+    #[schema(value_type = Option<String>)]
     pub(crate) domain: Option<HostPort>,
+    #[schema(value_type = Option<String>)]
     pub(crate) proxy: Option<HostPort>,
     pub(crate) auth_user: Option<String>,
+    #[schema(value_type = Option<String>)]
     pub(crate) address: Option<SocketAddr>,
+    #[schema(value_type = Option<String>)]
     pub(crate) trusted_ips: Option<TrustedIps>,
+    #[schema(value_type = Option<String>)]
     pub(crate) header: Option<HeaderField>,
     pub(crate) qualify: Option<bool>,
+    #[schema(value_type = Option<Vec<String>>)]
     pub(crate) codecs: Option<Vec<Codec>>,
+    #[schema(value_type = Option<String>)]
     pub(crate) transport: Option<Transport>,
     pub(crate) tls_pin: Option<String>,
+    #[schema(value_type = Option<String>)]
     pub(crate) srtp: Option<Srtp>,
+    #[schema(value_type = Option<String>)]
     pub(crate) srtp_over_plain: Option<SrtpOverPlain>,
+    #[schema(value_type = Option<Vec<String>>)]
     pub(crate) dtmf: Option<Vec<DtmfMethod>>,
     pub(crate) lines: Option<u32>,
     pub(crate) number: Option<String>,
+    #[schema(value_type = Option<String>)]
     pub(crate) inbound_rules: Option<DialRules>,
+    #[schema(value_type = Option<String>)]
     pub(crate) dial_rules: Option<DialRules>,
+    #[schema(value_type = Option<Vec<String>>)]
     pub(crate) caller_id: Option<CallerIdRules>,
+    #[schema(value_type = Option<Vec<String>>)]
     pub(crate) caller_name: Option<CallerNameRules>,
+    #[schema(value_type = Option<String>)]
     pub(crate) bare_digits: Option<BareDigits>,
     pub(crate) tg_headers: Option<bool>,
     pub(crate) refer: Option<bool>,
     pub(crate) priority: Option<u32>,
     pub(crate) ring_seconds: Option<u32>,
+    #[schema(value_type = Option<String>)]
     pub(crate) quota: Option<QuotaName>,
     pub(crate) failure_limit: Option<u32>,
     pub(crate) failure_wait_seconds: Option<u32>,
@@ -78,7 +97,7 @@ pub(crate) struct TrunkDraft {
 }
 
 /// The kinds of trunks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub(crate) enum Kind {
@@ -91,28 +110,34 @@ pub(crate) enum Kind {
 }
 
 /// A session as written.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SessionDraft {
+    #[schema(value_type = Option<String>)]
     pub(crate) name: Option<SessionName>,
     pub(crate) phone: Option<String>,
     pub(crate) lines: Option<u32>,
     pub(crate) stop_on_6xx: Option<bool>,
+    #[schema(value_type = Option<String>)]
     pub(crate) allowed_callers: Option<AllowedCallers>,
     pub(crate) messages_processing: Option<bool>,
     pub(crate) callback: Option<bool>,
     pub(crate) text_bridge: Option<bool>,
     pub(crate) autoreply: Option<String>,
+    #[schema(value_type = Option<String>)]
     pub(crate) quota: Option<QuotaName>,
     pub(crate) enabled: Option<bool>,
 }
 
 /// A route as written: to a session, or with `to` to another trunk.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RouteDraft {
+    #[schema(value_type = Option<String>)]
     pub(crate) trunk: Option<TrunkName>,
+    #[schema(value_type = Option<String>)]
     pub(crate) session: Option<SessionName>,
+    #[schema(value_type = Option<String>)]
     pub(crate) to: Option<TrunkName>,
     pub(crate) priority: Option<u32>,
 }
@@ -246,7 +271,7 @@ impl From<&TransitSpec> for RouteDraft {
 
 impl TrunkDraft {
     /// The same without its password, which `apply` leaves as it is then.
-    fn without_password(self) -> Self {
+    pub(crate) fn without_password(self) -> Self {
         Self {
             password: None,
             ..self

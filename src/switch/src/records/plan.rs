@@ -263,19 +263,7 @@ impl Plan {
                 continue;
             }
             seen.push(name);
-            let spec = SessionSpec {
-                name: name.clone(),
-                phone: record.phone.clone().unwrap_or_default(),
-                lines: record.lines.unwrap_or(0),
-                stop_on_6xx: record.stop_on_6xx.unwrap_or(false),
-                allowed_callers: record.allowed_callers.clone().unwrap_or_default(),
-                messages_processing: record.messages_processing.unwrap_or(false),
-                callback: record.callback.unwrap_or(false),
-                text_bridge: record.text_bridge.unwrap_or(false),
-                autoreply: record.autoreply.clone().unwrap_or_default(),
-                quota: record.quota.clone(),
-                enabled: record.enabled.unwrap_or(true),
-            };
+            let spec = record.spec(name.clone());
             self.known_quota(place, spec.quota.as_ref(), wanted);
             let before = current.session(name);
             if before != Some(&spec) {
@@ -478,6 +466,25 @@ impl QuotaDraft {
                 .fail_window_seconds
                 .unwrap_or(default.fail_window_seconds),
             name: default.name,
+        }
+    }
+}
+
+impl SessionDraft {
+    /// The whole session: what the file does not say is the default.
+    pub(crate) fn spec(&self, name: SessionName) -> SessionSpec {
+        SessionSpec {
+            name,
+            phone: self.phone.clone().unwrap_or_default(),
+            lines: self.lines.unwrap_or(0),
+            stop_on_6xx: self.stop_on_6xx.unwrap_or(false),
+            allowed_callers: self.allowed_callers.clone().unwrap_or_default(),
+            messages_processing: self.messages_processing.unwrap_or(false),
+            callback: self.callback.unwrap_or(false),
+            text_bridge: self.text_bridge.unwrap_or(false),
+            autoreply: self.autoreply.clone().unwrap_or_default(),
+            quota: self.quota.clone(),
+            enabled: self.enabled.unwrap_or(true),
         }
     }
 }

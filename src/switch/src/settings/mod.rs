@@ -17,7 +17,7 @@ use model::{Secret, VerboseRejects};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use load::{Loaded, Sources, load};
-pub(crate) use values::{LibraryVersion, Listen, LogLevel, PortRange, Text};
+pub(crate) use values::{LibraryVersion, Listen, LogLevel, PortRange, Text, ValueError};
 
 /// The commented default file.
 pub(crate) const DEFAULT_FILE: &str = include_str!("../../../../config/strowger.toml");
@@ -94,6 +94,8 @@ pub(crate) enum LogFormat {
 pub(crate) struct Admin {
     #[serde(with = "values::one")]
     pub(crate) listen: SocketAddr,
+    /// A proxy with TLS stands before it: tokens are taken, and whoever asks is who X-Forwarded-For says last.
+    pub(crate) behind_proxy: bool,
 }
 
 /// The SIP side.
@@ -382,6 +384,7 @@ impl Default for Admin {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            behind_proxy: false,
         }
     }
 }

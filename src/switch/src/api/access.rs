@@ -1,0 +1,261 @@
+//! Who may ask for what: tokens with scopes on the admin listener, everybody on the control socket, whose rights are those of its file.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::Scope;
+use store::{Store, StoreError, TokenRecord};
+
+use crate::problem::Problem;
+
+/// How many wrong tokens an address may show in a minute.
+const GUESSES: u32 = 5;
+const MINUTE: Duration = Duration::from_secs(60);
+/// Addresses of which that is remembered; the list begins anew when it is full of those of the last minute.
+const REMEMBERED: usize = 4096;
+/// How many tokens there can be.
+pub(crate) const MOST_TOKENS: usize = 1000;
+
+/// By which door a request comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// The control socket.
+    Owner,
+    /// The admin listener.
+    Tokens {
+        /// The address of whoever asks stands in X-Forwarded-For.
+        behind_proxy: bool,
+    },
+    /// An admin listener that others than this host can reach, without encryption.
+    Closed,
+}
+
+/// The tokens.
+pub(crate) struct Keyring {
+    store: Arc<dyn Store>,
+    tokens: RwLock<Vec<TokenRecord>>,
+    guesses: Mutex<HashMap<IpAddr, (Instant, u32)>>,
+}
+
+/// A new token: its record, and its text, which nobody sees again.
+pub(crate) fn make(name: String, scopes: Vec<Scope>, created: u64) -> (TokenRecord, String) {
+    let id = format!("{:016x}", rand::random::<u64>());
+    let secret = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+    let text = format!("strowger_{id}_{secret}");
+    let record = TokenRecord {
+        hash: store::token_hash(&text),
+        id,
+        name,
+        scopes,
+        created,
+    };
+    (record, text)
+}
+
+impl Keyring {
+    /// Those of the store.
+    pub(crate) fn open(store: Arc<dyn Store>) -> Result<Self, StoreError> {
+        let tokens = RwLock::new(store::read_tokens(&*store)?);
+        Ok(Self {
+            store,
+            tokens,
+            guesses: Mutex::default(),
+        })
+    }
+
+    /// All tokens.
+    pub(crate) fn list(&self) -> Vec<TokenRecord> {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        tokens.clone()
+    }
+
+    /// Changes the tokens, durably; waits for the disk.
+    pub(crate) fn change<T>(
+        &self,
+        how: impl FnOnce(&mut Vec<TokenRecord>) -> T,
+    ) -> Result<T, StoreError> {
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = tokens.clone();
+        let done = how(&mut next);
+        store::write_tokens(&*self.store, &next)?;
+        *tokens = next;
+        Ok(done)
+    }
+
+    /// The scopes of a token.
+    fn scopes(&self, now: Instant, from: IpAddr, token: &str) -> Result<Vec<Scope>, Problem> {
+        if self.has_guessed(now, from) {
+            return Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_wrong_tokens",
+                "too many wrong tokens from this address",
+                "wait a minute, and use a token of `strowger token create`",
+            ));
+        }
+        let hash = store::token_hash(token);
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(record) = tokens.iter().find(|record| record.is(&hash)) {
+            return Ok(record.scopes.clone());
+        }
+        self.guessed(now, from);
+        tracing::warn!(source = %from, "a wrong token");
+        Err(Problem::unauthorized("this token is not known"))
+    }
+
+    fn has_guessed(&self, now: Instant, from: IpAddr) -> bool {
+        let guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        guesses.get(&from).is_some_and(|(since, count)| {
+            *count >= GUESSES && now.saturating_duration_since(*since) < MINUTE
+        })
+    }
+
+    fn guessed(&self, now: Instant, from: IpAddr) {
+        let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_old = |since: Instant| now.saturating_duration_since(since) >= MINUTE;
+        if guesses.len() >= REMEMBERED && !guesses.contains_key(&from) {
+            guesses.retain(|_, (since, _)| !is_old(*since));
+            if guesses.len() >= REMEMBERED {
+                guesses.clear();
+            }
+        }
+        let guess = guesses.entry(from).or_insert((now, 0));
+        if is_old(guess.0) {
+            *guess = (now, 0);
+        }
+        guess.1 += 1;
+    }
+}
+
+/// Lets a request through that may have what it asks for.
+fn check(request: &HttpRequest, scope: Scope) -> Result<(), Problem> {
+    let access = request.app_data::<web::Data<Access>>();
+    let behind_proxy = match access.map(|access| ***access) {
+        Some(Access::Owner) => return Ok(()),
+        Some(Access::Tokens { behind_proxy }) => behind_proxy,
+        Some(Access::Closed) | None => {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "not_on_loopback",
+                "tokens are not taken where everybody on the way could read them",
+                "let admin.listen be a loopback address, or put a proxy with TLS before it and set admin.behind_proxy",
+            ));
+        }
+    };
+    let Some(keyring) = request.app_data::<web::Data<Keyring>>() else {
+        return Err(Problem::busy("the switch is starting"));
+    };
+    let header = request.headers().get(AUTHORIZATION);
+    let header = header.and_then(|value| value.to_str().ok());
+    let token = header.and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let Some(token) = token else {
+        return Err(Problem::unauthorized("there is no token"));
+    };
+    let scopes = keyring.scopes(Instant::now(), address(request, behind_proxy), token)?;
+    if scopes.contains(&scope) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "insufficient_scope",
+        format!("this token has not the scope `{scope}`"),
+        "make one that has it: `strowger token create NAME --scope SCOPE`",
+    ))
+}
+
+/// Who asks. Behind a proxy the last address of X-Forwarded-For, which the proxy wrote; those before it anybody can write.
+fn address(request: &HttpRequest, behind_proxy: bool) -> IpAddr {
+    let forwarded = request.headers().get("x-forwarded-for");
+    let forwarded = forwarded
+        .filter(|_| behind_proxy)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.rsplit(',').next())
+        .and_then(|last| last.trim().parse().ok());
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    forwarded
+        .or(peer)
+        .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+/// A request that has shown this scope; the first argument of a handler, so that nothing else of the request is read before.
+macro_rules! scopes {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        pub(super) struct $name;
+
+        impl FromRequest for $name {
+            type Error = Problem;
+            type Future = std::future::Ready<Result<Self, Problem>>;
+
+            fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+                std::future::ready(check(request, Scope::$name).map(|()| $name))
+            }
+        }
+    )*};
+}
+
+scopes! {
+    /// May look.
+    Read
+    /// May end calls.
+    Calls
+    /// May change records and bans.
+    Write
+    /// May make tokens.
+    Admin
+}
+
+#[cfg(test)]
+mod tests {
+    use store::{MasterKey, SledStore};
+
+    use super::*;
+
+    #[test]
+    fn five_wrong_tokens_a_minute_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = MasterKey::from_octets([7; 32]);
+        let store = Arc::new(SledStore::open(folder.path(), &key).unwrap());
+        let keyring = Keyring::open(store).unwrap();
+        let (record, text) = make("a".to_owned(), vec![Scope::Read], 0);
+        keyring.change(|tokens| tokens.push(record)).unwrap();
+        let (now, from) = (Instant::now(), IpAddr::from([192, 0, 2, 1]));
+        let other = IpAddr::from([192, 0, 2, 2]);
+        let status = |at, from, token: &str| match keyring.scopes(at, from, token) {
+            Ok(_) => 200,
+            Err(problem) => problem.status(),
+        };
+        for _ in 0..GUESSES {
+            assert_eq!(status(now, from, &text), 200);
+            assert_eq!(status(now, from, "strowger_1_x"), 401);
+        }
+        assert_eq!(status(now, from, "strowger_1_x"), 429);
+        assert_eq!(status(now, from, &text), 429, "it might have been guessed");
+        assert_eq!(status(now, other, &text), 200);
+        assert_eq!(status(now + MINUTE, from, &text), 200);
+        assert_eq!(status(now + MINUTE, from, "strowger_1_x"), 401);
+    }
+
+    #[test]
+    fn the_memory_of_guesses_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = MasterKey::from_octets([7; 32]);
+        let store = Arc::new(SledStore::open(folder.path(), &key).unwrap());
+        let keyring = Keyring::open(store).unwrap();
+        let now = Instant::now();
+        for n in 0..10_000_u32 {
+            keyring.guessed(now, IpAddr::from(n.to_be_bytes()));
+        }
+        assert!(keyring.guesses.lock().unwrap().len() <= REMEMBERED);
+    }
+}

@@ -1,0 +1,203 @@
+//! Calls that go on, and the records of all.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use actix_web::web::{Data, Json, Path, Query};
+use actix_web::{HttpResponse, delete, get, web};
+use actors::{CallReport, House};
+use model::{CallId, CallRecord, Outcome, Side};
+use serde::{Deserialize, Serialize};
+use store::Store;
+use utoipa::ToSchema;
+
+use super::access::{Calls, Read};
+use super::{Page, PageQuery};
+use crate::problem::Problem;
+
+/// A call.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct CallView {
+    /// Its id, a ULID.
+    pub(crate) id: String,
+    /// `setup`, `ringing`, `established` while it goes on, else `over`.
+    pub(crate) state: String,
+    /// `sip_to_tg`, `tg_to_sip` or `sip_to_sip`.
+    pub(crate) direction: String,
+    /// The trunk.
+    pub(crate) trunk: String,
+    /// The session; empty for a call from trunk to trunk.
+    pub(crate) session: String,
+    /// The trunk that such a call left by.
+    pub(crate) to_trunk: String,
+    /// Who called.
+    pub(crate) from: String,
+    /// Who was called.
+    pub(crate) to: String,
+    /// When it began, RFC 3339 in UTC.
+    pub(crate) started_at: String,
+    /// Milliseconds until it rang.
+    pub(crate) ringing_after_ms: Option<u64>,
+    /// Milliseconds until it was answered.
+    pub(crate) answered_after_ms: Option<u64>,
+    /// Milliseconds until it was over.
+    pub(crate) ended_after_ms: Option<u64>,
+    /// How it came out: `answered`, `busy`, `no_answer`, `declined`, `cancelled`, `rejected`, `limited`, `failed`.
+    pub(crate) result: Option<String>,
+    /// Which side ended it: `sip`, `telegram`, `here`.
+    pub(crate) ended_by: Option<String>,
+    /// How each leg ended.
+    pub(crate) legs: Vec<LegView>,
+}
+
+/// How a leg ended.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct LegView {
+    /// The trunk or session that it went over.
+    pub(crate) via: String,
+    /// The code.
+    pub(crate) code: u16,
+    /// Its phrase.
+    pub(crate) phrase: String,
+    /// The name of the cause, as in `docs/errors.md`.
+    pub(crate) cause: String,
+}
+
+impl CallView {
+    fn of(record: CallRecord, state: &str) -> Self {
+        let started = UNIX_EPOCH + Duration::from_millis(record.started_ms);
+        let legs = record.legs.into_iter().map(|leg| LegView {
+            via: leg.via,
+            code: leg.code,
+            phrase: leg.phrase,
+            cause: leg.reason,
+        });
+        Self {
+            id: bare(record.id),
+            state: state.to_owned(),
+            direction: record.direction.label().to_owned(),
+            trunk: record.trunk,
+            session: record.session,
+            to_trunk: record.to_trunk,
+            from: record.from,
+            to: record.to,
+            started_at: humantime::format_rfc3339_millis(started).to_string(),
+            ringing_after_ms: record.ringing_after_ms,
+            answered_after_ms: record.answered_after_ms,
+            ended_after_ms: record.ended_after_ms,
+            result: record.outcome.map(Outcome::label).map(str::to_owned),
+            ended_by: record.ended_by.map(Side::label).map(str::to_owned),
+            legs: legs.collect(),
+        }
+    }
+}
+
+impl From<CallReport> for CallView {
+    fn from(report: CallReport) -> Self {
+        Self::of(report.record, &report.state)
+    }
+}
+
+impl From<CallRecord> for CallView {
+    fn from(record: CallRecord) -> Self {
+        Self::of(record, "over")
+    }
+}
+
+/// An id as programs write it.
+fn bare(id: CallId) -> String {
+    let text = id.to_string();
+    text.strip_prefix("call-").unwrap_or(&text).to_owned()
+}
+
+fn id(text: &str) -> Result<CallId, Problem> {
+    let id = text.parse();
+    id.map_err(|_| Problem::not_found("call", text))
+}
+
+fn cursor(query: &PageQuery) -> Result<Option<CallId>, Problem> {
+    let cursor = query.cursor.as_deref().map(str::parse).transpose();
+    cursor.map_err(|_| Problem::bad_request("`cursor` is the `next` of another page"))
+}
+
+/// The calls that go on, oldest first
+#[utoipa::path(tag = "calls", params(PageQuery), security(("token" = ["read"])), responses((status = 200, body = Page<CallView>)))]
+#[get("/calls")]
+pub(super) async fn list_calls(
+    _: Read,
+    house: Data<House>,
+    query: Query<PageQuery>,
+) -> Result<Json<Page<CallView>>, Problem> {
+    let calls = house.calls(cursor(&query)?, query.limit() + 1).await;
+    let calls = calls.ok_or_else(|| Problem::busy(actors::SILENT))?;
+    let mut calls: Vec<CallView> = calls.into_iter().map(CallView::from).collect();
+    Ok(Json(Page::cut(&mut calls, &query, |call| call.id.clone())))
+}
+
+/// One call that goes on
+#[utoipa::path(tag = "calls", params(("id" = String, Path, description = "its id")), security(("token" = ["read"])), responses((status = 200, body = CallView), (status = 404, body = crate::problem::Body)))]
+#[get("/calls/{id}")]
+pub(super) async fn show_call(
+    _: Read,
+    house: Data<House>,
+    name: Path<String>,
+) -> Result<Json<CallView>, Problem> {
+    let call = house.call(id(&name)?).await;
+    let call = call.ok_or_else(|| Problem::not_found("call", &name))?;
+    Ok(Json(call.into()))
+}
+
+/// Ends a call
+#[utoipa::path(tag = "calls", params(("id" = String, Path, description = "its id")), security(("token" = ["calls"])), responses((status = 204), (status = 404, body = crate::problem::Body)))]
+#[delete("/calls/{id}")]
+pub(super) async fn hang_up(
+    _: Calls,
+    house: Data<House>,
+    name: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    if house.hang_up(id(&name)?).await {
+        Ok(HttpResponse::NoContent().finish())
+    } else {
+        Err(Problem::not_found("call", &name))
+    }
+}
+
+/// The records of all calls, newest first
+#[utoipa::path(tag = "cdr", params(PageQuery), security(("token" = ["read"])), responses((status = 200, body = Page<CallView>)))]
+#[get("/cdr")]
+pub(super) async fn list_records(
+    _: Read,
+    store: Data<dyn Store>,
+    query: Query<PageQuery>,
+) -> Result<Json<Page<CallView>>, Problem> {
+    let (before, count) = (cursor(&query)?, query.limit() + 1);
+    let records = from_store(store, move |store| store.calls_before(before, count)).await?;
+    let mut records: Vec<CallView> = records.into_iter().map(CallView::from).collect();
+    Ok(Json(Page::cut(&mut records, &query, |call| {
+        call.id.clone()
+    })))
+}
+
+/// The record of one call
+#[utoipa::path(tag = "cdr", params(("id" = String, Path, description = "its id")), security(("token" = ["read"])), responses((status = 200, body = CallView), (status = 404, body = crate::problem::Body)))]
+#[get("/cdr/{id}")]
+pub(super) async fn show_record(
+    _: Read,
+    store: Data<dyn Store>,
+    name: Path<String>,
+) -> Result<Json<CallView>, Problem> {
+    let id = id(&name)?;
+    let record = from_store(store, move |store| store.call(id)).await?;
+    let record = record.ok_or_else(|| Problem::not_found("call", &name))?;
+    Ok(Json(record.into()))
+}
+
+/// The disk may take its time, and this thread has others to serve.
+pub(super) async fn from_store<T: Send + 'static>(
+    store: Data<dyn Store>,
+    work: impl FnOnce(&dyn Store) -> Result<T, store::StoreError> + Send + 'static,
+) -> Result<T, Problem> {
+    let store: Arc<dyn Store> = store.into_inner();
+    let done = web::block(move || work(&*store)).await;
+    Ok(done.map_err(|_| Problem::busy("the switch is stopping"))??)
+}

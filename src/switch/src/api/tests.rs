@@ -1,0 +1,268 @@
+//! The description, and that every operation in it asks for its scope.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
+use actix_web::web::Data;
+use actix_web::{App, web};
+use actors::{House, Parts};
+use model::Scope;
+use net::media::MediaConfig;
+use serde_json::{Value, json};
+use store::{MasterKey, SledStore, Store};
+use utoipa_actix_web::AppExt;
+
+use super::access::{self, Access, Keyring};
+use super::*;
+use crate::admin::Desk;
+use crate::backups::Backups;
+use crate::office::Office;
+use crate::settings::Settings;
+use crate::{boot, logging};
+
+/// A house without a trunk, and everything that the interface works with.
+async fn desk(folder: &std::path::Path) -> (Arc<House>, Desk) {
+    let mut settings = Settings::default();
+    settings.sip.udp = vec![std::net::SocketAddr::from(([127, 0, 0, 1], 0))];
+    let metrics = metrics::Metrics::new("0");
+    let key = MasterKey::from_octets([7; 32]);
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(folder, &key).unwrap());
+    let house = House::start(Parts {
+        settings: boot::house_settings(&settings),
+        media: MediaConfig {
+            threads: 1,
+            ..MediaConfig::default()
+        },
+        store: Arc::clone(&store),
+        metrics: metrics.clone(),
+        accounts: Vec::new(),
+    });
+    let house = Arc::new(house.unwrap());
+    while house.trunks().await.is_none() {
+        // Its actors have not begun.
+        tokio::task::yield_now().await;
+    }
+    let connect = Arc::new(|_: &model::SessionName| None);
+    let office = Office::new(Arc::clone(&store), Arc::clone(&house), connect).unwrap();
+    let backups = Backups::new(
+        &settings,
+        Arc::clone(&store),
+        Box::new(key),
+        metrics.clone(),
+    );
+    let desk = Desk {
+        backups: Data::new(backups),
+        process: Data::new(Process {
+            node: "here".to_owned(),
+            started: Instant::now(),
+        }),
+        house: Data::from(Arc::clone(&house)),
+        keyring: Data::new(Keyring::open(Arc::clone(&store)).unwrap()),
+        levels: Data::new(logging::start(&settings.log, &metrics)),
+        store: Data::from(store),
+        office: Data::new(office),
+    };
+    (house, desk)
+}
+
+/// The application of a desk, by one door.
+macro_rules! app {
+    ($desk:expr, $access:expr) => {
+        init_service(
+            App::new()
+                .configure(|app: &mut web::ServiceConfig| $desk.give($access, app))
+                .into_utoipa_app()
+                .service(service())
+                .into_app(),
+        )
+        .await
+    };
+}
+
+const TOKENS: Access = Access::Tokens {
+    behind_proxy: false,
+};
+
+/// A token with these scopes.
+fn token(desk: &Desk, scopes: &[Scope]) -> String {
+    let (record, text) = access::make("test".to_owned(), scopes.to_vec(), 0);
+    desk.keyring.change(|tokens| tokens.push(record)).unwrap();
+    text
+}
+
+/// Method, path and scope of every operation; no scope where none is needed.
+fn operations() -> Vec<(String, String, Option<Scope>)> {
+    let document: Value = serde_json::from_str(&document()).unwrap();
+    let mut found = Vec::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let scope = operation["security"][0]["token"][0].as_str();
+            let scope = scope.map(|scope| scope.parse().unwrap());
+            found.push((method.to_uppercase(), path.clone(), scope));
+        }
+    }
+    found
+}
+
+fn request(method: &str, path: &str, token: Option<&str>) -> TestRequest {
+    let path = path.replace("{name}", "nobody");
+    let path = path.replace("{id}", "01J0000000000000000000000A");
+    let peer = "127.0.0.1:9".parse().unwrap();
+    let request = TestRequest::with_uri(&path).peer_addr(peer);
+    let request = request.method(method.parse().unwrap());
+    match token {
+        Some(token) => request.insert_header(("Authorization", format!("Bearer {token}"))),
+        None => request,
+    }
+}
+
+#[test]
+fn the_description_is_in_the_documents() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+    let made = document();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &made).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(kept == made, "UPDATE_DOCS=1 cargo test -p switch");
+    let document: Value = serde_json::from_str(&made).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+}
+
+#[test]
+fn every_operation_asks_for_its_scope() {
+    let folder = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let (house, desk) = desk(folder.path()).await;
+        let app = app!(desk, TOKENS);
+        let operations = operations();
+        assert!(operations.len() > 30, "{}", operations.len());
+        for (method, path, scope) in &operations {
+            let what = format!("{method} {path}");
+            let without = call_service(&app, request(method, path, None).to_request()).await;
+            let Some(scope) = scope else {
+                assert_eq!(without.status(), 200, "{what}");
+                continue;
+            };
+            assert_eq!(without.status(), 401, "{what}");
+            assert!(without.headers().contains_key("www-authenticate"), "{what}");
+            let others = Scope::ALL.into_iter().filter(|other| other != scope);
+            let wrong = token(&desk, &others.collect::<Vec<_>>());
+            let refused = request(method, path, Some(&wrong)).to_request();
+            let refused = call_service(&app, refused).await;
+            assert_eq!(refused.status(), 403, "{what}");
+            let problem: Value = read_body_json(refused).await;
+            assert_eq!(problem["cause"], "insufficient_scope", "{what}");
+            let right = token(&desk, &[*scope]);
+            let done = request(method, path, Some(&right)).to_request();
+            let done = call_service(&app, done).await.status().as_u16();
+            assert!(
+                ![401, 403, 405, 429].contains(&done) && done < 500,
+                "{what}: {done}"
+            );
+        }
+        house.stop(std::time::Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
+fn records_change_by_generation_and_refusals_say_why() {
+    let folder = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let (house, desk) = desk(folder.path()).await;
+        let app = app!(desk, Access::Owner);
+        let send = async |request: TestRequest| {
+            let response = call_service(&app, request.to_request()).await;
+            let status = response.status().as_u16();
+            let kind = response.headers().get("content-type").cloned();
+            let body = actix_web::test::read_body(response).await;
+            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+            if status >= 400 {
+                assert_eq!(kind.unwrap(), "application/problem+json", "{body}");
+                assert_eq!(body["status"], status);
+                assert!(!body["hint"].as_str().unwrap().is_empty(), "{body}");
+            }
+            (status, body)
+        };
+        let put = |name: &str, body: Value| {
+            request("PUT", &format!("/api/v1/trunks/{name}"), None).set_json(body)
+        };
+        let peer = json!({"kind": "peer", "address": "192.0.2.1:5060"});
+        let (status, made) = send(put("office", peer.clone())).await;
+        assert_eq!((status, &made["generation"]), (201, &json!(1)), "{made}");
+        let stale = put("office", peer.clone()).insert_header(("If-Match", "\"0\""));
+        assert_eq!(send(stale).await.0, 412);
+        let fresh = put(
+            "office",
+            json!({"kind": "peer", "address": "192.0.2.1:5060", "lines": 3}),
+        );
+        let fresh = fresh.insert_header(("If-Match", "\"1\""));
+        assert_eq!(send(fresh).await, (200, json!({"generation": 2})));
+        let (status, problem) = send(put("branch", peer)).await;
+        assert_eq!(status, 422, "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("same address"));
+        assert_eq!(send(put("branch", json!({"knd": "peer"}))).await.0, 400);
+        assert_eq!(send(put("a%20b", json!({}))).await.0, 422);
+        let get = |path: &str| request("GET", path, None);
+        let (_, shown) = send(get("/api/v1/trunks/office")).await;
+        assert_eq!(shown["record"]["lines"], 3, "{shown}");
+        assert_eq!(shown["record"]["password"], Value::Null);
+        assert_eq!(send(put("phones", json!({}))).await.0, 201);
+        let (_, page) = send(get("/api/v1/trunks?limit=1")).await;
+        assert_eq!(page["items"][0]["record"]["name"], "office");
+        let next = page["next"].as_str().unwrap();
+        let (_, page) = send(get(&format!("/api/v1/trunks?limit=1&cursor={next}"))).await;
+        assert_eq!(page["items"][0]["record"]["name"], "phones");
+        assert_eq!(page["next"], Value::Null);
+        assert_eq!(send(get("/api/v1/calls?cursor=x")).await.0, 400);
+        let reset = request("POST", "/api/v1/trunks/phones/reset-password", None);
+        assert_eq!(send(reset).await.1["password"].as_str().unwrap().len(), 24);
+        let test = request("POST", "/api/v1/routes/test", None);
+        let test = test.set_json(json!({"from": "1", "to": "@alice", "via": "office"}));
+        let (status, tried) = send(test).await;
+        assert_eq!(status, 200, "{tried}");
+        assert_eq!(
+            tried["refusal"]["phrase"], "Route is not permitted",
+            "{tried}"
+        );
+        let status = send(get("/api/v1/status")).await.1;
+        assert_eq!(status["generation"], 4, "{status}");
+        let removed = request("DELETE", "/api/v1/trunks/office", None);
+        assert_eq!(send(removed).await.0, 200);
+        assert_eq!(send(get("/api/v1/trunks/office")).await.0, 404);
+        house.stop(std::time::Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
+fn tokens_are_made_and_revoked_and_taken_nowhere_in_the_clear() {
+    let folder = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let (house, desk) = desk(folder.path()).await;
+        let admin = token(&desk, &[Scope::Admin]);
+        let app = app!(desk, TOKENS);
+        let wanted = request("POST", "/api/v1/tokens", Some(&admin));
+        let wanted = wanted.set_json(json!({"name": "prometheus", "scopes": ["read"]}));
+        let made = call_service(&app, wanted.to_request()).await;
+        assert_eq!(made.status(), 201);
+        let made: Value = read_body_json(made).await;
+        let text = made["token"].as_str().unwrap();
+        assert!(text.starts_with("strowger_"), "{text}");
+        let kept = store::read_tokens(&**desk.store).unwrap();
+        assert!(!serde_json::to_string(&kept).unwrap().contains(text));
+        let ask = request("GET", "/api/v1/status", Some(text)).to_request();
+        assert_eq!(call_service(&app, ask).await.status(), 200);
+        let id = made["id"].as_str().unwrap();
+        let revoke = request("DELETE", &format!("/api/v1/tokens/{id}"), Some(&admin));
+        assert_eq!(call_service(&app, revoke.to_request()).await.status(), 204);
+        for expected in [401, 401, 401, 401, 401, 429] {
+            let ask = request("GET", "/api/v1/status", Some(text)).to_request();
+            assert_eq!(call_service(&app, ask).await.status(), expected);
+        }
+        let open = app!(desk, Access::Closed);
+        let ask = request("GET", "/api/v1/status", Some(&admin)).to_request();
+        assert_eq!(call_service(&open, ask).await.status(), 403);
+        house.stop(std::time::Duration::from_secs(1)).await;
+    });
+}

@@ -1,0 +1,185 @@
+//! `strowger status` and `strowger calls`: what the switch that runs is doing.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use model::CallId;
+use serde_json::Value;
+
+use super::{Operator, unix};
+use crate::api::{CallView, Page, Status};
+use crate::failure::Failure;
+use crate::print::{self, Output, Table};
+
+/// How many calls are asked for at once.
+const AT_ONCE: usize = 1000;
+
+/// Prints one screen about the switch.
+pub(super) fn status(operator: &Operator) -> Result<(), Failure> {
+    if operator.output == Output::Json {
+        print::json(&operator.get::<Value>("/status")?);
+        return Ok(());
+    }
+    let status: Status = operator.get("/status")?;
+    let uptime = humantime::format_duration(Duration::from_secs(status.uptime_s));
+    let line = |what: &str, value: &str| print::line(format_args!("{what:<12}{value}"));
+    line(
+        "strowger",
+        &format!("{}, {}, up {uptime}", status.version, status.node),
+    );
+    line("ready", if status.ready { "yes" } else { "no" });
+    for missing in &status.missing {
+        line("", missing);
+    }
+    line("calls", &status.calls.to_string());
+    line("generation", &status.generation.to_string());
+    print::line("");
+    let mut table = Table::new(["trunk", "state", "lines in use", "at"]);
+    for trunk in status.trunks {
+        let state = match (trunk.enabled, trunk.up) {
+            (false, _) => "off",
+            (true, false) => "down",
+            (true, true) => "up",
+        };
+        table.row([
+            trunk.name,
+            state.to_owned(),
+            trunk.lines_in_use.to_string(),
+            or_dash(trunk.contacts.join(",")),
+        ]);
+    }
+    table.print("no trunks yet: make one with `strowger trunk add NAME`");
+    print::line("");
+    let mut table = Table::new(["session", "state", "trunks"]);
+    for session in status.sessions {
+        let state = match (session.enabled, session.until) {
+            (false, _) => "off".to_owned(),
+            (true, None) => session.state,
+            (true, Some(until)) => {
+                let left = Duration::from_secs(until.saturating_sub(unix()));
+                format!("{} for {}", session.state, humantime::format_duration(left))
+            }
+        };
+        table.row([session.name, state, or_dash(session.trunks.join(","))]);
+    }
+    table.print("no sessions yet: make one with `strowger session login NAME --phone N`");
+    Ok(())
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Calls {
+    /// List the calls that go on, oldest first
+    List,
+    /// Show one of them
+    Show {
+        /// Its id, as the list shows it
+        id: CallId,
+    },
+    /// End one of them
+    Hangup {
+        /// Its id, as the list shows it
+        id: CallId,
+    },
+}
+
+impl Calls {
+    pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
+        match self {
+            Calls::List => list(operator),
+            Calls::Show { id } => {
+                let call: CallView = operator.get(&format!("/calls/{id}"))?;
+                if operator.output == Output::Json {
+                    print::json(&call);
+                } else {
+                    show(&call);
+                }
+                Ok(())
+            }
+            Calls::Hangup { id } => {
+                operator.api::<()>("DELETE", &format!("/calls/{id}"), None::<&()>)?;
+                print::line(format_args!("{id} is ended"));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn list(operator: &Operator) -> Result<(), Failure> {
+    let mut calls: Vec<CallView> = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page: Page<CallView> = operator.get(&format!("/calls?limit={AT_ONCE}{cursor}"))?;
+        calls.extend(page.items);
+        match page.next {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    if operator.output == Output::Json {
+        print::json(&calls);
+        return Ok(());
+    }
+    let mut table = Table::new([
+        "call",
+        "since",
+        "state",
+        "direction",
+        "from",
+        "to",
+        "trunk",
+        "session or trunk",
+    ]);
+    for call in calls {
+        table.row([
+            call.id,
+            call.started_at,
+            call.state,
+            call.direction,
+            call.from,
+            call.to,
+            call.trunk,
+            format!("{}{}", call.session, call.to_trunk),
+        ]);
+    }
+    table.print("no call goes on");
+    Ok(())
+}
+
+fn show(call: &CallView) {
+    let line = |what: &str, value: &str| print::line(format_args!("{what:<12}{value}"));
+    let after = |what: &str, millis: Option<u64>| {
+        if let Some(millis) = millis {
+            let after = humantime::format_duration(Duration::from_millis(millis));
+            line(what, &format!("after {after}"));
+        }
+    };
+    line("call", &call.id);
+    line("state", &call.state);
+    line("direction", &call.direction);
+    line("from", &call.from);
+    line("to", &call.to);
+    line("trunk", &call.trunk);
+    if !call.session.is_empty() {
+        line("session", &call.session);
+    }
+    if !call.to_trunk.is_empty() {
+        line("leaves by", &call.to_trunk);
+    }
+    line("began", &call.started_at);
+    after("rang", call.ringing_after_ms);
+    after("answered", call.answered_after_ms);
+    for leg in &call.legs {
+        line(
+            "leg ended",
+            &format!("{}: {} {}", leg.via, leg.code, leg.phrase),
+        );
+    }
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        text
+    }
+}
