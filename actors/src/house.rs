@@ -43,6 +43,7 @@ use crate::refusal;
 use crate::registry::{QuotaReport, Registry};
 use crate::session::Session;
 use crate::supervise::{Backoff, Door, DoorKeeper, Down, Parent, Unit, Verdict, Watch};
+use crate::watchdog::Watchdog;
 
 /// Octets of a request that are too many for a datagram when the way is not known (RFC 3261 18.1.1).
 const DATAGRAM: usize = 1300;
@@ -691,6 +692,7 @@ pub struct House {
     root: Addr<Root>,
     /// The thread of the actors, which connections belong to as well.
     arbiter: ArbiterHandle,
+    _watchdog: Arc<Watchdog>,
 }
 
 impl House {

@@ -24,6 +24,7 @@ mod supervise;
 mod tests;
 mod text;
 mod trunk;
+mod watchdog;
 
 pub use house::{
     Account, CallReport, EXIT_REGISTRY_LOST, EXIT_STORE_LOST, House, NoSuch, Parts, RefusalReport,

@@ -79,6 +79,8 @@ pub(crate) struct HouseBuilder {
     world: Option<Rc<Server>>,
     /// Username and phone number of the account.
     account: [&'static str; 2],
+    /// Further variables of the environment.
+    variables: Vec<(&'static str, String)>,
 }
 
 /// A running switch; ends when dropped.
@@ -95,6 +97,7 @@ pub(crate) struct House {
     process: Option<Process>,
     peer_port: Option<u16>,
     branch_port: Option<u16>,
+    variables: Vec<(&'static str, String)>,
     runs: u32,
 }
 
@@ -263,6 +266,12 @@ impl HouseBuilder {
         self
     }
 
+    /// A variable of the environment of the switch.
+    pub(crate) fn variable(mut self, name: &'static str, value: &str) -> Self {
+        self.variables.push((name, value.to_owned()));
+        self
+    }
+
     /// What is logged, `info` unless said.
     pub(crate) fn logging(mut self, filter: &'static str) -> Self {
         self.log = filter;
@@ -357,6 +366,7 @@ impl HouseBuilder {
             process: None,
             peer_port: self.peer_port,
             branch_port: self.branch_port,
+            variables: self.variables,
             runs: 0,
             dir,
         };
@@ -402,6 +412,7 @@ impl House {
             pace: "calls_per_minute = 0, phones_per_hour = 0, usernames_per_hour = 0",
             world: None,
             account: [SESSION, SESSION_PHONE],
+            variables: Vec::new(),
         }
     }
 
@@ -431,6 +442,7 @@ impl House {
             .current_dir(&self.dir)
             .args(["--config", "strowger.toml", "run"]);
         command.env("RUST_BACKTRACE", "1");
+        command.envs(self.variables.iter().cloned());
         self.process = Some(Process::start(
             &format!("strowger-{}", self.runs),
             &self.dir,
@@ -633,6 +645,18 @@ impl House {
         process.signal("CONT");
     }
 
+    /// Asks the switch to end; whether it has is [`House::wait_gone`].
+    pub(crate) fn ask_to_end(&self) {
+        let process = self.process.as_ref().expect("the switch runs");
+        process.signal("TERM");
+    }
+
+    /// Waits until the switch has ended, and returns its exit code.
+    pub(crate) fn wait_gone(&mut self, limit: Duration) -> Option<i32> {
+        let mut process = self.process.take().expect("the switch was started");
+        process.wait(limit)?.code()
+    }
+
     /// Ends the switch as a power failure would.
     pub(crate) fn kill(&mut self) {
         self.process.take().expect("the switch runs").kill();
@@ -743,6 +767,17 @@ impl House {
         self.assert_running();
         self.telegram.assert_clean(understood);
         self.wait_no_calls();
+        self.wait_no_lines();
+    }
+
+    /// Waits until as many lines are taken as there are calls, none.
+    pub(crate) fn wait_no_lines(&self) {
+        until("every line to be returned", s(15), || {
+            let page: Value = serde_json::from_str(&self.admin.text("/readyz")?.1).ok()?;
+            let none = page["calls"] == 0 && page["lines"] == 0;
+            let taken = self.metrics().sum("strowger_trunk_lines_in_use");
+            (none && taken < 0.5).then_some(())
+        });
     }
 }
 

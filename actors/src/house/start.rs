@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use actix::{Actor, Arbiter};
+use actix::{Actor, Arbiter, ArbiterHandle};
 use model::Transport;
 use net::Resolver;
 use net::media::{MediaConfig, MediaPlane};
@@ -28,6 +28,7 @@ use crate::keeper;
 use crate::message::{FromTelegram, Received};
 use crate::session::Session;
 use crate::supervise::{Door, DoorKeeper};
+use crate::watchdog::{self, Watchdog};
 
 /// Why a house does not start.
 #[derive(Debug, thiserror::Error)]
@@ -162,12 +163,14 @@ impl House {
         let runtime = net::Pace::new(keeper::BEAT, Arc::clone(&keeper_work))
             .runtime()
             .map_err(StartError::Thread)?;
+        let arbiter = Arbiter::with_tokio_rt(move || runtime);
+        let keeper_thread = arbiter.handle();
         let (fatal, fatal_rx) = watch::channel(None);
         let root = Root {
             common: common.clone(),
             store: Arc::clone(&store),
             table,
-            arbiter: Arbiter::with_tokio_rt(move || runtime),
+            arbiter,
             keeper_work,
             registry,
             endpoint,
@@ -190,14 +193,29 @@ impl House {
             read.map_err(StartError::Read)?;
         }
         farewell::say(&common, &store, farewells);
+        let watchdog = watch_threads(&common, &keeper_thread)
+            .start(common.metrics.clone(), watchdog::abort)
+            .map_err(StartError::Thread)?;
         Ok(Self {
             common,
             store,
             fatal: fatal_rx,
             root,
             arbiter: Arbiter::current(),
+            _watchdog: watchdog,
         })
     }
+}
+
+/// Lets every thread say that it is there.
+fn watch_threads(common: &Common, keeper: &ArbiterHandle) -> Watchdog {
+    let mut watchdog = Watchdog::new();
+    tokio::spawn(watchdog.watch("actors").run());
+    keeper.spawn(watchdog.watch("keeper").run());
+    for runtime in common.media.runtimes() {
+        runtime.spawn(watchdog.watch("media").run());
+    }
+    watchdog
 }
 
 /// Hands what arrived to the endpoint; false when it has no room.

@@ -12,7 +12,7 @@ use crate::Metrics;
 use crate::family::{Families, all, built, some};
 use crate::label::{
     Actor, Closed, Flushed, Folder, HttpCode, HttpMethod, Level, OTHER, RestartCause, Route, Sink,
-    Tree, Written,
+    Thread, Tree, Written,
 };
 
 /// What is done with the store.
@@ -81,6 +81,8 @@ pub(crate) struct House {
     last_flush: Gauge,
     backups: IntCounterVec,
     last_backup: Gauge,
+    set_aside: IntGauge,
+    stalls: IntCounterVec,
     backup_size: IntGauge,
     cdr: IntCounterVec,
     http: IntCounterVec,
@@ -194,6 +196,15 @@ impl House {
             last_backup: make.one_time(
                 "backup_last_success_timestamp_seconds",
                 "Time of the last good backup, 0 when there is none.",
+            ),
+            set_aside: make.one_gauge(
+                "stores_set_aside",
+                "Damaged stores in whose place a backup is used, and that are still there.",
+            ),
+            stalls: make.counter(
+                "thread_stalls_total",
+                "Times that a thread did not come to its work for more than 0.25 s.",
+                vec![all::<Thread>("thread")],
             ),
             backup_size: make.one_gauge("backup_size_bytes", "Size of the last backup."),
             cdr: make.counter(
@@ -355,6 +366,18 @@ impl Metrics {
             house.backup_size.set(octets);
             self.backup_found(unix_seconds);
         }
+    }
+
+    /// So many damaged stores lie beside the store.
+    pub fn stores_set_aside(&self, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.all.house.set_aside.set(count);
+    }
+
+    /// A thread of this kind (actors, keeper, media) did not come to its work for too long.
+    pub fn thread_stalled(&self, kind: &'static str) {
+        let labels = [kind];
+        self.all.house.stalls.with_label_values(&labels).inc();
     }
 
     /// An earlier process made a backup at this time in seconds since 1970.

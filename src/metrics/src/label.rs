@@ -138,6 +138,8 @@ fixed! {
     Tree, ["sessions", "trunks", "routes", "cdr"];
     /// Folders whose disk is watched.
     Folder, ["data"];
+    /// Kinds of threads that are watched.
+    Thread, ["actors", "keeper", "media"];
     /// How a flush, or a backup, ended.
     Flushed, ["ok", "error"];
     /// Where call records go.

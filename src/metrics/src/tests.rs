@@ -193,6 +193,8 @@ fn tell_everything(metrics: &Metrics) {
     metrics.flushed(Duration::from_millis(1), false, 1.7e9);
     metrics.backup(Some(4096), 1.7e9);
     metrics.backup(None, 1.7e9);
+    metrics.stores_set_aside(1);
+    metrics.thread_stalled("keeper");
     metrics.record_written(true);
     metrics.http("/metrics", "GET", 200);
 }

@@ -174,6 +174,8 @@ pub enum Restored {
     Elsewhere,
 }
 
+/// What the name of a store that was set aside has more; the time in seconds since 1970 follows.
+const ASIDE: &str = ".bad-";
 /// Free space that a backup leaves, octets: call records go on being written.
 const RESERVE: u64 = 64 << 20;
 
@@ -338,6 +340,34 @@ fn examine(file: &Path, keys: &dyn KeySource) -> Result<Examined, BackupError> {
         contents,
         logged_in,
     })
+}
+
+/// Moves a damaged store out of the way, and returns where it is now. Nobody may have it open.
+pub fn set_aside(folder: &Path) -> io::Result<PathBuf> {
+    // Threads of the database that was just closed may hold it for a moment; one that is damaged may have nothing to hold.
+    let _lock = crate::sealing::released(folder);
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let aside = beside(folder, &format!("{ASIDE}{}", now.as_secs()));
+    fs::rename(folder, &aside)?;
+    Ok(aside)
+}
+
+/// The stores that were set aside and are still there.
+pub fn set_aside_before(folder: &Path) -> Vec<PathBuf> {
+    let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
+        return Vec::new();
+    };
+    let beginning = format!("{}{ASIDE}", name.to_string_lossy());
+    let Ok(entries) = fs::read_dir(parent) else {
+        return Vec::new();
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let aside = names.filter(|name| name.starts_with(&beginning));
+    let mut aside: Vec<PathBuf> = aside.map(|name| parent.join(name)).collect();
+    aside.sort();
+    aside
 }
 
 /// Makes a store of a backup, in `folder`, which must not be there or be empty, and returns the names of the sessions that were

@@ -1,5 +1,6 @@
 //! Why the store refuses.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use model::SessionName;
@@ -77,6 +78,51 @@ pub enum OpenError {
         /// The newest schema known.
         known: u8,
     },
+}
+
+impl OpenError {
+    /// Whether the files are there and are not what was written: only a copy helps. A disk that is full or fails is something else.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            OpenError::Damaged { .. } => true,
+            OpenError::Unreadable { source, .. } => is_damage(source),
+            OpenError::Locked { .. }
+            | OpenError::Folder { .. }
+            | OpenError::Key(_)
+            | OpenError::WrongKey { .. }
+            | OpenError::Sealing { .. }
+            | OpenError::Newer { .. } => false,
+        }
+    }
+}
+
+fn is_damage(error: &sled::Error) -> bool {
+    match error {
+        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => true,
+        // What was cut off ends too early.
+        sled::Error::Io(io) => matches!(
+            io.kind(),
+            ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::NotFound
+        ),
+        sled::Error::CollectionNotFound(_) | sled::Error::Unsupported(_) => false,
+    }
+}
+
+impl StoreError {
+    /// Whether the files are not what was written: only a copy helps.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            StoreError::Database(source) => is_damage(source),
+            StoreError::Record { .. } | StoreError::Sealed { .. } => true,
+            StoreError::Conflict { .. }
+            | StoreError::Missing { .. }
+            | StoreError::Version { .. }
+            | StoreError::NotAdopted { .. }
+            | StoreError::LastKey { .. }
+            | StoreError::Random(_)
+            | StoreError::Disk(_) => false,
+        }
+    }
 }
 
 /// Why an operation on an open store failed.

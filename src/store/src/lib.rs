@@ -25,7 +25,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use backup::{BackupError, Contents, Restored, restore, verify};
+pub use backup::{BackupError, Contents, Restored, restore, set_aside, set_aside_before, verify};
 pub use bans::{read_bans, write_bans};
 pub use error::{OpenError, StoreError};
 pub use keys::{KeyError, KeySource};

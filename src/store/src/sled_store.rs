@@ -1,7 +1,8 @@
 //! The store on sled 0.34.
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +43,8 @@ pub(crate) const ADOPT: &str = "adopt/";
 const CACHE_BYTES: u64 = 4 << 20;
 /// How old a soft write can be when the process is killed.
 const FLUSH_EVERY_MS: u64 = 250;
+/// The file that says how new the database must be.
+const MARK: &str = "generation";
 /// How long a lock is waited for, and how often it is tried.
 pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) const LOCK_RETRY: Duration = Duration::from_millis(10);
@@ -88,6 +91,28 @@ impl SledStore {
                 }
                 done => return done,
             }
+        }
+    }
+
+    /// Reads what the house reads at its start: damage that opening does not see is seen here.
+    pub fn check_sound(&self) -> Result<(), OpenError> {
+        let read = || -> Result<(), StoreError> {
+            self.trunks()?;
+            self.sessions()?;
+            self.routes()?;
+            self.transits()?;
+            self.unfinished_calls()?;
+            self.generation()?;
+            Ok(())
+        };
+        // sled panics on some kinds of damage; nothing of what it was about to give is kept.
+        match catch_unwind(AssertUnwindSafe(read)) {
+            Ok(Ok(())) => Ok(()),
+            // Other failures are the reader's to tell of.
+            Ok(Err(error)) if !error.is_damage() => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(OpenError::Damaged {
+                path: self.path.clone(),
+            }),
         }
     }
 
@@ -141,6 +166,8 @@ impl SledStore {
             }
             Some(_) => return Err(damaged()),
             None if !is_empty(&db).map_err(failed)? => return Err(damaged()),
+            // sled takes what it cannot read for the torn end of its log: of a broken file nothing may be left, without an error.
+            None if read_mark(folder).is_some() => return Err(damaged()),
             None => {
                 let master = keys.key(&[]).map_err(OpenError::Key)?;
                 let seal = found(&meta, &master).map_err(|error| match error {
@@ -182,6 +209,18 @@ impl SledStore {
         store
             .clear_leftovers()
             .map_err(|source| open_error(&path, source))?;
+        let generation = store.generation().map_err(|_| damaged())?;
+        match read_mark(folder) {
+            // Or only what was written last.
+            Some(mark) if mark > generation => return Err(damaged()),
+            Some(mark) if mark == generation => {}
+            Some(_) | None => {
+                write_mark(folder, generation).map_err(|source| OpenError::Folder {
+                    path: path.clone(),
+                    source,
+                })?
+            }
+        }
         Ok(store)
     }
 
@@ -323,6 +362,27 @@ impl SledStore {
         }
         Ok(())
     }
+}
+
+/// The generation that the database must at least have, beside it: absent before the first start of a version that writes it.
+fn read_mark(folder: &Path) -> Option<u64> {
+    let text = fs::read_to_string(folder.join(MARK)).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Written after the database itself is on the disk.
+fn write_mark(folder: &Path, generation: u64) -> std::io::Result<()> {
+    let new = folder.join(format!("{MARK}.new"));
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    writeln!(file, "{generation}")?;
+    file.sync_all()?;
+    fs::rename(&new, folder.join(MARK))?;
+    File::open(folder)?.sync_all()
 }
 
 /// How sled is used here.
@@ -607,6 +667,8 @@ impl Store for SledStore {
             Err(sled::transaction::TransactionError::Storage(error)) => return Err(error.into()),
         }
         self.sync()?;
+        // The commit stands; a mark that is too low only notices less.
+        let _ = write_mark(&self.path, next);
         // The commit stands; what cannot be cleared away now is cleared at the next start.
         let _ = self.clear_leftovers();
         Ok(next)

@@ -1,6 +1,7 @@
 //! What the operator asks over HTTP: `/metrics`, `/livez`, `/readyz`, and `/api/v1` with a token.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use actix_web::dev::{Server, ServerHandle};
@@ -18,12 +19,16 @@ use crate::logging::Levels;
 use crate::office::Office;
 use crate::settings;
 
+use crate::recovery;
+
 /// What the pages show.
 #[derive(Clone)]
 struct Shown {
     node: String,
     house: Arc<House>,
     metrics: metrics::Metrics,
+    /// The folder of the store.
+    store: PathBuf,
 }
 
 /// The listener cannot be opened.
@@ -65,6 +70,7 @@ pub(crate) fn start(
     admin: &settings::Admin,
     metrics: metrics::Metrics,
     desk: Desk,
+    store: PathBuf,
 ) -> Result<(Server, ServerHandle), BindError> {
     let address = admin.listen;
     let access = if admin.behind_proxy || address.ip().is_loopback() {
@@ -78,6 +84,7 @@ pub(crate) fn start(
         node,
         house,
         metrics,
+        store,
     });
     let server = HttpServer::new(move || {
         App::new()
@@ -144,7 +151,11 @@ async fn readyz(shown: web::Data<Shown>, request: HttpRequest) -> HttpResponse {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let body = json!({ "ready": ready, "node": shown.node, "missing": report.missing, "calls": report.calls, "lines": report.lines });
+    // Calls are possible all the same, but somebody should look.
+    let notes = recovery::notes(&shown.store);
+    let body = json!({
+        "ready": ready, "node": shown.node, "missing": report.missing, "notes": notes, "calls": report.calls, "lines": report.lines,
+    });
     answer(&shown, &request, status, &body)
 }
 
@@ -226,7 +237,8 @@ mod tests {
                 store: web::Data::from(store),
                 office: web::Data::new(office),
             };
-            let (server, handle) = start(&settings.admin, metrics, desk).unwrap();
+            let (server, handle) =
+                start(&settings.admin, metrics, desk, folder.path().join("store")).unwrap();
             tokio::spawn(server);
 
             let (status, body) = get(address, "/readyz").await;

@@ -28,6 +28,7 @@ use crate::logging::{self, Levels};
 use crate::measured::Measured;
 use crate::office::Office;
 use crate::settings::{self, Loaded, Settings, SipGuard, SipLimits};
+use crate::supervisor;
 
 /// How long calls have for their last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -72,7 +73,8 @@ pub(crate) fn run(loaded: &Loaded) -> Result<u8, Failure> {
     let metrics = metrics::Metrics::new(env!("CARGO_PKG_VERSION"));
     let levels = logging::start(&settings.log, &metrics);
     leave_no_core();
-    let store = loaded.open_store(|what| tracing::warn!("{what}"))?;
+    let store = loaded.open_or_recover(|what| tracing::warn!("{what}"))?;
+    metrics.stores_set_aside(store::set_aside_before(&settings.data.store()).len());
     let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics.clone()));
     if settings.telegram.application().is_none() {
         tracing::warn!("telegram.api_id and telegram.api_hash are not set: no session can run");
@@ -134,7 +136,12 @@ async fn serve(
         backups: Data::from(Arc::clone(&backups)),
         store: Data::from(store),
     };
-    let (server, admin) = admin::start(&settings.admin, metrics, desk.clone())?;
+    let (server, admin) = admin::start(
+        &settings.admin,
+        metrics,
+        desk.clone(),
+        settings.data.store(),
+    )?;
     tokio::spawn(server);
     let socket = settings.data.dir.join(control::SOCKET);
     let nightly = tokio::spawn(backups::nightly(backups));
@@ -152,11 +159,14 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate()).map_err(BootError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(BootError::Signal)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), node = %settings.node.name, "the switch runs");
+    supervisor::ready();
+    let alive = tokio::spawn(supervisor::alive(Arc::clone(&house)));
     let code = tokio::select! {
         _ = terminate.recv() => 0,
         _ = interrupt.recv() => 0,
         code = house.failed() => code,
     };
+    supervisor::stopping();
     if code == 0 {
         let patience = Duration::from_secs(u64::from(settings.shutdown.drain_s));
         tracing::info!(
@@ -171,6 +181,7 @@ async fn serve(
         }
     }
     nightly.abort();
+    alive.abort();
     house.stop(LAST_WORDS).await;
     admin.stop(true).await;
     if let Some(control) = control {

@@ -27,7 +27,9 @@ mod office;
 mod print;
 mod problem;
 mod records;
+mod recovery;
 mod settings;
+mod supervisor;
 
 /// Runs the command line and returns the exit code of `docs/cli.md`.
 pub fn run() -> std::process::ExitCode {

@@ -14,16 +14,16 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// How a call went, seen from here.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// What was dialled.
-    pub(super) number: String,
+    pub(crate) number: String,
     /// When the other side first said something.
-    pub(super) began: Option<Instant>,
-    pub(super) answered: Option<Instant>,
+    pub(crate) began: Option<Instant>,
+    pub(crate) answered: Option<Instant>,
     /// When the call was over for both sides: after a refusal, or after a BYE and its answer.
-    pub(super) ended: Option<Instant>,
+    pub(crate) ended: Option<Instant>,
     /// Whether we called.
-    pub(super) calls: bool,
+    pub(crate) calls: bool,
     /// When we hang up, and whether we have.
     hang_up: Option<Instant>,
     hung_up: bool,
@@ -33,7 +33,7 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Whether somebody here is left in the call at `now` for whom it was up at least this long.
-    pub(super) fn is_left(&self, killed: Instant, age: Duration) -> bool {
+    pub(crate) fn is_left(&self, killed: Instant, age: Duration) -> bool {
         let since = self.answered.or(self.began.filter(|_| self.calls));
         self.ended.is_none()
             && !self.hung_up
@@ -49,7 +49,7 @@ struct Shared {
 }
 
 /// The PBX; ends when dropped.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -57,7 +57,7 @@ pub(super) struct Peer {
 impl Peer {
     /// At this port of loopback; calls so many times a second while it is busy, numbers that begin so, and answers calls unless it is
     /// `silent`.
-    pub(super) fn start(port: u16, switch: SocketAddr, rate: u32, silent: bool) -> Self {
+    pub(crate) fn start(port: u16, switch: SocketAddr, rate: u32, silent: bool) -> Self {
         let socket = UdpSocket::bind(("127.0.0.1", port)).unwrap();
         socket.set_read_timeout(Some(LOOK)).unwrap();
         let shared = Arc::new(Shared {
@@ -80,12 +80,12 @@ impl Peer {
     }
 
     /// Whether it makes calls from now on.
-    pub(super) fn busy(&self, busy: bool) {
+    pub(crate) fn busy(&self, busy: bool) {
         self.shared.busy.store(busy, Ordering::Relaxed);
     }
 
     /// All calls so far.
-    pub(super) fn calls(&self) -> Vec<Seen> {
+    pub(crate) fn calls(&self) -> Vec<Seen> {
         self.shared
             .calls
             .lock()
@@ -96,7 +96,7 @@ impl Peer {
     }
 
     /// Forgets all calls.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.shared.calls.lock().unwrap().clear();
     }
 }

@@ -111,6 +111,11 @@ impl MediaPlane {
         (handle, events_out)
     }
 
+    /// Returns the runtime of each thread.
+    pub fn runtimes(&self) -> impl Iterator<Item = &Handle> {
+        self.shared.threads.iter().map(|thread| &thread.runtime)
+    }
+
     /// Returns how many calls have room.
     pub fn calls(&self) -> usize {
         let threads = self.shared.threads.iter();

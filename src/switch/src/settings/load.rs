@@ -11,6 +11,7 @@ use super::Settings;
 use super::check::{Check, PREFIX};
 use crate::fault::{Fault, FaultKind, Place};
 use crate::master_key::KeyPlace;
+use crate::recovery;
 
 /// Where settings come from.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +62,16 @@ impl Loaded {
     /// Opens the store, and tells what that has made.
     pub(crate) fn open_store(&self, tell: impl Fn(&str)) -> Result<SledStore, OpenError> {
         let store = SledStore::open(&self.settings.data.store(), &self.key)?;
+        self.key.announce(&store, tell);
+        Ok(store)
+    }
+}
+
+impl Loaded {
+    /// The same for the switch itself, which takes the newest backup where the store is damaged.
+    pub(crate) fn open_or_recover(&self, tell: impl Fn(&str)) -> Result<SledStore, OpenError> {
+        let settings = &self.settings;
+        let store = recovery::open(&settings.data.store(), &settings.backups(), &self.key)?;
         self.key.announce(&store, tell);
         Ok(store)
     }
