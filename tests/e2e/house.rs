@@ -98,6 +98,8 @@ pub(crate) struct House {
     peer_port: Option<u16>,
     branch_port: Option<u16>,
     variables: Vec<(&'static str, String)>,
+    /// The folder of credentials that systemd would give.
+    credentials: Option<PathBuf>,
     runs: u32,
 }
 
@@ -367,6 +369,7 @@ impl HouseBuilder {
             peer_port: self.peer_port,
             branch_port: self.branch_port,
             variables: self.variables,
+            credentials: None,
             runs: 0,
             dir,
         };
@@ -425,6 +428,16 @@ impl House {
         });
     }
 
+    /// From now on the switch and its commands are given this folder of credentials, as by systemd's `LoadCredential=`.
+    pub(crate) fn give_credentials(&mut self, folder: &Path) {
+        self.credentials = Some(folder.to_owned());
+    }
+
+    fn environment(&self) -> Option<(&'static str, &Path)> {
+        let folder = self.credentials.as_deref()?;
+        Some(("CREDENTIALS_DIRECTORY", folder))
+    }
+
     /// Starts the switch and waits until it can be asked how it is, ready or not.
     pub(crate) fn start_unready(&mut self) {
         self.spawn();
@@ -443,6 +456,7 @@ impl House {
             .args(["--config", "strowger.toml", "run"]);
         command.env("RUST_BACKTRACE", "1");
         command.envs(self.variables.iter().cloned());
+        command.envs(self.environment());
         self.process = Some(Process::start(
             &format!("strowger-{}", self.runs),
             &self.dir,
@@ -562,6 +576,7 @@ impl House {
     pub(crate) fn command(&self, args: &[&str], input: &str) -> (i32, String) {
         let mut child = Command::new(STROWGER)
             .current_dir(&self.dir)
+            .envs(self.environment())
             .args(["--config", "strowger.toml"])
             .args(args)
             .stdin(Stdio::piped())

@@ -10,7 +10,7 @@ use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::json;
 
 use crate::deadline::s;
-use crate::house::{House, LOGIN, PASSWORD, SESSION};
+use crate::house::{House, LOGIN, PASSWORD, SESSION, TRUNK};
 use crate::pbx::Sipp;
 use crate::talk::{ALAW, Caller, Ends, Talk};
 
@@ -283,6 +283,42 @@ fn a_lost_or_other_key_stops_the_switch_and_changes_nothing() {
     assert!(before == store(), "the store was changed");
 
     fs::rename(&aside, &key).unwrap();
+    house.start();
+    house.wait_session_up();
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_credential_of_systemd_opens_the_store_and_another_does_not() {
+    let mut house = House::new().registering_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    house.stop();
+    let (key, credentials) = (
+        house.dir().join("strowger.key"),
+        house.dir().join("credentials"),
+    );
+    fs::create_dir(&credentials).unwrap();
+    let given = credentials.join("strowger.key");
+    fs::rename(&key, &given).unwrap();
+    // The rights that systemd gives to what only the service may read.
+    fs::set_permissions(&given, Permissions::from_mode(0o440)).unwrap();
+    let (code, said) = house.command(&["trunk", "list"], "");
+    assert_eq!(code, 3, "{said}");
+    house.give_credentials(&credentials);
+    house.start();
+    house.wait_session_up();
+    house.assert_clean(&[]);
+    house.stop();
+    assert!(house.expect_command(&["trunk", "list"], "").contains(TRUNK));
+    assert!(!key.exists(), "a key was made beside the credential");
+
+    let aside = credentials.join("aside");
+    fs::rename(&given, &aside).unwrap();
+    house.expect_command(&["key", "make", &given.display().to_string()], "");
+    let (code, said) = house.command(&["run"], "");
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("nothing was changed"), "{said}");
+    fs::rename(&aside, &given).unwrap();
     house.start();
     house.wait_session_up();
     house.assert_clean(&[]);
