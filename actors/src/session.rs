@@ -51,8 +51,9 @@ const KEY_AGE: Duration = Duration::from_secs(30);
 
 /// How old the state shown can be when the clock was set meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-/// How often, and how far apart, a call that nobody owns is discarded while there is no answer: as long as it can ring.
-const STRAY_TRIES: u32 = 10;
+/// How often, and how far apart, a call that nobody owns is discarded while there is no answer; each attempt waits for as long as a
+/// telephone rings.
+const STRAY_TRIES: u32 = 2;
 const STRAY_PAUSE: Duration = Duration::from_secs(2);
 /// How long an account counts as full when it is not clear which call fills it: one of another device ends unseen.
 const OCCUPIED_FOR: Duration = Duration::from_secs(30);
