@@ -671,6 +671,56 @@ fn somebody_who_is_in_a_call_with_the_account_is_busy() {
 }
 
 #[test]
+fn a_caller_for_whom_no_line_is_left_hears_that_it_is_busy() {
+    let house = House::new().saying("lines = 1").peer_trunk(&["alaw"]);
+    let mut house = house.start();
+    house.wait_session_up();
+    for (user, phone) in [("bobby", "15550002"), ("dora", "15550005")] {
+        house.telegram.user(user, phone, &Behaviour::accepts());
+    }
+    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port()).start("uas_noanswer");
+    let first = house.telegram.call("bobby", SESSION, "9.0.0");
+    house.telegram.wait_call(&first, "received", s(5));
+    let second = house.telegram.call("dora", SESSION, "9.0.0");
+    let ended = house.telegram.wait_call(&second, "discarded", s(5));
+    assert_eq!(ended["reason"], "busy", "{ended}");
+    let told = house.telegram.texts("dora", 1, s(5));
+    assert_eq!(told, ["402 Lines limit is exceeded"]);
+    house.telegram.discard("bobby", &first, "missed");
+    pbx.wait(s(10)).expect_ok();
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_pbx_that_is_switched_off_calls_nobody() {
+    let house = House::new().saying("enabled = false");
+    let mut house = house.peer_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts());
+    refused(&house, "bobby", "503", "Account is not running");
+    assert_eq!(house.telegram.calls(), 0);
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_switch_that_has_just_started_asks_for_a_moment() {
+    let mut house = House::new().peer_trunk(&["alaw"]).build();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::declines());
+    connections(&house, "refuse");
+    house.start_unready();
+    let verdict = refused(&house, "bobby", "503", "Worker is not ready");
+    assert!(verdict.last_final().header("Retry-After").is_some());
+    connections(&house, "accept");
+    house.wait_session_up();
+    refused(&house, "bobby", "486", "User declined the call");
+    house.assert_clean(&[]);
+}
+
+#[test]
 fn another_account_of_the_switch_cannot_call_the_pbx() {
     let mut house = House::new().peer_trunk(&["alaw"]).build();
     let second = json!({"username": "second", "first_name": "Second", "phone": "15550020"});
