@@ -33,5 +33,6 @@ mod supervisor;
 
 /// Runs the command line and returns the exit code of `docs/cli.md`.
 pub fn run() -> std::process::ExitCode {
+    boot::use_small_pages();
     cli::run()
 }
