@@ -262,6 +262,7 @@ pub(crate) struct Redial {
 #[rtype(result = "()")]
 pub(crate) struct Understood {
     pub(crate) user_id: i64,
+    pub(crate) text: Secret<String>,
     /// Empty: it is no number.
     pub(crate) dialled: Dialled,
 }

@@ -4,6 +4,7 @@
 //! and survives this actor; legs bind again to the next incarnation. Its death ends no call.
 
 mod bridge;
+mod inline;
 mod limits;
 mod numbers;
 mod people;
@@ -123,6 +124,8 @@ pub(crate) struct Session {
     readings: numbers::Readings,
     /// Numbers that are dialled when those call who wrote them.
     wishes: numbers::Wishes,
+    /// The bot that is asked about what people write.
+    bot: inline::Bot,
     watch: Watch,
 }
 
@@ -160,6 +163,7 @@ impl Session {
             written: texts::Written::default(),
             readings: numbers::Readings::default(),
             wishes: numbers::Wishes::default(),
+            bot: inline::Bot::default(),
             watch: parts.watch,
         }
     }

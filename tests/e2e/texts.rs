@@ -103,6 +103,49 @@ fn texts_are_read_from_those_who_may_call_and_ten_a_minute() {
     house.assert_clean(&[]);
 }
 
+#[test]
+fn a_bot_is_asked_about_what_is_no_number_and_answers_in_the_chat() {
+    let bot = ["--inline-bot", "@helper_bot"];
+    let query = ["--inline-query", "{session} {username}: {text}"];
+    let house = dialling().peer_trunk(&["alaw"]);
+    let mut house = reading(house, &[bot, query].concat());
+    let answers = json!({"inline": "You asked: {query}"});
+    house.telegram.account(
+        json!({"username": "helper_bot", "first_name": "Helper", "bot_token": "77:AA",
+        "scripted": true, "behaviour": answers}),
+    );
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts());
+    house.telegram.write("bobby", SESSION, "opening hours?");
+    let told = house.telegram.texts("bobby", 1, s(10));
+    assert_eq!(told, ["You asked: gateway bobby: opening hours?"]);
+    house.telegram.write("bobby", SESSION, "601");
+    let told = house.telegram.texts("bobby", 2, s(10));
+    assert_eq!(told[1], "Press the call button to dial 601");
+    // A bot that has nothing to say leaves the chat alone.
+    house
+        .telegram
+        .patch_account("helper_bot", &json!({"behaviour": {"inline": ""}}));
+    house.telegram.write("bobby", SESSION, "closing hours?");
+    let asked = |count: usize| {
+        let filter = format!("kind=rpc&method=messages.getInlineBotResults&count={count}");
+        let asked = house.telegram.events(&filter, s(10));
+        assert_eq!(asked.len(), count, "{asked:?}");
+    };
+    asked(2);
+    // Nor does one that does not answer at all.
+    house
+        .telegram
+        .patch_account("helper_bot", &json!({"behaviour": {}}));
+    house.telegram.write("bobby", SESSION, "hello?");
+    asked(3);
+    house.telegram.write("bobby", SESSION, "602");
+    let told = house.telegram.texts("bobby", 3, s(10));
+    assert_eq!(told[2..], ["Press the call button to dial 602"]);
+    house.assert_clean(&[]);
+}
+
 /// What the switch plays while a PBX rings, and when nobody takes the call.
 const TONE: u32 = 425;
 

@@ -67,7 +67,11 @@ impl Handler<TextWritten> for Registry {
         let address = unit.and_then(|unit| unit.address.clone());
         if !spec.callback || dialled.is_empty() {
             if let Some(session) = address {
-                session.do_send(Understood { user_id, dialled });
+                session.do_send(Understood {
+                    user_id,
+                    text,
+                    dialled,
+                });
             }
             return;
         }

@@ -105,8 +105,13 @@ impl Handler<Understood> for Session {
 
     fn handle(&mut self, understood: Understood, ctx: &mut Self::Context) {
         self.watch.handled();
-        let Understood { user_id, dialled } = understood;
+        let Understood {
+            user_id,
+            text,
+            dialled,
+        } = understood;
         let Some(number) = dialled.first() else {
+            self.ask_bot(user_id, &text, ctx);
             return self.answer(user_id, ctx);
         };
         let asked = format!("Press the call button to dial {number}");

@@ -152,7 +152,7 @@ fn group(method: &str) -> &'static str {
         | "sendSignalingData" | "getDhConfig" => "call",
         "resolveUsername" | "resolvePhone" | "importContacts" | "getUsers" => "resolve",
         "sendCode" | "resendCode" | "signIn" | "getPassword" | "checkPassword" | "logOut" => "auth",
-        "sendMessage" => "messages",
+        "sendMessage" | "getInlineBotResults" | "sendInlineBotResult" => "messages",
         _ => "other",
     }
 }

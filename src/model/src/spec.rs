@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AllowedCallers, BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod,
-    HeaderField, HostPort, QuotaName, Secret, SessionName, Srtp, SrtpOverPlain, Transport,
-    TrunkName, TrustedIps,
+    AllowedCallers, BareDigits, BotName, CallerIdRules, CallerNameRules, Codec, DialRules,
+    DtmfMethod, HeaderField, HostPort, QueryTemplate, QuotaName, Secret, SessionName, Srtp,
+    SrtpOverPlain, Transport, TrunkName, TrustedIps,
 };
 
 /// One relation with a PBX.
@@ -150,6 +150,12 @@ pub struct SessionSpec {
     /// Whether texts pass between the account and the PBXs of its trunks, by SIP MESSAGE.
     #[serde(default)]
     pub text_bridge: bool,
+    /// A bot that is asked about what people write, if it is no number; its first result is what they are answered.
+    #[serde(default)]
+    pub inline_bot: BotName,
+    /// What that bot is asked.
+    #[serde(default)]
+    pub inline_query: QueryTemplate,
     /// What people are answered who write to the account and are in no call with it; empty = nothing.
     #[serde(default)]
     pub autoreply: String,
@@ -245,6 +251,8 @@ impl SessionSpec {
             messages_processing: false,
             callback: false,
             text_bridge: false,
+            inline_bot: BotName::default(),
+            inline_query: QueryTemplate::default(),
             autoreply: String::new(),
             quota: None,
             enabled: true,

@@ -25,5 +25,5 @@ pub use call::{
     CallSettings, Event, Incoming, Input, MediaStart, Outgoing, Output, Refusal, RequestKey, Timers,
 };
 pub use crypt::{CallKey, Role};
-pub use rpc::{Reply, Rpc, RpcError, User};
+pub use rpc::{InlineResult, Reply, Rpc, RpcError, User};
 pub use rtc::{RtcLimits, RtcStats, RtcTransport, Way};

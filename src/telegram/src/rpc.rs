@@ -110,6 +110,24 @@ pub enum Rpc {
         /// Makes a repeated request harmless.
         random_id: i64,
     },
+    /// `messages.getInlineBotResults`; answered by [`Reply::InlineResult`].
+    InlineQuery {
+        /// The bot.
+        bot: tl::types::InputUser,
+        /// The chat in which it is asked.
+        user: tl::types::InputUser,
+        /// What it is asked.
+        query: String,
+    },
+    /// `messages.sendInlineBotResult` to a user; answered by [`Reply::Updates`].
+    SendInlineResult {
+        /// The chat.
+        user: tl::types::InputUser,
+        /// The result.
+        result: InlineResult,
+        /// Makes a repeated request harmless.
+        random_id: i64,
+    },
     /// `auth.sendCode`; answered by [`Reply::SentCode`].
     SendCode {
         /// Digits without `+`.
@@ -228,6 +246,8 @@ pub enum Reply {
     NotAUser,
     /// Nobody has this number.
     Nobody,
+    /// The first result of a bot, if it has any.
+    InlineResult(Option<InlineResult>),
     /// The people in the account's contacts.
     Contacts(Vec<User>),
     /// The server's settings.
@@ -253,6 +273,15 @@ pub enum Reply {
     Devices(Vec<Device>),
     /// Done, without a result worth keeping.
     Done,
+}
+
+/// One result of an inline bot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InlineResult {
+    /// The query.
+    pub query_id: i64,
+    /// Which of its results.
+    pub id: String,
 }
 
 /// One login of the account.
@@ -433,6 +462,19 @@ impl Rpc {
                 text,
                 random_id,
             } => send_message(user, text, *random_id),
+            Rpc::InlineQuery { bot, user, query } => tl::functions::messages::GetInlineBotResults {
+                bot: bot.clone().into(),
+                peer: input_peer(user),
+                geo_point: None,
+                query: query.clone(),
+                offset: String::new(),
+            }
+            .to_bytes(),
+            Rpc::SendInlineResult {
+                user,
+                result,
+                random_id,
+            } => send_inline_result(user, result, *random_id),
             Rpc::ResolveUsername { .. }
             | Rpc::ResolvePhone { .. }
             | Rpc::ImportContact { .. }
@@ -632,8 +674,17 @@ impl Rpc {
             Rpc::ReceivedCall { .. } | Rpc::SendSignalingData { .. } | Rpc::DisableCalls { .. } => {
                 Reply::Bool(read(bytes)?)
             }
-            Rpc::DiscardCall { .. } | Rpc::SendMessage { .. } => {
+            Rpc::DiscardCall { .. } | Rpc::SendMessage { .. } | Rpc::SendInlineResult { .. } => {
                 Reply::Updates(Box::new(read(bytes)?))
+            }
+            Rpc::InlineQuery { .. } => {
+                let tl::enums::messages::BotResults::Results(found) = read(bytes)?;
+                let id = found.results.into_iter().next().map(|first| match first {
+                    tl::enums::BotInlineResult::Result(result) => result.id,
+                    tl::enums::BotInlineResult::BotInlineMediaResult(result) => result.id,
+                });
+                let query_id = found.query_id;
+                Reply::InlineResult(id.map(|id| InlineResult { query_id, id }))
             }
             Rpc::ResolveUsername { .. } | Rpc::ResolvePhone { .. } => {
                 let tl::enums::contacts::ResolvedPeer::Peer(resolved) = read(bytes)?;
@@ -777,11 +828,7 @@ fn send_message(user: &tl::types::InputUser, text: &str, random_id: i64) -> Vec<
         update_stickersets_order: false,
         invert_media: false,
         allow_paid_floodskip: false,
-        peer: tl::types::InputPeerUser {
-            user_id: user.user_id,
-            access_hash: user.access_hash,
-        }
-        .into(),
+        peer: input_peer(user),
         reply_to: None,
         message: text.to_owned(),
         random_id,
@@ -797,6 +844,37 @@ fn send_message(user: &tl::types::InputUser, text: &str, random_id: i64) -> Vec<
         rich_message: None,
     }
     .to_bytes()
+}
+
+fn send_inline_result(
+    user: &tl::types::InputUser,
+    result: &InlineResult,
+    random_id: i64,
+) -> Vec<u8> {
+    tl::functions::messages::SendInlineBotResult {
+        silent: false,
+        background: false,
+        clear_draft: false,
+        hide_via: false,
+        peer: input_peer(user),
+        reply_to: None,
+        random_id,
+        query_id: result.query_id,
+        id: result.id.clone(),
+        schedule_date: None,
+        send_as: None,
+        quick_reply_shortcut: None,
+        allow_paid_stars: None,
+    }
+    .to_bytes()
+}
+
+fn input_peer(user: &tl::types::InputUser) -> tl::enums::InputPeer {
+    tl::types::InputPeerUser {
+        user_id: user.user_id,
+        access_hash: user.access_hash,
+    }
+    .into()
 }
 
 #[cfg(test)]

@@ -207,6 +207,9 @@ impl Server {
                 self.texts.push((user.user_id, text));
                 Ok(nothing_new())
             }
+            // There are no bots.
+            Rpc::InlineQuery { .. } => Ok(Reply::InlineResult(None)),
+            Rpc::SendInlineResult { .. } => Ok(nothing_new()),
             Rpc::LogOut => Ok(Reply::Done),
             Rpc::GetContacts => Ok(Reply::Contacts(Vec::new())),
             Rpc::GetConfig => Ok(Reply::Config(Box::new(config(&self.timers)))),

@@ -1,7 +1,9 @@
 //! `strowger session`, without what asks Telegram.
 
 use clap::Subcommand;
-use model::{AllowedCallers, PhoneNumber, QuotaName, SessionName, SessionSpec};
+use model::{
+    AllowedCallers, BotName, PhoneNumber, QueryTemplate, QuotaName, SessionName, SessionSpec,
+};
 use store::{Change, Space, Store, StoreError};
 
 use super::Operator;
@@ -114,6 +116,12 @@ pub(super) struct People {
     /// Whether texts pass between it and the PBXs of its trunks, by SIP MESSAGE
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     text_bridge: Option<bool>,
+    /// A bot that is asked inline about what people write, if it is no number; an empty text asks none
+    #[arg(long, value_name = "@NAME")]
+    inline_bot: Option<BotName>,
+    /// What that bot is asked; with {text}, {userid}, {username}, {phone}, {name}, {session}
+    #[arg(long, value_name = "TEMPLATE")]
+    inline_query: Option<QueryTemplate>,
     /// What people are answered who write to it and are in no call with it; an empty text answers nothing
     #[arg(long)]
     autoreply: Option<String>,
@@ -132,6 +140,12 @@ impl People {
         }
         spec.messages_processing = self.messages_processing.unwrap_or(spec.messages_processing);
         spec.callback = self.callback.unwrap_or(spec.callback);
+        if let Some(bot) = self.inline_bot {
+            spec.inline_bot = bot;
+        }
+        if let Some(query) = self.inline_query {
+            spec.inline_query = query;
+        }
         spec.text_bridge = self.text_bridge.unwrap_or(spec.text_bridge);
         if let Some(text) = self.autoreply {
             spec.autoreply = text;

@@ -114,6 +114,10 @@ pub(super) fn show(operator: &Operator, name: &SessionName) -> Result<(), Failur
     if spec.text_bridge {
         line("texts", "pass between Telegram and the PBX");
     }
+    if spec.inline_bot.get().is_some() {
+        let (bot, query) = (&spec.inline_bot, &spec.inline_query);
+        line("bot", &format!("{bot} is asked: {query}"));
+    }
     if !spec.autoreply.is_empty() {
         line("autoreply", &spec.autoreply);
     }

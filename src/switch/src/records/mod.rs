@@ -12,9 +12,10 @@ mod tests;
 use std::net::SocketAddr;
 
 use model::{
-    AllowedCallers, BareDigits, CallerIdRules, CallerNameRules, Codec, DialRules, DtmfMethod,
-    HeaderField, HostPort, QuotaName, QuotaSpec, RouteSpec, Secret, SessionName, SessionSpec, Srtp,
-    SrtpOverPlain, TransitSpec, Transport, TrunkKind, TrunkName, TrunkSpec, TrustedIps,
+    AllowedCallers, BareDigits, BotName, CallerIdRules, CallerNameRules, Codec, DialRules,
+    DtmfMethod, HeaderField, HostPort, QueryTemplate, QuotaName, QuotaSpec, RouteSpec, Secret,
+    SessionName, SessionSpec, Srtp, SrtpOverPlain, TransitSpec, Transport, TrunkKind, TrunkName,
+    TrunkSpec, TrustedIps,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -123,6 +124,10 @@ pub(crate) struct SessionDraft {
     pub(crate) messages_processing: Option<bool>,
     pub(crate) callback: Option<bool>,
     pub(crate) text_bridge: Option<bool>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) inline_bot: Option<BotName>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) inline_query: Option<QueryTemplate>,
     pub(crate) autoreply: Option<String>,
     #[schema(value_type = Option<String>)]
     pub(crate) quota: Option<QuotaName>,
@@ -227,6 +232,9 @@ impl From<&SessionSpec> for SessionDraft {
             messages_processing: Some(spec.messages_processing),
             callback: Some(spec.callback),
             text_bridge: Some(spec.text_bridge),
+            inline_bot: Some(spec.inline_bot.clone()).filter(|bot| bot.get().is_some()),
+            inline_query: Some(spec.inline_query.clone())
+                .filter(|query| *query != QueryTemplate::default()),
             autoreply: Some(spec.autoreply.clone()),
             quota: spec.quota.clone(),
             enabled: Some(spec.enabled),

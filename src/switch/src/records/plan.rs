@@ -482,6 +482,8 @@ impl SessionDraft {
             messages_processing: self.messages_processing.unwrap_or(false),
             callback: self.callback.unwrap_or(false),
             text_bridge: self.text_bridge.unwrap_or(false),
+            inline_bot: self.inline_bot.clone().unwrap_or_default(),
+            inline_query: self.inline_query.clone().unwrap_or_default(),
             autoreply: self.autoreply.clone().unwrap_or_default(),
             quota: self.quota.clone(),
             enabled: self.enabled.unwrap_or(true),

@@ -41,7 +41,7 @@ const TRUNK: &[&str] = &[
     "failure_wait_seconds",
     "enabled",
 ];
-const SESSION: [&str; 11] = [
+const SESSION: &[&str] = &[
     "name",
     "phone",
     "lines",
@@ -50,12 +50,14 @@ const SESSION: [&str; 11] = [
     "messages_processing",
     "callback",
     "text_bridge",
+    "inline_bot",
+    "inline_query",
     "autoreply",
     "quota",
     "enabled",
 ];
-const ROUTE: [&str; 4] = ["trunk", "session", "to", "priority"];
-const QUOTA: [&str; 6] = [
+const ROUTE: &[&str] = &["trunk", "session", "to", "priority"];
+const QUOTA: &[&str] = &[
     "name",
     "call_seconds",
     "total_seconds",
@@ -75,10 +77,10 @@ impl Records {
             match key.get_ref().as_ref() {
                 "trunk" => records.trunks = elements(&source, "trunk", value, TRUNK, &mut faults),
                 "session" => {
-                    records.sessions = elements(&source, "session", value, &SESSION, &mut faults)
+                    records.sessions = elements(&source, "session", value, SESSION, &mut faults)
                 }
-                "route" => records.routes = elements(&source, "route", value, &ROUTE, &mut faults),
-                "quota" => records.quotas = elements(&source, "quota", value, &QUOTA, &mut faults),
+                "route" => records.routes = elements(&source, "route", value, ROUTE, &mut faults),
+                "quota" => records.quotas = elements(&source, "quota", value, QUOTA, &mut faults),
                 other => faults.push(Fault {
                     place: source.place(key.span().start),
                     kind: FaultKind::UnknownKey {

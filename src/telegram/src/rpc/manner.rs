@@ -55,6 +55,14 @@ const fn look_up(method: &'static str) -> Manner {
     }
 }
 
+/// Writes to somebody.
+const fn write(method: &'static str) -> Manner {
+    Manner {
+        concern: Some(Concern::Text),
+        ..usual(method)
+    }
+}
+
 /// Anything else.
 const fn usual(method: &'static str) -> Manner {
     Manner {
@@ -96,10 +104,9 @@ impl Rpc {
             Rpc::GetContacts => usual("getContacts").repeated(),
             Rpc::GetConfig => usual("getConfig").repeated(),
             Rpc::GetState => usual("getState").repeated(),
-            Rpc::SendMessage { .. } => Manner {
-                concern: Some(Concern::Text),
-                ..usual("sendMessage")
-            },
+            Rpc::SendMessage { .. } => write("sendMessage"),
+            Rpc::InlineQuery { .. } => write("getInlineBotResults").repeated(),
+            Rpc::SendInlineResult { .. } => write("sendInlineBotResult"),
             Rpc::SendCode { .. } => usual("sendCode"),
             Rpc::ResendCode { .. } => usual("resendCode"),
             Rpc::SignIn { .. } => usual("signIn"),

@@ -58,6 +58,25 @@ fn every_request_begins_with_its_constructor() {
         (Rpc::GetConfig, f::help::GetConfig::CONSTRUCTOR_ID),
         (Rpc::GetState, f::updates::GetState::CONSTRUCTOR_ID),
         (
+            Rpc::InlineQuery {
+                bot: user.clone(),
+                user: user.clone(),
+                query: "hours?".into(),
+            },
+            f::messages::GetInlineBotResults::CONSTRUCTOR_ID,
+        ),
+        (
+            Rpc::SendInlineResult {
+                user: user.clone(),
+                result: InlineResult {
+                    query_id: 3,
+                    id: "1".into(),
+                },
+                random_id: 4,
+            },
+            f::messages::SendInlineBotResult::CONSTRUCTOR_ID,
+        ),
+        (
             Rpc::SendMessage {
                 user,
                 text: "hi".into(),
@@ -209,4 +228,60 @@ fn what_makes_something_happen_is_not_carried_out_twice() {
     assert!(!Rpc::ImportContact { phone }.manner().may_repeat);
     let usual = Rpc::LogOut.manner();
     assert_eq!((usual.concern, usual.patience), (None, Patience::Usual));
+}
+
+#[test]
+fn the_first_result_of_a_bot_counts_and_none_is_no_fault() {
+    let query = Rpc::InlineQuery {
+        bot: tl::types::InputUser {
+            user_id: 1,
+            access_hash: 2,
+        },
+        user: tl::types::InputUser {
+            user_id: 7,
+            access_hash: 2,
+        },
+        query: String::new(),
+    };
+    let article = |id: &str| {
+        let send_message = tl::types::BotInlineMessageText {
+            no_webpage: false,
+            invert_media: false,
+            message: "from nine to five".into(),
+            entities: None,
+            reply_markup: None,
+        };
+        tl::types::BotInlineResult {
+            id: id.to_owned(),
+            r#type: "article".into(),
+            title: None,
+            description: None,
+            url: None,
+            thumb: None,
+            content: None,
+            send_message: send_message.into(),
+        }
+        .into()
+    };
+    let answered = |results: Vec<tl::enums::BotInlineResult>| {
+        let results = tl::types::messages::BotResults {
+            gallery: false,
+            query_id: 5,
+            next_offset: None,
+            switch_pm: None,
+            switch_webview: None,
+            results,
+            cache_time: 0,
+            users: vec![],
+        };
+        let bytes = tl::enums::messages::BotResults::from(results).to_bytes();
+        query.decode(&bytes).unwrap()
+    };
+    let first = InlineResult {
+        query_id: 5,
+        id: "a".into(),
+    };
+    let found = answered(vec![article("a"), article("b")]);
+    assert_eq!(found, Reply::InlineResult(Some(first)));
+    assert_eq!(answered(vec![]), Reply::InlineResult(None));
 }
