@@ -768,7 +768,6 @@ impl House {
                 table: Arc::clone(&table),
             })
             .await;
-        self.common.metrics.config_applied(unix_seconds() as f64);
         let missing = table
             .sessions()
             .filter(|session| session.enabled && self.common.sessions.get(&session.name).is_none());

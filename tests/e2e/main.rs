@@ -52,6 +52,7 @@ mod records;
 mod refusals;
 mod registration;
 mod relays;
+mod reload;
 mod restart;
 mod rough;
 mod rows;

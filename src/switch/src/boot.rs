@@ -27,7 +27,8 @@ use crate::keys::Keys;
 use crate::logging::{self, Levels};
 use crate::measured::Measured;
 use crate::office::Office;
-use crate::settings::{self, Loaded, Settings, SipGuard, SipLimits};
+use crate::reload::Reload;
+use crate::settings::{self, Loaded, Settings, SipGuard, SipLimits, Sources};
 use crate::supervisor;
 
 /// How long calls have for their last words.
@@ -67,8 +68,8 @@ impl BootError {
     }
 }
 
-/// Runs the switch until a signal ends it; returns the exit code.
-pub(crate) fn run(loaded: &Loaded) -> Result<u8, Failure> {
+/// Runs the switch until a signal ends it; returns the exit code. SIGHUP reads `sources` again.
+pub(crate) fn run(loaded: &Loaded, sources: Sources) -> Result<u8, Failure> {
     let settings = &loaded.settings;
     let metrics = metrics::Metrics::new(env!("CARGO_PKG_VERSION"));
     let levels = logging::start(&settings.log, &metrics);
@@ -86,7 +87,7 @@ pub(crate) fn run(loaded: &Loaded) -> Result<u8, Failure> {
         metrics.clone(),
     );
     let code =
-        actix::System::new().block_on(serve(settings, store, metrics, Arc::new(backups), levels));
+        actix::System::new().block_on(serve(settings, sources, store, metrics, Arc::new(backups), levels));
     code.map_err(Failure::Boot)
 }
 
@@ -111,6 +112,7 @@ fn leave_no_core() {
 
 async fn serve(
     settings: &Settings,
+    sources: Sources,
     store: Arc<dyn Store>,
     metrics: metrics::Metrics,
     backups: Arc<Backups>,
@@ -144,6 +146,12 @@ async fn serve(
         backups: Data::from(Arc::clone(&backups)),
         store: Data::from(store),
     };
+    let mut reload = Reload::new(
+        sources,
+        settings.clone(),
+        desk.levels.clone(),
+        metrics.clone(),
+    );
     let (server, admin) = admin::start(
         &settings.admin,
         metrics,
@@ -166,17 +174,21 @@ async fn serve(
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(BootError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(BootError::Signal)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(BootError::Signal)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), node = %settings.node.name, "the switch runs");
     supervisor::ready();
     let alive = tokio::spawn(supervisor::alive(Arc::clone(&house)));
-    let code = tokio::select! {
-        _ = terminate.recv() => 0,
-        _ = interrupt.recv() => 0,
-        code = house.failed() => code,
+    let code = loop {
+        tokio::select! {
+            _ = terminate.recv() => break 0,
+            _ = interrupt.recv() => break 0,
+            code = house.failed() => break code,
+            _ = hangup.recv() => reload.again().await,
+        }
     };
     supervisor::stopping();
     if code == 0 {
-        let patience = Duration::from_secs(u64::from(settings.shutdown.drain_s));
+        let patience = Duration::from_secs(u64::from(reload.settings().shutdown.drain_s));
         tracing::info!(
             ?patience,
             "stopping: new calls are refused, calls may go on"

@@ -6,7 +6,7 @@
 //! * `office`: the records of the switch that runs; `control`: how a command reaches it; `problem`: how it refuses.
 //! * `api`: the HTTP interface.
 //! * `demo`: a house with played far ends.
-//! * `boot`: the order of starting and stopping; `admin`: probes and metrics; `logging`: the log; `measured`: the store, timed;
+//! * `reload`: what SIGHUP does. `boot`: the order of starting and stopping; `admin`: probes and metrics; `logging`: the log; `measured`: the store, timed;
 //!   `master_key`: what its secrets are sealed with.
 
 mod admin;
@@ -28,6 +28,7 @@ mod print;
 mod problem;
 mod records;
 mod recovery;
+mod reload;
 mod settings;
 mod supervisor;
 

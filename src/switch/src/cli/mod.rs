@@ -217,7 +217,7 @@ fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
             .store()
             .map(|_| print::line("settings and store are good")),
         Command::Run { check: false } => {
-            return boot::run(&operator.loaded()?).map(ExitCode::from);
+            return boot::run(&operator.loaded()?, operator.sources).map(ExitCode::from);
         }
         Command::Demo => return Ok(demo::run()),
         Command::CheckConfig(command) => command.run(operator),
