@@ -86,8 +86,14 @@ pub(crate) fn run(loaded: &Loaded, sources: Sources) -> Result<u8, Failure> {
         Box::new(loaded.key.clone()),
         metrics.clone(),
     );
-    let code =
-        actix::System::new().block_on(serve(settings, sources, store, metrics, Arc::new(backups), levels));
+    let code = actix::System::new().block_on(serve(
+        settings,
+        sources,
+        store,
+        metrics,
+        Arc::new(backups),
+        levels,
+    ));
     code.map_err(Failure::Boot)
 }
 

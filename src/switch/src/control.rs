@@ -46,6 +46,8 @@ use crate::problem::Problem;
 pub(crate) const SOCKET: &str = "control.sock";
 /// How long a command waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it waits for a change: ten thousand trunks at once take their time.
+const LONG_PATIENCE: Duration = Duration::from_secs(60);
 /// The longest answer that is read: 65,536 bans are some 5 MB, 10,000 trunks some 9 MB.
 const LONGEST: u64 = 64 << 20;
 /// The longest commit that is read: 10,000 trunks at once.
@@ -328,6 +330,11 @@ pub(crate) fn ask_within(
             return Ok(None);
         }
         Err(error) => return Err(error),
+    };
+    let patience = if method == "POST" {
+        LONG_PATIENCE
+    } else {
+        PATIENCE
     };
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;

@@ -2,7 +2,7 @@
 //!
 //! A commit is checked as a whole against everything there is, then it is made as a whole, or not at all, and raises the generation by one.
 
-use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use model::{QuotaError, QuotaName, SessionName, SpecError, TransitSpec, TrunkName, TrunkSpec};
 use routing::{Conflict, DialPlan, DialPlanError};
@@ -62,7 +62,21 @@ impl Refusal {
 
 /// What there will be after the changes, if they can be made.
 pub(crate) fn after(current: &Current, changes: &[Change]) -> Result<Current, Refusal> {
-    let mut next = current.clone();
+    let Current {
+        generation,
+        trunks,
+        sessions,
+        routes,
+        transits,
+        quotas,
+    } = current.clone();
+    // By name: a file may bring ten thousand of them.
+    let mut trunks = by(trunks, |it| it.name.clone());
+    let mut sessions = by(sessions, |it| it.name.clone());
+    let mut routes = by(routes, |it| (it.trunk.clone(), it.session.clone()));
+    let mut transits = by(transits, |it| (it.trunk.clone(), it.to.clone()));
+    let mut quotas = by(quotas, |it| it.name.clone());
+    let missing = |kind, name: String| StoreError::Missing { kind, name };
     for change in changes {
         match change {
             Change::PutTrunk(spec) => {
@@ -71,53 +85,63 @@ pub(crate) fn after(current: &Current, changes: &[Change]) -> Result<Current, Re
                     .map_err(|error| Refusal::Rules("inbound_rules", spec.name.clone(), error))?;
                 DialPlan::new(&spec.dial_rules)
                     .map_err(|error| Refusal::Rules("dial_rules", spec.name.clone(), error))?;
-                put(&mut next.trunks, (**spec).clone(), |a, b| {
-                    a.name.cmp(&b.name)
-                });
+                trunks.insert(spec.name.clone(), (**spec).clone());
             }
             Change::RemoveTrunk(name) => {
-                remove(&mut next.trunks, "trunk", name, |it| it.name == *name)?;
+                let gone = trunks.remove(name);
+                gone.ok_or_else(|| missing("trunk", name.to_string()))?;
             }
             Change::PutSession(spec) => {
-                put(&mut next.sessions, spec.clone(), |a, b| a.name.cmp(&b.name));
+                sessions.insert(spec.name.clone(), spec.clone());
             }
             Change::RemoveSession(name) => {
-                remove(&mut next.sessions, "session", name, |it| it.name == *name)?;
+                let gone = sessions.remove(name);
+                gone.ok_or_else(|| missing("session", name.to_string()))?;
             }
-            Change::PutRoute(spec) => put(&mut next.routes, spec.clone(), |a, b| {
-                (&a.trunk, &a.session).cmp(&(&b.trunk, &b.session))
-            }),
+            Change::PutRoute(spec) => {
+                routes.insert((spec.trunk.clone(), spec.session.clone()), spec.clone());
+            }
             Change::RemoveRoute(trunk, session) => {
-                let name = format!("{trunk} {session}");
-                remove(&mut next.routes, "route", name, |it| {
-                    it.trunk == *trunk && it.session == *session
-                })?;
+                let gone = routes.remove(&(trunk.clone(), session.clone()));
+                gone.ok_or_else(|| missing("route", format!("{trunk} {session}")))?;
             }
             Change::PutTransit(spec) => {
                 if spec.trunk == spec.to {
                     return Err(Refusal::Circle(spec.to.clone()));
                 }
-                put(&mut next.transits, spec.clone(), |a, b| {
-                    (&a.trunk, &a.to).cmp(&(&b.trunk, &b.to))
-                });
+                transits.insert((spec.trunk.clone(), spec.to.clone()), spec.clone());
             }
             // Whether it came from a backup is the store's to know.
             Change::AdoptSession(_) => {}
             Change::PutQuota(spec) => {
                 spec.check()?;
-                put(&mut next.quotas, spec.clone(), |a, b| a.name.cmp(&b.name));
+                quotas.insert(spec.name.clone(), spec.clone());
             }
             Change::RemoveQuota(name) => {
-                remove(&mut next.quotas, "quota", name, |it| it.name == *name)?;
+                let gone = quotas.remove(name);
+                gone.ok_or_else(|| missing("quota", name.to_string()))?;
             }
             Change::RemoveTransit(trunk, to) => {
-                let name = format!("{trunk} --to {to}");
-                remove(&mut next.transits, "route", name, |it| {
-                    it.trunk == *trunk && it.to == *to
-                })?;
+                let gone = transits.remove(&(trunk.clone(), to.clone()));
+                gone.ok_or_else(|| missing("route", format!("{trunk} --to {to}")))?;
             }
         }
     }
+    let broken = |way: &&TransitSpec| {
+        let ends = [&way.trunk, &way.to];
+        ends.into_iter().any(|end| !trunks.contains_key(end))
+    };
+    if let Some(way) = transits.values().find(broken) {
+        return Err(Refusal::NoWay(way.trunk.clone(), way.to.clone()));
+    }
+    let next = Current {
+        generation: generation + 1,
+        trunks: trunks.into_values().collect(),
+        sessions: sessions.into_values().collect(),
+        routes: routes.into_values().collect(),
+        transits: transits.into_values().collect(),
+        quotas: quotas.into_values().collect(),
+    };
     // A conflict that an older program let in must not stand in the way of mending it.
     let check = |of: &Current| routing::check(&of.trunks, &of.sessions, &of.routes);
     if let Err(conflict) = check(&next)
@@ -125,42 +149,16 @@ pub(crate) fn after(current: &Current, changes: &[Change]) -> Result<Current, Re
     {
         return Err(conflict.into());
     }
-    let broken =
-        |way: &&TransitSpec| next.trunk(&way.trunk).is_none() || next.trunk(&way.to).is_none();
-    if let Some(way) = next.transits.iter().find(broken) {
-        return Err(Refusal::NoWay(way.trunk.clone(), way.to.clone()));
-    }
     for (user, quota) in next.with_quota() {
         if next.quota(quota).is_none() {
             return Err(Refusal::NoQuota(user, quota.clone()));
         }
     }
-    next.generation = current.generation + 1;
     Ok(next)
 }
 
-/// Replaces the record that is the same one, or adds it; in order.
-fn put<T>(list: &mut Vec<T>, record: T, order: impl Fn(&T, &T) -> Ordering) {
-    match list.iter_mut().find(|it| order(it, &record).is_eq()) {
-        Some(place) => *place = record,
-        None => list.push(record),
-    }
-    list.sort_by(order);
-}
-
-fn remove<T>(
-    list: &mut Vec<T>,
-    kind: &'static str,
-    name: impl ToString,
-    is_it: impl Fn(&T) -> bool,
-) -> Result<(), StoreError> {
-    let before = list.len();
-    list.retain(|it| !is_it(it));
-    if list.len() == before {
-        let name = name.to_string();
-        return Err(StoreError::Missing { kind, name });
-    }
-    Ok(())
+fn by<K: Ord, T>(list: Vec<T>, key: impl Fn(&T) -> K) -> BTreeMap<K, T> {
+    list.into_iter().map(|it| (key(&it), it)).collect()
 }
 
 /// Makes the changes in a store that no switch runs on; returns the new generation.
