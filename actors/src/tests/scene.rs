@@ -26,8 +26,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 const HALF_SECOND: Duration = Duration::from_millis(500);
 
-/// Where each test takes its RTP ports from.
+/// Where each test takes its RTP ports from, and how many: enough for a call of any kind in the place of another fifty times.
 static RTP: AtomicU16 = AtomicU16::new(20_000);
+const RTP_PORTS: u16 = 240;
 
 pub(crate) struct Scene {
     pub(crate) house: House,
@@ -110,11 +111,11 @@ impl Scene {
             telegram.disconnect();
         }
         let address = free_address();
-        let rtp = RTP.fetch_add(100, Ordering::Relaxed);
+        let rtp = RTP.fetch_add(RTP_PORTS, Ordering::Relaxed);
         let house = House::start(Parts {
             settings: settings(address, paces),
             media: MediaConfig {
-                rtp_range: rtp..=rtp + 99,
+                rtp_range: rtp..=rtp + RTP_PORTS - 1,
                 rtp_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 telegram_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
                 ..MediaConfig::default()

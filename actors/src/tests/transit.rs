@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use model::{
-    CallRecord, Codec, Direction, LegId, Outcome, Secret, TransitSpec, TrunkKind, TrunkSpec,
+    CallRecord, Codec, Direction, LegId, LegKind, Outcome, Secret, TransitSpec, TrunkKind,
+    TrunkSpec,
 };
 use net::fake::{Line, Phase, Phone, PhoneManner, PhoneSettings, Simulation};
 use sip::{HeaderName, Method};
@@ -12,7 +13,7 @@ use store::Change;
 use super::crash::{Crash, kill};
 use super::pbx::{Habit, Pbx};
 use super::scene::{LOGIN, PASSWORD, PATIENCE, Scene, play, reaches, trunk};
-use crate::call::crash::CrashOne;
+use crate::call::crash::{CrashLeg, CrashOne};
 use crate::registry::crash::Supervised;
 
 const BRANCH: &str = "branch9876";
@@ -365,4 +366,111 @@ fn the_death_of_the_call_or_of_either_leg_ends_both_sides() {
             });
         }
     }
+}
+
+/// Forty-eight calls from phone to phone, and two of Telegram users.
+const MANY: usize = 50;
+
+/// How many of the calls have ended for both, and how many go on for both; none may have ended for one alone.
+fn over_and_up(calls: &[(Line, Line)]) -> (usize, usize) {
+    let of = |phase| {
+        let both =
+            |(from, to): &&(Line, Line)| from.status().phase == phase && to.status().phase == phase;
+        calls.iter().filter(both).count()
+    };
+    (of(Phase::Over), of(Phase::Talking))
+}
+
+/// Waits until so many have ended, and all the others go on, with a line each.
+async fn settles_with(two: &Two, calls: &[(Line, Line)], over: usize) {
+    let wanted = (over, calls.len() - over);
+    for _ in 0..400 {
+        if over_and_up(calls) == wanted {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(over_and_up(calls), wanted);
+    two.scene.settles_at(wanted.1).await;
+}
+
+#[test]
+fn of_fifty_calls_only_what_depends_on_whoever_dies_ends_and_lines_are_as_many_as_calls() {
+    play(async {
+        let two = Two::speaking(Codec::Alaw).await;
+        let mut calls = Vec::new();
+        for user in ["alice", "bobby"] {
+            calls.push(two.scene.user_calls(user).await);
+        }
+        while calls.len() < MANY {
+            let batch = 6.min(MANY - calls.len());
+            let from: Vec<Line> = (0..batch).map(|_| two.scene.phone.dial("6001")).collect();
+            // Who is called by whom does not matter where all end well or none does; of two that end, both must be of one call.
+            let mut pairs = Vec::new();
+            for from in from {
+                let to = two.other.next_call(PATIENCE).await.expect("it rings");
+                pairs.push((from, to));
+            }
+            for (from, to) in &pairs {
+                reaches(from, Phase::Talking).await;
+                reaches(to, Phase::Talking).await;
+            }
+            calls.extend(pairs);
+        }
+        settles_with(&two, &calls, 0).await;
+        let common = &two.scene.house.common;
+        let children = || async {
+            let registry = common.registry.open().expect("it lives");
+            registry.send(Supervised).await.unwrap()
+        };
+        // Whoever only coordinates: no call ends, and none is forgotten.
+        kill(&common.registry.open().unwrap()).await;
+        settles_with(&two, &calls, 0).await;
+        kill(&common.endpoint.open().unwrap()).await;
+        settles_with(&two, &calls, 0).await;
+        kill(&common.keeper.open().unwrap()).await;
+        settles_with(&two, &calls, 0).await;
+        for trunk in children().await.trunks {
+            kill(&trunk).await;
+            settles_with(&two, &calls, 0).await;
+        }
+        let link = &common.sessions[&super::scene::session()];
+        kill(&link.door.door().open().unwrap()).await;
+        settles_with(&two, &calls, 0).await;
+        // Whoever is part of a call: that one ends, the others go on. The first two are those of the Telegram users.
+        let alive = children().await.calls;
+        alive[0].do_send(CrashLeg(LegKind::Telegram));
+        settles_with(&two, &calls, 1).await;
+        alive[1].do_send(CrashLeg(LegKind::Sip));
+        settles_with(&two, &calls, 2).await;
+        assert_eq!(over_and_up(&calls[..2]), (2, 0), "theirs, and no other");
+        alive[2].do_send(CrashOne(LegId(1)));
+        two.scene.settles_at(MANY - 3).await;
+        kill(&alive[3]).await;
+        two.scene.settles_at(MANY - 4).await;
+        let over = |line: &Line| usize::from(line.status().phase == Phase::Over);
+        let ended = || -> (usize, usize) {
+            let froms = calls.iter().map(|(from, _)| over(from)).sum();
+            (froms, calls.iter().map(|(_, to)| over(to)).sum())
+        };
+        for _ in 0..200 {
+            if ended() == (4, 4) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(ended(), (4, 4), "both ends of each, and of no other");
+        for (from, _) in &calls {
+            from.hang_up();
+        }
+        settles_with(&two, &calls, MANY).await;
+        let records = two.scene.records(MANY).await;
+        let of = |outcome| {
+            let same = records.iter().filter(|record| record.outcome == outcome);
+            same.count()
+        };
+        assert_eq!(of(Some(Outcome::Answered)), MANY, "they had all talked");
+        assert!(records.iter().all(|record| !record.legs.is_empty()));
+        assert_eq!(two.scene.telegram.open_calls(), 0);
+    });
 }
