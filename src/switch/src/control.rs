@@ -307,7 +307,12 @@ pub(crate) fn ask(
     target: &str,
     body: &str,
 ) -> io::Result<Option<(u16, String)>> {
-    ask_within(PATIENCE, data, method, target, body)
+    let patience = if method == "POST" {
+        LONG_PATIENCE
+    } else {
+        PATIENCE
+    };
+    ask_within(patience, data, method, target, body)
 }
 
 /// The same for what may take as long as this.
@@ -330,11 +335,6 @@ pub(crate) fn ask_within(
             return Ok(None);
         }
         Err(error) => return Err(error),
-    };
-    let patience = if method == "POST" {
-        LONG_PATIENCE
-    } else {
-        PATIENCE
     };
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
