@@ -434,7 +434,7 @@ fn of_fifty_calls_only_what_depends_on_whoever_dies_ends_and_lines_are_as_many_a
             kill(&trunk).await;
             settles_with(&two, &calls, 0).await;
         }
-        let link = &common.sessions[&super::scene::session()];
+        let link = common.sessions.get(&super::scene::session()).unwrap();
         kill(&link.door.door().open().unwrap()).await;
         settles_with(&two, &calls, 0).await;
         // Whoever is part of a call: that one ends, the others go on. The first two are those of the Telegram users.
