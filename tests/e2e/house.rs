@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::deadline::{s, until};
+use crate::deadline::{s, until, within};
 use crate::http::Http;
 use crate::metrics::Metrics;
 use crate::pbx::{Baresip, Phone, Sipp};
@@ -495,7 +495,9 @@ impl House {
 
     /// What `/metrics` says now.
     pub(crate) fn metrics(&self) -> Metrics {
-        let (status, text) = self.admin.text("/metrics").expect("/metrics answers");
+        // A connection that was kept may be closed in the moment in which it is used again.
+        let answered = within(s(5), || self.admin.text("/metrics"));
+        let (status, text) = answered.expect("/metrics answers");
         assert_eq!(status, 200);
         Metrics::parse(&text)
     }
