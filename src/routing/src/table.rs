@@ -1,6 +1,6 @@
 //! The configuration as a decision needs it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use model::{
@@ -15,10 +15,16 @@ use crate::{DialPlan, Subject};
 pub struct Table {
     trunks: HashMap<TrunkName, TrunkSpec>,
     sessions: HashMap<SessionName, SessionSpec>,
-    routes: Vec<RouteSpec>,
-    transits: Vec<TransitSpec>,
+    /// Where the calls of a trunk go, by priority.
+    routes_of_trunk: HashMap<TrunkName, Vec<RouteSpec>>,
+    /// The same routes by the other end.
+    routes_of_session: HashMap<SessionName, Vec<RouteSpec>>,
+    transits: HashMap<TrunkName, Vec<TransitSpec>>,
+    /// Trunks at which a way ends.
+    way_ends: HashSet<TrunkName>,
     logins: HashMap<String, TrunkName>,
-    peers: Vec<(SocketAddr, TrunkName)>,
+    peers: HashMap<SocketAddr, Vec<TrunkName>>,
+    peers_by_ip: HashMap<IpAddr, Vec<TrunkName>>,
     inbound: HashMap<TrunkName, DialPlan>,
     quotas: HashMap<QuotaName, QuotaSpec>,
     default_quota: Option<QuotaSpec>,
@@ -33,7 +39,9 @@ impl Table {
         sessions: Vec<SessionSpec>,
         mut routes: Vec<RouteSpec>,
     ) -> Self {
-        let (mut logins, mut peers) = (HashMap::new(), Vec::new());
+        let mut logins = HashMap::new();
+        let mut peers: HashMap<SocketAddr, Vec<TrunkName>> = HashMap::new();
+        let mut peers_by_ip: HashMap<IpAddr, Vec<TrunkName>> = HashMap::new();
         for trunk in &trunks {
             match &trunk.kind {
                 TrunkKind::InboundRegister { login, .. } => {
@@ -45,7 +53,10 @@ impl Table {
                 // Known by the address of its registrar, which the table does not know.
                 TrunkKind::OutboundRegister { .. } => {}
                 TrunkKind::Peer { address } => {
-                    peers.push((canonical(*address), trunk.name.clone()));
+                    let address = canonical(*address);
+                    peers.entry(address).or_default().push(trunk.name.clone());
+                    let beside = peers_by_ip.entry(address.ip()).or_default();
+                    beside.push(trunk.name.clone());
                 }
             }
         }
@@ -62,6 +73,14 @@ impl Table {
         let dialling = dialling.map(|trunk| (trunk.name.clone(), plan(&trunk.dial_rules)));
         let dialling = dialling.collect();
         routes.sort_by(|a, b| (a.priority, &a.trunk).cmp(&(b.priority, &b.trunk)));
+        let mut routes_of_trunk: HashMap<TrunkName, Vec<RouteSpec>> = HashMap::new();
+        let mut routes_of_session: HashMap<SessionName, Vec<RouteSpec>> = HashMap::new();
+        for route in routes {
+            let of_trunk = routes_of_trunk.entry(route.trunk.clone()).or_default();
+            of_trunk.push(route.clone());
+            let of_session = routes_of_session.entry(route.session.clone()).or_default();
+            of_session.push(route);
+        }
         Self {
             trunks: trunks
                 .into_iter()
@@ -71,10 +90,13 @@ impl Table {
                 .into_iter()
                 .map(|session| (session.name.clone(), session))
                 .collect(),
-            routes,
-            transits: Vec::new(),
+            routes_of_trunk,
+            routes_of_session,
+            transits: HashMap::new(),
+            way_ends: HashSet::new(),
             logins,
             peers,
+            peers_by_ip,
             inbound,
             quotas: HashMap::new(),
             default_quota: None,
@@ -84,7 +106,11 @@ impl Table {
 
     /// The same with ways between trunks; without any, no call of a trunk leaves by another (SEC-F4).
     pub fn with_transits(mut self, transits: Vec<TransitSpec>) -> Self {
-        self.transits = transits;
+        for way in transits {
+            self.way_ends.insert(way.to.clone());
+            let ways = self.transits.entry(way.trunk.clone()).or_default();
+            ways.push(way);
+        }
         self
     }
 
@@ -170,16 +196,10 @@ impl Table {
         carries: &dyn Fn(&HeaderField) -> bool,
     ) -> Option<&TrunkSpec> {
         let source = canonical(source);
-        let at = |is_there: &dyn Fn(&SocketAddr) -> bool| -> Vec<&TrunkSpec> {
-            let peers = self.peers.iter().filter(|(address, _)| is_there(address));
-            peers
-                .filter_map(|(_, name)| self.trunks.get(name))
-                .collect()
-        };
-        let mut here = at(&|address| *address == source);
-        if here.is_empty() && by_ip {
-            here = at(&|address| address.ip() == source.ip());
-        }
+        let exactly = self.peers.get(&source);
+        let beside = || self.peers_by_ip.get(&source.ip()).filter(|_| by_ip);
+        let here = exactly.or_else(beside).into_iter().flatten();
+        let here: Vec<&TrunkSpec> = here.filter_map(|name| self.trunks.get(name)).collect();
         if let [only] = here.as_slice() {
             return Some(only);
         }
@@ -195,7 +215,7 @@ impl Table {
 
     /// Returns the session a trunk's calls go to: the first by priority that is switched on, else the first.
     pub fn session_of(&self, trunk: &TrunkName) -> Option<&SessionSpec> {
-        let routes = self.routes.iter().filter(|route| route.trunk == *trunk);
+        let routes = self.routes_from(trunk);
         let mut sessions = routes.filter_map(|route| self.sessions.get(&route.session));
         let first = sessions.next()?;
         if first.enabled {
@@ -210,7 +230,7 @@ impl Table {
         let Some(first) = self.session_of(trunk) else {
             return Vec::new();
         };
-        let routes = || self.routes.iter().filter(|route| route.trunk == *trunk);
+        let routes = || self.routes_from(trunk);
         let priority = |name: &SessionName| {
             let mut routes = routes().filter(|route| route.session == *name);
             routes.next().map(|route| route.priority)
@@ -231,19 +251,15 @@ impl Table {
 
     /// Returns the trunks that are paired with a session, on or off, by priority.
     pub fn trunks_of(&self, session: &SessionName) -> impl Iterator<Item = &TrunkName> {
-        let routes = self.routes.iter();
-        let routes = routes.filter(move |route| route.session == *session);
-        routes.map(|route| &route.trunk)
+        self.routes_to(session).map(|route| &route.trunk)
     }
 
     /// Whether the calls of a trunk go to other trunks: it has such a way, and none to a session that comes before or beside it.
     pub fn is_transit(&self, trunk: &TrunkName) -> bool {
-        let ways = self.transits.iter().filter(|way| way.trunk == *trunk);
-        let Some(first) = ways.map(|way| way.priority).min() else {
+        let Some(first) = self.ways_from(trunk).map(|way| way.priority).min() else {
             return false;
         };
-        let routes = self.routes.iter().filter(|route| route.trunk == *trunk);
-        routes
+        self.routes_from(trunk)
             .map(|route| route.priority)
             .min()
             .is_none_or(|session| first < session)
@@ -251,8 +267,19 @@ impl Table {
 
     /// Whether a way between trunks begins or ends at this one.
     pub(crate) fn is_on_a_way(&self, trunk: &TrunkName) -> bool {
-        let mut ways = self.transits.iter();
-        ways.any(|way| way.trunk == *trunk || way.to == *trunk)
+        self.transits.contains_key(trunk) || self.way_ends.contains(trunk)
+    }
+
+    fn routes_from(&self, trunk: &TrunkName) -> impl Iterator<Item = &RouteSpec> {
+        self.routes_of_trunk.get(trunk).into_iter().flatten()
+    }
+
+    fn routes_to(&self, session: &SessionName) -> impl Iterator<Item = &RouteSpec> {
+        self.routes_of_session.get(session).into_iter().flatten()
+    }
+
+    fn ways_from(&self, trunk: &TrunkName) -> impl Iterator<Item = &TransitSpec> {
+        self.transits.get(trunk).into_iter().flatten()
     }
 
     /// Returns the trunks that calls of a trunk leave by, without those that are off: in groups of equal priority, lower first, as
@@ -260,8 +287,8 @@ impl Table {
     pub(crate) fn groups_from(&self, trunk: &TrunkName) -> impl Iterator<Item = Vec<TrunkName>> {
         let mut groups: BTreeMap<(u32, u32), Vec<TrunkName>> = BTreeMap::new();
         // A way of a trunk to itself is never made; one in a store that something else wrote leads nowhere.
-        let is_way = |way: &&TransitSpec| way.trunk == *trunk && way.to != *trunk;
-        for way in self.transits.iter().filter(is_way) {
+        let is_way = |way: &&TransitSpec| way.to != *trunk;
+        for way in self.ways_from(trunk).filter(is_way) {
             if let Some(to) = self.trunks.get(&way.to).filter(|to| to.enabled) {
                 let group = groups.entry((way.priority, to.priority)).or_default();
                 group.push(to.name.clone());
@@ -274,7 +301,7 @@ impl Table {
     /// priority of the route goes before that of the trunk.
     pub(crate) fn groups_of(&self, session: &SessionName) -> impl Iterator<Item = Vec<TrunkName>> {
         let mut groups: BTreeMap<(u32, u32), Vec<TrunkName>> = BTreeMap::new();
-        for route in self.routes.iter().filter(|route| route.session == *session) {
+        for route in self.routes_to(session) {
             if let Some(trunk) = self.trunks.get(&route.trunk).filter(|trunk| trunk.enabled) {
                 let group = groups.entry((route.priority, trunk.priority)).or_default();
                 group.push(trunk.name.clone());
