@@ -170,6 +170,7 @@ fn a_pbx_that_hangs_up_while_telegram_is_away_is_told_of_when_it_is_back() {
         .wait_call(&talk.call, "discarded", s(20));
     assert_eq!(ended["reason"], "hangup", "{ended}");
     talk.talker.finish();
+    drop(talk.phone);
     // It says how long they talked, which is less than Telegram counts.
     talk.house.assert_clean(&["call_duration"]);
 }
@@ -182,6 +183,7 @@ fn a_telegram_user_who_hangs_up_while_telegram_is_away_is_noticed_by_his_media()
         talk.phone.wait_closed();
     });
     talk.talker.finish();
+    drop(talk.phone);
     // Nobody has told us that it is over: ours is the second.
     talk.house
         .assert_clean(&["double_discard", "call_duration"]);
