@@ -7,7 +7,7 @@
 //! Telegram has one beside that, too: the key agreement alone (`agreement`), how fast a call is set up (`dialling`), and what
 //! accounts cost that do nothing (`accounts`).
 //!
-//! SIP has workloads of its own: reading an INVITE (`parsing`), calls a second between two trunks and registrations a second
+//! SIP has workloads of its own: reading an INVITE (`parsing`), decisions and records (`records`), calls a second between two trunks and registrations a second
 //! (`switchboard`), both made by `load` in a process of its own.
 #![allow(
     clippy::unwrap_used,
@@ -57,6 +57,7 @@ mod parsing;
 mod pbx;
 mod peer;
 mod proc;
+mod records;
 mod report;
 mod run;
 mod signal;
@@ -109,6 +110,14 @@ fn main() -> ExitCode {
         let parsing = parsing::measure();
         parsing.print();
         figures.add(|all| parsing.figures(all));
+    }
+    if options.does(Workload::Records) {
+        let dir = folder("records-");
+        let found = records::measure(&dir);
+        found.print();
+        figures.add(|all| found.figures(all));
+        is_good &= found.is_good();
+        swept(&dir);
     }
     if options.does(Workload::Signalling) {
         let dir = folder("signalling-");

@@ -5,6 +5,8 @@
 pub(crate) enum Workload {
     /// Reading an INVITE.
     Parse,
+    /// Decisions and records with ten thousand trunks.
+    Records,
     /// Calls a second between two trunks.
     Signalling,
     /// Registrations a second.
@@ -19,6 +21,7 @@ impl Workload {
     fn read(word: &str) -> Option<Self> {
         match word {
             "parse" => Some(Workload::Parse),
+            "records" => Some(Workload::Records),
             "signalling" => Some(Workload::Signalling),
             "registration" => Some(Workload::Registration),
             "transcode" => Some(Workload::Transcode),
@@ -61,7 +64,7 @@ pub(crate) struct Options {
 
 const HELP: &str = "\
 What a call costs: make bench [ARGS=\"...\"]
-  --only WORKLOAD    parse, signalling, registration, transcode or telegram alone
+  --only WORKLOAD    parse, records, signalling, registration, transcode or telegram alone
   --sip-calls N      signalling: calls between two trunks (20000)
   --per-second N     signalling: how many a second (200)
   --registrations N  registration: how many (3000), 100 a second
