@@ -725,7 +725,10 @@ pub(crate) struct Revise<S: Send + 'static>(pub(crate) S);
 /// Registry -> Trunk, Session: you are not wanted any more; answered when nothing of yours will be said any more.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Retire;
+pub(crate) struct Retire {
+    /// A successor registers at the same place by the same contact: a goodbye might overtake it.
+    pub(crate) is_succeeded: bool,
+}
 
 /// House -> Registry: the living calls that began after this one, oldest first.
 #[derive(Message)]

@@ -579,7 +579,9 @@ impl Handler<TrunkState> for Registry {
                 unit.address = Some(state.address);
             }
             // One that was removed, or switched off, while there was no registry.
-            Some(_) | None => state.address.do_send(Retire),
+            Some(_) | None => state.address.do_send(Retire {
+                is_succeeded: false,
+            }),
         }
     }
 }

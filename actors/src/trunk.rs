@@ -641,6 +641,31 @@ pub(crate) fn is_alike(one: &TrunkSpec, other: &TrunkSpec) -> bool {
     talks_by(one) == talks_by(other)
 }
 
+/// Whether two records register by the same contact at the same place, so that the second takes over what the first has registered.
+pub(crate) fn succeeds(old: &TrunkSpec, new: &TrunkSpec) -> bool {
+    match (&old.kind, &new.kind) {
+        (
+            TrunkKind::OutboundRegister {
+                login,
+                domain,
+                proxy,
+                ..
+            },
+            TrunkKind::OutboundRegister {
+                login: new_login,
+                domain: new_domain,
+                proxy: new_proxy,
+                ..
+            },
+        ) => {
+            let same_place = domain == new_domain && proxy == new_proxy;
+            let same_contact = login == new_login && old.transport == new.transport;
+            new.enabled && same_place && same_contact
+        }
+        _ => false,
+    }
+}
+
 impl Handler<Revise<TrunkSpec>> for Trunk {
     type Result = ();
 
@@ -658,7 +683,7 @@ impl Handler<Revise<TrunkSpec>> for Trunk {
 impl Handler<Retire> for Trunk {
     type Result = ();
 
-    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
+    fn handle(&mut self, retire: Retire, ctx: &mut Self::Context) {
         self.watch.handled();
         self.watch.dismiss();
         self.is_retired = true;
@@ -676,7 +701,7 @@ impl Handler<Retire> for Trunk {
             let until = account.registration.registered_until();
             until > Some(Instant::now())
         };
-        if self.account.as_ref().is_some_and(is_registered) {
+        if !retire.is_succeeded && self.account.as_ref().is_some_and(is_registered) {
             self.account_input(OutboundInput::Stop, ctx);
             ctx.run_later(GOODBYE, |_, ctx| ctx.stop());
         } else {

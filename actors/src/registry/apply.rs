@@ -12,7 +12,7 @@ use routing::Table;
 
 use super::{Registry, SessionUnit, TrunkUnit};
 use crate::message::{Apply, Linked, Retire, Revise, SaveBindings};
-use crate::trunk::is_alike;
+use crate::trunk::{is_alike, succeeds};
 
 /// How long a session that is off stays after its last call, for what is still to be said about it.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ impl Registry {
         for trunk in gone {
             tracing::info!(%trunk, "removed");
             self.trunk_is_mended(&trunk);
-            self.stop_trunk(trunk.clone(), Next::Remove, ctx);
+            self.stop_trunk(trunk.clone(), Next::Remove, false, ctx);
         }
         for spec in table.trunks() {
             match before.trunk(&spec.name) {
@@ -103,11 +103,17 @@ impl Registry {
         } else {
             Next::StartAnew
         };
-        self.stop_trunk(name.clone(), next, ctx);
+        self.stop_trunk(name.clone(), next, succeeds(old, spec), ctx);
     }
 
     /// Stops the incarnation that there is. What comes then begins when that one says nothing more.
-    fn stop_trunk(&mut self, trunk: TrunkName, next: Next, ctx: &mut Context<Self>) {
+    fn stop_trunk(
+        &mut self,
+        trunk: TrunkName,
+        next: Next,
+        is_succeeded: bool,
+        ctx: &mut Context<Self>,
+    ) {
         let address = match next {
             Next::Remove => self.known.trunks.remove(&trunk).and_then(|it| it.address),
             Next::Start | Next::StartAnew => self.known.trunks.get_mut(&trunk).and_then(|unit| {
@@ -118,7 +124,7 @@ impl Registry {
         let retired = async move {
             if let Some(address) = address {
                 // One that has died meanwhile says nothing more either.
-                let _ = address.send(Retire).await;
+                let _ = address.send(Retire { is_succeeded }).await;
             }
         };
         ctx.spawn(retired.into_actor(self).map(move |(), registry, ctx| {
@@ -171,7 +177,11 @@ impl Registry {
         let (common, session) = (self.common.clone(), session.clone());
         let gone = async move {
             if let Some(address) = address {
-                let _ = address.send(Retire).await;
+                let _ = address
+                    .send(Retire {
+                        is_succeeded: false,
+                    })
+                    .await;
             }
             common.sessions.close(&session).await;
             tracing::info!(%session, "its connection is closed");

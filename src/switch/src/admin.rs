@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use actix_web::dev::{Server, ServerHandle};
+use actix_web::dev::{Server, ServerHandle, Service};
 use actix_web::http::StatusCode;
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpResponse, HttpServer, web};
 use actors::House;
 use serde_json::json;
 use store::Store;
@@ -90,6 +90,19 @@ pub(crate) fn start(
         App::new()
             .app_data(shown.clone())
             .configure(|app| desk.give(access, app))
+            .wrap_fn(|request, next| {
+                let shown = request.app_data::<web::Data<Shown>>().cloned();
+                let (path, method) = (request.path().to_owned(), request.method().clone());
+                let answer = next.call(request);
+                async move {
+                    let answer = answer.await?;
+                    if let Some(shown) = shown {
+                        let code = answer.status().as_u16();
+                        shown.metrics.http(&path, method.as_str(), code);
+                    }
+                    Ok(answer)
+                }
+            })
             .route("/metrics", web::get().to(show_metrics))
             .route("/livez", web::get().to(livez))
             .route("/healthz", web::get().to(livez))
@@ -109,27 +122,14 @@ pub(crate) fn start(
     Ok((server, handle))
 }
 
-fn answer(
-    shown: &Shown,
-    request: &HttpRequest,
-    status: StatusCode,
-    body: &serde_json::Value,
-) -> HttpResponse {
-    shown
-        .metrics
-        .http(request.path(), request.method().as_str(), status.as_u16());
-    HttpResponse::build(status).json(body)
-}
-
-async fn show_metrics(shown: web::Data<Shown>, request: HttpRequest) -> HttpResponse {
-    shown.metrics.http(request.path(), "GET", 200);
+async fn show_metrics(shown: web::Data<Shown>) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(shown.metrics.render())
 }
 
 /// Alive is whoever answers; the registry must answer too.
-async fn livez(shown: web::Data<Shown>, request: HttpRequest) -> HttpResponse {
+async fn livez(shown: web::Data<Shown>) -> HttpResponse {
     let report = shown.house.report().await;
     let silent = report
         .missing
@@ -140,10 +140,10 @@ async fn livez(shown: web::Data<Shown>, request: HttpRequest) -> HttpResponse {
     } else {
         StatusCode::OK
     };
-    answer(&shown, &request, status, &json!({ "alive": !silent }))
+    HttpResponse::build(status).json(json!({ "alive": !silent }))
 }
 
-async fn readyz(shown: web::Data<Shown>, request: HttpRequest) -> HttpResponse {
+async fn readyz(shown: web::Data<Shown>) -> HttpResponse {
     let report = shown.house.report().await;
     let ready = report.missing.is_empty();
     let status = if ready {
@@ -156,12 +156,12 @@ async fn readyz(shown: web::Data<Shown>, request: HttpRequest) -> HttpResponse {
     let body = json!({
         "ready": ready, "node": shown.node, "missing": report.missing, "notes": notes, "calls": report.calls, "lines": report.lines,
     });
-    answer(&shown, &request, status, &body)
+    HttpResponse::build(status).json(body)
 }
 
-async fn nothing(shown: web::Data<Shown>, request: HttpRequest) -> HttpResponse {
+async fn nothing() -> HttpResponse {
     let body = json!({ "error": "there is nothing here", "see": ["/metrics", "/livez", "/readyz", "/api/v1/openapi.json"] });
-    answer(&shown, &request, StatusCode::NOT_FOUND, &body)
+    HttpResponse::NotFound().json(body)
 }
 
 #[cfg(test)]
