@@ -70,6 +70,14 @@ impl Pbx {
         methods.collect()
     }
 
+    /// The times that registrations asked for so far.
+    pub(crate) fn registered(&self) -> Vec<String> {
+        let requests = self.requests.lock().unwrap();
+        let registers = requests.iter().filter(|it| it.method == Method::Register);
+        let expires = |it: &Request| it.headers.get(&HeaderName::Expires).map(str::to_owned);
+        registers.filter_map(expires).collect()
+    }
+
     /// The keys that came by INFO so far.
     pub(crate) fn keys(&self) -> String {
         let requests = self.requests.lock().unwrap();
@@ -149,6 +157,14 @@ async fn serve(socket: UdpSocket, habit: Habit, requests: Arc<Mutex<Vec<Request>
                 }
             }
             (Method::Bye, _) => say(&request, 200),
+            (Method::Register, _) => {
+                let mut response = respond(&request, 200, "", Some("pbx"));
+                for name in [HeaderName::Contact, HeaderName::Expires] {
+                    let value = request.headers.get(&name).unwrap_or_default().to_owned();
+                    response.headers.push(name, value);
+                }
+                responses.push(response);
+            }
             (Method::Options, Habit::Silent) => {}
             (Method::Options, _) => say(&request, 200),
             _ => {}

@@ -9,6 +9,7 @@ use routing::Table;
 use store::Change;
 
 use super::crash::Crash;
+use super::pbx::{Habit, Pbx};
 use super::scene::{PASSWORD, Scene, play, reaches, session, trunk};
 use crate::registry::crash::Supervised;
 
@@ -156,6 +157,54 @@ fn trunks_come_change_and_go_while_a_call_on_another_goes_on() {
             );
         }
         scene.settles_at(0).await;
+    });
+}
+
+#[test]
+fn an_account_leaves_its_registrar_when_it_is_removed_and_not_when_it_goes_on() {
+    play(async {
+        let scene = Scene::new().await;
+        let pbx = Pbx::start(Habit::Ring).await;
+        let account = |password: &str| {
+            let kind = TrunkKind::OutboundRegister {
+                login: "1001".to_owned(),
+                password: Secret::new(password.to_owned()),
+                domain: pbx.address.to_string().parse().unwrap(),
+                proxy: None,
+                auth_user: None,
+            };
+            TrunkSpec::new(name(), kind)
+        };
+        change(&scene, &[put(account("one")), pair()]).await;
+        becomes(&scene, "trunk_up{trunk=\"branch\"}", 1.0).await;
+        assert_eq!(pbx.registered().len(), 1);
+        let more = TrunkSpec {
+            lines: 3,
+            ..account("one")
+        };
+        change(&scene, &[put(more)]).await;
+        change(&scene, &[put(account("two"))]).await;
+        for _ in 0..200 {
+            if pbx.registered().len() >= 2 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        becomes(&scene, "trunk_up{trunk=\"branch\"}", 1.0).await;
+        let said = pbx.registered();
+        assert!(
+            said.len() == 2 && !said.contains(&"0".to_owned()),
+            "{said:?}"
+        );
+        let routes = Change::RemoveRoute(name(), session());
+        change(&scene, &[routes, Change::RemoveTrunk(name())]).await;
+        for _ in 0..200 {
+            if pbx.registered().last().is_some_and(|last| last == "0") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{:?}", pbx.registered());
     });
 }
 
