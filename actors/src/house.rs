@@ -692,6 +692,7 @@ pub struct House {
     root: Addr<Root>,
     /// The thread of the actors, which connections belong to as well.
     arbiter: ArbiterHandle,
+    hangs_end: Arc<AtomicBool>,
     _watchdog: Arc<Watchdog>,
 }
 
@@ -848,6 +849,12 @@ impl House {
     /// Whether a session has a connection, or one that is just being closed.
     pub fn is_connected(&self, session: &SessionName) -> bool {
         self.common.sessions.has(session)
+    }
+
+    /// From now on a thread that hangs ends the process (REL-A6). For a process that is nothing but a switch, and is started again: where
+    /// somebody else shares its threads, being late is only counted.
+    pub fn end_when_a_thread_hangs(&self) {
+        self.hangs_end.store(true, Ordering::Relaxed);
     }
 
     /// Who is banned now.

@@ -18,12 +18,16 @@ const KEEPER_HANGS: Duration = Duration::from_secs(60);
 /// A watch that was itself late by so much knows nothing of the others: the process was stopped, or the machine.
 const ASLEEP: Duration = Duration::from_secs(1);
 
+/// Not yet.
+const NEVER: u64 = u64::MAX;
+
 /// A thread that is watched.
 #[derive(Debug)]
 struct Watched {
     kind: &'static str,
     hangs: Duration,
-    /// When it was there last, milliseconds since the watch began.
+    /// When it was there last, milliseconds since the watch began; [`NEVER`] before the first time, for a thread of the media
+    /// plane may be busy with its rehearsal.
     seen: Arc<AtomicU64>,
     /// It is late, and has been counted.
     late: AtomicBool,
@@ -66,7 +70,7 @@ impl Watchdog {
 
     /// One more thread of a kind: `actors`, `keeper` or `media`.
     pub(crate) fn watch(&mut self, kind: &'static str) -> Beat {
-        let seen = Arc::new(AtomicU64::new(since(self.began)));
+        let seen = Arc::new(AtomicU64::new(NEVER));
         self.threads.push(Watched {
             kind,
             hangs: if kind == "keeper" {
@@ -102,6 +106,9 @@ impl Watchdog {
         let now = since(self.began);
         for thread in &self.threads {
             let seen = thread.seen.load(Ordering::Relaxed);
+            if seen == NEVER {
+                continue;
+            }
             let late = Duration::from_millis(now.saturating_sub(seen)).saturating_sub(BEAT);
             let was_late = thread.late.swap(late > LATE, Ordering::Relaxed);
             if late > LATE && !was_late {
@@ -122,7 +129,9 @@ impl Watchdog {
     fn excuse(&self) {
         let now = since(self.began);
         for thread in &self.threads {
-            thread.seen.store(now, Ordering::Relaxed);
+            if thread.seen.load(Ordering::Relaxed) != NEVER {
+                thread.seen.store(now, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -141,8 +150,11 @@ fn watch(watchdog: &Weak<Watchdog>, metrics: &Metrics, hangs: &impl Fn(&'static 
     }
 }
 
-/// Ends the process on the spot: what hangs cannot be asked to stop.
-pub(crate) fn abort(kind: &'static str) {
+/// Ends the process on the spot, if that is wanted: what hangs cannot be asked to stop.
+pub(crate) fn abort(kind: &'static str, wanted: &AtomicBool) {
+    if !wanted.load(Ordering::Relaxed) {
+        return;
+    }
     tracing::error!(
         thread = kind,
         "a thread hangs: the process ends, so that it is started again"
@@ -161,6 +173,10 @@ mod tests {
         let metrics = Metrics::new("0");
         let mut watchdog = Watchdog::new();
         let (actors, keeper) = (watchdog.watch("actors"), watchdog.watch("keeper"));
+        let media = watchdog.watch("media");
+        for beat in [&actors, &keeper] {
+            beat.seen.store(0, Ordering::Relaxed);
+        }
         // As if the watch had begun eleven seconds ago.
         let Some(began) = watchdog.began.checked_sub(Duration::from_secs(11)) else {
             return;
@@ -180,7 +196,7 @@ mod tests {
         // It was the process that slept.
         watchdog.excuse();
         watchdog.look(&metrics, &|kind| panic!("{kind}"));
-        drop((actors, keeper));
+        drop((actors, keeper, media));
     }
 
     #[test]

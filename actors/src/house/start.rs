@@ -193,8 +193,12 @@ impl House {
             read.map_err(StartError::Read)?;
         }
         farewell::say(&common, &store, farewells);
+        let hangs_end = Arc::new(AtomicBool::new(false));
+        let wanted = Arc::clone(&hangs_end);
         let watchdog = watch_threads(&common, &keeper_thread)
-            .start(common.metrics.clone(), watchdog::abort)
+            .start(common.metrics.clone(), move |kind| {
+                watchdog::abort(kind, &wanted);
+            })
             .map_err(StartError::Thread)?;
         Ok(Self {
             common,
@@ -202,6 +206,7 @@ impl House {
             fatal: fatal_rx,
             root,
             arbiter: Arbiter::current(),
+            hangs_end,
             _watchdog: watchdog,
         })
     }

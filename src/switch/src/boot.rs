@@ -182,6 +182,7 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(BootError::Signal)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(BootError::Signal)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), node = %settings.node.name, "the switch runs");
+    house.end_when_a_thread_hangs();
     supervisor::ready();
     let alive = tokio::spawn(supervisor::alive(Arc::clone(&house)));
     let code = loop {
