@@ -18,10 +18,11 @@ use sip::{
 };
 
 use crate::alarm::Alarm;
+use crate::farewell;
 use crate::house::Common;
 use crate::message::{
-    Bind, CancelInvite, FromWire, InviteArrived, LegPlace, Owner, Received, RegisterArrived,
-    Replaced, Respond, SendAck, SendRequest, TextArrived, Unbind,
+    Bind, CancelInvite, FromWire, InviteArrived, LegFact, LegPlace, LegReport, Owner, Received,
+    RegisterArrived, Replaced, Respond, SayCancel, SendAck, SendRequest, TextArrived, Unbind,
 };
 use crate::supervise::Watch;
 
@@ -519,6 +520,26 @@ impl Handler<SendRequest> for Endpoint {
             }
         }
         self.drain(now, ctx);
+    }
+}
+
+impl Handler<SayCancel> for Endpoint {
+    type Result = ();
+
+    fn handle(&mut self, SayCancel { owner, reason }: SayCancel, _: &mut Self::Context) {
+        self.watch.handled();
+        let Some(bound) = self.legs.get(&owner) else {
+            return;
+        };
+        if let (Some(tx), Some(place)) = (bound.sent_first, &bound.place)
+            && let Some((to, cancel)) = self.transactions.cancel_of(tx, &reason)
+        {
+            let farewell = Some(farewell::of_sip(to, sip::Message::Request(cancel)));
+            place.call.do_send(LegReport {
+                leg: place.leg,
+                fact: LegFact::Farewell { farewell },
+            });
+        }
     }
 }
 

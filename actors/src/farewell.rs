@@ -24,7 +24,7 @@ const TRIES: u32 = 4;
 /// How many are said at once over SIP, and the pause until the next ones: what a thousand calls leave must not look like a flood.
 const BURST: usize = 10;
 const PAUSE: Duration = Duration::from_millis(20);
-/// A BYE that is not answered is repeated by its transaction, an answer to an INVITE is repeated here (T1, then twice as long); then they count
+/// A BYE that is not answered is repeated by its transaction; an answer to an INVITE, and a CANCEL, belong to one that is gone, and are repeated here (T1, then twice as long); then they count
 /// as said.
 const REPEATS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
 /// How often Telegram is asked again while it cannot be reached, and how far these are apart.
@@ -51,9 +51,10 @@ pub(crate) struct KeptFarewell(Kept);
 
 /// What ends a dialog.
 pub(crate) fn of_sip(to: Hop, mut message: Message) -> Farewell {
-    match &mut message {
-        Message::Request(request) => request.headers.push_front(HeaderName::Via, VIA),
-        Message::Response(_) => {}
+    if let Message::Request(request) = &mut message
+        && !request.headers.has(&HeaderName::Via)
+    {
+        request.headers.push_front(HeaderName::Via, VIA);
     }
     Farewell::Sip {
         to: to.to_string(),
@@ -66,7 +67,10 @@ fn read_sip(to: &str, message: &str) -> Option<(Hop, Message)> {
     let to = to.parse().ok()?;
     match sip::parse(message.as_bytes()) {
         Parsed::Message(Message::Request(mut request)) => {
-            request.headers.remove(&HeaderName::Via);
+            // A CANCEL has that of its INVITE, and keeps it.
+            if request.headers.get(&HeaderName::Via) == Some(VIA) {
+                request.headers.remove(&HeaderName::Via);
+            }
             Some((to, Message::Request(request)))
         }
         Parsed::Message(response) => Some((to, response)),
@@ -143,10 +147,11 @@ pub(crate) fn say(common: &Common, store: &Arc<dyn Store>, farewells: Farewells)
                 session,
                 id,
                 access_hash,
+                theirs,
             } => {
                 let known = session.parse::<SessionName>().ok();
                 if let Some(session) = known.filter(|name| common.sessions.has(name)) {
-                    let rpc = discard(*id, *access_hash, kept.answered_ms);
+                    let rpc = discard(*id, *access_hash, *theirs, kept.answered_ms);
                     by_session.entry(session).or_default().push((key, rpc));
                     continue;
                 }
@@ -167,10 +172,11 @@ pub(crate) fn say(common: &Common, store: &Arc<dyn Store>, farewells: Farewells)
     }
 }
 
-fn discard(id: i64, access_hash: i64, answered_ms: Option<u64>) -> Rpc {
+fn discard(id: i64, access_hash: i64, theirs: bool, answered_ms: Option<u64>) -> Rpc {
     let talked = answered_ms.map(|at| unix_millis().saturating_sub(at) / 1000);
     let reason = match talked {
         Some(_) => tl::enums::PhoneCallDiscardReason::Disconnect,
+        None if theirs => tl::enums::PhoneCallDiscardReason::Busy,
         None => tl::enums::PhoneCallDiscardReason::Missed,
     };
     Rpc::DiscardCall {
@@ -197,12 +203,14 @@ async fn say_over_sip(
         for (_, to, message) in chunk {
             common.metrics.farewell(LegKind::Sip);
             match message {
-                Message::Request(request) => common.to_endpoint(SendRequest {
-                    owner: None,
-                    target: *to,
-                    request: request.clone(),
-                }),
-                Message::Response(response) => common.send_sip(*to, response.encode()),
+                Message::Request(request) if !request.headers.has(&HeaderName::Via) => {
+                    common.to_endpoint(SendRequest {
+                        owner: None,
+                        target: *to,
+                        request: request.clone(),
+                    });
+                }
+                ready => common.send_sip(*to, ready.encode()),
             }
         }
         tokio::time::sleep(PAUSE).await;
@@ -210,11 +218,8 @@ async fn say_over_sip(
     for pause in REPEATS {
         tokio::time::sleep(pause).await;
         for (_, to, message) in &farewells {
-            match message {
-                Message::Response(response) if !to.is_reliable() => {
-                    common.send_sip(*to, response.encode());
-                }
-                Message::Response(_) | Message::Request(_) => {}
+            if message.headers().has(&HeaderName::Via) && !to.is_reliable() {
+                common.send_sip(*to, message.encode());
             }
         }
     }
@@ -290,5 +295,17 @@ mod tests {
         };
         assert_eq!(read.to_string(), bye.to_string());
         assert!(read_sip("udp:192.0.2.1:5070", "BYE nonsense").is_none());
+        // The Via of a CANCEL is what it is known by.
+        let mut cancel = bye;
+        cancel.method = sip::Method::Cancel;
+        cancel.headers.set(HeaderName::CSeq, "1 CANCEL");
+        let via = "SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bKone;rport";
+        cancel.headers.push_front(HeaderName::Via, via);
+        let to = "udp:192.0.2.1:5070".parse().unwrap();
+        let Farewell::Sip { to, message } = of_sip(to, Message::Request(cancel)) else {
+            panic!("no SIP")
+        };
+        let (_, read) = read_sip(&to, &message).unwrap();
+        assert_eq!(read.headers().get(&HeaderName::Via), Some(via));
     }
 }

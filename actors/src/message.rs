@@ -402,6 +402,15 @@ pub(crate) enum LegFact {
     Ended { cause: Cause, end: LegEnd },
 }
 
+/// SipLeg -> Endpoint: tell my call what would cancel the INVITE that has no answer (RFC 3261 9.1).
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SayCancel {
+    pub(crate) owner: Owner,
+    /// The value of its Reason header.
+    pub(crate) reason: String,
+}
+
 /// What a REFER asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Wish {

@@ -810,12 +810,25 @@ impl Handler<ListSessions> for Registry {
     }
 }
 
+impl Registry {
+    /// Ends our registrations at PBXs; once more does no harm.
+    fn leave(&self) {
+        let trunks = self.known.trunks.values();
+        for trunk in trunks.filter_map(|unit| unit.address.as_ref()) {
+            trunk.do_send(Leave);
+        }
+    }
+}
+
 impl Handler<Drain> for Registry {
     type Result = ();
 
     fn handle(&mut self, _: Drain, _: &mut Self::Context) {
         self.watch.handled();
-        self.draining = true;
+        // PBXs that we are registered at call elsewhere from now on; calls that are up go on.
+        if !std::mem::replace(&mut self.draining, true) {
+            self.leave();
+        }
     }
 }
 
@@ -824,14 +837,7 @@ impl Handler<EndAll> for Registry {
 
     fn handle(&mut self, _: EndAll, _: &mut Self::Context) {
         self.watch.handled();
-        for trunk in self
-            .known
-            .trunks
-            .values()
-            .filter_map(|unit| unit.address.as_ref())
-        {
-            trunk.do_send(Leave);
-        }
+        self.leave();
         for call in self.known.calls.values() {
             call.address.do_send(EndCall {
                 cause: Cause::new(Reason::WorkerNotReady),

@@ -180,7 +180,6 @@ impl Town {
         let Some(killed) = self.killed.take() else {
             return;
         };
-        // The office rings on: a CANCEL belongs to a transaction, and that is gone.
         let is_left = |seen: &Seen| seen.is_left(killed, SOFT);
         let all = within(s(15), || (!self.seen().iter().any(is_left)).then_some(()));
         self.found.ends_ms.push(ms(killed.elapsed()));

@@ -2,6 +2,7 @@
 
 use crate::deadline::s;
 use crate::house::{House, SESSION, TRUNK};
+use crate::pbx::Phone;
 use crate::talk::{ALAW, Caller, Ends, Talk};
 use crate::telegram::Behaviour;
 
@@ -51,22 +52,36 @@ fn kill_9_keeps_sessions_trunks_and_records_and_both_ends_hear_that_the_call_is_
 
 #[test]
 fn kill_9_while_it_rings_leaves_nobody_waiting() {
-    let mut house = House::new().registering_trunk(&["alaw"]).start();
-    house
-        .telegram
-        .user("bobby", "15550002", &Behaviour::rings());
-    house.wait_session_up();
-    let mut phone = house.phone("pcma");
-    phone.dial("bobby");
-    let call = house.telegram.next_call(0, s(10));
-    phone.wait("CALL_RINGING", s(10));
-    house.wait_flushed();
-    house.kill();
-    house.start();
-    phone.wait_closed();
-    let ended = house.telegram.wait_call(&call, "discarded", s(10));
-    assert_ne!(ended["discarded_by"], "server", "{ended}");
-    house.assert_clean(&[]);
+    for caller in [Caller::Pbx, Caller::Telegram] {
+        let mut house = House::new().registering_trunk(&["alaw"]).start();
+        house
+            .telegram
+            .user("bobby", "15550002", &Behaviour::rings());
+        house.wait_session_up();
+        let mut phone = house.phone_at(&Phone {
+            answers: false,
+            ..house.phone_settings("pcma")
+        });
+        let call = match caller {
+            Caller::Pbx => {
+                phone.dial("bobby");
+                phone.wait("CALL_RINGING", s(10));
+                house.telegram.next_call(0, s(10))
+            }
+            Caller::Telegram => {
+                let call = house.telegram.call("bobby", SESSION, "9.0.0");
+                phone.wait("CALL_INCOMING", s(10));
+                call
+            }
+        };
+        house.wait_flushed();
+        house.kill();
+        house.start();
+        phone.wait_closed();
+        let ended = house.telegram.wait_call(&call, "discarded", s(10));
+        assert_ne!(ended["discarded_by"], "server", "{ended}");
+        house.assert_clean(&[]);
+    }
 }
 
 #[test]

@@ -22,8 +22,8 @@ use crate::alarm::Alarm;
 use crate::call::Call;
 use crate::house::Common;
 use crate::message::{
-    Bind, CancelInvite, FromWire, LegFact, LegOrder, LegPlace, LegReport, Owner, Respond, SendAck,
-    SendRequest, SipMedia, Unbind, Wish,
+    Bind, CancelInvite, FromWire, LegFact, LegOrder, LegPlace, LegReport, Owner, Respond,
+    SayCancel, SendAck, SendRequest, SipMedia, Unbind, Wish,
 };
 use crate::supervise::{Member, Watch};
 use crate::{farewell, leg, refusal};
@@ -682,7 +682,13 @@ impl Handler<LegOrder> for SipLeg {
                 let core = self.core.as_ref();
                 let said = core.and_then(|core| core.farewell(cause.code(), &phrase, &reason));
                 let farewell = said.map(|(hop, message)| farewell::of_sip(hop, message));
+                let is_none = farewell.is_none();
                 self.report(LegFact::Farewell { farewell });
+                if is_none && !self.over && matches!(self.way, Way::Outgoing { .. }) {
+                    // It may still ring there.
+                    let owner = self.owner;
+                    self.common.to_endpoint(SayCancel { owner, reason });
+                }
             }
             LegOrder::AcceptTransfer => self.input(now, CallInput::AcceptRefer, ctx),
             LegOrder::RefuseTransfer { cause } => {

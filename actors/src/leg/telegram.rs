@@ -468,6 +468,7 @@ impl Handler<LegOrder> for TelegramLeg {
                     session: self.via.clone(),
                     id: peer.id,
                     access_hash: peer.access_hash,
+                    theirs: matches!(self.way, Way::Incoming { .. }),
                 });
                 self.report(LegFact::Farewell { farewell });
             }

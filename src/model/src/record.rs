@@ -185,6 +185,9 @@ pub enum Farewell {
         id: i64,
         /// What goes with it.
         access_hash: i64,
+        /// Whether the Telegram user called: as long as nobody has answered, he is told that it is busy here.
+        #[serde(default)]
+        theirs: bool,
     },
 }
 

@@ -47,6 +47,7 @@ fn open_call(n: u128) -> OpenCall {
             session: "main".into(),
             id: 7,
             access_hash: -7,
+            theirs: true,
         }],
     }
 }

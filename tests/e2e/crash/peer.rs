@@ -34,7 +34,7 @@ pub(crate) struct Seen {
 impl Seen {
     /// Whether somebody here is left in the call at `now` for whom it was up at least this long.
     pub(crate) fn is_left(&self, killed: Instant, age: Duration) -> bool {
-        let since = self.answered.or(self.began.filter(|_| self.calls));
+        let since = self.answered.or(self.began);
         self.ended.is_none()
             && !self.hung_up
             && since.is_some_and(|since| killed.saturating_duration_since(since) >= age)

@@ -131,8 +131,8 @@ impl Call {
     }
 
     /// What ends the call for the peer when nobody can drive it any more: the answer to an INVITE that waits for one, or a BYE, without
-    /// Via. Nothing when nobody waits there, nor for an INVITE of ours that has no final response, whose CANCEL would have to be of
-    /// its transaction (RFC 3261 9.1).
+    /// Via. Nothing when nobody waits there, nor for an INVITE of ours that has no final response: its CANCEL is of its transaction
+    /// (RFC 3261 9.1), see [`crate::Transactions::cancel_of`].
     pub fn farewell(&self, status: u16, phrase: &str, reason: &str) -> Option<(Hop, Message)> {
         match &self.state {
             State::Incoming(incoming) => {

@@ -165,6 +165,18 @@ impl Transactions {
         }
     }
 
+    /// Returns the CANCEL of an INVITE that has no final response, with the Via of the INVITE, and where it goes: whoever sends it so may be
+    /// somebody else, later.
+    pub fn cancel_of(&self, tx: ClientKey, reason: &str) -> Option<(Hop, Request)> {
+        let entry = self.clients.get(&tx)?;
+        match &entry.machine {
+            ClientMachine::Invite(invite) if !invite.is_answered() => {
+                Some((entry.target, invite.cancel(Some(reason))))
+            }
+            ClientMachine::Invite(_) | ClientMachine::Other(_) => None,
+        }
+    }
+
     /// RFC 3261 9.1: the CANCEL is a transaction of its own with the branch of the INVITE.
     pub(super) fn send_cancel(&mut self, now: Instant, tx: ClientKey) {
         let Some(ClientEntry {
