@@ -109,12 +109,14 @@ fn is_damage(error: &sled::Error) -> bool {
 }
 
 impl StoreError {
-    /// Whether the files are not what was written: only a copy helps.
+    /// Whether the files are not what was written: only a copy helps. A record that does not read may be that of a newer program, which a
+    /// copy would have as well.
     pub fn is_damage(&self) -> bool {
         match self {
             StoreError::Database(source) => is_damage(source),
-            StoreError::Record { .. } | StoreError::Sealed { .. } => true,
-            StoreError::Conflict { .. }
+            StoreError::Record { .. }
+            | StoreError::Sealed { .. }
+            | StoreError::Conflict { .. }
             | StoreError::Missing { .. }
             | StoreError::Version { .. }
             | StoreError::NotAdopted { .. }

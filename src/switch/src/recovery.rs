@@ -7,6 +7,9 @@ use store::{KeySource, OpenError, Restored, SledStore};
 
 use crate::backups;
 
+/// No more damaged stores than these are set aside: a disk that fails must not be filled with them.
+const MOST: usize = 3;
+
 /// Opens the store in `folder`, or the newest of the backups in `kept` in its place. Without a backup that can be read everything is left
 /// as it is, and so it is where something else than damage is in the way.
 pub(crate) fn open(
@@ -19,6 +22,12 @@ pub(crate) fn open(
         done => return done,
     };
     tracing::error!(error = %damage, "the store is damaged");
+    if store::set_aside_before(folder).len() >= MOST {
+        tracing::error!(
+            "it has been so again and again: look at the disk, then move away what was set aside"
+        );
+        return Err(damage);
+    }
     let Some(backup) = newest(kept, keys) else {
         tracing::error!(folder = %kept.display(), "there is no backup to take in its place");
         return Err(damage);
@@ -43,7 +52,14 @@ pub(crate) fn open(
         aside = %aside.display(),
         "the newest backup takes the place of the damaged store: what was changed and who called since is lost"
     );
-    open_sound(folder, keys)
+    open_sound(folder, keys).inspect_err(|error| {
+        // What is in the backup is no better: everything as it was.
+        tracing::error!(%error, "the backup does not open either");
+        let put_back = std::fs::remove_dir_all(folder).and_then(|()| std::fs::rename(&aside, folder));
+        if let Err(error) = put_back {
+            tracing::error!(%error, aside = %aside.display(), "the damaged store could not be put back");
+        }
+    })
 }
 
 fn open_sound(folder: &Path, keys: &dyn KeySource) -> Result<SledStore, OpenError> {
@@ -146,6 +162,18 @@ mod tests {
         fs::write(path.join("db"), vec![0xa5; 1 << 20]).unwrap();
         assert!(open(&path, &kept, &key()).is_err_and(|error| error.is_damage()));
         assert!(path.join("db").exists() && notes(&path).is_empty());
+    }
+
+    #[test]
+    fn a_disk_that_fails_again_and_again_is_not_filled() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, kept) = store_with_backup(folder.path());
+        for time in 0..MOST {
+            fs::create_dir(folder.path().join(format!("store.bad-{time}"))).unwrap();
+        }
+        fs::write(path.join("db"), b"").unwrap();
+        assert!(open(&path, &kept, &key()).is_err());
+        assert_eq!(notes(&path).len(), MOST);
     }
 
     #[test]
