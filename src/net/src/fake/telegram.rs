@@ -135,9 +135,14 @@ impl Telegram {
     /// A user writes to the account; nothing happens when nobody has this name.
     pub fn write(&self, username: &str, text: &str) {
         let mut server = self.world.server.lock();
-        let Some(user_id) = server.person(username).map(|person| person.id) else {
+        let Some((user_id, user)) = server
+            .person(username)
+            .map(|person| (person.id, person.user()))
+        else {
             return;
         };
+        // Whoever writes comes along with what he wrote.
+        server.tell(Event::Users(vec![user]));
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seconds = now.map_or(0, |now| now.as_secs());
         server.tell(Event::Text {
