@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::message::{
     CloseLost, CloseRecord, KeptSession, LoadBindings, LoadCounters, LoadSession, OpenRecord,
-    SaveBans, SaveBindings, SaveCounters, SaveLimits, SaveLookUp, Settle,
+    SaveBans, SaveBindings, SaveCounters, SaveLimits, SaveLookUp, SaveWish, Settle,
 };
 use crate::supervise::Watch;
 
@@ -237,7 +237,10 @@ impl Handler<LoadSession> for Keeper {
             tracing::error!(%session, %error, "what a session knew could not be read");
         };
         let look_ups = look_ups.inspect_err(failed).unwrap_or_default();
+        let wishes = self.store.scan(space(), crate::session::WISHES);
+        let wishes = wishes.inspect_err(failed).unwrap_or_default();
         KeptSession {
+            wishes: wishes.into_iter().map(|(_, value)| value).collect(),
             limits: limits.inspect_err(failed).unwrap_or_default(),
             look_ups: look_ups.into_iter().map(|(_, value)| value).collect(),
         }
@@ -293,6 +296,29 @@ impl Handler<SaveLookUp> for Keeper {
         if let Err(error) = written {
             tracing::error!(%session, %error, "somebody who was looked up is not remembered");
         }
+    }
+}
+
+impl Handler<SaveWish> for Keeper {
+    type Result = bool;
+
+    fn handle(&mut self, save: SaveWish, _: &mut Self::Context) -> bool {
+        self.watch.handled();
+        let SaveWish {
+            session,
+            user_id,
+            value,
+        } = save;
+        let key = [crate::session::WISHES, user_id.to_string().as_bytes()].concat();
+        let space = store::Space::Telegram(&session);
+        let written = match value {
+            Some(value) => self.store.put_durable(space, &key, &value),
+            None => self.store.remove(space, &key),
+        };
+        if let Err(error) = &written {
+            tracing::error!(%session, %error, "a number that somebody wrote could not be kept");
+        }
+        written.is_ok()
     }
 }
 

@@ -642,6 +642,18 @@ pub(crate) struct KeptSession {
     pub(crate) limits: Option<Vec<u8>>,
     /// Whom it has looked up.
     pub(crate) look_ups: Vec<Vec<u8>>,
+    /// Numbers that wait for the calls of who wrote them.
+    pub(crate) wishes: Vec<Vec<u8>>,
+}
+
+/// Session -> Keeper: somebody wants a number to be dialled when he calls, or no more; true when that is on disk.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(crate) struct SaveWish {
+    pub(crate) session: SessionName,
+    pub(crate) user_id: i64,
+    /// Nothing to forget it.
+    pub(crate) value: Option<Vec<u8>>,
 }
 
 /// Session -> Keeper: somebody was looked up, or is to be forgotten; soft.

@@ -34,6 +34,7 @@ use crate::message::{
 use crate::supervise::Watch;
 pub use limits::{LIMITS, kept_limits};
 use limits::{group, ordered_before};
+pub(crate) use numbers::WISHES;
 pub(crate) use people::LOOK_UPS;
 use ready::Ready;
 use strays::{Requested, Strays};
@@ -119,6 +120,8 @@ pub(crate) struct Session {
     contacts_at: Option<Instant>,
     /// What is written of earlier look-ups, until the session starts.
     kept: Vec<Vec<u8>>,
+    /// The same of numbers that were written.
+    kept_wishes: Vec<Vec<u8>>,
     written: texts::Written,
     /// How often people write what is to be read.
     readings: numbers::Readings,
@@ -160,6 +163,7 @@ impl Session {
             contacts: HashMap::new(),
             contacts_at: None,
             kept: parts.kept.look_ups,
+            kept_wishes: parts.kept.wishes,
             written: texts::Written::default(),
             readings: numbers::Readings::default(),
             wishes: numbers::Wishes::default(),
@@ -310,6 +314,8 @@ impl Actor for Session {
         ctx.set_mailbox_capacity(1024);
         crate::supervise::probe(ctx);
         self.remember();
+        let wishes = std::mem::take(&mut self.kept_wishes);
+        self.remember_wishes(wishes);
         self.set_link(SessionState::Connecting, ctx);
         self.greet(ctx);
         // A registry that was restarted knows nothing of this session until it is told.
@@ -549,7 +555,7 @@ impl Session {
             });
             return;
         }
-        caller.dialled = self.wishes.take(Instant::now(), caller.user_id);
+        caller.dialled = self.take_wish(caller.user_id);
         self.common.to_registry(CallOffered {
             session: self.spec.name.clone(),
             caller,

@@ -57,6 +57,10 @@ fn a_number_is_dialled_when_who_wrote_it_calls_and_once() {
     let asked = house.telegram.texts("bobby", 3, s(10));
     assert_eq!(asked[2], "Press the call button to dial 601");
 
+    // What he was told is on disk.
+    house.kill();
+    house.start();
+    house.wait_session_up();
     for (user, number) in [("carol", "600"), ("bobby", "601"), ("bobby", "600")] {
         let pbx = Sipp::on(
             house.dir(),

@@ -1,12 +1,13 @@
 //! What Telegram users write, as numbers to dial in the PBX (product 2.12).
 
 use model::{Cause, Reason, TrunkName, TrunkSpec};
+use serde::{Deserialize, Serialize};
 
 use crate::decide::MAX_NUMBER;
 use crate::{Table, TelegramOffer, World};
 
 /// The number to dial in each of some trunks, in the order in which they are tried.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dialled(Vec<(TrunkName, String)>);
 
 impl Dialled {
