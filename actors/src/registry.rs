@@ -812,7 +812,7 @@ impl Handler<ListSessions> for Registry {
 
 impl Registry {
     /// Ends our registrations at PBXs; once more does no harm.
-    fn leave(&self) {
+    fn leave_pbxs(&self) {
         let trunks = self.known.trunks.values();
         for trunk in trunks.filter_map(|unit| unit.address.as_ref()) {
             trunk.do_send(Leave);
@@ -827,7 +827,7 @@ impl Handler<Drain> for Registry {
         self.watch.handled();
         // PBXs that we are registered at call elsewhere from now on; calls that are up go on.
         if !std::mem::replace(&mut self.draining, true) {
-            self.leave();
+            self.leave_pbxs();
         }
     }
 }
@@ -837,7 +837,7 @@ impl Handler<EndAll> for Registry {
 
     fn handle(&mut self, _: EndAll, _: &mut Self::Context) {
         self.watch.handled();
-        self.leave();
+        self.leave_pbxs();
         for call in self.known.calls.values() {
             call.address.do_send(EndCall {
                 cause: Cause::new(Reason::WorkerNotReady),
