@@ -266,15 +266,12 @@ fn who_was_called_back_hears_and_reads_that_nobody_takes_the_call() {
     let mut talker = listener(&house, &accepts, TONE);
     let call = writes(&house, "601");
     // Three seconds of it, half of them silent.
-    until("the busy tone", s(30), || {
-        house.telegram.wait_call(&call, "discarded", s(30));
-        Some(())
-    });
+    house.telegram.wait_call(&call, "discarded", s(30));
     assert_eq!(house.telegram.texts("bobby", 1, s(10)), ["486 Busy Here"]);
     pbx.wait(s(10)).expect_ok();
     let result = talker.wait("result", s(20));
     let heard = result["tone_seconds"].as_f64().unwrap_or_default();
-    assert!(heard > 0.7, "{result}");
+    assert!(heard > 0.5, "{result}");
     house.assert_clean(&[]);
     house.stop();
     let record = &house.records()[0];
@@ -312,5 +309,5 @@ fn who_does_not_answer_for_a_minute_is_not_put_through() {
     let record = &house.records()[0];
     assert_eq!(record["outcome"], "no_answer", "{record:#}");
     let rang = record["ended_after_ms"].as_u64().unwrap();
-    assert!((59_000..65_000).contains(&rang), "{record:#}");
+    assert!((59_000..75_000).contains(&rang), "{record:#}");
 }
