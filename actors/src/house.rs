@@ -1,5 +1,7 @@
 //! The assembled house: what all actors share, the supervisor of the first three, and the handle that `switch` holds.
 
+mod report;
+mod root;
 mod start;
 
 use std::collections::HashMap;
@@ -10,10 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use actix::{Actor, Addr, Arbiter, ArbiterHandle, AsyncContext, Context, Handler, ResponseFuture};
+use actix::{Addr, ArbiterHandle, Handler};
 use bytes::Bytes;
 use model::{
-    BanRecord, CallId, CallRecord, Cause, IpPrefix, Reason, SessionName, SessionSpec, Transport,
+    BanRecord, CallId, Cause, IpPrefix, Reason, SessionName, Transport,
     TrunkName, VerboseRejects,
 };
 use net::Resolver;
@@ -21,15 +23,18 @@ use net::media::MediaPlane;
 use net::stream::{Certificate, Streams};
 use net::telegram::{Event, Telegram};
 use net::udp::SipSender;
-use rand::rngs::SmallRng;
-use routing::{Paces, SessionState, Step, Subject, Table, Waits};
-use serde::{Deserialize, Serialize};
+use routing::{Paces, Subject, Table};
 use sip::guard::GuardConfig;
 use sip::transaction::{SentBy, Times};
 use sip::{Hop, Host, Limits, Request, ServerKey, TransactionsConfig, Uri};
 use store::Store;
 use tokio::sync::{mpsc, watch};
 
+pub use self::report::{
+    CallReport, NoSuch, RefusalReport, Report, RouteReport, SILENT, SessionReport, TrunkReport, TryCall, Via,
+};
+pub(crate) use self::root::Root;
+pub use self::root::{EXIT_REGISTRY_LOST, EXIT_STORE_LOST};
 pub use self::start::{Parts, StartError};
 
 use crate::endpoint::Endpoint;
@@ -37,12 +42,12 @@ use crate::gate::Gate;
 use crate::keeper::Keeper;
 use crate::message::{
     Apply, Contact, DescribeCall, Drain, EndAll, EndCall, FindCall, Inspect, Linked, ListCalls,
-    ListQuotas, ListSessions, ListTrunks, ResetQuota, Respond, SaveBans, Settle, TryRoute, Unblock,
+    ListQuotas, ListSessions, ListTrunks, ResetQuota, Respond, Settle, TryRoute, Unblock,
 };
 use crate::refusal;
 use crate::registry::{QuotaReport, Registry};
 use crate::session::Session;
-use crate::supervise::{Backoff, Door, DoorKeeper, Down, Parent, Unit, Verdict, Watch};
+use crate::supervise::{Door, DoorKeeper};
 use crate::watchdog::Watchdog;
 
 /// Octets of a request that are too many for a datagram when the way is not known (RFC 3261 18.1.1).
@@ -115,136 +120,6 @@ pub struct Account {
     pub client: Arc<dyn Telegram>,
     /// What it receives.
     pub events: mpsc::Receiver<Event>,
-}
-
-/// What [`Report::missing`] says when nobody answers.
-pub const SILENT: &str = "the registry does not answer";
-
-/// How the house is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    /// What has not started, or does not run, in words; empty when the house is ready.
-    pub missing: Vec<String>,
-    /// Calls now.
-    pub calls: usize,
-    /// Calls that hold lines; the same number unless something is wrong.
-    pub lines: usize,
-}
-
-/// How a session is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionReport {
-    /// Its record.
-    #[serde(flatten)]
-    pub spec: SessionSpec,
-    /// The trunks it is paired with.
-    pub trunks: Vec<TrunkName>,
-    /// Its state, as the metric label `state` has it.
-    pub state: String,
-    /// When that state ends by itself, in seconds since 1970.
-    pub until: Option<u64>,
-    /// What it waits for.
-    #[serde(flatten)]
-    pub waits: Waits,
-}
-
-impl SessionReport {
-    /// Puts together what is known of a session.
-    pub fn new(
-        spec: SessionSpec,
-        trunks: Vec<TrunkName>,
-        state: SessionState,
-        waits: Waits,
-    ) -> Self {
-        let state = state.with(&waits);
-        let (state, until) = (state.label().to_owned(), state.until(&waits));
-        Self {
-            spec,
-            trunks,
-            state,
-            until,
-            waits,
-        }
-    }
-}
-
-/// A call that goes on.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct CallReport {
-    /// Its record so far.
-    #[serde(flatten)]
-    pub record: CallRecord,
-    /// Where it is: `setup`, `ringing`, `established`.
-    pub state: String,
-}
-
-/// How a trunk is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TrunkReport {
-    /// Its name.
-    pub name: TrunkName,
-    /// Whether it is switched on.
-    pub enabled: bool,
-    /// Whether it can be called: registered, or a peer that is there.
-    pub up: bool,
-    /// Where, as `udp:192.0.2.7:5060`.
-    pub contacts: Vec<String>,
-    /// How many of its lines are taken.
-    pub lines_in_use: u32,
-}
-
-/// A call that might be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TryCall {
-    /// Who calls: a number of the PBX, or of a Telegram user his id, `@username` or `+phone`.
-    pub from: String,
-    /// Who is called; a Telegram user's call goes to the account.
-    pub to: String,
-    /// What it comes over.
-    pub via: Via,
-}
-
-/// What a call comes over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Via {
-    /// A PBX.
-    Trunk(TrunkName),
-    /// A Telegram account.
-    Session(SessionName),
-}
-
-/// There is no such trunk, or session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoSuch(pub Via);
-
-/// What would become of a call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RouteReport {
-    /// What is looked at.
-    pub steps: Vec<Step>,
-    /// What is decided, in words.
-    pub decision: String,
-    /// The session that places the call, where one does.
-    pub session: Option<SessionName>,
-    /// The trunks that ring, those of a group at the same time.
-    pub trunks: Vec<Vec<TrunkName>>,
-    /// Who is called then.
-    pub number: Option<String>,
-    /// What the caller is told instead.
-    pub refusal: Option<RefusalReport>,
-}
-
-/// A refusal as it goes over the wire.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefusalReport {
-    /// The code.
-    pub code: u16,
-    /// The exact phrase.
-    pub phrase: String,
-    /// The name of the cause.
-    pub cause: String,
-    /// What an owner can do about it.
-    pub hint: String,
 }
 
 /// A session's connection, which outlives the actor.
@@ -540,148 +415,6 @@ pub(crate) fn unix_millis() -> u64 {
 /// A fresh identifier.
 pub(crate) fn call_id() -> CallId {
     CallId::new(unix_millis(), rand::random())
-}
-
-/// Supervises the registry, the endpoint and the keeper.
-pub(crate) struct Root {
-    common: Common,
-    store: Arc<dyn Store>,
-    table: Arc<Table>,
-    arbiter: Arbiter,
-    keeper_work: Arc<net::Work>,
-    registry: DoorKeeper<Registry>,
-    endpoint: DoorKeeper<Endpoint>,
-    keeper: DoorKeeper<Keeper>,
-    backoffs: HashMap<&'static str, Backoff>,
-    registries: u32,
-    /// Which bans have been kept.
-    bans_kept: Option<u64>,
-    fatal: watch::Sender<Option<u8>>,
-    rng: SmallRng,
-}
-
-/// How old the bans on disk can be: guessing from a thousand addresses must not cost a write for each.
-const KEEP_BANS: Duration = Duration::from_secs(5);
-
-/// Exit code when the registry dies again and again.
-pub const EXIT_REGISTRY_LOST: u8 = 70;
-/// Exit code when the store cannot be used any more.
-pub const EXIT_STORE_LOST: u8 = 74;
-
-impl Root {
-    /// Keeps the bans when they have changed.
-    fn keep_bans(&mut self) {
-        let now = Instant::now();
-        if self.bans_kept == Some(self.common.gate.ban_generation(now)) {
-            return;
-        }
-        let (generation, bans) = self.common.gate.bans(now, unix_seconds());
-        self.common.metrics.sip_banned_addresses(bans.len());
-        let keeper = self.common.keeper.open();
-        if keeper.is_some_and(|keeper| keeper.try_send(SaveBans { bans }).is_ok()) {
-            self.bans_kept = Some(generation);
-        }
-    }
-
-    fn watch(&self, who: Unit, ctx: &mut Context<Self>) -> Watch {
-        Watch::new(
-            who,
-            Parent::Actor(ctx.address().recipient()),
-            self.common.metrics.clone(),
-        )
-    }
-
-    fn start(&mut self, who: &Unit, ctx: &mut Context<Self>) {
-        let watch = self.watch(who.clone(), ctx);
-        let common = self.common.clone();
-        match who {
-            Unit::Keeper => {
-                let (store, metrics) = (Arc::clone(&self.store), common.metrics.clone());
-                let ban_file = common.settings.sip.ban_file.clone();
-                let work = Arc::clone(&self.keeper_work);
-                let keeper = Keeper::start_in_arbiter(&self.arbiter.handle(), move |_| {
-                    Keeper::new(store, metrics, ban_file, work, watch)
-                });
-                self.keeper.publish(keeper);
-            }
-            Unit::Registry => {
-                let reborn = self.registries > 0;
-                self.registries += 1;
-                let table = Arc::clone(&self.table);
-                // Published before it starts, so that nothing it starts finds the door closed.
-                let registry =
-                    Registry::create(move |_| Registry::new(common, table, reborn, watch));
-                self.registry.publish(registry);
-            }
-            Unit::Endpoint => self.endpoint.publish(Endpoint::new(common, watch).start()),
-            Unit::Trunk(_) | Unit::Session(_) | Unit::Call(_) | Unit::Leg(..) | Unit::Text => {}
-        }
-    }
-}
-
-impl Actor for Root {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        for who in [Unit::Keeper, Unit::Registry, Unit::Endpoint] {
-            self.start(&who, ctx);
-        }
-        // What an earlier process left is shown, and listed for firewalls, from the beginning.
-        self.keep_bans();
-        ctx.run_interval(KEEP_BANS, |root, _| root.keep_bans());
-    }
-}
-
-impl Handler<Down> for Root {
-    type Result = ();
-
-    fn handle(&mut self, down: Down, ctx: &mut Self::Context) {
-        let kind = down.who.kind();
-        self.common.metrics.actor_died(kind, down.panicked);
-        let backoff = self.backoffs.entry(kind).or_insert_with(Backoff::core);
-        match backoff.death(Instant::now(), &mut self.rng) {
-            Verdict::Restart(wait) => {
-                tracing::error!(
-                    actor = kind,
-                    panicked = down.panicked,
-                    ?wait,
-                    "died, will be started again"
-                );
-                ctx.run_later(wait, move |root, ctx| root.start(&down.who, ctx));
-            }
-            Verdict::Failed(wait) => {
-                tracing::error!(actor = kind, "dies again and again");
-                match down.who {
-                    Unit::Keeper => {
-                        self.fatal.send_replace(Some(EXIT_STORE_LOST));
-                    }
-                    Unit::Registry => {
-                        self.fatal.send_replace(Some(EXIT_REGISTRY_LOST));
-                    }
-                    _ => {
-                        ctx.run_later(wait, move |root, ctx| root.start(&down.who, ctx));
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Handler<Apply> for Root {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, apply: Apply, _: &mut Self::Context) -> Self::Result {
-        // A registry that dies now finds it here, and the gate must know a trunk before it calls.
-        self.table = Arc::clone(&apply.table);
-        let table = Arc::clone(&apply.table);
-        self.common.gate.revise(Instant::now(), table);
-        let registry = self.common.registry.open();
-        Box::pin(async move {
-            if let Some(registry) = registry {
-                let _ = registry.send(apply).await;
-            }
-        })
-    }
 }
 
 /// A running house.

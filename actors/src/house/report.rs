@@ -1,0 +1,135 @@
+//! What an owner is told about the house.
+
+use model::{CallRecord, SessionName, SessionSpec, TrunkName};
+use routing::{SessionState, Step, Waits};
+use serde::{Deserialize, Serialize};
+
+/// What [`Report::missing`] says when nobody answers.
+pub const SILENT: &str = "the registry does not answer";
+
+/// How the house is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What has not started, or does not run, in words; empty when the house is ready.
+    pub missing: Vec<String>,
+    /// Calls now.
+    pub calls: usize,
+    /// Calls that hold lines; the same number unless something is wrong.
+    pub lines: usize,
+}
+
+/// How a session is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionReport {
+    /// Its record.
+    #[serde(flatten)]
+    pub spec: SessionSpec,
+    /// The trunks it is paired with.
+    pub trunks: Vec<TrunkName>,
+    /// Its state, as the metric label `state` has it.
+    pub state: String,
+    /// When that state ends by itself, in seconds since 1970.
+    pub until: Option<u64>,
+    /// What it waits for.
+    #[serde(flatten)]
+    pub waits: Waits,
+}
+
+impl SessionReport {
+    /// Puts together what is known of a session.
+    pub fn new(
+        spec: SessionSpec,
+        trunks: Vec<TrunkName>,
+        state: SessionState,
+        waits: Waits,
+    ) -> Self {
+        let state = state.with(&waits);
+        let (state, until) = (state.label().to_owned(), state.until(&waits));
+        Self {
+            spec,
+            trunks,
+            state,
+            until,
+            waits,
+        }
+    }
+}
+
+/// A call that goes on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CallReport {
+    /// Its record so far.
+    #[serde(flatten)]
+    pub record: CallRecord,
+    /// Where it is: `setup`, `ringing`, `established`.
+    pub state: String,
+}
+
+/// How a trunk is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrunkReport {
+    /// Its name.
+    pub name: TrunkName,
+    /// Whether it is switched on.
+    pub enabled: bool,
+    /// Whether it can be called: registered, or a peer that is there.
+    pub up: bool,
+    /// Where, as `udp:192.0.2.7:5060`.
+    pub contacts: Vec<String>,
+    /// How many of its lines are taken.
+    pub lines_in_use: u32,
+}
+
+/// A call that might be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TryCall {
+    /// Who calls: a number of the PBX, or of a Telegram user his id, `@username` or `+phone`.
+    pub from: String,
+    /// Who is called; a Telegram user's call goes to the account.
+    pub to: String,
+    /// What it comes over.
+    pub via: Via,
+}
+
+/// What a call comes over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Via {
+    /// A PBX.
+    Trunk(TrunkName),
+    /// A Telegram account.
+    Session(SessionName),
+}
+
+/// There is no such trunk, or session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoSuch(pub Via);
+
+/// What would become of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteReport {
+    /// What is looked at.
+    pub steps: Vec<Step>,
+    /// What is decided, in words.
+    pub decision: String,
+    /// The session that places the call, where one does.
+    pub session: Option<SessionName>,
+    /// The trunks that ring, those of a group at the same time.
+    pub trunks: Vec<Vec<TrunkName>>,
+    /// Who is called then.
+    pub number: Option<String>,
+    /// What the caller is told instead.
+    pub refusal: Option<RefusalReport>,
+}
+
+/// A refusal as it goes over the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalReport {
+    /// The code.
+    pub code: u16,
+    /// The exact phrase.
+    pub phrase: String,
+    /// The name of the cause.
+    pub cause: String,
+    /// What an owner can do about it.
+    pub hint: String,
+}
