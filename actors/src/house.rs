@@ -15,8 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use actix::{Addr, ArbiterHandle, Handler};
 use bytes::Bytes;
 use model::{
-    BanRecord, CallId, Cause, IpPrefix, Reason, SessionName, Transport,
-    TrunkName, VerboseRejects,
+    BanRecord, CallId, Cause, IpPrefix, Reason, SessionName, Transport, TrunkName, VerboseRejects,
 };
 use net::Resolver;
 use net::media::MediaPlane;
@@ -31,7 +30,8 @@ use store::Store;
 use tokio::sync::{mpsc, watch};
 
 pub use self::report::{
-    CallReport, NoSuch, RefusalReport, Report, RouteReport, SILENT, SessionReport, TrunkReport, TryCall, Via,
+    CallReport, NoSuch, RefusalReport, Report, RouteReport, SILENT, SessionReport, TrunkReport,
+    TryCall, Via,
 };
 pub(crate) use self::root::Root;
 pub use self::root::{EXIT_REGISTRY_LOST, EXIT_STORE_LOST};

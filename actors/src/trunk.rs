@@ -4,25 +4,28 @@
 //! where the trunk can be reached. Bindings are kept (soft), so a new incarnation, or a new process, knows them. Its death ends no
 //! call.
 
+mod qualify;
+
 use std::time::{Duration, Instant};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt as _, AsyncContext, Context, Handler, SpawnHandle,
     WrapFuture as _,
 };
-use bytes::Bytes;
 use metrics::RegistrationState;
-use model::{HeaderField, HostPort, Transport, TrunkKind, TrunkSpec};
+use model::{HostPort, Transport, TrunkKind, TrunkSpec};
 use net::LocateError;
 use net::stream::TlsPeer;
 use serde::{Deserialize, Serialize};
 use sip::call::CallInput;
-use sip::qualify::{Qualify, QualifyConfig, QualifyEvent, QualifyInput, QualifyOutput};
+use sip::qualify::{Qualify, QualifyInput};
 use sip::registration::{
     Binding, Change, Inbound, Outbound, OutboundConfig, OutboundError, OutboundEvent,
     OutboundInput, OutboundOutput, Place, Places,
 };
 use sip::{Hop, Host, Uri};
+
+pub(crate) use self::qualify::pair;
 
 use crate::house::{Common, tag};
 use crate::message::{
@@ -505,92 +508,6 @@ impl Trunk {
                 tracing::info!(trunk = %name, "unregistered at the PBX");
                 metrics.registration(name, RegistrationState::Off, None);
             }
-        }
-    }
-}
-
-// ---------------------------------------------------------------- whether a peer is there
-
-/// A header as `sip` takes it.
-pub(crate) fn pair(header: &HeaderField) -> (String, String) {
-    (header.name().to_owned(), header.value().to_owned())
-}
-
-impl Trunk {
-    /// Begins to ask a peer whether it is there.
-    fn ask_peer(&mut self, ctx: &mut Context<Self>) {
-        let TrunkKind::Peer { address } = &self.spec.kind else {
-            return;
-        };
-        let peer = Hop::new(self.spec.transport, *address);
-        let config = QualifyConfig {
-            send_to: peer,
-            peer: Uri::reached(None, peer),
-            here: Uri::reached(None, self.common.sip_address(peer)),
-            agent: self.common.sip_local(peer).agent,
-            header: self.spec.header.as_ref().map(pair),
-        };
-        self.qualify = Some(Qualify::new(config, rand::random()));
-        self.bind(ctx);
-        self.qualify_input(QualifyInput::Start, ctx);
-    }
-
-    fn qualify_input(&mut self, input: QualifyInput, ctx: &mut Context<Self>) {
-        let now = Instant::now();
-        let Some(qualify) = &mut self.qualify else {
-            return;
-        };
-        qualify.handle_input(now, input);
-        let mut has_changed = false;
-        loop {
-            match qualify.poll_output() {
-                QualifyOutput::Send { target, request } => {
-                    self.common.to_endpoint(SendRequest {
-                        owner: Some(self.owner),
-                        target,
-                        request: *request,
-                    });
-                }
-                QualifyOutput::Event(QualifyEvent::Answered(took)) => {
-                    self.common.metrics.options_answered(&self.spec.name, took);
-                }
-                QualifyOutput::Event(QualifyEvent::Up) => {
-                    tracing::info!(trunk = %self.spec.name, "the peer answers again");
-                    has_changed = true;
-                }
-                QualifyOutput::Event(QualifyEvent::Down) => {
-                    tracing::warn!(trunk = %self.spec.name, "the peer does not answer OPTIONS: it is not called");
-                    has_changed = true;
-                }
-                QualifyOutput::Timeout(at) => {
-                    if let Some(timer) = self.qualify_timer.take() {
-                        ctx.cancel_future(timer);
-                    }
-                    self.qualify_timer = at.map(|at| {
-                        let wait = at.saturating_duration_since(now);
-                        ctx.run_later(wait, |trunk, ctx| {
-                            trunk.qualify_timer = None;
-                            trunk.qualify_input(QualifyInput::Timeout, ctx);
-                        })
-                    });
-                    break;
-                }
-            }
-        }
-        if has_changed {
-            self.tell(now, ctx);
-        }
-    }
-
-    /// Sends an empty packet to the registrar that has us (RFC 5626 3.5.1), so that a NAT in between stays open.
-    fn keep_alive(&self) {
-        let has_us = |account: &&Account| {
-            let until = account.registration.registered_until();
-            until > Some(Instant::now()) && !account.registrar().is_reliable()
-        };
-        if let Some(account) = self.account.as_ref().filter(has_us) {
-            self.common
-                .send_sip(account.registrar(), Bytes::from_static(b"\r\n\r\n"));
         }
     }
 }
