@@ -1,0 +1,92 @@
+//! What we offer, and what the peer's answer makes of it.
+
+use super::*;
+
+#[test]
+fn our_offer_names_every_codec_and_a_telephone_event_for_every_clock() {
+    let body = offer(&local(), &CODECS);
+    assert_eq!(
+        std::str::from_utf8(&body).unwrap(),
+        "v=0\r\no=- 42 1 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\n\
+         m=audio 16384 RTP/AVP 107 8 0 110 101\r\n\
+         a=rtpmap:107 opus/48000/2\r\na=fmtp:107 useinbandfec=1\r\n\
+         a=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n\
+         a=rtpmap:110 telephone-event/48000\r\na=fmtp:110 0-15\r\n\
+         a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n\
+         a=ptime:20\r\na=sendrecv\r\n"
+    );
+}
+
+#[test]
+fn every_codec_is_offered_under_its_own_number_in_our_order() {
+    let list = [Codec::L16, Codec::G722, Codec::Mulaw, Codec::Opus];
+    let body = offer(&local(), &list);
+    let text = std::str::from_utf8(&body).unwrap();
+    assert!(
+        text.ends_with(
+            "m=audio 16384 RTP/AVP 108 9 0 107 110 101\r\n\
+             a=rtpmap:108 L16/48000\r\na=rtpmap:9 G722/8000\r\na=rtpmap:0 PCMU/8000\r\n\
+             a=rtpmap:107 opus/48000/2\r\na=fmtp:107 useinbandfec=1\r\n\
+             a=rtpmap:110 telephone-event/48000\r\na=fmtp:110 0-15\r\n\
+             a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n\
+             a=ptime:10\r\na=sendrecv\r\n"
+        ),
+        "{text}"
+    );
+    for codec in Codec::ALL {
+        let ours = offer(&local(), &Codec::ALL);
+        let (answer, there) = answer(&ours, &local(), &[codec]).unwrap();
+        let here = accept_answer(&ours, &answer, &Codec::ALL).unwrap();
+        assert_eq!((here.audio.codec, there.audio.codec), (codec, codec));
+        assert_eq!(here.audio.payload_type, there.audio.payload_type);
+        assert_eq!(
+            (
+                here.audio.dtmf_clock,
+                here.audio.dtmf_payload_type.is_some()
+            ),
+            (codec.clock_rate(), true),
+            "{codec}"
+        );
+        assert_eq!(here.ptime, there.ptime);
+    }
+}
+
+#[test]
+fn the_peers_answer_decides_among_the_codecs_we_offered() {
+    let ours = offer(&local(), &CODECS);
+    let accept = |media: &str| accept_answer(&ours, sdp(media).as_bytes(), &CODECS);
+    let agreed = accept(
+        "m=audio 5000 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\na=sendonly\r\n",
+    )
+    .unwrap();
+    assert_eq!(
+        (agreed.audio.codec, agreed.direction),
+        (Codec::Mulaw, Direction::RecvOnly)
+    );
+    assert_eq!(agreed.audio.dtmf_payload_type, Some(101));
+    assert_eq!(accept("m=audio 0 RTP/AVP 0\r\n"), Err(OfferError::Refused));
+    assert_eq!(accept(""), Err(OfferError::Refused));
+    assert_eq!(
+        accept("m=audio 5000 RTP/AVP 3\r\n"),
+        Err(OfferError::NoCommonCodec)
+    );
+    assert_eq!(
+        accept("m=audio 5000 RTP/AVP 3\r\n").unwrap_err().status(),
+        488
+    );
+}
+
+#[test]
+fn two_of_ours_agree_with_each_other() {
+    let theirs = LocalMedia {
+        address: address("[2001:db8::5]:20000"),
+        ..local()
+    };
+    let ours = offer(&local(), &CODECS);
+    let (body, seen_there) = answer(&ours, &theirs, &[Codec::Mulaw, Codec::Opus]).unwrap();
+    let seen_here = accept_answer(&ours, &body, &CODECS).unwrap();
+    assert_eq!(seen_here.audio.codec, Codec::Mulaw);
+    assert_eq!(seen_here.audio.payload_type, seen_there.audio.payload_type);
+    assert_eq!(seen_here.remote, theirs.address);
+    assert_eq!(seen_there.remote, local().address);
+}
