@@ -4,7 +4,7 @@ use super::{CallUnit, Registry, SessionUnit};
 use crate::house::unix_millis;
 use crate::message::{Adopt, CallOver, CloseLost, Contact, Retire, SessionChanged, TrunkState};
 use crate::supervise::{Down, Unit, Verdict as Fate};
-use actix::{ActorFutureExt, AsyncContext, Context, Handler};
+use actix::{AsyncContext, Context, Handler};
 use model::{CallId, Cause, Reason, SessionSpec};
 use routing::{CallEnd, SessionState};
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 
 use super::{Account, Trunk};
 use crate::message::SendRequest;
-use actix::{ActorFutureExt as _, AsyncContext, Context};
+use actix::{AsyncContext, Context};
 use bytes::Bytes;
 use model::{HeaderField, TrunkKind};
 use sip::qualify::{Qualify, QualifyConfig, QualifyEvent, QualifyInput, QualifyOutput};
