@@ -1,10 +1,11 @@
 //! What a call is made from: what it holds, and what shall be connected with what.
 
+use model::{CallId, Direction, Peer, SessionName, TrunkName, TrunkSpec};
+use routing::Hunt;
+
 use crate::message::{Calling, InviteArrived};
 use crate::session::Session;
 use crate::supervise::{Door, Watch};
-use model::{CallId, Direction, Peer, SessionName, TrunkName, TrunkSpec};
-use routing::Hunt;
 
 /// What the registry must know of a call, also after the registry itself was restarted.
 #[derive(Debug, Clone)]

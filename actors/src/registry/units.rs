@@ -1,13 +1,15 @@
 //! What trunks, sessions and calls report to the registry, and what it does when one of them dies.
 
+use std::time::{Duration, Instant};
+
+use actix::{AsyncContext, Context, Handler};
+use model::{CallId, Cause, Reason, SessionSpec};
+use routing::{CallEnd, SessionState};
+
 use super::{CallUnit, Registry, SessionUnit};
 use crate::house::unix_millis;
 use crate::message::{Adopt, CallOver, CloseLost, Contact, Retire, SessionChanged, TrunkState};
 use crate::supervise::{Down, Unit, Verdict as Fate};
-use actix::{AsyncContext, Context, Handler};
-use model::{CallId, Cause, Reason, SessionSpec};
-use routing::{CallEnd, SessionState};
-use std::time::{Duration, Instant};
 
 impl Handler<TrunkState> for Registry {
     type Result = ();

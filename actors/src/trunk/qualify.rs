@@ -1,13 +1,15 @@
 //! Whether a peer is there: OPTIONS now and then.
 
-use super::{Account, Trunk};
-use crate::message::SendRequest;
+use std::time::Instant;
+
 use actix::{AsyncContext, Context};
 use bytes::Bytes;
 use model::{HeaderField, TrunkKind};
 use sip::qualify::{Qualify, QualifyConfig, QualifyEvent, QualifyInput, QualifyOutput};
 use sip::{Hop, Uri};
-use std::time::Instant;
+
+use super::{Account, Trunk};
+use crate::message::SendRequest;
 
 /// A header as `sip` takes it.
 pub(crate) fn pair(header: &HeaderField) -> (String, String) {

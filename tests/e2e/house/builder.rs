@@ -1,5 +1,12 @@
 //! What a house is built from, and how.
 
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use serde_json::json;
+
 use super::{
     BRANCH, House, HouseBuilder, LOGIN, MEDIA_ADDRESS, PASSWORD, SESSION, TRUNK, certificate,
     folder,
@@ -7,12 +14,6 @@ use super::{
 use crate::http::Http;
 use crate::ports;
 use crate::telegram::Server;
-use serde_json::json;
-use std::fmt::Write as _;
-use std::fs;
-use std::io::Write as _;
-use std::net::SocketAddr;
-use std::rc::Rc;
 
 impl HouseBuilder {
     /// A PBX that registers here, with `LOGIN` and `PASSWORD`.

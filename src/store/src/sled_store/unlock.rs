@@ -1,10 +1,12 @@
 //! The seal of a store: made anew, or opened by a master key.
 
+use std::path::Path;
+
+use sled::{Batch, Tree};
+
 use super::{SCHEMA, SCHEMA_KEY, WRAPPED_KEY, open_error};
 use crate::seal::{KeyId, MasterKey, NoRandom, Seal};
 use crate::{KeySource, OpenError};
-use sled::{Batch, Tree};
-use std::path::Path;
 
 /// Why a store cannot be begun.
 #[derive(Debug, thiserror::Error)]
