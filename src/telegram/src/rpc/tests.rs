@@ -1,6 +1,6 @@
 //! Requests and results, there and back.
 
-use tl::Identifiable;
+use tl::{Identifiable, Serializable as _};
 
 use super::*;
 use crate::testing;
