@@ -1,10 +1,12 @@
 //! How the JSON messages of a call become signalling packets and back (telegram-calls 6).
 //!
-//! [`Acked`] serves the versions 8.0.0 and 9.0.0, [`Sctp`] 12.0.0 and 13.0.0. Both repeat what is lost, deliver each
-//! message once, and drop what they cannot open without a word but with a count.
+//! [`Acked`] serves the versions 8.0.0 and 9.0.0, [`Sctp`] 12.0.0 and 13.0.0. Both repeat what is lost. [`Single`] serves calls for
+//! which Telegram wants no association. All deliver each message once, and drop what they cannot open without a word but with a
+//! count.
 
 mod acked;
 pub(crate) mod sctp;
+mod single;
 #[cfg(test)]
 mod tests;
 
@@ -12,18 +14,22 @@ use std::time::Instant;
 
 pub use acked::Acked;
 pub use sctp::Sctp;
+pub use single::Single;
 
+use crate::call::is_on;
 use crate::crypt::{CallKey, Role};
 
 /// Messages of ours that wait for the peer; a call needs about ten, the rest are spare candidates.
 const MESSAGES: usize = 64;
 
-/// One of the two framings.
+/// One of the framings.
 pub enum Framing {
     /// Framing A.
     Acked(Box<Acked>),
     /// Framing B.
     Sctp(Box<Sctp>),
+    /// Framing B without its association.
+    Single(Box<Single>),
 }
 
 /// What went wrong on the way, without consequences.
@@ -36,13 +42,23 @@ pub struct Dropped {
 }
 
 impl Framing {
-    /// Returns the framing of a library version; `None` for a version that is not implemented.
-    pub fn new(version: &str, key: CallKey, role: Role) -> Option<Framing> {
-        match version {
-            "8.0.0" | "9.0.0" => Some(Framing::acked(key, role)),
-            "12.0.0" | "13.0.0" => Some(Framing::Sctp(Box::new(Sctp::new(key, role)))),
-            _ => None,
-        }
+    /// Returns the framing of a library version, as the JSON object `custom_parameters` of the call changes it (telegram-calls 10):
+    /// `network_kcp_experiment` takes framing B for every version, `network_signaling_nosctp` takes the association out of it. `None`
+    /// for a version that is not implemented.
+    pub fn new(version: &str, parameters: &str, key: CallKey, role: Role) -> Option<Framing> {
+        let is_b = match version {
+            "8.0.0" | "9.0.0" => is_on(parameters, "network_kcp_experiment"),
+            "12.0.0" | "13.0.0" => true,
+            _ => return None,
+        };
+        let is_single = is_b && is_on(parameters, "network_signaling_nosctp");
+        Some(if is_single {
+            Framing::Single(Box::new(Single::new(key, role)))
+        } else if is_b {
+            Framing::Sctp(Box::new(Sctp::new(key, role)))
+        } else {
+            Framing::acked(key, role)
+        })
     }
 
     /// Returns framing A, whatever the version.
@@ -55,6 +71,7 @@ impl Framing {
         match self {
             Framing::Acked(acked) => acked.send(now, json),
             Framing::Sctp(sctp) => sctp.send(now, json),
+            Framing::Single(single) => single.send(json),
         }
     }
 
@@ -63,6 +80,7 @@ impl Framing {
         match self {
             Framing::Acked(acked) => acked.receive(packet),
             Framing::Sctp(sctp) => sctp.receive(now, packet),
+            Framing::Single(single) => single.receive(packet),
         }
     }
 
@@ -71,6 +89,7 @@ impl Framing {
         match self {
             Framing::Acked(acked) => acked.timeout(),
             Framing::Sctp(sctp) => sctp.timeout(),
+            Framing::Single(_) => None,
         }
     }
 
@@ -79,6 +98,7 @@ impl Framing {
         match self {
             Framing::Acked(acked) => acked.handle_timeout(now),
             Framing::Sctp(sctp) => sctp.handle_timeout(now),
+            Framing::Single(_) => {}
         }
     }
 
@@ -87,6 +107,7 @@ impl Framing {
         match self {
             Framing::Acked(acked) => acked.poll_packet(),
             Framing::Sctp(sctp) => sctp.poll_packet(),
+            Framing::Single(single) => single.poll_packet(),
         }
     }
 
@@ -95,6 +116,7 @@ impl Framing {
         match self {
             Framing::Acked(acked) => acked.poll_message(),
             Framing::Sctp(sctp) => sctp.poll_message(),
+            Framing::Single(single) => single.poll_message(),
         }
     }
 
@@ -103,6 +125,7 @@ impl Framing {
         match self {
             Framing::Acked(acked) => acked.dropped(),
             Framing::Sctp(sctp) => sctp.dropped(),
+            Framing::Single(single) => single.dropped(),
         }
     }
 }

@@ -336,14 +336,14 @@ fn a_lost_message_goes_along_with_the_next_one() {
 #[test]
 fn queues_towards_a_silent_peer_are_bounded() {
     for version in ["9.0.0", "13.0.0"] {
-        let mut framing = Framing::new(version, key(), Role::Caller).unwrap();
+        let mut framing = Framing::new(version, "", key(), Role::Caller).unwrap();
         for _ in 0..1000 {
             framing.send(start(), "x");
             while framing.poll_packet().is_some() {}
         }
         assert_eq!(framing.dropped().sent, 1000 - 64, "{version}");
     }
-    assert!(Framing::new("11.0.0", key(), Role::Caller).is_none());
+    assert!(Framing::new("11.0.0", "", key(), Role::Caller).is_none());
 }
 
 /// Two ends over a path that loses, delays and reorders.
@@ -359,7 +359,7 @@ struct Pair {
 
 impl Pair {
     fn new(version: &str, loss: f64, seed: u64) -> Pair {
-        let end = |role| Framing::new(version, key(), role).unwrap();
+        let end = |role| Framing::new(version, "", key(), role).unwrap();
         Pair {
             now: start(),
             ends: [end(Role::Caller), end(Role::Callee)],
@@ -474,7 +474,7 @@ fn an_abort_starts_the_association_over() {
     pair.run(Duration::from_secs(5));
     assert_eq!(pair.delivered[1], ["one"]);
     // The callee's end is gone and a new one knows nothing.
-    pair.ends[1] = Framing::new("13.0.0", key(), Role::Callee).unwrap();
+    pair.ends[1] = Framing::new("13.0.0", "", key(), Role::Callee).unwrap();
     let Framing::Sctp(caller) = &mut pair.ends[0] else {
         panic!()
     };
@@ -502,7 +502,7 @@ fn an_abort_starts_the_association_over() {
 fn garbage_is_counted_and_harmless() {
     for version in ["9.0.0", "13.0.0"] {
         for role in [Role::Caller, Role::Callee] {
-            let mut framing = Framing::new(version, key(), role).unwrap();
+            let mut framing = Framing::new(version, "", key(), role).unwrap();
             let mut rng = SmallRng::seed_from_u64(9);
             for size in 0..2000 {
                 let mut packet = vec![0u8; size % 200];
@@ -513,4 +513,79 @@ fn garbage_is_counted_and_harmless() {
             assert_eq!(framing.poll_message(), None);
         }
     }
+}
+
+#[test]
+fn parameters_of_the_call_change_the_framing() {
+    let framing = |version: &str, parameters: &str| match Framing::new(
+        version,
+        parameters,
+        key(),
+        Role::Caller,
+    )
+    .unwrap()
+    {
+        Framing::Acked(_) => 'a',
+        Framing::Sctp(_) => 'b',
+        Framing::Single(_) => 's',
+    };
+    let (kcp, single) = (
+        r#"{"network_kcp_experiment":true}"#,
+        r#"{"network_signaling_nosctp":true}"#,
+    );
+    let both = r#"{"network_kcp_experiment":true,"network_signaling_nosctp":true}"#;
+    for (version, found) in [
+        ("8.0.0", "abas"),
+        ("9.0.0", "abas"),
+        ("12.0.0", "bbss"),
+        ("13.0.0", "bbss"),
+    ] {
+        let all = ["", kcp, single, both].map(|parameters| framing(version, parameters));
+        assert_eq!(all.iter().collect::<String>(), found, "{version}");
+    }
+    assert!(Framing::new("11.0.0", kcp, key(), Role::Caller).is_none());
+    assert_eq!(framing("9.0.0", "no JSON"), 'a');
+}
+
+#[test]
+fn a_message_that_is_a_packet_is_delivered_once() {
+    let single = r#"{"network_signaling_nosctp":true}"#;
+    let end = |role| Framing::new("13.0.0", single, key(), role).unwrap();
+    let (mut caller, mut callee) = (end(Role::Caller), end(Role::Callee));
+    let now = start();
+    for n in 0..100 {
+        caller.send(now, &format!("message {n}"));
+        let packet = caller.poll_packet().unwrap();
+        // As a user message of SCTP: the counter, then gzip, under the call key.
+        let plain = key()
+            .open(Plane::Signalling, Role::Caller, &packet)
+            .unwrap();
+        assert_eq!(plain[..4], u32::to_be_bytes(n + 1));
+        assert_eq!(plain[4..6], [0x1f, 0x8b]);
+        callee.receive(now, &packet);
+        callee.receive(now, &packet);
+        assert_eq!(
+            callee.poll_message().unwrap(),
+            format!("message {n}").into_bytes()
+        );
+        assert_eq!(callee.poll_message(), None);
+        caller.receive(now, &packet);
+        assert_eq!(caller.poll_message(), None, "its own");
+    }
+    assert_eq!(
+        (callee.dropped().received, caller.dropped().received),
+        (100, 100)
+    );
+    assert_eq!((callee.timeout(), caller.timeout()), (None, None));
+    for size in 0..200 {
+        callee.receive(now, &vec![7; size]);
+    }
+    assert_eq!(
+        (callee.dropped().received, callee.poll_message()),
+        (300, None)
+    );
+    for _ in 0..100 {
+        caller.send(now, "x");
+    }
+    assert_eq!(caller.dropped().sent, 100 - 64);
 }

@@ -163,10 +163,10 @@ impl RtcTransport {
         seed: [u8; 32],
     ) -> RtcTransport {
         let mut rng = StdRng::from_seed(seed);
-        let framing = Framing::new(&start.version, start.key.clone(), start.role);
+        let parameters = start.custom_parameters.as_deref().unwrap_or_default();
+        let framing = Framing::new(&start.version, parameters, start.key.clone(), start.role);
         let is_known = framing.is_some();
         let ssrc = rng.next_u32() | 1;
-        let parameters = start.custom_parameters.as_deref().unwrap_or_default();
         let standalone = is_on(parameters, "network_standalone_reflectors");
         let standalone = standalone.then(|| Standalone::of(start.role));
         let relays = Relays::new(now, &start.connections, local, standalone, &mut rng);

@@ -337,6 +337,25 @@ fn every_version_connects_and_carries_audio_both_ways() {
     }
 }
 
+#[test]
+fn calls_connect_in_whatever_way_telegram_wants_them_to_signal() {
+    let experiments = [
+        r#"{"network_kcp_experiment":true}"#,
+        r#"{"network_signaling_nosctp":true}"#,
+        r#"{"network_kcp_experiment":true,"network_signaling_nosctp":true}"#,
+    ];
+    for parameters in experiments {
+        for version in ["9.0.0", "13.0.0"] {
+            let now = start();
+            let mut pair = Pair::of(now, CALM, CALM, 1, None, |index| {
+                transport_with(now, index, version, 1, &[], true, Some(parameters))
+            });
+            pair.run(Duration::from_secs(3));
+            assert_carries(&pair, version);
+        }
+    }
+}
+
 /// Both ends were connected at once, and hear everything that the other says.
 fn assert_carries(pair: &Pair, version: &str) {
     for (index, end) in pair.ends.iter().enumerate() {
