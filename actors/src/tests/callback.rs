@@ -84,7 +84,13 @@ fn who_declines_is_left_alone_and_holds_no_line() {
         // Nobody to be told but those whom it concerns: he knows, and ellen lets nobody call.
         scene.telegram.write("ellen", "601");
         scene.records(2).await;
-        let told = scene.telegram.texts();
+        // The text is written beside the record.
+        let mut told = scene.telegram.texts();
+        let begun = std::time::Instant::now();
+        while told.is_empty() && begun.elapsed() < PATIENCE {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            told = scene.telegram.texts();
+        }
         assert_eq!(told.len(), 1, "{told:?}");
         assert_eq!(told[0].1, "380 Callback is restricted");
     });
