@@ -169,12 +169,8 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
 
-    use actors::Parts;
-    use net::media::MediaConfig;
-    use store::{MasterKey, SledStore};
-
     use super::*;
-    use crate::boot;
+    use crate::api::tests::desk;
     use crate::settings::Settings;
 
     /// Status and body of a page.
@@ -199,44 +195,15 @@ mod tests {
     #[test]
     fn the_pages_say_how_the_house_is_and_what_is_missing() {
         let folder = tempfile::tempdir().unwrap();
-        let mut settings = Settings::default();
-        settings.sip.udp = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         let metrics = metrics::Metrics::new("0");
-        let store: Arc<dyn Store> =
-            Arc::new(SledStore::open(folder.path(), &MasterKey::from_octets([7; 32])).unwrap());
         actix::System::new().block_on(async {
-            let house = House::start(Parts {
-                settings: boot::house_settings(&settings),
-                media: MediaConfig {
-                    threads: 1,
-                    ..MediaConfig::default()
-                },
-                store: Arc::clone(&store),
-                metrics: metrics.clone(),
-                accounts: Vec::new(),
-            });
-            let house = Arc::new(house.unwrap());
+            let (house, desk) = desk(folder.path(), &metrics).await;
             let address = TcpListener::bind(("127.0.0.1", 0))
                 .unwrap()
                 .local_addr()
                 .unwrap();
+            let mut settings = Settings::default();
             settings.admin.listen = address;
-            let connect = Arc::new(|_: &model::SessionName| None);
-            let office = Office::new(Arc::clone(&store), Arc::clone(&house), connect).unwrap();
-            let key = Box::new(MasterKey::from_octets([7; 32]));
-            let backups = Backups::new(&settings, Arc::clone(&store), key, metrics.clone());
-            let desk = Desk {
-                backups: web::Data::new(backups),
-                process: web::Data::new(Process {
-                    node: "here".to_owned(),
-                    started: std::time::Instant::now(),
-                }),
-                house: web::Data::from(Arc::clone(&house)),
-                keyring: web::Data::new(Keyring::open(Arc::clone(&store)).unwrap()),
-                levels: web::Data::new(crate::logging::start(&settings.log, &metrics)),
-                store: web::Data::from(store),
-                office: web::Data::new(office),
-            };
             let (server, handle) =
                 start(&settings.admin, metrics, desk, folder.path().join("store")).unwrap();
             tokio::spawn(server);

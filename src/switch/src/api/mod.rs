@@ -12,7 +12,7 @@ mod calls;
 mod house;
 mod records;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::StatusCode;

@@ -22,10 +22,12 @@ use crate::settings::Settings;
 use crate::{boot, logging};
 
 /// A house without a trunk, and everything that the interface works with.
-async fn desk(folder: &std::path::Path) -> (Arc<House>, Desk) {
+pub(crate) async fn desk(
+    folder: &std::path::Path,
+    metrics: &metrics::Metrics,
+) -> (Arc<House>, Desk) {
     let mut settings = Settings::default();
     settings.sip.udp = vec![std::net::SocketAddr::from(([127, 0, 0, 1], 0))];
-    let metrics = metrics::Metrics::new("0");
     let key = MasterKey::from_octets([7; 32]);
     let store: Arc<dyn Store> = Arc::new(SledStore::open(folder, &key).unwrap());
     let house = House::start(Parts {
@@ -59,7 +61,7 @@ async fn desk(folder: &std::path::Path) -> (Arc<House>, Desk) {
         }),
         house: Data::from(Arc::clone(&house)),
         keyring: Data::new(Keyring::open(Arc::clone(&store)).unwrap()),
-        levels: Data::new(logging::start(&settings.log, &metrics)),
+        levels: Data::new(logging::start(&settings.log, metrics)),
         store: Data::from(store),
         office: Data::new(office),
     };
@@ -134,7 +136,7 @@ fn the_description_is_in_the_documents() {
 fn every_operation_asks_for_its_scope() {
     let folder = tempfile::tempdir().unwrap();
     actix::System::new().block_on(async {
-        let (house, desk) = desk(folder.path()).await;
+        let (house, desk) = desk(folder.path(), &metrics::Metrics::new("0")).await;
         let app = app!(desk, TOKENS);
         let operations = operations();
         assert!(operations.len() > 30, "{}", operations.len());
@@ -170,7 +172,7 @@ fn every_operation_asks_for_its_scope() {
 fn records_change_by_generation_and_refusals_say_why() {
     let folder = tempfile::tempdir().unwrap();
     actix::System::new().block_on(async {
-        let (house, desk) = desk(folder.path()).await;
+        let (house, desk) = desk(folder.path(), &metrics::Metrics::new("0")).await;
         let app = app!(desk, Access::Owner);
         let send = async |request: TestRequest| {
             let response = call_service(&app, request.to_request()).await;
@@ -239,7 +241,7 @@ fn records_change_by_generation_and_refusals_say_why() {
 fn tokens_are_made_and_revoked_and_taken_nowhere_in_the_clear() {
     let folder = tempfile::tempdir().unwrap();
     actix::System::new().block_on(async {
-        let (house, desk) = desk(folder.path()).await;
+        let (house, desk) = desk(folder.path(), &metrics::Metrics::new("0")).await;
         let admin = token(&desk, &[Scope::Admin]);
         let app = app!(desk, TOKENS);
         let wanted = request("POST", "/api/v1/tokens", Some(&admin));
