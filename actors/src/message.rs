@@ -207,6 +207,8 @@ pub(crate) struct CallOffered {
 /// A Telegram user who calls, as far as the account may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller {
+    /// The account that he calls, or wrote to.
+    pub(crate) session: SessionName,
     pub(crate) user_id: i64,
     pub(crate) phone: Option<String>,
     pub(crate) username: Option<String>,
@@ -232,8 +234,12 @@ pub(crate) struct SipCaller {
     pub(crate) user: Option<String>,
     /// Its display name, under the same condition.
     pub(crate) display: Option<String>,
+    /// The trunk the call came from; nothing for somebody whom the PBX itself called.
+    pub(crate) trunk: Option<TrunkName>,
     /// What was dialled.
     pub(crate) number: String,
+    /// What is called in a trunk instead.
+    pub(crate) rewritten: Dialled,
     /// How many hops the call may still make.
     pub(crate) max_forwards: u8,
 }

@@ -394,7 +394,7 @@ impl Registry {
             request_user: &request_user,
             to_user: &to_user,
         };
-        if self.table.is_transit(&trunk.name) {
+        if offer.is_transit(&self.table) {
             let to = routing::decide_transit(&self.table, &self.known, &offer)?;
             return self.route_transit(trunk, invite, to, ctx);
         }
@@ -495,7 +495,13 @@ impl Handler<InviteArrived> for Registry {
             self.replace(trunk, invite);
             return;
         }
-        let direction = if self.table.is_transit(&trunk.name) {
+        let offer = SipOffer {
+            trunk: &trunk,
+            source: source.address,
+            request_user: &request.uri.user().unwrap_or_default(),
+            to_user: &user_of(request.headers.to()),
+        };
+        let direction = if offer.is_transit(&self.table) {
             Direction::SipToSip
         } else {
             Direction::SipToTg

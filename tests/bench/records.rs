@@ -93,6 +93,7 @@ fn table() -> Table {
         trunk: trunk(n * (TRUNKS / ROUTES)),
         session: session(n),
         priority: 100,
+        terms: model::RouteTerms::default(),
     });
     Table::new(trunks.collect(), sessions.collect(), routes.collect())
 }

@@ -143,6 +143,57 @@ fn a_key_pressed_in_one_pbx_is_heard_in_the_other() {
     house.assert_clean(&[]);
 }
 
+#[test]
+fn a_number_chooses_its_route_which_rewrites_it_and_its_caller() {
+    let mut house = House::new()
+        .peer_trunk(&["alaw"])
+        .leaves_by(&["alaw"])
+        .records("match = '^00'\nrules = '^00=+'\ncaller_rules = '.*=4930100'\nquota = 'short'\n")
+        .records("[[quota]]\nname = 'short'\ncall_seconds = 2\n")
+        .start();
+    house.wait_session_up();
+    let called = Sipp::on(house.dir(), BRANCH, house.branch_port())
+        .pause(s(1))
+        .start("uas_hangup");
+    Sipp::on(house.dir(), "pbx", house.peer_port())
+        .to(house.sip())
+        .number("0049301234567")
+        .run("uac_peer_hangs_up")
+        .expect_ok();
+    let called = called.wait(s(10));
+    let messages = called.expect_ok().messages.iter();
+    let mut invites = messages.filter(|message| message.start().starts_with("INVITE"));
+    let invite = invites.next().unwrap();
+    assert!(
+        invite.start().starts_with("INVITE sip:+49301234567@"),
+        "{}",
+        invite.start()
+    );
+    let from = invite.header("From").unwrap_or_default();
+    assert!(from.contains("sip:4930100@"), "{from}");
+    // What the way does not take goes to Telegram, where nobody has that number.
+    let refused = Sipp::on(house.dir(), "pbx", house.peer_port())
+        .to(house.sip())
+        .number("6001")
+        .key("code", "404")
+        .run("uac_refused");
+    assert_eq!(refused.expect_ok().last_final().start(), "404 Not Found");
+    let used = house.expect_command(&["quota", "show"], "");
+    assert!(
+        used.contains(&format!("transit/{TRUNK}/{BRANCH}")),
+        "{used}"
+    );
+    house.assert_clean(&[]);
+    house.stop();
+    let directions: Vec<_> = house
+        .records()
+        .iter()
+        .map(|record| record["direction"].clone())
+        .collect();
+    assert_eq!(directions.len(), 2, "{directions:?}");
+    assert!(directions.contains(&"sip_to_sip".into()) && directions.contains(&"sip_to_tg".into()));
+}
+
 /// A house between two PBXs known by their addresses.
 fn between_peers() -> House {
     House::new()

@@ -65,7 +65,9 @@ impl Call {
             Plan::ToTelegram { invite, .. } => Calling::Sip(SipCaller {
                 user: invite.request.uri.user().map(Cow::into_owned),
                 display: None,
+                trunk: None,
                 number: String::new(),
+                rewritten: routing::Dialled::default(),
                 max_forwards: crate::registry::MAX_FORWARDS,
             }),
         };

@@ -14,6 +14,7 @@ use routing::{FailureCounter, Health, Patience, Quotas, Subject};
 use serde::{Deserialize, Serialize};
 
 use super::{ASK_AGAIN, Registry};
+use crate::call::Held;
 use crate::house::unix_millis;
 use crate::message::{
     CallAnswered, EndCall, ListQuotas, LoadCounters, ResetQuota, SaveCounters, TrunkSaid, Unblock,
@@ -182,9 +183,26 @@ impl Registry {
         trunk: Option<&TrunkName>,
         session: Option<&SessionName>,
     ) -> Vec<(Subject, QuotaSpec)> {
+        let both = trunk.zip(session);
+        let route = both.and_then(|(trunk, session)| self.table.quota_of_route(trunk, session));
         let trunk = trunk.and_then(|trunk| self.table.quota_of_trunk(trunk));
         let session = session.and_then(|session| self.table.quota_of_session(session));
-        trunk.into_iter().chain(session).collect()
+        trunk.into_iter().chain(session).chain(route).collect()
+    }
+
+    /// Those whose use a call counts for as well, once a trunk has answered it.
+    pub(super) fn subjects_of_answer(
+        &self,
+        held: &Held,
+        by: &TrunkName,
+    ) -> Vec<(Subject, QuotaSpec)> {
+        let way = match (held.own_trunk(), &held.session) {
+            (Some(from), _) => self.table.quota_of_way(from, by),
+            (None, Some(session)) => self.table.quota_of_route(by, session),
+            (None, None) => None,
+        };
+        let trunk = self.table.quota_of_trunk(by);
+        trunk.into_iter().chain(way).collect()
     }
 
     /// Waits for the next time that a call is too long or somebody has talked enough.
@@ -282,9 +300,10 @@ impl Handler<CallAnswered> for Registry {
             self.trunk_said(trunk, call, true);
         }
         // What is over meanwhile would be counted forever.
-        if self.known.calls.contains_key(&call) {
+        if let Some(unit) = self.known.calls.get(&call) {
             let now = unix_millis();
-            let by = by.and_then(|trunk| self.table.quota_of_trunk(&trunk));
+            let by = by.map(|trunk| self.subjects_of_answer(&unit.held, &trunk));
+            let by = by.into_iter().flatten();
             self.counters.quotas.answered(now, now, call, by);
             self.watch_quotas(ctx);
         }
@@ -306,7 +325,12 @@ impl Handler<ListQuotas> for Registry {
             let usage = self.counters.quotas.usage(now, &subject, &quota);
             QuotaReport::new(now, &subject, quota, &usage)
         };
-        let mut reports: Vec<_> = trunks.chain(sessions).map(report).collect();
+        let routes = self.table.routes();
+        let routes = routes.filter_map(|it| self.table.quota_of_route(&it.trunk, &it.session));
+        let ways = self.table.ways();
+        let ways = ways.filter_map(|it| self.table.quota_of_way(&it.trunk, &it.to));
+        let all = trunks.chain(sessions).chain(routes).chain(ways);
+        let mut reports: Vec<_> = all.map(report).collect();
         reports.sort_by(|a, b| a.subject.cmp(&b.subject));
         MessageResult(reports)
     }

@@ -8,7 +8,7 @@ use model::{
     CallId, CallRecord, Cause, Direction, LegKind, Peer, Reason, SessionName, TrunkKind, TrunkName,
     TrunkSpec,
 };
-use routing::{CallEnd, Hunt, Table, TelegramOffer, ToTrunk, World};
+use routing::{CallEnd, Dialled, Hunt, Table, TelegramOffer, ToTrunk, World};
 use sip::call::Account;
 use sip::{HeaderName, Hop, NameAddr, Request, Uri};
 
@@ -114,7 +114,7 @@ impl Registry {
             return Err(Cause::new(Reason::SipAccountUnavailable));
         };
         let number = shown_first.target.uri.to_string();
-        let from = shown(&shown_first.trunk, &caller).0;
+        let from = shown(&self.table, &shown_first.trunk, &caller).0;
         self.counters.quotas.begin(id, subjects);
         let held = Held {
             direction: Direction::TgToSip,
@@ -144,8 +144,12 @@ impl Registry {
         to: ToTrunk,
         ctx: &mut Context<Self>,
     ) -> Result<(), Cause> {
-        let ToTrunk { mut hunt, number } = to;
-        let caller = SipCaller::of(&invite.request, number)?;
+        let mut hunt = to.hunt;
+        let caller = SipCaller {
+            trunk: Some(trunk.name.clone()),
+            rewritten: to.rewritten,
+            ..SipCaller::of(&invite.request, to.number)?
+        };
         let subjects = self.subjects(Some(&trunk.name), None);
         self.counters.quotas.admit(unix_millis(), &subjects)?;
         let id = crate::house::call_id();
@@ -223,7 +227,14 @@ impl Registry {
         };
         let table = std::sync::Arc::clone(&self.table);
         for trunk in routing::running(&table, &self.known, trunks) {
-            let subjects = self.subjects(Some(&trunk.name), None);
+            let mut subjects = self.subjects(Some(&trunk.name), None);
+            subjects.extend(match caller {
+                Calling::Telegram(caller) => table.quota_of_route(&trunk.name, &caller.session),
+                Calling::Sip(caller) => {
+                    let from = caller.trunk.as_ref();
+                    from.and_then(|from| table.quota_of_way(from, &trunk.name))
+                }
+            });
             if let Err(cause) = self.counters.quotas.admit(unix_millis(), &subjects) {
                 group.failures.push(cause);
                 continue;
@@ -273,18 +284,23 @@ impl Registry {
         let (send_to, others) = self.places(contact);
         let here = self.common.sip_address(send_to).address;
         let (user, name) = match caller {
-            Calling::Telegram(caller) => shown(trunk, caller),
-            Calling::Sip(caller) => caller.shown(),
+            Calling::Telegram(caller) => shown(&self.table, trunk, caller),
+            Calling::Sip(caller) => caller.shown(&self.table, &trunk.name),
         };
         let number = match caller {
             Calling::Telegram(caller) => {
                 let dialled = caller.dialled.as_ref();
-                let dialled = dialled.and_then(|dialled| dialled.number(&trunk.name));
-                dialled.or(trunk.number.as_deref())
+                let wrote = dialled.and_then(|dialled| dialled.number(&trunk.name));
+                // Whoever decided has passed over routes that do not take it; a text goes to the trunk all the same.
+                let number = self.table.number_in(&trunk.name, &caller.session, wrote);
+                number.unwrap_or_else(|_| trunk.number.clone())
             }
-            Calling::Sip(caller) => Some(caller.number.as_str()),
+            Calling::Sip(caller) => {
+                let rewritten = caller.rewritten.number(&trunk.name);
+                Some(rewritten.unwrap_or(&caller.number).to_owned())
+            }
         };
-        let (uri, to) = self.request_uri(trunk, contact, number);
+        let (uri, to) = self.request_uri(trunk, contact, number.as_deref());
         let at = |user: &str| match &trunk.kind {
             TrunkKind::OutboundRegister { domain, .. } => at_domain(Some(user), domain),
             TrunkKind::InboundRegister { .. } | TrunkKind::Peer { .. } => Uri::at(Some(user), here),
@@ -386,13 +402,19 @@ impl SipCaller {
         Ok(Self {
             user: user.map(Cow::into_owned),
             display: from.as_ref().and_then(|from| from.display.clone()),
+            trunk: None,
             number,
+            rewritten: Dialled::default(),
             max_forwards,
         })
     }
 
-    fn shown(&self) -> (String, String) {
-        let user = self.user.clone();
+    /// The number and the name under which the PBX of a trunk sees the caller.
+    fn shown(&self, table: &Table, to: &TrunkName) -> (String, String) {
+        let user = match (&self.user, &self.trunk) {
+            (Some(user), Some(from)) => table.caller_on_way(from, to, user),
+            (user, _) => user.clone(),
+        };
         (
             user.unwrap_or_else(|| ANONYMOUS.to_owned()),
             self.display.clone().unwrap_or_default(),
@@ -401,10 +423,12 @@ impl SipCaller {
 }
 
 /// The number and the name under which the trunk's PBX sees the caller.
-fn shown(trunk: &TrunkSpec, caller: &Caller) -> (String, String) {
+fn shown(table: &Table, trunk: &TrunkSpec, caller: &Caller) -> (String, String) {
+    let rules = table.caller_rules(&trunk.name, &caller.session);
+    let (id, name) = rules.unwrap_or((&trunk.caller_id, &trunk.caller_name));
     let caller = identity(caller);
-    let user = routing::caller_id(&trunk.caller_id, &caller);
-    let name = routing::caller_name(&trunk.caller_name, &caller);
+    let user = routing::caller_id(id, &caller);
+    let name = routing::caller_name(name, &caller);
     (
         user.unwrap_or_else(|| ANONYMOUS.to_owned()),
         name.unwrap_or_default(),
@@ -414,7 +438,7 @@ fn shown(trunk: &TrunkSpec, caller: &Caller) -> (String, String) {
 /// The number of the caller as a trunk would have been shown it.
 pub(super) fn shown_from(table: &Table, trunk: &TrunkName, caller: &Caller) -> String {
     let trunk = table.trunk(trunk);
-    trunk.map_or_else(String::new, |trunk| shown(trunk, caller).0)
+    trunk.map_or_else(String::new, |trunk| shown(table, trunk, caller).0)
 }
 
 /// What a dialplan may want to know of the caller. Nothing is asserted (RFC 3325) of one who is anonymous.

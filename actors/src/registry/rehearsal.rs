@@ -86,7 +86,7 @@ impl Registry {
             to_user: &call.to,
         };
         let steps = routing::steps_of_sip(&self.table, &self.known, &offer);
-        if self.table.is_transit(name) {
+        if offer.is_transit(&self.table) {
             let decided = routing::decide_transit(&self.table, &self.known, &offer);
             return Some(match decided {
                 Ok(to) => {

@@ -81,7 +81,8 @@ impl Handler<Adopt> for Registry {
         self.counters.quotas.begin(adopt.call, subjects);
         if let Some(answered) = adopt.answered {
             let by = answered.by.as_ref();
-            let by = by.and_then(|trunk| self.table.quota_of_trunk(trunk));
+            let by = by.map(|trunk| self.subjects_of_answer(&held, trunk));
+            let by = by.into_iter().flatten();
             let now = unix_millis();
             let since = now.saturating_sub(u64::try_from(answered.ago.as_millis()).unwrap_or(0));
             self.counters.quotas.answered(now, since, adopt.call, by);

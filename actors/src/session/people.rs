@@ -71,6 +71,7 @@ impl Session {
     pub(super) fn caller(&self, user_id: i64) -> Caller {
         let user = self.users.get(&user_id);
         Caller {
+            session: self.spec.name.clone(),
             user_id,
             phone: user.and_then(|user| user.phone.clone()),
             username: user.and_then(|user| user.username.clone()),

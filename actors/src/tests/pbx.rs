@@ -109,6 +109,7 @@ pub(crate) fn added(trunk: TrunkSpec, priority: u32) -> [Change; 2] {
         trunk: trunk.name.clone(),
         session: session(),
         priority,
+        terms: model::RouteTerms::default(),
     };
     [Change::PutTrunk(Box::new(trunk)), Change::PutRoute(route)]
 }

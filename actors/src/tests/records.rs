@@ -64,6 +64,7 @@ fn pair() -> Change {
         trunk: name(),
         session: session(),
         priority: 200,
+        terms: model::RouteTerms::default(),
     })
 }
 

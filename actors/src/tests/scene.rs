@@ -313,6 +313,7 @@ fn records() -> [Change; 3] {
             trunk: trunk(),
             session: session(),
             priority: 100,
+            terms: model::RouteTerms::default(),
         }),
     ]
 }

@@ -24,6 +24,7 @@ fn way(to: &TrunkSpec) -> [Change; 2] {
         trunk: trunk(),
         to: to.name.clone(),
         priority: 1,
+        terms: model::RouteTerms::default(),
     };
     [
         Change::PutTrunk(Box::new(to.clone())),

@@ -18,6 +18,7 @@ mod number;
 mod prefix;
 mod quota;
 mod record;
+mod route;
 mod rule;
 mod scope;
 mod secret;
@@ -38,13 +39,12 @@ pub use number::{NumberError, Peer, PhoneNumber};
 pub use prefix::{IpPrefix, IpPrefixError, TrustedIps};
 pub use quota::{DEFAULT_QUOTA, QuotaError, QuotaSpec};
 pub use record::{BanRecord, CallRecord, Direction, Farewell, LegEnd, LegKind, OpenCall, Outcome};
+pub use route::{RouteSpec, RouteTerms, TermsError, TransitSpec};
 pub use rule::{
     BareDigits, BareDigitsError, CallerIdRules, CallerNameRules, Piece, Rule, RuleError, Tag,
 };
 pub use scope::{Scope, ScopeError};
 pub use secret::Secret;
-pub use spec::{
-    RouteSpec, SessionSpec, SpecError, TransitSpec, TrunkKind, TrunkSpec, VerboseRejects,
-};
+pub use spec::{SessionSpec, SpecError, TrunkKind, TrunkSpec, VerboseRejects};
 pub use srtp::{Srtp, SrtpKey, SrtpKeys, SrtpOverPlain, SrtpSuite, UnknownSrtp};
 pub use transport::{Transport, UnknownTransport};

@@ -1,4 +1,4 @@
-//! What an owner edits: trunks, sessions and routes, as records.
+//! What an owner edits: trunks and sessions, as records.
 
 use std::net::SocketAddr;
 
@@ -165,31 +165,6 @@ pub struct SessionSpec {
     /// A session that is off stays logged in but connects no more.
     #[serde(default = "yes")]
     pub enabled: bool,
-}
-
-/// A pairing of a trunk and a session: calls of one go to the other, both ways.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RouteSpec {
-    /// The trunk.
-    pub trunk: TrunkName,
-    /// The session.
-    pub session: SessionName,
-    /// Order in which the trunks of one session are tried, lower first; among equals the priority of the trunk decides.
-    #[serde(default = "default_priority")]
-    pub priority: u32,
-}
-
-/// A way from one trunk to another: calls that come from the first leave by the second. One way only, and never there unless an
-/// owner asked for it (SEC-F4). A record of its own, beside [`RouteSpec`]: versions that know no transit read on as before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TransitSpec {
-    /// The trunk the calls come from.
-    pub trunk: TrunkName,
-    /// The trunk they leave by.
-    pub to: TrunkName,
-    /// Order among the ways out of one trunk, lower first; among equals the priority of the trunk they lead to decides.
-    #[serde(default = "default_priority")]
-    pub priority: u32,
 }
 
 /// Who is told in plain words why a request was refused.
@@ -392,7 +367,7 @@ fn default_ring_seconds() -> u32 {
     60
 }
 
-fn default_priority() -> u32 {
+pub(crate) fn default_priority() -> u32 {
     100
 }
 

@@ -49,6 +49,18 @@ pub struct SipOffer<'a> {
     pub to_user: &'a str,
 }
 
+impl SipOffer<'_> {
+    /// Whether it leaves by other trunks, and not over a session.
+    pub fn is_transit(&self, table: &Table) -> bool {
+        table.is_transit(&self.trunk.name, self.dialled())
+    }
+
+    /// What the PBX dialled.
+    pub(crate) fn dialled(&self) -> &str {
+        dialled(self.trunk, self.request_user, self.to_user)
+    }
+}
+
 /// A call that comes from a Telegram user.
 #[derive(Debug, Clone, Copy)]
 pub struct TelegramOffer<'a> {
@@ -74,11 +86,13 @@ pub struct ToTelegram {
 pub struct ToTrunk {
     /// The trunks to try.
     pub hunt: Hunt,
-    /// The number that was dialled, which is called there.
+    /// The number that was dialled.
     pub number: String,
+    /// What is called in each of the trunks instead.
+    pub rewritten: Dialled,
 }
 
-/// Decides by which trunks a call leaves that came from one; only where [`Table::is_transit`] says that it does.
+/// Decides by which trunks a call leaves that came from one; only where [`SipOffer::is_transit`] says that it does.
 pub fn decide_transit(
     table: &Table,
     world: &impl World,
@@ -86,23 +100,44 @@ pub fn decide_transit(
 ) -> Result<ToTrunk, Cause> {
     let trunk = offer.trunk;
     must_be_on(trunk)?;
-    if !table.is_transit(&trunk.name) {
+    let number = offer.dialled();
+    if !table.is_transit(&trunk.name, number) {
         return Err(Cause::new(Reason::RouteNotPermitted));
     }
     must_be_registered(world, trunk)?;
-    let hunt = Hunt::new(table.groups_from(&trunk.name));
+    if !is_fine(number) {
+        return Err(Cause::new(Reason::NotFound));
+    }
+    let mut rewritten = Vec::new();
+    let mut groups: Vec<Vec<TrunkName>> = table.groups_from(&trunk.name, number).collect();
+    for group in &mut groups {
+        group.retain(|to| {
+            let Some(plan) = table.terms().way_rules(&trunk.name, to) else {
+                return true;
+            };
+            let number = plan.apply(number).filter(|number| is_fine(number));
+            rewritten.extend(number.clone().map(|number| (to.clone(), number)));
+            number.is_some()
+        });
+    }
+    groups.retain(|group| !group.is_empty());
+    if groups.is_empty() {
+        return Err(Cause::new(Reason::NotFound));
+    }
+    let hunt = Hunt::new(groups);
     if !hunt.trunks().any(|trunk| can_be_called(world, trunk)) {
         return Err(Cause::new(Reason::SipAccountUnavailable));
-    }
-    let number = dialled(trunk, offer.request_user, offer.to_user);
-    let is_fine = (1..=MAX_NUMBER).contains(&number.len()) && !number.chars().any(char::is_control);
-    if !is_fine {
-        return Err(Cause::new(Reason::NotFound));
     }
     Ok(ToTrunk {
         hunt,
         number: number.to_owned(),
+        rewritten: rewritten.into_iter().collect(),
     })
+}
+
+/// Whether a number can be passed on.
+fn is_fine(number: &str) -> bool {
+    (1..=MAX_NUMBER).contains(&number.len()) && !number.chars().any(char::is_control)
 }
 
 /// Decides whose account a PBX's text leaves by, and to whom: as for a call, if the account passes texts; whoever talks can read.
@@ -136,9 +171,7 @@ pub fn decide_sip(
 fn reach(table: &Table, world: &impl World, offer: &SipOffer<'_>) -> Result<ToTelegram, Cause> {
     let trunk = offer.trunk;
     must_be_on(trunk)?;
-    let inbound = table.inbound(&trunk.name);
-    let peer = called_peer(trunk, inbound, offer.request_user, offer.to_user);
-    let session = choose(table, world, trunk, peer.as_ref().ok())?;
+    let (session, peer) = choose(table, world, offer)?;
     must_be_registered(world, trunk)?;
     if !session.enabled {
         return Err(Cause::new(Reason::SessionNotRunning));
@@ -179,10 +212,17 @@ pub fn decide_telegram(
     let Some(session) = session else {
         return Err(Cause::new(Reason::SessionNotRunning));
     };
+    let dials = |trunk: &TrunkName| {
+        let wrote = offer.dialled.map(|dialled| dialled.number(trunk));
+        let wrote = match wrote {
+            Some(None) => return false,
+            Some(Some(wrote)) => Some(wrote),
+            None => None,
+        };
+        table.number_in(trunk, offer.session, wrote).is_ok()
+    };
     let groups = table.groups_of(offer.session).map(|mut group| {
-        if let Some(dialled) = offer.dialled {
-            group.retain(|trunk| dialled.number(trunk).is_some());
-        }
+        group.retain(dials);
         group
     });
     let hunt = Hunt::new(groups.filter(|group| !group.is_empty()));
@@ -233,7 +273,7 @@ pub fn admit_register(table: &Table, world: &impl World, trunk: &TrunkSpec) -> R
     if table.is_on_a_way(&trunk.name) {
         return Ok(());
     }
-    let pool = table.pool_of(&trunk.name);
+    let pool = table.pool_of(&trunk.name, None);
     if pool.is_empty() {
         return Err(Cause::new(Reason::RouteNotPermitted));
     }
@@ -280,16 +320,25 @@ fn must_be_on(trunk: &TrunkSpec) -> Result<(), Cause> {
     }
 }
 
-/// The session of a trunk that places a call, on or off. Of several: one that can, that has a line, that is free for this person, that
-/// knows him, and of those the one that was used least recently, so that none of them calls more often than it must (product 6).
+/// The session of a trunk that places a call, on or off, and whom it calls. Of several: one that can, that has a line, that is free for this
+/// person, that knows him, and of those the one that was used least recently, so that none of them calls more often than it must (product 6).
 fn choose<'a>(
     table: &'a Table,
     world: &impl World,
-    trunk: &TrunkSpec,
-    peer: Option<&Peer>,
-) -> Result<&'a SessionSpec, Cause> {
-    let fitness = |session: &&SessionSpec| {
+    offer: &SipOffer<'_>,
+) -> Result<(&'a SessionSpec, Result<Peer, Cause>), Cause> {
+    let trunk = offer.trunk;
+    let inbound = table.inbound(&trunk.name);
+    let read = |rules| called_peer(trunk, inbound, rules, offer.request_user, offer.to_user);
+    // Nearly all routes leave the number as it is, so that it is read but once.
+    let mut plain = None;
+    let mut peer = |session: &SessionName| match table.terms().route_rules(&trunk.name, session) {
+        Some(rules) => read(Some(rules)),
+        None => plain.get_or_insert_with(|| read(None)).clone(),
+    };
+    let fitness = |(session, peer): &(&SessionSpec, Result<Peer, Cause>)| {
         let name = &session.name;
+        let peer = peer.as_ref().ok();
         let state = match world.session_state(name) {
             SessionState::Running => 0,
             SessionState::FloodWait => 1,
@@ -308,7 +357,21 @@ fn choose<'a>(
             world.last_used(name),
         )
     };
-    let pool = table.pool_of(&trunk.name).into_iter();
+    let pool = table.pool_of(&trunk.name, Some(offer.dialled()));
+    if pool.is_empty() {
+        // There are routes, and none takes this number.
+        let is_routed = table.session_of(&trunk.name).is_some()
+            || table.ways_from(&trunk.name).next().is_some();
+        let reason = if is_routed {
+            Reason::NotFound
+        } else {
+            Reason::RouteNotPermitted
+        };
+        return Err(Cause::new(reason));
+    }
+    let pool = pool
+        .into_iter()
+        .map(|session| (session, peer(&session.name)));
     pool.min_by_key(fitness)
         .ok_or(Cause::new(Reason::RouteNotPermitted))
 }

@@ -20,6 +20,7 @@ mod number;
 mod peers;
 mod quota;
 mod rehearsal;
+mod route;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ pub use number::called_peer;
 pub use peers::{FOUND_FOR, Found, LookUp, NOBODY_FOR, Peers};
 pub use quota::{CallEnd, Counter, Quotas, Subject, SubjectError, Usage};
 pub use rehearsal::{Step, steps_of_sip, steps_of_telegram};
+pub use route::NotTaken;
 pub use table::Table;
 pub use text::{Dialled, decide_text, text_trunk};
 pub use transfer::decide_transfer;

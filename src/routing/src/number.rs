@@ -8,18 +8,20 @@ use model::{BareDigits, Cause, NumberError, Peer, Piece, Reason, Rule, Tag, Trun
 use crate::DialPlan;
 
 /// Returns whom the PBX dialled: the user part of the Request-URI, or of To when the Request-URI names the trunk's own login.
-/// `inbound` are the trunk's inbound rules, if it has any.
+/// `inbound` are the trunk's inbound rules, and `rules` those of the route, if they have any.
 pub fn called_peer(
     trunk: &TrunkSpec,
     inbound: Option<&DialPlan>,
+    rules: Option<&DialPlan>,
     request_user: &str,
     to_user: &str,
 ) -> Result<Peer, Cause> {
     let dialled = dialled(trunk, request_user, to_user);
-    let rewritten = match inbound {
-        Some(plan) => plan.apply(dialled).filter(|number| !number.is_empty()),
-        None => Some(dialled.to_owned()),
-    };
+    let plans = [inbound, rules];
+    let mut plans = plans.into_iter().flatten();
+    let rewritten = plans.try_fold(dialled.to_owned(), |number, plan| {
+        plan.apply(&number).filter(|number| !number.is_empty())
+    });
     let dialled = rewritten.ok_or(Cause::new(Reason::NotFound))?;
     let dialled = dialled.as_str();
     let by_rule = trunk

@@ -22,6 +22,10 @@ pub enum Subject {
     Trunk(TrunkName),
     /// A session's.
     Session(SessionName),
+    /// A route's, from a trunk to a session and back.
+    Route(TrunkName, SessionName),
+    /// That of the way from one trunk to another.
+    Transit(TrunkName, TrunkName),
 }
 
 impl fmt::Display for Subject {
@@ -29,6 +33,8 @@ impl fmt::Display for Subject {
         match self {
             Subject::Trunk(name) => write!(f, "trunk/{name}"),
             Subject::Session(name) => write!(f, "session/{name}"),
+            Subject::Route(trunk, session) => write!(f, "route/{trunk}/{session}"),
+            Subject::Transit(trunk, to) => write!(f, "transit/{trunk}/{to}"),
         }
     }
 }
@@ -37,7 +43,9 @@ impl fmt::Display for Subject {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubjectError {
     /// No kind before the name.
-    #[error("whose quota? write trunk/NAME or session/NAME instead of `{0}`")]
+    #[error(
+        "whose quota? write trunk/NAME, session/NAME, route/TRUNK/SESSION or transit/TRUNK/TRUNK instead of `{0}`"
+    )]
     Kind(String),
     /// The name.
     #[error(transparent)]
@@ -48,10 +56,13 @@ impl FromStr for Subject {
     type Err = SubjectError;
 
     fn from_str(text: &str) -> Result<Self, SubjectError> {
-        match text.split_once('/') {
-            Some(("trunk", name)) => Ok(Subject::Trunk(name.parse()?)),
-            Some(("session", name)) => Ok(Subject::Session(name.parse()?)),
-            Some(_) | None => Err(SubjectError::Kind(text.to_owned())),
+        let parts: Vec<&str> = text.splitn(3, '/').collect();
+        match parts.as_slice() {
+            ["trunk", name] => Ok(Subject::Trunk(name.parse()?)),
+            ["session", name] => Ok(Subject::Session(name.parse()?)),
+            ["route", trunk, session] => Ok(Subject::Route(trunk.parse()?, session.parse()?)),
+            ["transit", trunk, to] => Ok(Subject::Transit(trunk.parse()?, to.parse()?)),
+            _ => Err(SubjectError::Kind(text.to_owned())),
         }
     }
 }
@@ -222,11 +233,10 @@ impl Quotas {
         now: u64,
         since: u64,
         call: CallId,
-        by: Option<(Subject, QuotaSpec)>,
+        by: impl IntoIterator<Item = (Subject, QuotaSpec)>,
     ) {
         self.count(now);
-        let by = by.filter(|(_, quota)| is_limited(quota));
-        if let Some((subject, quota)) = by {
+        for (subject, quota) in by.into_iter().filter(|(_, quota)| is_limited(quota)) {
             let open = self.calls.entry(call).or_insert_with(|| Open {
                 subjects: Vec::new(),
                 answered: None,

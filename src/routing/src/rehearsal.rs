@@ -2,11 +2,12 @@
 //!
 //! The steps only tell; the decision itself is that of [`crate::decide_sip`], [`crate::decide_transit`] or [`crate::decide_telegram`], as a call has it.
 
-use model::{DialRuleKind, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
+use model::{DialRule, DialRuleKind, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
 use serde::{Deserialize, Serialize};
 
-use crate::number::dialled;
-use crate::{CallerIdentity, SipOffer, Table, World, called_peer, caller_id, caller_name};
+use crate::{
+    CallerIdentity, DialPlan, SipOffer, Table, World, called_peer, caller_id, caller_name,
+};
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,52 +34,117 @@ fn with_number(what: impl Into<String>, number: impl Into<String>) -> Step {
 pub fn steps_of_sip(table: &Table, world: &impl World, offer: &SipOffer<'_>) -> Vec<Step> {
     let trunk = offer.trunk;
     let mut steps = vec![trunk_step(world, trunk)];
-    let number = dialled(trunk, offer.request_user, offer.to_user);
+    let number = offer.dialled();
     steps.push(with_number("dialled", number));
-    if table.is_transit(&trunk.name) {
-        steps.push(step(
-            "its calls leave by other trunks; the number goes with them as it is",
-        ));
-        let groups = table.groups_from(&trunk.name);
-        steps.extend(groups.enumerate().flat_map(group_steps(table, world)));
+    steps.extend(passed_over(table, trunk, number));
+    if offer.is_transit(table) {
+        steps.push(step("the call leaves by other trunks"));
+        for (at, group) in table.groups_from(&trunk.name, number).enumerate() {
+            for to in &group {
+                if let Some(plan) = table.terms().way_rules(&trunk.name, to) {
+                    let rules = table
+                        .ways()
+                        .find(|way| way.trunk == trunk.name && way.to == *to);
+                    let rules = rules.map(|way| way.terms.rules.rules());
+                    let whose = format!("rule of the route to {to},");
+                    trace(&mut steps, &whose, plan, rules.unwrap_or_default(), number);
+                }
+            }
+            steps.extend(group_steps(table, world)((at, group)));
+        }
         return steps;
     }
+    let mut read = Some(number.to_owned());
     if let Some(plan) = table.inbound(&trunk.name) {
-        let rules = trunk.inbound_rules.rules();
-        let mut at = 0;
-        plan.trace(number, |after| {
-            let rule = rules.get(at).map_or("", |rule| rule.regex.as_str());
-            let kind = match rules.get(at).map(|rule| &rule.kind) {
-                Some(DialRuleKind::Condition { negated: true }) => "must not match",
-                Some(DialRuleKind::Condition { negated: false }) => "must match",
-                Some(DialRuleKind::Replace(_)) | None => "rewrites",
-            };
-            at += 1;
-            steps.push(match after {
-                Some(number) => with_number(format!("inbound rule {at} {kind} `{rule}`"), number),
-                None => step(format!("inbound rule {at} {kind} `{rule}`: not taken")),
-            });
-        });
+        read = trace(
+            &mut steps,
+            "inbound rule",
+            plan,
+            trunk.inbound_rules.rules(),
+            number,
+        );
     }
-    let peer = called_peer(
-        trunk,
-        table.inbound(&trunk.name),
-        offer.request_user,
-        offer.to_user,
-    );
-    steps.push(match &peer {
-        Ok(peer) => with_number("understood as", peer.to_string()),
-        Err(_) => step("understood as nobody"),
-    });
-    let pool = table.pool_of(&trunk.name);
+    let pool = table.pool_of(&trunk.name, Some(number));
     if pool.is_empty() {
         steps.push(step(format!(
-            "no route leads from trunk {} to a session",
+            "no route leads from trunk {} to a session for this number",
             trunk.name
         )));
     }
-    steps.extend(pool.into_iter().map(|session| session_step(world, session)));
+    let rewriting = |session: &SessionSpec| table.terms().route_rules(&trunk.name, &session.name);
+    if pool.iter().all(|session| rewriting(session).is_none()) {
+        steps.push(understood(table, offer, None));
+    }
+    for session in pool {
+        steps.push(session_step(world, session));
+        if let (Some(plan), Some(number)) = (rewriting(session), &read) {
+            let route = table.route(&trunk.name, &session.name);
+            let rules = route.map(|route| route.terms.rules.rules());
+            let whose = format!("rule of the route to {},", session.name);
+            trace(&mut steps, &whose, plan, rules.unwrap_or_default(), number);
+            steps.push(understood(table, offer, Some(plan)));
+        }
+    }
     steps
+}
+
+/// Whom the number means.
+fn understood(table: &Table, offer: &SipOffer<'_>, rules: Option<&DialPlan>) -> Step {
+    let inbound = table.inbound(&offer.trunk.name);
+    match called_peer(
+        offer.trunk,
+        inbound,
+        rules,
+        offer.request_user,
+        offer.to_user,
+    ) {
+        Ok(peer) => with_number("understood as", peer.to_string()),
+        Err(_) => step("understood as nobody"),
+    }
+}
+
+/// The routes that do not take a number.
+fn passed_over(table: &Table, trunk: &TrunkSpec, number: &str) -> Vec<Step> {
+    let name = &trunk.name;
+    let terms = table.terms();
+    let routes = table
+        .routes_from(name)
+        .filter(|route| !terms.route_takes(name, &route.session, number))
+        .map(|route| (route.session.to_string(), &route.terms.matches));
+    let ways = table
+        .ways_from(name)
+        .filter(|way| !terms.way_takes(name, &way.to, number))
+        .map(|way| (way.to.to_string(), &way.terms.matches));
+    let says = |(to, matches)| {
+        step(format!(
+            "the route to {to} does not take it: match `{matches}`"
+        ))
+    };
+    routes.chain(ways).map(says).collect()
+}
+
+/// What each rule makes of a number; returns what is left of it.
+fn trace(
+    steps: &mut Vec<Step>,
+    whose: &str,
+    plan: &DialPlan,
+    rules: &[DialRule],
+    number: &str,
+) -> Option<String> {
+    let mut at = 0;
+    plan.trace(number, |after| {
+        let rule = rules.get(at).map_or("", |rule| rule.regex.as_str());
+        let kind = match rules.get(at).map(|rule| &rule.kind) {
+            Some(DialRuleKind::Condition { negated: true }) => "must not match",
+            Some(DialRuleKind::Condition { negated: false }) => "must match",
+            Some(DialRuleKind::Replace(_)) | None => "rewrites",
+        };
+        at += 1;
+        steps.push(match after {
+            Some(number) => with_number(format!("{whose} {at} {kind} `{rule}`"), number),
+            None => step(format!("{whose} {at} {kind} `{rule}`: not taken")),
+        });
+    })
 }
 
 /// What is looked at when a Telegram user calls.
@@ -112,8 +178,25 @@ pub fn steps_of_telegram(
     for (at, group) in groups.enumerate() {
         steps.extend(group_steps(table, world)((at, group.clone())));
         for trunk in group.iter().filter_map(|name| table.trunk(name)) {
-            let name = caller_name(&trunk.caller_name, caller).unwrap_or_default();
-            let number = caller_id(&trunk.caller_id, caller);
+            match table.number_in(&trunk.name, &session.name, None) {
+                Ok(Some(number)) => steps.push(with_number(
+                    format!("trunk {} is called", trunk.name),
+                    number,
+                )),
+                Ok(None) => {}
+                Err(_) => {
+                    let what = format!(
+                        "the route to {} does not take the number it would call",
+                        trunk.name
+                    );
+                    steps.push(step(what));
+                    continue;
+                }
+            }
+            let rules = table.caller_rules(&trunk.name, &session.name);
+            let (id, name) = rules.unwrap_or((&trunk.caller_id, &trunk.caller_name));
+            let name = caller_name(name, caller).unwrap_or_default();
+            let number = caller_id(id, caller);
             let number = number.unwrap_or_else(|| "anonymous".to_owned());
             let what = format!("trunk {} shows the caller as `{name}`", trunk.name);
             steps.push(with_number(what, number));

@@ -8,6 +8,7 @@ use model::{
     SessionSpec, TransitSpec, TrunkKind, TrunkName, TrunkSpec,
 };
 
+use crate::route::AllTerms;
 use crate::{DialPlan, Subject};
 
 /// An immutable snapshot of trunks, sessions and routes, with the indexes a decision needs.
@@ -20,6 +21,8 @@ pub struct Table {
     /// The same routes by the other end.
     routes_of_session: HashMap<SessionName, Vec<RouteSpec>>,
     transits: HashMap<TrunkName, Vec<TransitSpec>>,
+    /// The rules of both.
+    terms: AllTerms,
     /// Trunks at which a way ends.
     way_ends: HashSet<TrunkName>,
     logins: HashMap<String, TrunkName>,
@@ -75,7 +78,9 @@ impl Table {
         routes.sort_by(|a, b| (a.priority, &a.trunk).cmp(&(b.priority, &b.trunk)));
         let mut routes_of_trunk: HashMap<TrunkName, Vec<RouteSpec>> = HashMap::new();
         let mut routes_of_session: HashMap<SessionName, Vec<RouteSpec>> = HashMap::new();
+        let mut terms = AllTerms::default();
         for route in routes {
+            terms.add_route(&route);
             let of_trunk = routes_of_trunk.entry(route.trunk.clone()).or_default();
             of_trunk.push(route.clone());
             let of_session = routes_of_session.entry(route.session.clone()).or_default();
@@ -93,6 +98,7 @@ impl Table {
             routes_of_trunk,
             routes_of_session,
             transits: HashMap::new(),
+            terms,
             way_ends: HashSet::new(),
             logins,
             peers,
@@ -108,6 +114,7 @@ impl Table {
     pub fn with_transits(mut self, transits: Vec<TransitSpec>) -> Self {
         for way in transits {
             self.way_ends.insert(way.to.clone());
+            self.terms.add_way(&way);
             let ways = self.transits.entry(way.trunk.clone()).or_default();
             ways.push(way);
         }
@@ -143,6 +150,47 @@ impl Table {
         let session = self.sessions.get(name)?;
         let quota = self.quota(session.quota.as_ref())?;
         Some((Subject::Session(name.clone()), quota.clone()))
+    }
+
+    /// The same for the route between the two, which has no quota unless it was given one.
+    pub fn quota_of_route(
+        &self,
+        trunk: &TrunkName,
+        session: &SessionName,
+    ) -> Option<(Subject, QuotaSpec)> {
+        let route = self.route(trunk, session)?;
+        let quota = self.quotas.get(route.terms.quota.as_ref()?)?;
+        let subject = Subject::Route(trunk.clone(), session.clone());
+        Some((subject, quota.clone()))
+    }
+
+    /// The same for the way from one trunk to another.
+    pub fn quota_of_way(&self, trunk: &TrunkName, to: &TrunkName) -> Option<(Subject, QuotaSpec)> {
+        let way = self.ways_from(trunk).find(|way| way.to == *to)?;
+        let quota = self.quotas.get(way.terms.quota.as_ref()?)?;
+        let subject = Subject::Transit(trunk.clone(), to.clone());
+        Some((subject, quota.clone()))
+    }
+
+    /// Returns all routes to sessions.
+    pub fn routes(&self) -> impl Iterator<Item = &RouteSpec> {
+        self.routes_of_trunk.values().flatten()
+    }
+
+    /// Returns all ways between trunks.
+    pub fn ways(&self) -> impl Iterator<Item = &TransitSpec> {
+        self.transits.values().flatten()
+    }
+
+    /// Returns the rules of routes and ways.
+    pub(crate) fn terms(&self) -> &AllTerms {
+        &self.terms
+    }
+
+    /// Returns the route between the two.
+    pub(crate) fn route(&self, trunk: &TrunkName, session: &SessionName) -> Option<&RouteSpec> {
+        self.routes_from(trunk)
+            .find(|route| route.session == *session)
     }
 
     /// Returns the trunk of this name.
@@ -213,39 +261,59 @@ impl Table {
         }
     }
 
-    /// Returns the session a trunk's calls go to: the first by priority that is switched on, else the first.
+    /// Returns the session a trunk's calls go to, whatever they dial: the first by priority that is switched on, else the first.
     pub fn session_of(&self, trunk: &TrunkName) -> Option<&SessionSpec> {
-        let routes = self.routes_from(trunk);
-        let mut sessions = routes.filter_map(|route| self.sessions.get(&route.session));
-        let first = sessions.next()?;
-        if first.enabled {
-            return Some(first);
-        }
-        Some(sessions.find(|session| session.enabled).unwrap_or(first))
+        let first = self.first_route(trunk, None)?;
+        self.sessions.get(&first.session)
     }
 
-    /// Returns the sessions among which a trunk's calls are shared out: those whose routes have the same priority as that of
-    /// [`Table::session_of`], without those that are off while it is on.
-    pub(crate) fn pool_of(&self, trunk: &TrunkName) -> Vec<&SessionSpec> {
-        let Some(first) = self.session_of(trunk) else {
+    /// Returns the first route of a trunk by priority whose session is switched on, else the first; of those that take the number, if one is
+    /// dialled.
+    fn first_route(&self, trunk: &TrunkName, dialled: Option<&str>) -> Option<&RouteSpec> {
+        let is_on = |route: &&RouteSpec| {
+            let session = self.sessions.get(&route.session);
+            session.is_some_and(|session| session.enabled)
+        };
+        let first = self.routes_for(trunk, dialled).find(is_on);
+        first.or_else(|| self.routes_for(trunk, dialled).next())
+    }
+
+    /// Returns the routes of a trunk that take a number, if one is dialled, in order of priority.
+    fn routes_for(
+        &self,
+        trunk: &TrunkName,
+        dialled: Option<&str>,
+    ) -> impl Iterator<Item = &RouteSpec> {
+        let takes = move |route: &&RouteSpec| {
+            let session = &route.session;
+            let takes = |number| self.terms.route_takes(&route.trunk, session, number);
+            self.sessions.contains_key(session) && dialled.is_none_or(takes)
+        };
+        self.routes_from(trunk).filter(takes)
+    }
+
+    /// Returns the sessions among which a trunk's calls are shared out that dial this number, or any: those whose routes have the same
+    /// priority as the first, without those that are off while its session is on.
+    pub(crate) fn pool_of(&self, trunk: &TrunkName, dialled: Option<&str>) -> Vec<&SessionSpec> {
+        let Some(first) = self.first_route(trunk, dialled) else {
             return Vec::new();
         };
-        let routes = || self.routes_from(trunk);
-        let priority = |name: &SessionName| {
-            let mut routes = routes().filter(|route| route.session == *name);
-            routes.next().map(|route| route.priority)
+        let enabled = |route: &RouteSpec| {
+            let session = self.sessions.get(&route.session);
+            session.map(|session| session.enabled)
         };
-        let (wanted, enabled) = (priority(&first.name), first.enabled);
-        let beside = routes().filter(|route| Some(route.priority) == wanted);
+        let is_on = enabled(first);
+        let beside = self
+            .routes_for(trunk, dialled)
+            .filter(|route| route.priority == first.priority && enabled(route) == is_on);
         beside
             .filter_map(|route| self.sessions.get(&route.session))
-            .filter(|session| session.enabled == enabled)
             .collect()
     }
 
     /// Whether the texts of a trunk's PBX may go to Telegram.
     pub fn passes_texts(&self, trunk: &TrunkName) -> bool {
-        let pool = self.pool_of(trunk);
+        let pool = self.pool_of(trunk, None);
         pool.iter().any(|session| session.text_bridge)
     }
 
@@ -254,15 +322,15 @@ impl Table {
         self.routes_to(session).map(|route| &route.trunk)
     }
 
-    /// Whether the calls of a trunk go to other trunks: it has such a way, and none to a session that comes before or beside it.
-    pub fn is_transit(&self, trunk: &TrunkName) -> bool {
-        let Some(first) = self.ways_from(trunk).map(|way| way.priority).min() else {
+    /// Whether a call of a trunk that dials this goes to other trunks: there is such a way that takes the number, and no route to a session
+    /// that takes it and comes before or beside it.
+    pub fn is_transit(&self, trunk: &TrunkName, dialled: &str) -> bool {
+        let ways = self.ways_for(trunk, dialled);
+        let Some(first) = ways.map(|way| way.priority).min() else {
             return false;
         };
-        self.routes_from(trunk)
-            .map(|route| route.priority)
-            .min()
-            .is_none_or(|session| first < session)
+        let mut routes = self.routes_for(trunk, Some(dialled));
+        routes.next().is_none_or(|route| first < route.priority)
     }
 
     /// Whether a way between trunks begins or ends at this one.
@@ -270,7 +338,7 @@ impl Table {
         self.transits.contains_key(trunk) || self.way_ends.contains(trunk)
     }
 
-    fn routes_from(&self, trunk: &TrunkName) -> impl Iterator<Item = &RouteSpec> {
+    pub(crate) fn routes_from(&self, trunk: &TrunkName) -> impl Iterator<Item = &RouteSpec> {
         self.routes_of_trunk.get(trunk).into_iter().flatten()
     }
 
@@ -278,17 +346,27 @@ impl Table {
         self.routes_of_session.get(session).into_iter().flatten()
     }
 
-    fn ways_from(&self, trunk: &TrunkName) -> impl Iterator<Item = &TransitSpec> {
+    /// Returns the ways from a trunk that take a number.
+    fn ways_for(&self, trunk: &TrunkName, dialled: &str) -> impl Iterator<Item = &TransitSpec> {
+        self.ways_from(trunk)
+            .filter(move |way| self.terms.way_takes(&way.trunk, &way.to, dialled))
+    }
+
+    pub(crate) fn ways_from(&self, trunk: &TrunkName) -> impl Iterator<Item = &TransitSpec> {
         self.transits.get(trunk).into_iter().flatten()
     }
 
-    /// Returns the trunks that calls of a trunk leave by, without those that are off: in groups of equal priority, lower first, as
-    /// [`Table::groups_of`] does for a session.
-    pub(crate) fn groups_from(&self, trunk: &TrunkName) -> impl Iterator<Item = Vec<TrunkName>> {
+    /// Returns the trunks that calls of a trunk leave by which dial this number, without those that are off: in groups of equal priority,
+    /// lower first, as [`Table::groups_of`] does for a session.
+    pub(crate) fn groups_from(
+        &self,
+        trunk: &TrunkName,
+        dialled: &str,
+    ) -> impl Iterator<Item = Vec<TrunkName>> {
         let mut groups: BTreeMap<(u32, u32), Vec<TrunkName>> = BTreeMap::new();
         // A way of a trunk to itself is never made; one in a store that something else wrote leads nowhere.
         let is_way = |way: &&TransitSpec| way.to != *trunk;
-        for way in self.ways_from(trunk).filter(is_way) {
+        for way in self.ways_for(trunk, dialled).filter(is_way) {
             if let Some(to) = self.trunks.get(&way.to).filter(|to| to.enabled) {
                 let group = groups.entry((way.priority, to.priority)).or_default();
                 group.push(to.name.clone());

@@ -13,6 +13,7 @@ mod dial;
 mod hunt;
 mod number;
 mod pool;
+mod route;
 mod text;
 mod transit;
 
@@ -48,6 +49,7 @@ fn table() -> Table {
         trunk: trunk.parse().unwrap(),
         session: "main".parse().unwrap(),
         priority,
+        terms: model::RouteTerms::default(),
     };
     let lonely = peer("lonely", "192.0.2.9:5060");
     Table::new(
@@ -202,6 +204,7 @@ fn records_that_contradict_each_other_are_named() {
         trunk: "a".parse().unwrap(),
         session: "main".parse().unwrap(),
         priority: 1,
+        terms: model::RouteTerms::default(),
     };
     let (sessions, routes) = ([session], [route]);
     let said = |trunks: &[TrunkSpec], sessions: &[SessionSpec]| {
@@ -234,6 +237,7 @@ fn a_trunk_whose_first_session_is_off_uses_the_next() {
         trunk: "peer".parse().unwrap(),
         session: session.parse().unwrap(),
         priority,
+        terms: model::RouteTerms::default(),
     };
     let of = |first, second| {
         let table = Table::new(
@@ -321,6 +325,7 @@ fn what_is_off_is_not_what_is_missing() {
         trunk: "peer".parse().unwrap(),
         session: "main".parse().unwrap(),
         priority: 1,
+        terms: model::RouteTerms::default(),
     };
     let of = |trunk_on, session_on, routes: &[RouteSpec]| {
         let mut trunk = peer("peer", "192.0.2.1:5060");

@@ -52,7 +52,12 @@ pub fn decide_text(
     let running = groups.flatten().filter(|trunk| world.is_reachable(trunk));
     let numbers = running.filter_map(|trunk| {
         let number = table.dialling(&trunk)?.apply(text)?;
-        is_number(&number).then_some((trunk, number))
+        let is_taken = || {
+            table
+                .number_in(&trunk, offer.session, Some(&number))
+                .is_ok()
+        };
+        (is_number(&number) && is_taken()).then_some((trunk, number))
     });
     Ok(numbers.collect())
 }

@@ -216,6 +216,7 @@ fn ways_between_trunks_are_kept_beside_the_routes_of_sessions() {
         trunk: "a".parse().unwrap(),
         to: "b".parse().unwrap(),
         priority: 7,
+        terms: model::RouteTerms::default(),
     };
     let gone = Change::RemoveTransit(way.trunk.clone(), way.to.clone());
     assert!(store.commit(None, std::slice::from_ref(&gone)).is_err());
@@ -274,6 +275,7 @@ fn writer_that_is_killed() {
                 trunk: kept.name.clone(),
                 session: gone.parse().unwrap(),
                 priority: 100,
+                terms: model::RouteTerms::default(),
             };
             store
                 .commit(

@@ -166,6 +166,8 @@ impl From<Refusal> for Problem {
             ),
             Refusal::Spec(_)
             | Refusal::Rules(..)
+            | Refusal::Terms(..)
+            | Refusal::RouteRules(..)
             | Refusal::Conflict(_)
             | Refusal::NoWay(..)
             | Refusal::Quota(_)

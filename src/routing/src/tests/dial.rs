@@ -192,6 +192,7 @@ fn the_numbers_of_a_trunk_go_through_its_inbound_rules_first() {
             trunk: name.clone(),
             session: session.name.clone(),
             priority: 1,
+            terms: model::RouteTerms::default(),
         };
         let table = Table::new(vec![trunk], vec![session], vec![route]);
         let offer = SipOffer {

@@ -17,6 +17,7 @@ fn hunting(trunks: &[(&str, u32, u32)]) -> Table {
         trunk: name.parse().unwrap(),
         session: "main".parse().unwrap(),
         priority: *priority,
+        terms: model::RouteTerms::default(),
     });
     let session = SessionSpec::new("main".parse().unwrap());
     Table::new(specs.collect(), vec![session], routes.collect())
@@ -75,6 +76,7 @@ fn a_trunk_that_is_off_has_no_turn() {
         trunk: "off".parse().unwrap(),
         session: "main".parse().unwrap(),
         priority: 1,
+        terms: model::RouteTerms::default(),
     };
     let table = Table::new(vec![off], vec![session], vec![route]);
     let refused = groups(&table, &["off"]).unwrap_err();
@@ -139,6 +141,7 @@ fn a_hunt_ends_with_the_first_6xx_if_its_session_says_so() {
             trunk: trunk.parse().unwrap(),
             session: session.name.clone(),
             priority,
+            terms: model::RouteTerms::default(),
         };
         let trunks = table.trunks().cloned().collect();
         table = Table::new(

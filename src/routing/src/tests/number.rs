@@ -18,7 +18,7 @@ fn read(rules: Option<&str>, bare_digits: BareDigits, dialled: &str) -> Option<P
         bare_digits,
         ..peer("peer", "192.0.2.1:5060")
     };
-    called_peer(&trunk, None, dialled, "600").ok()
+    called_peer(&trunk, None, None, dialled, "600").ok()
 }
 
 #[test]
@@ -86,8 +86,9 @@ fn a_trunk_with_rules_of_its_own_reads_by_them_first() {
 #[test]
 fn only_a_login_of_its_own_makes_to_the_called_number() {
     let office = registering("office", "login1");
-    let called =
-        |trunk: &TrunkSpec, request_user| called_peer(trunk, None, request_user, "ann_b").unwrap();
+    let called = |trunk: &TrunkSpec, request_user| {
+        called_peer(trunk, None, None, request_user, "ann_b").unwrap()
+    };
     assert_eq!(called(&office, "login1"), Peer::Username("ann_b".into()));
     assert_eq!(called(&office, "other1"), Peer::Username("other1".into()));
     let peer = peer("peer", "192.0.2.1:5060");
@@ -135,7 +136,7 @@ fn what_a_caller_is_shown_as_dials_back_to_the_same_person() {
             };
             let shown = caller_id(&trunk.caller_id, &caller).unwrap();
             assert_eq!(
-                called_peer(&trunk, None, &shown, "").ok(),
+                called_peer(&trunk, None, None, &shown, "").ok(),
                 expected,
                 "{shown}"
             );

@@ -59,6 +59,7 @@ fn table() -> Table {
         trunk: "pbx".parse().unwrap(),
         session: session.parse().unwrap(),
         priority,
+        terms: model::RouteTerms::default(),
     };
     Table::new(
         vec![peer("pbx", "192.0.2.1:5060")],

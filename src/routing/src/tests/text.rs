@@ -21,6 +21,7 @@ fn dialling(trunks: &[(&str, &str, u32)]) -> Table {
         trunk: name.parse().unwrap(),
         session: "main".parse().unwrap(),
         priority: 100,
+        terms: model::RouteTerms::default(),
     });
     let session = SessionSpec::new("main".parse().unwrap());
     Table::new(specs.collect(), vec![session], routes.collect())
@@ -172,6 +173,7 @@ fn texts_pass_only_where_the_session_says_so_and_go_to_the_first_running_trunk()
             trunk: name.parse().unwrap(),
             session: "main".parse().unwrap(),
             priority: 100,
+            terms: model::RouteTerms::default(),
         });
         let session = SessionSpec {
             text_bridge,

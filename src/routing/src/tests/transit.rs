@@ -47,6 +47,7 @@ fn way(trunk: &str, to: &str, priority: u32) -> TransitSpec {
         trunk: trunk.parse().unwrap(),
         to: to.parse().unwrap(),
         priority,
+        terms: model::RouteTerms::default(),
     }
 }
 
@@ -63,6 +64,7 @@ fn table(ways: Vec<TransitSpec>) -> Table {
         trunk: trunk.parse().unwrap(),
         session: "main".parse().unwrap(),
         priority: 100,
+        terms: model::RouteTerms::default(),
     };
     Table::new(trunks, vec![session], vec![route("a"), route("b")]).with_transits(ways)
 }
@@ -96,13 +98,13 @@ fn groups(mut hunt: Hunt) -> Vec<String> {
 #[test]
 fn no_call_leaves_by_another_trunk_unless_a_way_says_so() {
     let table = table(vec![way("c", "a", 100)]);
-    assert!(table.is_transit(&"c".parse().unwrap()));
+    assert!(table.is_transit(&"c".parse().unwrap(), "601"));
     for (from, why) in [
         ("a", Reason::RouteNotPermitted),
         ("b", Reason::RouteNotPermitted),
         ("d", Reason::AccountNotRunning),
     ] {
-        assert!(!table.is_transit(&from.parse().unwrap()));
+        assert!(!table.is_transit(&from.parse().unwrap(), "601"));
         let refused = decide(&table, &Up(&[]), from, "601").unwrap_err();
         assert_eq!(refused.reason(), why, "{from}");
     }
@@ -138,7 +140,7 @@ fn the_lower_priority_decides_between_telegram_and_another_trunk() {
     for (priority, transit) in [(99, true), (100, false), (101, false)] {
         let table = table(vec![way("a", "c", priority)]);
         assert_eq!(
-            table.is_transit(&"a".parse().unwrap()),
+            table.is_transit(&"a".parse().unwrap(), "601"),
             transit,
             "{priority}"
         );

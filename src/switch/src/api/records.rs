@@ -4,7 +4,9 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path, Query};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put};
 use actors::{House, RouteReport, TryCall, Via};
-use model::{RouteSpec, Secret, SessionName, TransitSpec, TrunkKind, TrunkName, TrunkSpec};
+use model::{
+    RouteSpec, RouteTerms, Secret, SessionName, TransitSpec, TrunkKind, TrunkName, TrunkSpec,
+};
 use serde::{Deserialize, Serialize};
 use store::Change;
 use utoipa::{IntoParams, ToSchema};
@@ -437,16 +439,19 @@ pub(super) async fn put_route(
     draft: Json<RouteDraft>,
 ) -> Result<HttpResponse, Problem> {
     let priority = draft.priority.unwrap_or(PRIORITY);
+    let terms = RouteTerms::from(&*draft);
     let change = match (&draft.trunk, &draft.session, &draft.to) {
         (Some(trunk), Some(session), None) => Change::PutRoute(RouteSpec {
             trunk: trunk.clone(),
             session: session.clone(),
             priority,
+            terms,
         }),
         (Some(trunk), None, Some(to)) => Change::PutTransit(TransitSpec {
             trunk: trunk.clone(),
             to: to.clone(),
             priority,
+            terms,
         }),
         _ => return Err(which()),
     };

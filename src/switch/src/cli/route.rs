@@ -1,11 +1,12 @@
 //! `strowger route`.
 
 use clap::{Args, Subcommand};
-use model::{RouteSpec, SessionName, TransitSpec, TrunkName};
+use model::{DialRules, QuotaName, RouteSpec, RouteTerms, SessionName, TransitSpec, TrunkName};
+use routing::DialPlan;
 use serde::Serialize;
 use store::Change;
 
-use super::Operator;
+use super::{Operator, trunk};
 use crate::api::{Tried, WantedCall};
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
@@ -15,16 +16,18 @@ use crate::records::PRIORITY;
 pub(super) enum Route {
     /// Pair a trunk with a session: calls of one go to the other, both ways; or let a trunk's calls leave by another trunk
     #[command(
-        after_help = "strowger route add office gateway       calls of office go to session gateway, and back\nstrowger route add office --to branch   calls of office leave by branch; nothing comes back"
+        after_help = "strowger route add office gateway       calls of office go to session gateway, and back\nstrowger route add office --to branch   calls of office leave by branch; nothing comes back\nstrowger route add office --to branch --match ^00 --rules ^00=+   only those that begin with 00, with a + instead"
     )]
     Add {
         /// The trunk
         trunk: TrunkName,
         #[command(flatten)]
         way: Way,
-        /// Order in which the trunks are tried, lower first
+        /// Order in which the trunks are tried, lower first; sessions of the same priority share the calls of a trunk
         #[arg(long, default_value_t = PRIORITY)]
         priority: u32,
+        #[command(flatten)]
+        terms: Box<Terms>,
     },
     /// List all routes
     List,
@@ -48,6 +51,46 @@ pub(super) enum Route {
         #[command(flatten)]
         way: Way,
     },
+}
+
+/// Which calls go by a route, and how.
+#[derive(Debug, Args)]
+pub(super) struct Terms {
+    /// Conditions on the number as it is dialled, such as `^00`; what does not match goes by another route
+    #[arg(long = "match", value_name = "RULES", allow_hyphen_values = true)]
+    matches: Option<DialRules>,
+    /// What becomes of the number, after the rules of the trunk, such as `^0=+49`
+    #[arg(long, value_name = "RULES", allow_hyphen_values = true)]
+    rules: Option<DialRules>,
+    /// How a Telegram user is numbered in the PBX, instead of as the trunk says; once for each rule
+    #[arg(long, value_name = "RULE")]
+    caller_id: Option<Vec<String>>,
+    /// How he is named, likewise
+    #[arg(long, value_name = "RULE")]
+    caller_name: Option<Vec<String>>,
+    /// What becomes of the caller's number on the way to another trunk
+    #[arg(long, value_name = "RULES", allow_hyphen_values = true)]
+    caller_rules: Option<DialRules>,
+    /// What all its calls may use over time: the name of a quota
+    #[arg(long)]
+    quota: Option<QuotaName>,
+}
+
+impl Terms {
+    fn read(self) -> Result<RouteTerms, Failure> {
+        let terms = RouteTerms {
+            matches: self.matches.unwrap_or_default(),
+            rules: self.rules.unwrap_or_default(),
+            caller_id: trunk::rules("--caller-id", self.caller_id)?,
+            caller_name: trunk::rules("--caller-name", self.caller_name)?,
+            caller_rules: self.caller_rules.unwrap_or_default(),
+            quota: self.quota,
+        };
+        for (key, rules) in terms.dial_rules() {
+            DialPlan::new(rules).map_err(|error| Failure::DialRules(key, error))?;
+        }
+        Ok(terms)
+    }
 }
 
 /// Where a route leads: one of the two.
@@ -82,7 +125,9 @@ impl Route {
                 trunk,
                 way,
                 priority,
+                terms,
             } => {
+                let terms = terms.read()?;
                 must_exist("trunk", &trunk, current.trunk(&trunk).is_some())?;
                 let (said, change) = match (way.session, way.to) {
                     (Some(session), _) => {
@@ -93,7 +138,10 @@ impl Route {
                             trunk,
                             session,
                             priority,
+                            terms,
                         };
+                        let checked = spec.terms.check_to_session();
+                        checked.map_err(|error| Failure::Refused(error.to_string()))?;
                         (said, Change::PutRoute(spec))
                     }
                     (None, Some(to)) => {
@@ -108,7 +156,10 @@ impl Route {
                             trunk,
                             to,
                             priority,
+                            terms,
                         };
+                        let checked = spec.terms.check_to_trunk();
+                        checked.map_err(|error| Failure::Refused(error.to_string()))?;
                         (said, Change::PutTransit(spec))
                     }
                     (None, None) => return Ok(()),
@@ -124,7 +175,8 @@ impl Route {
                 );
             }
             Route::List => {
-                let mut table = Table::new(["trunk", "session", "to", "priority"]);
+                let mut table =
+                    Table::new(["trunk", "session", "to", "priority", "match", "rules"]);
                 let dash = || "-".to_owned();
                 for route in &current.routes {
                     table.row([
@@ -132,6 +184,8 @@ impl Route {
                         route.session.to_string(),
                         dash(),
                         route.priority.to_string(),
+                        shown(&route.terms.matches),
+                        shown(&route.terms.rules),
                     ]);
                 }
                 for way in &current.transits {
@@ -140,6 +194,8 @@ impl Route {
                         dash(),
                         way.to.to_string(),
                         way.priority.to_string(),
+                        shown(&way.terms.matches),
+                        shown(&way.terms.rules),
                     ]);
                 }
                 table.print("no routes yet: make one with `strowger route add TRUNK SESSION`");
@@ -187,6 +243,14 @@ fn test(operator: &Operator, wanted: &WantedCall) -> Result<(), Failure> {
         print::line(format_args!("    {}: {}", refusal.cause, refusal.hint));
     }
     Ok(())
+}
+
+/// Dial rules in a table.
+fn shown(rules: &DialRules) -> String {
+    if rules.is_empty() {
+        return "-".to_owned();
+    }
+    rules.to_string()
 }
 
 /// A route as programs read it: the records as they are kept.

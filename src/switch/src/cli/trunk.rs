@@ -336,7 +336,10 @@ impl Options {
 }
 
 /// The rules of an option that was given once for each.
-fn rules<T>(option: &'static str, given: Option<Vec<String>>) -> Result<Option<T>, Failure>
+pub(super) fn rules<T>(
+    option: &'static str,
+    given: Option<Vec<String>>,
+) -> Result<Option<T>, Failure>
 where
     T: TryFrom<Vec<String>, Error = RuleError>,
 {

@@ -208,6 +208,7 @@ fn records(trunk: &TrunkName, session: &SessionName) -> [Change; 3] {
             trunk: trunk.clone(),
             session: session.clone(),
             priority: 100,
+            terms: model::RouteTerms::default(),
         }),
     ]
 }

@@ -4,7 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{QuotaError, QuotaName, SessionName, SpecError, TransitSpec, TrunkName, TrunkSpec};
+use model::{
+    QuotaError, QuotaName, RouteTerms, SessionName, SpecError, TermsError, TransitSpec, TrunkName,
+    TrunkSpec,
+};
 use routing::{Conflict, DialPlan, DialPlanError};
 use store::{Change, Space, Store, StoreError};
 
@@ -22,6 +25,12 @@ pub(crate) enum Refusal {
     /// Rules that cannot be used.
     #[error("trunk {1}: {0}: {2}")]
     Rules(&'static str, TrunkName, DialPlanError),
+    /// Terms that the route cannot have.
+    #[error("route {0}: {1}")]
+    Terms(String, TermsError),
+    /// Rules of a route that cannot be used.
+    #[error("route {0}: {1}: {2}")]
+    RouteRules(String, &'static str, DialPlanError),
     /// Records that do not fit together.
     #[error(transparent)]
     Conflict(#[from] Conflict),
@@ -50,6 +59,8 @@ impl Refusal {
         match self {
             Refusal::Spec(_)
             | Refusal::Rules(..)
+            | Refusal::Terms(..)
+            | Refusal::RouteRules(..)
             | Refusal::Conflict(_)
             | Refusal::NoWay(..)
             | Refusal::Quota(_)
@@ -99,6 +110,8 @@ pub(crate) fn after(current: &Current, changes: &[Change]) -> Result<Current, Re
                 gone.ok_or_else(|| missing("session", name.to_string()))?;
             }
             Change::PutRoute(spec) => {
+                let route = || format!("{} {}", spec.trunk, spec.session);
+                check_terms(&spec.terms, spec.terms.check_to_session(), route)?;
                 routes.insert((spec.trunk.clone(), spec.session.clone()), spec.clone());
             }
             Change::RemoveRoute(trunk, session) => {
@@ -109,6 +122,8 @@ pub(crate) fn after(current: &Current, changes: &[Change]) -> Result<Current, Re
                 if spec.trunk == spec.to {
                     return Err(Refusal::Circle(spec.to.clone()));
                 }
+                let route = || format!("{} --to {}", spec.trunk, spec.to);
+                check_terms(&spec.terms, spec.terms.check_to_trunk(), route)?;
                 transits.insert((spec.trunk.clone(), spec.to.clone()), spec.clone());
             }
             // Whether it came from a backup is the store's to know.
@@ -155,6 +170,18 @@ pub(crate) fn after(current: &Current, changes: &[Change]) -> Result<Current, Re
         }
     }
     Ok(next)
+}
+
+fn check_terms(
+    terms: &RouteTerms,
+    checked: Result<(), TermsError>,
+    route: impl Fn() -> String,
+) -> Result<(), Refusal> {
+    checked.map_err(|error| Refusal::Terms(route(), error))?;
+    for (key, rules) in terms.dial_rules() {
+        DialPlan::new(rules).map_err(|error| Refusal::RouteRules(route(), key, error))?;
+    }
+    Ok(())
 }
 
 fn by<K: Ord, T>(list: Vec<T>, key: impl Fn(&T) -> K) -> BTreeMap<K, T> {
@@ -208,6 +235,7 @@ mod tests {
             trunk: trunk.parse().unwrap(),
             session: session.parse().unwrap(),
             priority: 100,
+            terms: model::RouteTerms::default(),
         })
     }
 
@@ -234,6 +262,7 @@ mod tests {
                 trunk: "office".parse().unwrap(),
                 to: to.parse().unwrap(),
                 priority: 1,
+                terms: model::RouteTerms::default(),
             })
         };
         assert!(said(&made, way("office")).contains("itself"));

@@ -13,9 +13,9 @@ use std::net::SocketAddr;
 
 use model::{
     AllowedCallers, BareDigits, BotName, CallerIdRules, CallerNameRules, Codec, DialRules,
-    DtmfMethod, HeaderField, HostPort, QueryTemplate, QuotaName, QuotaSpec, RouteSpec, Secret,
-    SessionName, SessionSpec, Srtp, SrtpOverPlain, TransitSpec, Transport, TrunkKind, TrunkName,
-    TrunkSpec, TrustedIps,
+    DtmfMethod, HeaderField, HostPort, QueryTemplate, QuotaName, QuotaSpec, RouteSpec, RouteTerms,
+    Secret, SessionName, SessionSpec, Srtp, SrtpOverPlain, TransitSpec, Transport, TrunkKind,
+    TrunkName, TrunkSpec, TrustedIps,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -145,6 +145,48 @@ pub(crate) struct RouteDraft {
     #[schema(value_type = Option<String>)]
     pub(crate) to: Option<TrunkName>,
     pub(crate) priority: Option<u32>,
+    #[serde(rename = "match")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) matches: Option<DialRules>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) rules: Option<DialRules>,
+    #[schema(value_type = Option<Vec<String>>)]
+    pub(crate) caller_id: Option<CallerIdRules>,
+    #[schema(value_type = Option<Vec<String>>)]
+    pub(crate) caller_name: Option<CallerNameRules>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) caller_rules: Option<DialRules>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) quota: Option<QuotaName>,
+}
+
+/// What a route as written says of its calls.
+impl From<&RouteDraft> for RouteTerms {
+    fn from(draft: &RouteDraft) -> Self {
+        Self {
+            matches: draft.matches.clone().unwrap_or_default(),
+            rules: draft.rules.clone().unwrap_or_default(),
+            caller_id: draft.caller_id.clone(),
+            caller_name: draft.caller_name.clone(),
+            caller_rules: draft.caller_rules.clone().unwrap_or_default(),
+            quota: draft.quota.clone(),
+        }
+    }
+}
+
+impl From<&RouteTerms> for RouteDraft {
+    fn from(terms: &RouteTerms) -> Self {
+        let written = |rules: &DialRules| Some(rules.clone()).filter(|rules| !rules.is_empty());
+        Self {
+            matches: written(&terms.matches),
+            rules: written(&terms.rules),
+            caller_id: terms.caller_id.clone(),
+            caller_name: terms.caller_name.clone(),
+            caller_rules: written(&terms.caller_rules),
+            quota: terms.quota.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 /// A quota profile as written.
@@ -260,8 +302,8 @@ impl From<&RouteSpec> for RouteDraft {
         Self {
             trunk: Some(spec.trunk.clone()),
             session: Some(spec.session.clone()),
-            to: None,
             priority: Some(spec.priority),
+            ..Self::from(&spec.terms)
         }
     }
 }
@@ -270,9 +312,9 @@ impl From<&TransitSpec> for RouteDraft {
     fn from(spec: &TransitSpec) -> Self {
         Self {
             trunk: Some(spec.trunk.clone()),
-            session: None,
             to: Some(spec.to.clone()),
             priority: Some(spec.priority),
+            ..Self::from(&spec.terms)
         }
     }
 }

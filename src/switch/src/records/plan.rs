@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use model::{
-    QuotaName, QuotaSpec, RouteSpec, Secret, SessionName, SessionSpec, TransitSpec, TrunkKind,
-    TrunkName, TrunkSpec,
+    QuotaName, QuotaSpec, RouteSpec, RouteTerms, Secret, SessionName, SessionSpec, TermsError,
+    TransitSpec, TrunkKind, TrunkName, TrunkSpec,
 };
 use routing::DialPlan;
 use serde::{Deserialize, Serialize};
@@ -79,7 +79,7 @@ impl Current {
         self.quotas.iter().find(|quota| quota.name == *name)
     }
 
-    /// Those that have a quota profile by name, as `trunk NAME` and `session NAME`, and which.
+    /// Those that have a quota profile by name, as `trunk NAME`, `session NAME` and `route TRUNK …`, and which.
     pub(crate) fn with_quota(&self) -> Vec<(String, &QuotaName)> {
         let trunks = self.trunks.iter();
         let trunks = trunks.filter_map(|trunk| {
@@ -90,7 +90,15 @@ impl Current {
             let quota = session.quota.as_ref()?;
             Some((format!("session {}", session.name), quota))
         });
-        trunks.chain(sessions).collect()
+        let routes = self.routes.iter().filter_map(|route| {
+            let quota = route.terms.quota.as_ref()?;
+            Some((format!("route {} {}", route.trunk, route.session), quota))
+        });
+        let ways = self.transits.iter().filter_map(|way| {
+            let quota = way.terms.quota.as_ref()?;
+            Some((format!("route {} --to {}", way.trunk, way.to), quota))
+        });
+        trunks.chain(sessions).chain(routes).chain(ways).collect()
     }
 
     /// Removing a trunk removes its routes with it.
@@ -313,7 +321,9 @@ impl Plan {
                         trunk: trunk.clone(),
                         session: session.clone(),
                         priority,
+                        terms: RouteTerms::from(record),
                     };
+                    self.terms(place, &spec.terms, spec.terms.check_to_session(), wanted);
                     let same =
                         |route: &&RouteSpec| route.trunk == *trunk && route.session == *session;
                     let before = current.routes.iter().find(same);
@@ -333,7 +343,9 @@ impl Plan {
                         trunk: trunk.clone(),
                         to: other.clone(),
                         priority,
+                        terms: RouteTerms::from(record),
                     };
+                    self.terms(place, &spec.terms, spec.terms.check_to_trunk(), wanted);
                     let same = |way: &&TransitSpec| way.trunk == *trunk && way.to == *other;
                     let before = current.transits.iter().find(same);
                     if before != Some(&spec) {
@@ -344,6 +356,25 @@ impl Plan {
                 }
             }
         }
+    }
+
+    /// The rules of a route, and the quota it names.
+    fn terms(
+        &mut self,
+        place: &Place,
+        terms: &RouteTerms,
+        checked: Result<(), TermsError>,
+        wanted: &Current,
+    ) {
+        if let Err(error) = checked {
+            self.fault(place, "route", error.to_string());
+        }
+        for (key, rules) in terms.dial_rules() {
+            if let Err(error) = DialPlan::new(rules) {
+                self.fault(place, key, format!("{key}: {error}"));
+            }
+        }
+        self.known_quota(place, terms.quota.as_ref(), wanted);
     }
 
     /// Two trunks that a request could not be told apart by.

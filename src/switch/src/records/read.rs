@@ -56,7 +56,18 @@ const SESSION: &[&str] = &[
     "quota",
     "enabled",
 ];
-const ROUTE: &[&str] = &["trunk", "session", "to", "priority"];
+const ROUTE: &[&str] = &[
+    "trunk",
+    "session",
+    "to",
+    "priority",
+    "match",
+    "rules",
+    "caller_id",
+    "caller_name",
+    "caller_rules",
+    "quota",
+];
 const QUOTA: &[&str] = &[
     "name",
     "call_seconds",
