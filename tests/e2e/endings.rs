@@ -25,21 +25,21 @@ fn house_with_timers(timers: &Value) -> House {
 }
 
 /// A PBX that is called and answers at once, until it is hung up on.
-fn answering_pbx(house: &House, name: &str) -> Sipp {
+pub(crate) fn answering_pbx(house: &House, name: &str) -> Sipp {
     Sipp::on(house.dir(), name, house.peer_port())
         .pause(s(0))
         .start("uas")
 }
 
 /// The script of the PBX ended well, by a BYE of ours.
-fn hung_up_on(pbx: Sipp) {
+pub(crate) fn hung_up_on(pbx: Sipp) {
     let verdict = pbx.wait(s(15));
     verdict.expect_ok();
     assert!(verdict.received("BYE"), "{}", verdict.ladder());
 }
 
 /// The Telegram leg of the last record.
-fn telegram_leg(house: &mut House) -> Value {
+pub(crate) fn telegram_leg(house: &mut House) -> Value {
     house.stop();
     let records = house.records();
     let record = records.last().expect("a record");
@@ -50,7 +50,7 @@ fn telegram_leg(house: &mut House) -> Value {
 }
 
 /// How often the account has sent a request so far.
-fn asked(house: &House, method: &str) -> usize {
+pub(crate) fn asked(house: &House, method: &str) -> usize {
     let filter = format!("kind=rpc&method={method}");
     house.telegram.events(&filter, s(0)).len()
 }

@@ -30,6 +30,7 @@ mod crash;
 mod digits;
 mod disk;
 mod endings;
+mod exchange;
 mod failures;
 mod features;
 mod flood;
