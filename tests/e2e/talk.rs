@@ -1,5 +1,7 @@
 //! Two people talking through the switch: the start of most tests.
 
+use serde_json::json;
+
 use crate::deadline::s;
 use crate::house::{HEARD, House, SESSION, TELEGRAM_TONE};
 use crate::pbx::{Baresip, Phone, Sipp};
@@ -74,7 +76,9 @@ impl Talk {
             }
             Caller::Telegram => house.telegram.call("bobby", SESSION, version),
         };
-        house.telegram.wait_call(&call, "established", s(15));
+        let up = house.telegram.wait_call(&call, "established", s(15));
+        let versions = &up["protocol"]["library_versions"];
+        assert_eq!(versions, &json!([version]), "{up}");
         phone.wait_established();
         talker.wait_heard(s(20));
         Self {
