@@ -45,6 +45,8 @@ pub struct MediaCounters {
     pub path_relay_udp: IntCounter,
     /// The same where we reach the relay by TCP.
     pub path_relay_tcp: IntCounter,
+    /// ICE restarts of Telegram peers that were followed.
+    pub ice_restarts: IntCounter,
     transcodings: Arc<Vec<Transcoding>>,
 }
 
@@ -236,6 +238,10 @@ impl MediaCounters {
             path_p2p: paths.with_label_values(&["p2p"]),
             path_relay_udp: paths.with_label_values(&["relay_udp"]),
             path_relay_tcp: paths.with_label_values(&["relay_tcp"]),
+            ice_restarts: make.one_counter(
+                "telegram_ice_restarts_total",
+                "ICE restarts of Telegram peers that were followed: a web client that came to another network.",
+            ),
             transcodings,
         }
     }

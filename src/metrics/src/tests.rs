@@ -171,6 +171,7 @@ fn tell_everything(metrics: &Metrics) {
     media.path_p2p.inc();
     media.path_relay_udp.inc();
     media.path_relay_tcp.inc();
+    media.ice_restarts.inc();
     let turned = media.transcoding(Codec::Opus, Codec::Alaw).unwrap();
     turned.active.inc();
     turned.frames.inc();

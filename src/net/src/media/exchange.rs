@@ -121,10 +121,15 @@ impl Exchange {
     }
 
     pub(super) fn signal(&mut self, way: &mut Way<'_>, leg: LegId, bytes: &[u8]) {
-        if let Some(port) = self.port(leg) {
-            port.signal(way.now, bytes);
-            self.settle(way, leg);
+        let Some(port) = self.port(leg) else { return };
+        let before = port.restarts();
+        port.signal(way.now, bytes);
+        let followed = port.restarts().saturating_sub(before);
+        if followed > 0 {
+            tracing::info!(call = %self.call, %leg, "the Telegram user's client restarts ICE: its new addresses are tried");
+            self.counters.ice_restarts.inc_by(u64::from(followed));
         }
+        self.settle(way, leg);
     }
 
     pub(super) fn listen_for_tones(&mut self, leg: LegId, on: bool) {

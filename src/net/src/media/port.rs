@@ -141,6 +141,14 @@ impl Port {
         }
     }
 
+    /// ICE restarts of the peer so far.
+    pub(super) fn restarts(&self) -> u32 {
+        match &self.carrier {
+            Carrier::Plain(_) => 0,
+            Carrier::Rtc(rtc) => rtc.stats().restarts,
+        }
+    }
+
     /// Watches for silence while there is a conversation and nobody is on hold.
     pub(super) fn watch(&mut self, now: Instant, conversation: bool) {
         let Carrier::Plain(plain) = &mut self.carrier else {

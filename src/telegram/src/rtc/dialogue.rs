@@ -103,10 +103,10 @@ impl RtcTransport {
 
     /// A web client restarts ICE: new credentials and candidates, same DTLS, and no second InitialSetup of ours.
     fn on_restart(&mut self, now: Instant, setup: &Setup) {
-        if self.restarts == RESTARTS {
+        if self.stats.restarts == RESTARTS {
             return;
         }
-        self.restarts += 1;
+        self.stats.restarts += 1;
         self.remote_ufrag = Some(setup.ufrag.clone());
         let (forgotten, early) = self.path.forget(&setup.ufrag);
         self.engine.set_remote_credentials(setup);

@@ -96,6 +96,8 @@ pub struct RtcStats {
     pub round_trips: u64,
     /// How media went when it started.
     pub way: Way,
+    /// ICE restarts of the peer that were followed.
+    pub restarts: u32,
 }
 
 /// The media of one call.
@@ -117,7 +119,6 @@ pub struct RtcTransport {
     is_mapped: bool,
     /// The peer's ICE user name, once its InitialSetup is here.
     remote_ufrag: Option<String>,
-    restarts: u32,
     receiver: Receiver,
     sequence: u64,
     /// Texts can be sent to the peer.
@@ -189,7 +190,6 @@ impl RtcTransport {
             untold: Vec::new(),
             is_mapped: false,
             remote_ufrag: None,
-            restarts: 0,
             receiver: Receiver::default(),
             // str0m wants the first one below 65 536.
             sequence: u64::from(rng.next_u32() & 0x7fff),

@@ -659,7 +659,7 @@ fn an_ice_restart_of_the_peer_is_followed() {
     for round in 0..100 {
         callee.on_message(now, setup(&format!("u{round}")));
     }
-    assert_eq!(callee.restarts, RESTARTS);
+    assert_eq!(callee.stats().restarts, RESTARTS);
     let again = callee.remote_ufrag.clone().unwrap();
     callee.on_message(now, setup(&again));
     callee.poll(now);
