@@ -63,3 +63,4 @@ mod srtp;
 mod supervision;
 mod texts;
 mod transit;
+mod web;

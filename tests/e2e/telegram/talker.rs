@@ -60,6 +60,24 @@ impl Talker {
         more: &[&str],
         late: f64,
     ) -> Self {
+        Self::start_as(dir, server, user, voice, &[], more, late)
+    }
+
+    /// The same, behind `web_client.py`: it can be told `restart_ice`.
+    pub(crate) fn start_web(dir: &Path, server: &Server, user: &str, voice: Voice) -> Self {
+        let web = ["web_client.py", "--", PYTHON];
+        Self::start_as(dir, server, user, voice, &web, &[], 0.0)
+    }
+
+    fn start_as(
+        dir: &Path,
+        server: &Server,
+        user: &str,
+        voice: Voice,
+        behind: &[&str],
+        more: &[&str],
+        late: f64,
+    ) -> Self {
         let commands = dir.join(format!("talker-{user}.commands"));
         File::create(&commands).unwrap();
         let mut command = Command::new(PYTHON);
@@ -79,6 +97,7 @@ impl Talker {
                 "--",
                 PYTHON,
             ])
+            .args(behind)
             .args(["ntgcalls_peer.py", "run", "--tone", &voice.says.to_string()])
             .args([
                 "--detect-tone",
@@ -116,8 +135,19 @@ impl Talker {
 
     /// Waits for an event of this name.
     pub(crate) fn wait(&mut self, name: &str, limit: Duration) -> Value {
+        self.wait_which(name, limit, |_| true)
+    }
+
+    /// Waits for an event of this name that is the wanted one.
+    pub(crate) fn wait_which(
+        &mut self,
+        name: &str,
+        limit: Duration,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         let end = Instant::now() + limit;
-        if let Some(event) = self.seen.iter().find(|event| event["event"] == name) {
+        let is_it = |event: &Value| event["event"] == name && is_wanted(event);
+        if let Some(event) = self.seen.iter().find(|event| is_it(event)) {
             return event.clone();
         }
         loop {
@@ -127,7 +157,7 @@ impl Talker {
             {
                 Ok(event) => {
                     self.seen.push(event.clone());
-                    if event["event"] == name {
+                    if is_it(&event) {
                         return event;
                     }
                 }
