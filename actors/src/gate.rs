@@ -58,7 +58,9 @@ impl Gate {
         let digest =
             Digest::new(&settings.realm, rand::random()).with_algorithms(&[Algorithm::Md5]);
         let mut guard = Guard::new(settings.guard.clone(), now, rand::random());
-        guard.set_known(now, peers(&table));
+        for address in table.trunks().filter_map(peer_of) {
+            guard.know(now, address);
+        }
         Self {
             verbose_rejects: settings.verbose_rejects,
             metrics,
@@ -107,22 +109,41 @@ impl Gate {
     /// Takes note of where a trunk can be reached now.
     pub(crate) fn reached(&self, now: Instant, trunk: &TrunkName, at: Vec<SocketAddr>) {
         let state = &mut *self.state();
-        state.reached.insert(trunk.clone(), at);
-        let reached = state.reached.values().flatten().map(SocketAddr::ip);
-        let known: Vec<IpAddr> = peers(&state.table).chain(reached).collect();
-        state.guard.set_known(now, known);
+        // The last words of a trunk that has been switched off are of no consequence.
+        let is_on = state.table.trunk(trunk).is_some_and(|trunk| trunk.enabled);
+        let at = if is_on { at } else { Vec::new() };
+        for address in &at {
+            state.guard.know(now, address.ip());
+        }
+        let before = if at.is_empty() {
+            state.reached.remove(trunk)
+        } else {
+            state.reached.insert(trunk.clone(), at)
+        };
+        for address in before.into_iter().flatten() {
+            state.guard.forget(address.ip());
+        }
     }
 
     /// From now on these are the trunks that there are. Who has been let in stays in: only what begins is asked for here.
     pub(crate) fn revise(&self, now: Instant, table: Arc<Table>) {
         let state = &mut *self.state();
-        state.table = table;
-        let table = &state.table;
-        let is_on = |name: &TrunkName| table.trunk(name).is_some_and(|trunk| trunk.enabled);
-        state.reached.retain(|name, _| is_on(name));
-        let reached = state.reached.values().flatten().map(SocketAddr::ip);
-        let known: Vec<IpAddr> = peers(table).chain(reached).collect();
-        state.guard.set_known(now, known);
+        let before = std::mem::replace(&mut state.table, table);
+        for changed in before.changed_trunks(&state.table) {
+            // The new one first: who stays known keeps what it has used of its budget.
+            if let Some(address) = changed.after.and_then(peer_of) {
+                state.guard.know(now, address);
+            }
+            let Some(old) = changed.before else { continue };
+            if let Some(address) = peer_of(old) {
+                state.guard.forget(address);
+            }
+            if changed.after.is_none_or(|trunk| !trunk.enabled) {
+                for address in state.reached.remove(&old.name).into_iter().flatten() {
+                    state.guard.forget(address.ip());
+                }
+            }
+        }
     }
 
     /// Puts the bans in force that an earlier process had.
@@ -338,10 +359,10 @@ impl State {
     }
 }
 
-/// The addresses that peers are known by.
-fn peers(table: &Table) -> impl Iterator<Item = IpAddr> {
-    table.trunks().filter_map(|trunk| match &trunk.kind {
+/// The address that a peer is known by.
+fn peer_of(trunk: &TrunkSpec) -> Option<IpAddr> {
+    match &trunk.kind {
         TrunkKind::Peer { address } => Some(address.ip()),
         TrunkKind::InboundRegister { .. } | TrunkKind::OutboundRegister { .. } => None,
-    })
+    }
 }

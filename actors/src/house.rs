@@ -423,6 +423,7 @@ pub struct House {
     store: Arc<dyn Store>,
     fatal: watch::Receiver<Option<u8>>,
     root: Addr<Root>,
+    begun_with: Arc<Table>,
     /// The thread of the actors, which connections belong to as well.
     arbiter: ArbiterHandle,
     hangs_end: Arc<AtomicBool>,
@@ -517,6 +518,11 @@ impl House {
                 }
             });
         }
+    }
+
+    /// The records that the house began with.
+    pub fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.begun_with)
     }
 
     /// Asks the registry, which has a second to answer.

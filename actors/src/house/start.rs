@@ -94,6 +94,7 @@ impl House {
             .with_transits(store.transits()?)
             .with_quotas(store.quotas()?);
         let table = Arc::new(table);
+        let begun_with = Arc::clone(&table);
         let sockets = settings
             .sip
             .addresses
@@ -205,6 +206,7 @@ impl House {
             store,
             fatal: fatal_rx,
             root,
+            begun_with,
             arbiter: Arbiter::current(),
             hangs_end,
             _watchdog: watchdog,

@@ -21,20 +21,16 @@ impl Registry {
     /// Brings what is there to what the table says.
     fn apply(&mut self, table: Arc<Table>, ctx: &mut Context<Self>) {
         let before = std::mem::replace(&mut self.table, Arc::clone(&table));
-        let gone = before.trunks().map(|trunk| &trunk.name);
-        let gone: Vec<TrunkName> = gone
-            .filter(|name| table.trunk(name).is_none())
-            .cloned()
-            .collect();
-        for trunk in gone {
-            tracing::info!(%trunk, "removed");
-            self.trunk_is_mended(&trunk);
-            self.stop_trunk(trunk.clone(), Next::Remove, false, ctx);
-        }
-        for spec in table.trunks() {
-            match before.trunk(&spec.name) {
-                Some(old) if old == spec => {}
-                old => self.change_trunk(old, spec, ctx),
+        for changed in before.changed_trunks(&table) {
+            match (changed.before, changed.after) {
+                (Some(gone), None) => {
+                    let trunk = &gone.name;
+                    tracing::info!(%trunk, "removed");
+                    self.trunk_is_mended(trunk);
+                    self.stop_trunk(trunk.clone(), Next::Remove, false, ctx);
+                }
+                (old, Some(spec)) => self.change_trunk(old, spec, ctx),
+                (None, None) => {}
             }
         }
         let off = self.known.sessions.iter().filter(|(name, unit)| {
@@ -70,9 +66,9 @@ impl Registry {
                 self.start_session(spec.name.clone(), ctx);
             }
         }
-        for spec in before.sessions() {
-            if table.session(&spec.name).is_none() {
-                self.common.metrics.remove_session(&spec.name);
+        for changed in before.changed_sessions(&table) {
+            if let (Some(gone), None) = (changed.before, changed.after) {
+                self.common.metrics.remove_session(&gone.name);
             }
         }
     }

@@ -327,7 +327,7 @@ impl Handler<ListQuotas> for Registry {
         };
         let routes = self.table.routes();
         let routes = routes.filter_map(|it| self.table.quota_of_route(&it.trunk, &it.session));
-        let ways = self.table.ways();
+        let ways = self.table.transits();
         let ways = ways.filter_map(|it| self.table.quota_of_way(&it.trunk, &it.to));
         let all = trunks.chain(sessions).chain(routes).chain(ways);
         let mut reports: Vec<_> = all.map(report).collect();

@@ -1,9 +1,10 @@
 //! What one record alone cannot say: whether all records together make sense.
 
-use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
-use model::{RouteSpec, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
+use model::{SessionName, TrunkKind, TrunkName, TrunkSpec};
+
+use crate::{Difference, Table};
 
 /// Why trunks, sessions and routes do not fit together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,46 +25,69 @@ pub enum Conflict {
     NoSession(TrunkName, SessionName),
 }
 
-/// Checks records that are to be in force together; reports the first conflict.
-pub fn check(
-    trunks: &[TrunkSpec],
-    sessions: &[SessionSpec],
-    routes: &[RouteSpec],
-) -> Result<(), Conflict> {
-    let (mut logins, mut addresses) = (HashMap::new(), HashMap::new());
-    let mut accounts = HashMap::new();
-    for trunk in trunks {
-        match &trunk.kind {
-            TrunkKind::InboundRegister { login, .. } => {
-                if let Some(other) = logins.insert(login, &trunk.name) {
-                    return Err(Conflict::Login(other.clone(), trunk.name.clone()));
-                }
-            }
-            TrunkKind::OutboundRegister { login, domain, .. } => {
-                if let Some(other) = accounts.insert((login, domain), &trunk.name) {
-                    return Err(Conflict::Login(other.clone(), trunk.name.clone()));
-                }
-            }
-            TrunkKind::Peer { address } => {
-                if let Some(other) = addresses.insert((address, &trunk.header), &trunk.name) {
-                    let (one, two) = (other.clone(), trunk.name.clone());
-                    return Err(Conflict::Address(one, two, *address));
-                }
-            }
+/// Checks what differs between two tables: whether it makes sense beside everything else. Reports the first conflict; one that was there
+/// before is not held against whoever changes something about it, so that it can be mended.
+pub fn check(before: &Table, after: &Table) -> Result<(), Conflict> {
+    for Difference {
+        before: old,
+        after: new,
+    } in before.changed_trunks(after)
+    {
+        let conflict = match (old, new) {
+            (_, Some(trunk)) => told_apart(after, trunk),
+            (Some(trunk), None) => after
+                .routes_from(&trunk.name)
+                .next()
+                .map(|route| Conflict::NoTrunk(route.trunk.clone(), route.session.clone())),
+            (None, None) => None,
+        };
+        let known = old.and_then(|trunk| told_apart(before, trunk));
+        if let Some(conflict) = conflict.filter(|conflict| known.as_ref() != Some(conflict)) {
+            return Err(conflict);
         }
     }
-    let trunks: HashSet<&TrunkName> = trunks.iter().map(|trunk| &trunk.name).collect();
-    let sessions: HashSet<&SessionName> = sessions.iter().map(|session| &session.name).collect();
-    for route in routes {
+    for Difference {
+        before: old,
+        after: new,
+    } in before.changed_sessions(after)
+    {
+        let gone = old.filter(|_| new.is_none());
+        if let Some(route) = gone.and_then(|session| after.routes_to(&session.name).next()) {
+            let (trunk, session) = (route.trunk.clone(), route.session.clone());
+            return Err(Conflict::NoSession(trunk, session));
+        }
+    }
+    for route in before.changed_routes(after) {
+        let Some(route) = route.after else { continue };
         let pair = || (route.trunk.clone(), route.session.clone());
-        if !trunks.contains(&route.trunk) {
+        if after.trunk(&route.trunk).is_none() {
             let (trunk, session) = pair();
             return Err(Conflict::NoTrunk(trunk, session));
         }
-        if !sessions.contains(&route.session) {
+        if after.session(&route.session).is_none() {
             let (trunk, session) = pair();
             return Err(Conflict::NoSession(trunk, session));
         }
     }
     Ok(())
+}
+
+/// Why a trunk cannot be told from another one.
+fn told_apart(table: &Table, trunk: &TrunkSpec) -> Option<Conflict> {
+    // The same two are named in the same order, whichever is looked at.
+    let pair = |other: &TrunkName| {
+        let (one, two) = (trunk.name.clone(), other.clone());
+        if one < two { (one, two) } else { (two, one) }
+    };
+    if let Some(other) = table.same_login(trunk) {
+        let (one, two) = pair(other);
+        return Some(Conflict::Login(one, two));
+    }
+    let TrunkKind::Peer { address } = &trunk.kind else {
+        return None;
+    };
+    table.same_peer(trunk).map(|other| {
+        let (one, two) = pair(other);
+        Conflict::Address(one, two, *address)
+    })
 }

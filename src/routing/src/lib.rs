@@ -21,6 +21,7 @@ mod peers;
 mod quota;
 mod rehearsal;
 mod route;
+mod sheet;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -44,7 +45,7 @@ pub use peers::{FOUND_FOR, Found, LookUp, NOBODY_FOR, Peers};
 pub use quota::{CallEnd, Counter, Quotas, Subject, SubjectError, Usage};
 pub use rehearsal::{Step, steps_of_sip, steps_of_telegram};
 pub use route::NotTaken;
-pub use table::Table;
+pub use table::{Difference, Table};
 pub use text::{Dialled, decide_text, text_trunk};
 pub use transfer::decide_transfer;
 

@@ -42,9 +42,7 @@ pub fn steps_of_sip(table: &Table, world: &impl World, offer: &SipOffer<'_>) -> 
         for (at, group) in table.groups_from(&trunk.name, number).enumerate() {
             for to in &group {
                 if let Some(plan) = table.terms().way_rules(&trunk.name, to) {
-                    let rules = table
-                        .ways()
-                        .find(|way| way.trunk == trunk.name && way.to == *to);
+                    let rules = table.transit(&trunk.name, to);
                     let rules = rules.map(|way| way.terms.rules.rules());
                     let whose = format!("rule of the route to {to},");
                     trace(&mut steps, &whose, plan, rules.unwrap_or_default(), number);

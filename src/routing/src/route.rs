@@ -1,11 +1,12 @@
 //! Routes at work: which of them take a number, and what they make of it.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use model::{
     CallerIdRules, CallerNameRules, RouteSpec, RouteTerms, SessionName, TransitSpec, TrunkName,
 };
 
+use crate::sheet::Sheet;
 use crate::{DialPlan, Table};
 
 /// The rules of one route, ready to be applied; without rules a route takes every number as it is.
@@ -41,33 +42,50 @@ impl Terms {
 }
 
 /// The rules of all routes that have some, by both ends.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct AllTerms {
-    to_sessions: HashMap<TrunkName, HashMap<SessionName, Terms>>,
-    to_trunks: HashMap<TrunkName, HashMap<TrunkName, Terms>>,
+    to_sessions: Sheet<(TrunkName, SessionName), Arc<Terms>>,
+    to_trunks: Sheet<(TrunkName, TrunkName), Arc<Terms>>,
 }
 
 impl AllTerms {
     pub(crate) fn add_route(&mut self, route: &RouteSpec) {
         if let Some(terms) = Terms::new(&route.terms) {
-            let of_trunk = self.to_sessions.entry(route.trunk.clone()).or_default();
-            of_trunk.insert(route.session.clone(), terms);
+            let ends = (route.trunk.clone(), route.session.clone());
+            self.to_sessions.put(ends, Arc::new(terms));
         }
     }
 
     pub(crate) fn add_way(&mut self, way: &TransitSpec) {
         if let Some(terms) = Terms::new(&way.terms) {
-            let of_trunk = self.to_trunks.entry(way.trunk.clone()).or_default();
-            of_trunk.insert(way.to.clone(), terms);
+            let ends = (way.trunk.clone(), way.to.clone());
+            self.to_trunks.put(ends, Arc::new(terms));
         }
     }
 
+    pub(crate) fn remove_route(&mut self, trunk: &TrunkName, session: &SessionName) {
+        self.to_sessions.remove(&(trunk.clone(), session.clone()));
+    }
+
+    pub(crate) fn remove_way(&mut self, trunk: &TrunkName, to: &TrunkName) {
+        self.to_trunks.remove(&(trunk.clone(), to.clone()));
+    }
+
     fn of_route(&self, trunk: &TrunkName, session: &SessionName) -> Option<&Terms> {
-        self.to_sessions.get(trunk)?.get(session)
+        // Most houses have no such rules, and their calls no use for copies of names.
+        if self.to_sessions.is_empty() {
+            return None;
+        }
+        let terms = self.to_sessions.get(&(trunk.clone(), session.clone()));
+        terms.map(Arc::as_ref)
     }
 
     fn of_way(&self, trunk: &TrunkName, to: &TrunkName) -> Option<&Terms> {
-        self.to_trunks.get(trunk)?.get(to)
+        if self.to_trunks.is_empty() {
+            return None;
+        }
+        let terms = self.to_trunks.get(&(trunk.clone(), to.clone()));
+        terms.map(Arc::as_ref)
     }
 
     /// Whether calls that dial this go by the route.

@@ -208,7 +208,8 @@ fn records_that_contradict_each_other_are_named() {
     };
     let (sessions, routes) = ([session], [route]);
     let said = |trunks: &[TrunkSpec], sessions: &[SessionSpec]| {
-        let conflict = check(trunks, sessions, &routes).err();
+        let table = Table::new(trunks.to_vec(), sessions.to_vec(), routes.to_vec());
+        let conflict = check(&Table::default(), &table).err();
         conflict.map(|conflict| conflict.to_string())
     };
     let fine = [registering("a", "login1"), registering("b", "login2")];
@@ -225,6 +226,66 @@ fn records_that_contradict_each_other_are_named() {
     assert_eq!(said(&fine, &[]).as_deref(), Some(lost));
     let lost = "the route a - main names a trunk that does not exist";
     assert_eq!(said(&[], &sessions).as_deref(), Some(lost));
+}
+
+#[test]
+fn what_differs_is_checked_and_an_old_conflict_can_be_mended() {
+    let session = SessionSpec::new("main".parse().unwrap());
+    let route = RouteSpec {
+        trunk: "c".parse().unwrap(),
+        session: "main".parse().unwrap(),
+        priority: 1,
+        terms: model::RouteTerms::default(),
+    };
+    let trunks = vec![
+        peer("a", "192.0.2.1:5060"),
+        peer("b", "192.0.2.1:5060"),
+        peer("c", "192.0.2.3:5060"),
+    ];
+    let before = Table::new(trunks, vec![session], vec![route]);
+    let after = |change: &dyn Fn(&mut Table)| {
+        let mut after = before.clone();
+        change(&mut after);
+        check(&before, &after).err().map(|it| it.to_string())
+    };
+    // What an older program let in is not held against whoever changes something else, or something else about it.
+    let more_lines = |table: &mut Table| {
+        let mut trunk = peer("b", "192.0.2.1:5060");
+        trunk.lines = 7;
+        table.put_trunk(trunk);
+    };
+    assert_eq!(after(&more_lines), None);
+    assert_eq!(
+        after(&|table| table.put_trunk(peer("b", "192.0.2.2:5060"))),
+        None
+    );
+    let worse = after(&|table| table.put_trunk(peer("c", "192.0.2.1:5060"))).unwrap();
+    assert!(
+        worse.contains("trunks a and c have the same address"),
+        "{worse}"
+    );
+    let gone = after(&|table| assert!(table.remove_trunk(&"c".parse().unwrap()))).unwrap();
+    assert!(gone.contains("names a trunk that does not exist"), "{gone}");
+    let gone = after(&|table| assert!(table.remove_session(&"main".parse().unwrap()))).unwrap();
+    assert!(
+        gone.contains("names a session that does not exist"),
+        "{gone}"
+    );
+    // Whoever is found by its login or address is found by the new one, and by the old one no more.
+    let mut moved = before.clone();
+    moved.put_trunk(registering("a", "desk"));
+    let at = |table: &Table| {
+        let source = "192.0.2.1:5060".parse().unwrap();
+        let trunk = table.peer_at(source, true, &|_| false);
+        trunk.map(|trunk| trunk.name.to_string())
+    };
+    assert_eq!((at(&before), at(&moved).as_deref()), (None, Some("b")));
+    assert_eq!(moved.by_login("desk").unwrap().name.as_str(), "a");
+    assert!(before.by_login("desk").is_none());
+    let changed = before.changed_trunks(&moved);
+    assert_eq!(changed.len(), 1);
+    moved.put_trunk(peer("a", "192.0.2.1:5060"));
+    assert!(!moved.takes_logins() && before.changed_trunks(&moved).is_empty());
 }
 
 #[test]

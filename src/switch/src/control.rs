@@ -178,7 +178,7 @@ async fn unblock(house: web::Data<House>, blocked: web::Query<Blocked>) -> HttpR
 }
 
 async fn records(office: web::Data<Office>) -> HttpResponse {
-    HttpResponse::Ok().json(&*office.current().await)
+    HttpResponse::Ok().json(office.current().await.whole())
 }
 
 /// How many call records are given at once.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actors::{Account, House, Table};
-use model::SessionName;
+use model::{SessionName, SessionSpec, TrunkName, TrunkSpec};
 use store::{Change, Store, StoreError};
 use tokio::sync::Mutex;
 
@@ -23,7 +23,51 @@ pub(crate) struct Office {
     house: Arc<House>,
     connect: Connect,
     /// What the store holds: nobody else writes it, and reading ten thousand trunks takes a while.
-    current: Mutex<Arc<Current>>,
+    current: Mutex<InForce>,
+}
+
+/// The records that are in force, with their secrets; copied in next to no time.
+#[derive(Clone)]
+pub(crate) struct InForce {
+    pub(crate) generation: u64,
+    pub(crate) table: Arc<Table>,
+}
+
+impl InForce {
+    /// The trunk of this name.
+    pub(crate) fn trunk(&self, name: &TrunkName) -> Option<&TrunkSpec> {
+        self.table.trunk(name)
+    }
+
+    /// The session of this name.
+    pub(crate) fn session(&self, name: &SessionName) -> Option<&SessionSpec> {
+        self.table.session(name)
+    }
+
+    /// All of them as commands get them.
+    pub(crate) fn whole(&self) -> Current {
+        Current::of(&self.table, self.generation)
+    }
+
+    /// Removing a trunk removes its routes with it.
+    pub(crate) fn remove_trunk(&self, name: &TrunkName) -> Vec<Change> {
+        let routes = self.table.routes_from(name);
+        let routes =
+            routes.map(|route| Change::RemoveRoute(route.trunk.clone(), route.session.clone()));
+        let ways = self.table.ways_at(name);
+        let ways = ways.map(|way| Change::RemoveTransit(way.trunk.clone(), way.to.clone()));
+        let trunk = [Change::RemoveTrunk(name.clone())];
+        routes.chain(ways).chain(trunk).collect()
+    }
+
+    /// Removing a session removes its routes with it.
+    pub(crate) fn remove_session(&self, name: &SessionName) -> Vec<Change> {
+        let routes = self.table.routes_to(name);
+        let routes =
+            routes.map(|route| Change::RemoveRoute(route.trunk.clone(), route.session.clone()));
+        let session = [Change::RemoveSession(name.clone())];
+        routes.chain(session).collect()
+    }
 }
 
 impl Office {
@@ -33,7 +77,10 @@ impl Office {
         house: Arc<House>,
         connect: Connect,
     ) -> Result<Self, StoreError> {
-        let current = Mutex::new(Arc::new(Current::read(&*store)?));
+        let current = Mutex::new(InForce {
+            generation: store.generation()?,
+            table: house.table(),
+        });
         Ok(Self {
             store,
             house,
@@ -43,8 +90,8 @@ impl Office {
     }
 
     /// All records, with their secrets.
-    pub(crate) async fn current(&self) -> Arc<Current> {
-        Arc::clone(&*self.current.lock().await)
+    pub(crate) async fn current(&self) -> InForce {
+        self.current.lock().await.clone()
     }
 
     /// Makes the changes, and lets the house follow; what comes then is decided by them. Refused as a whole or made as a whole;
@@ -60,35 +107,31 @@ impl Office {
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             return Err(StoreError::Conflict { expected, found }.into());
         }
-        let mut next = records::after(&current, &changes)?;
+        let table = Arc::new(records::revise(&current.table, &changes)?);
         self.spare_connected(&current, &changes)?;
         let store = Arc::clone(&self.store);
         let made = actix_web::web::block(move || {
             store.commit(Some(found), &changes).map_err(Problem::from)
         });
-        next.generation = made
+        let generation = made
             .await
             .map_err(|_| Problem::busy("the switch is stopping"))??;
-        let table = Table::new(
-            next.trunks.clone(),
-            next.sessions.clone(),
-            next.routes.clone(),
-        );
-        let table = table
-            .with_transits(next.transits.clone())
-            .with_quotas(next.quotas.clone());
-        *current = Arc::new(next);
+        let written = begun.elapsed();
+        *current = InForce {
+            generation,
+            table: Arc::clone(&table),
+        };
         let connect = Arc::clone(&self.connect);
         self.house
-            .apply(Arc::new(table), move |session| connect(session))
+            .apply(table, move |session| connect(session))
             .await;
         let took = begun.elapsed();
-        tracing::info!(generation = current.generation, ?took, "records changed");
-        Ok(current.generation)
+        tracing::info!(generation, ?written, ?took, "records changed");
+        Ok(generation)
     }
 
     /// The keys of a session go with its record, and a connection would write them again.
-    fn spare_connected(&self, current: &Current, changes: &[Change]) -> Result<(), Refusal> {
+    fn spare_connected(&self, current: &InForce, changes: &[Change]) -> Result<(), Refusal> {
         for change in changes {
             if let Change::RemoveSession(name) = change {
                 let is_on = current.session(name).is_some_and(|spec| spec.enabled);

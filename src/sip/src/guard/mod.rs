@@ -85,9 +85,17 @@ pub enum Admission {
 pub struct Guard {
     config: GuardConfig,
     strangers: Strangers,
-    known: HashMap<IpPrefix, Budget>,
+    known: HashMap<IpPrefix, Known>,
     bans: Bans,
     accounts: Accounts,
+}
+
+/// A party that is known.
+#[derive(Debug)]
+struct Known {
+    budget: Budget,
+    /// How often it was said: several trunks may stand at one address.
+    times: u32,
 }
 
 impl Guard {
@@ -105,7 +113,7 @@ impl Guard {
     /// Takes or refuses a datagram. Of a known party only requests count, which `is_request` tells by the first octets.
     pub fn admit(&mut self, now: Instant, source: IpAddr, is_request: bool) -> Admission {
         let party = IpPrefix::of_party(source);
-        if let Some(budget) = self.known.get_mut(&party) {
+        if let Some(Known { budget, .. }) = self.known.get_mut(&party) {
             let rate = self.config.peer_rate;
             return if !is_request || budget.take(now, rate, rate) {
                 Admission::Pass
@@ -123,15 +131,27 @@ impl Guard {
         }
     }
 
-    /// Says who is known just now: peers by address, and where trunks are registered. They keep what they have used of their budget.
-    pub fn set_known(&mut self, now: Instant, known: impl IntoIterator<Item = IpAddr>) {
-        let mut next = HashMap::new();
-        for address in known {
-            let party = IpPrefix::of_party(address);
-            let budget = self.known.remove(&party).unwrap_or(Budget::new(now));
-            next.insert(party, budget);
+    /// Says that somebody is known from now on: a peer by its address, or where a trunk is registered. Told several times it has to be
+    /// forgotten as often; what it has used of its budget stays used.
+    pub fn know(&mut self, now: Instant, address: IpAddr) {
+        let party = IpPrefix::of_party(address);
+        let known = self.known.entry(party).or_insert_with(|| Known {
+            budget: Budget::new(now),
+            times: 0,
+        });
+        known.times += 1;
+    }
+
+    /// Takes back one [`Guard::know`].
+    pub fn forget(&mut self, address: IpAddr) {
+        let party = IpPrefix::of_party(address);
+        let Some(known) = self.known.get_mut(&party) else {
+            return;
+        };
+        known.times = known.times.saturating_sub(1);
+        if known.times == 0 {
+            self.known.remove(&party);
         }
-        self.known = next;
     }
 
     /// Whether the address belongs to a known party.

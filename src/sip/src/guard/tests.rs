@@ -72,7 +72,7 @@ fn the_known_have_their_own_budget_and_only_requests_count() {
     let now = start();
     let mut guard = guard(now);
     let (peer, mapped) = (ip("192.0.2.1"), ip("::ffff:192.0.2.1"));
-    guard.set_known(now, [peer]);
+    guard.know(now, peer);
     assert!(guard.is_known(mapped));
     for n in 0..20_000_u32 {
         // Strangers use up everything of theirs.
@@ -82,13 +82,15 @@ fn the_known_have_their_own_budget_and_only_requests_count() {
     assert_eq!(guard.admit(now, mapped, true), Admission::OverBudget);
     assert_eq!(guard.admit(now, peer, false), Admission::Pass);
     // Being told again that it is known does not give it more.
-    guard.set_known(now, [peer]);
+    guard.know(now, peer);
     assert_eq!(guard.admit(now, peer, true), Admission::OverBudget);
     assert_eq!(
         passed(&mut guard, now + SECOND / 100, SECOND, peer, 5_000),
         1_009
     );
-    guard.set_known(now, []);
+    guard.forget(peer);
+    assert!(guard.is_known(peer), "it was told twice");
+    guard.forget(mapped);
     assert!(!guard.is_known(peer));
 }
 
@@ -131,7 +133,7 @@ fn the_known_are_never_banned_and_success_forgives() {
     let now = start();
     let mut guard = guard(now);
     let (peer, phone) = (ip("192.0.2.1"), ip("192.0.2.2"));
-    guard.set_known(now, [peer]);
+    guard.know(now, peer);
     for _ in 0..100 {
         assert_eq!(guard.failed(now, peer, None), None);
     }

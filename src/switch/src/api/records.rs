@@ -1,9 +1,11 @@
 //! Trunks, sessions and routes. Every change is one commit.
 
+use std::collections::HashMap;
+
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path, Query};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put};
-use actors::{House, RouteReport, TryCall, Via};
+use actors::{House, RouteReport, TrunkReport, TryCall, Via};
 use model::{
     RouteSpec, RouteTerms, Secret, SessionName, TransitSpec, TrunkKind, TrunkName, TrunkSpec,
 };
@@ -15,9 +17,9 @@ use super::access::{Read, Write};
 use super::house::{SessionState, TrunkState};
 use super::{Changed, Page, PageQuery, expected, of_generation};
 use crate::credentials;
-use crate::office::Office;
+use crate::office::{InForce, Office};
 use crate::problem::Problem;
-use crate::records::{Current, PRIORITY, RouteDraft, SessionDraft, TrunkDraft};
+use crate::records::{PRIORITY, RouteDraft, SessionDraft, TrunkDraft};
 
 /// The longest number that can be tried, octets.
 const LONGEST_NUMBER: usize = 256;
@@ -45,7 +47,7 @@ fn name<T: std::str::FromStr>(kind: &str, text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Problem::not_found(kind, text))
 }
 
-fn trunk_of(current: &Current, text: &str) -> Result<TrunkSpec, Problem> {
+fn trunk_of(current: &InForce, text: &str) -> Result<TrunkSpec, Problem> {
     let spec = current.trunk(&name("trunk", text)?).cloned();
     spec.ok_or_else(|| Problem::not_found("trunk", text))
 }
@@ -77,12 +79,11 @@ pub(super) async fn list_trunks(
 ) -> Result<HttpResponse, Problem> {
     let current = office.current().await;
     let states = house.trunks().await.ok_or_else(silent)?;
-    let views = current.trunks.iter().map(|spec| TrunkView {
+    let states = states.into_iter().map(|state| (state.name.clone(), state));
+    let mut states: HashMap<TrunkName, TrunkReport> = states.collect();
+    let views = current.table.trunks().map(|spec| TrunkView {
         record: TrunkDraft::from(spec).without_password(),
-        state: {
-            let state = states.iter().find(|state| state.name == spec.name);
-            state.cloned().map(TrunkState::from)
-        },
+        state: states.remove(&spec.name).map(TrunkState::from),
     });
     let page = Page::of(views, &query, |view| {
         view.record
@@ -235,7 +236,7 @@ pub(super) async fn reset_password(
     request: HttpRequest,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let spec = trunk_of(&*office.current().await, &path)?;
+    let spec = trunk_of(&office.current().await, &path)?;
     let TrunkKind::InboundRegister { login, .. } = spec.kind else {
         let what = "only a PBX that registers here has a password of ours";
         return Err(Problem::invalid(what));
@@ -274,7 +275,7 @@ pub(super) async fn list_sessions(
 ) -> Result<HttpResponse, Problem> {
     let current = office.current().await;
     let mut states = session_states(&house).await?;
-    let views = current.sessions.iter().map(|spec| SessionView {
+    let views = current.table.sessions().map(|spec| SessionView {
         record: SessionDraft::from(spec),
         state: {
             let at = states
@@ -414,8 +415,8 @@ pub(super) async fn list_routes(
     query: Query<PageQuery>,
 ) -> HttpResponse {
     let current = office.current().await;
-    let routes = current.routes.iter().map(RouteDraft::from);
-    let routes = routes.chain(current.transits.iter().map(RouteDraft::from));
+    let routes = current.table.routes().map(RouteDraft::from);
+    let routes = routes.chain(current.table.transits().map(RouteDraft::from));
     let key = |route: &RouteDraft| {
         let trunk = route.trunk.as_ref().map_or("", TrunkName::as_str);
         match (&route.session, &route.to) {

@@ -2,13 +2,11 @@
 //!
 //! A commit is checked as a whole against everything there is, then it is made as a whole, or not at all, and raises the generation by one.
 
-use std::collections::BTreeMap;
-
 use model::{
     QuotaError, QuotaName, RouteTerms, SessionName, SpecError, TermsError, TransitSpec, TrunkName,
     TrunkSpec,
 };
-use routing::{Conflict, DialPlan, DialPlanError};
+use routing::{Conflict, DialPlan, DialPlanError, Table};
 use store::{Change, Space, Store, StoreError};
 
 use super::Current;
@@ -71,104 +69,16 @@ impl Refusal {
     }
 }
 
-/// What there will be after the changes, if they can be made.
-pub(crate) fn after(current: &Current, changes: &[Change]) -> Result<Current, Refusal> {
-    let Current {
-        generation,
-        trunks,
-        sessions,
-        routes,
-        transits,
-        quotas,
-    } = current.clone();
-    // By name: a file may bring ten thousand of them.
-    let mut trunks = by(trunks, |it| it.name.clone());
-    let mut sessions = by(sessions, |it| it.name.clone());
-    let mut routes = by(routes, |it| (it.trunk.clone(), it.session.clone()));
-    let mut transits = by(transits, |it| (it.trunk.clone(), it.to.clone()));
-    let mut quotas = by(quotas, |it| it.name.clone());
-    let missing = |kind, name: String| StoreError::Missing { kind, name };
+/// What there will be after the changes, if they can be made. Costs what they touch: everything else is shared with what there was.
+pub(crate) fn revise(before: &Table, changes: &[Change]) -> Result<Table, Refusal> {
+    let mut next = before.clone();
     for change in changes {
-        match change {
-            Change::PutTrunk(spec) => {
-                spec.check()?;
-                DialPlan::new(&spec.inbound_rules)
-                    .map_err(|error| Refusal::Rules("inbound_rules", spec.name.clone(), error))?;
-                DialPlan::new(&spec.dial_rules)
-                    .map_err(|error| Refusal::Rules("dial_rules", spec.name.clone(), error))?;
-                trunks.insert(spec.name.clone(), (**spec).clone());
-            }
-            Change::RemoveTrunk(name) => {
-                let gone = trunks.remove(name);
-                gone.ok_or_else(|| missing("trunk", name.to_string()))?;
-            }
-            Change::PutSession(spec) => {
-                sessions.insert(spec.name.clone(), spec.clone());
-            }
-            Change::RemoveSession(name) => {
-                let gone = sessions.remove(name);
-                gone.ok_or_else(|| missing("session", name.to_string()))?;
-            }
-            Change::PutRoute(spec) => {
-                let route = || format!("{} {}", spec.trunk, spec.session);
-                check_terms(&spec.terms, spec.terms.check_to_session(), route)?;
-                routes.insert((spec.trunk.clone(), spec.session.clone()), spec.clone());
-            }
-            Change::RemoveRoute(trunk, session) => {
-                let gone = routes.remove(&(trunk.clone(), session.clone()));
-                gone.ok_or_else(|| missing("route", format!("{trunk} {session}")))?;
-            }
-            Change::PutTransit(spec) => {
-                if spec.trunk == spec.to {
-                    return Err(Refusal::Circle(spec.to.clone()));
-                }
-                let route = || format!("{} --to {}", spec.trunk, spec.to);
-                check_terms(&spec.terms, spec.terms.check_to_trunk(), route)?;
-                transits.insert((spec.trunk.clone(), spec.to.clone()), spec.clone());
-            }
-            // Whether it came from a backup is the store's to know.
-            Change::AdoptSession(_) => {}
-            Change::PutQuota(spec) => {
-                spec.check()?;
-                quotas.insert(spec.name.clone(), spec.clone());
-            }
-            Change::RemoveQuota(name) => {
-                let gone = quotas.remove(name);
-                gone.ok_or_else(|| missing("quota", name.to_string()))?;
-            }
-            Change::RemoveTransit(trunk, to) => {
-                let gone = transits.remove(&(trunk.clone(), to.clone()));
-                gone.ok_or_else(|| missing("route", format!("{trunk} --to {to}")))?;
-            }
-        }
+        make(&mut next, change)?;
     }
-    let broken = |way: &&TransitSpec| {
-        let ends = [&way.trunk, &way.to];
-        ends.into_iter().any(|end| !trunks.contains_key(end))
-    };
-    if let Some(way) = transits.values().find(broken) {
-        return Err(Refusal::NoWay(way.trunk.clone(), way.to.clone()));
+    for change in changes {
+        complete(&next, change)?;
     }
-    let next = Current {
-        generation: generation + 1,
-        trunks: trunks.into_values().collect(),
-        sessions: sessions.into_values().collect(),
-        routes: routes.into_values().collect(),
-        transits: transits.into_values().collect(),
-        quotas: quotas.into_values().collect(),
-    };
-    // A conflict that an older program let in must not stand in the way of mending it.
-    let check = |of: &Current| routing::check(&of.trunks, &of.sessions, &of.routes);
-    if let Err(conflict) = check(&next)
-        && check(current) != Err(conflict.clone())
-    {
-        return Err(conflict.into());
-    }
-    for (user, quota) in next.with_quota() {
-        if next.quota(quota).is_none() {
-            return Err(Refusal::NoQuota(user, quota.clone()));
-        }
-    }
+    routing::check(before, &next)?;
     Ok(next)
 }
 
@@ -184,8 +94,126 @@ fn check_terms(
     Ok(())
 }
 
-fn by<K: Ord, T>(list: Vec<T>, key: impl Fn(&T) -> K) -> BTreeMap<K, T> {
-    list.into_iter().map(|it| (key(&it), it)).collect()
+/// Makes one change, if it makes sense by itself.
+fn make(next: &mut Table, change: &Change) -> Result<(), Refusal> {
+    let was_there = |is_there, kind, name: String| {
+        let missing = StoreError::Missing { kind, name };
+        if is_there {
+            Ok(())
+        } else {
+            Err(missing.into())
+        }
+    };
+    match change {
+        Change::PutTrunk(spec) => {
+            spec.check()?;
+            DialPlan::new(&spec.inbound_rules)
+                .map_err(|error| Refusal::Rules("inbound_rules", spec.name.clone(), error))?;
+            DialPlan::new(&spec.dial_rules)
+                .map_err(|error| Refusal::Rules("dial_rules", spec.name.clone(), error))?;
+            next.put_trunk((**spec).clone());
+        }
+        Change::RemoveTrunk(name) => {
+            return was_there(next.remove_trunk(name), "trunk", name.to_string());
+        }
+        Change::PutSession(spec) => next.put_session(spec.clone()),
+        Change::RemoveSession(name) => {
+            return was_there(next.remove_session(name), "session", name.to_string());
+        }
+        Change::PutRoute(spec) => {
+            let route = || format!("{} {}", spec.trunk, spec.session);
+            check_terms(&spec.terms, spec.terms.check_to_session(), route)?;
+            next.put_route(spec.clone());
+        }
+        Change::RemoveRoute(trunk, session) => {
+            let gone = next.remove_route(trunk, session);
+            return was_there(gone, "route", format!("{trunk} {session}"));
+        }
+        Change::PutTransit(spec) => {
+            if spec.trunk == spec.to {
+                return Err(Refusal::Circle(spec.to.clone()));
+            }
+            let route = || format!("{} --to {}", spec.trunk, spec.to);
+            check_terms(&spec.terms, spec.terms.check_to_trunk(), route)?;
+            next.put_transit(spec.clone());
+        }
+        // Whether it came from a backup is the store's to know.
+        Change::AdoptSession(_) => {}
+        Change::PutQuota(spec) => {
+            spec.check()?;
+            next.put_quota(spec.clone());
+        }
+        Change::RemoveQuota(name) => {
+            return was_there(next.remove_quota(name), "quota", name.to_string());
+        }
+        Change::RemoveTransit(trunk, to) => {
+            let gone = next.remove_transit(trunk, to);
+            return was_there(gone, "route", format!("{trunk} --to {to}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a change leaves nobody in the end who needs what is not there.
+fn complete(next: &Table, change: &Change) -> Result<(), Refusal> {
+    let ends_nowhere = |way: &&TransitSpec| {
+        let ends = [&way.trunk, &way.to];
+        ends.into_iter().any(|end| next.trunk(end).is_none())
+    };
+    let no_way = |way: Option<&TransitSpec>| match way {
+        Some(way) => Err(Refusal::NoWay(way.trunk.clone(), way.to.clone())),
+        None => Ok(()),
+    };
+    let has_quota = |who: String, quota: Option<&QuotaName>| match quota {
+        Some(quota) if next.quota(quota).is_none() => Err(Refusal::NoQuota(who, quota.clone())),
+        Some(_) | None => Ok(()),
+    };
+    match change {
+        Change::PutTrunk(spec) => has_quota(format!("trunk {}", spec.name), spec.quota.as_ref()),
+        Change::PutSession(spec) => {
+            has_quota(format!("session {}", spec.name), spec.quota.as_ref())
+        }
+        Change::PutRoute(spec) => {
+            let who = format!("route {} {}", spec.trunk, spec.session);
+            has_quota(who, spec.terms.quota.as_ref())
+        }
+        Change::PutTransit(spec) => {
+            no_way(Some(spec).filter(ends_nowhere))?;
+            let who = format!("route {} --to {}", spec.trunk, spec.to);
+            has_quota(who, spec.terms.quota.as_ref())
+        }
+        Change::RemoveTrunk(name) => no_way(next.ways_at(name).find(ends_nowhere)),
+        Change::RemoveQuota(gone) => {
+            let trunks = next.trunks();
+            for trunk in trunks.filter(|trunk| trunk.quota.as_ref() == Some(gone)) {
+                has_quota(format!("trunk {}", trunk.name), Some(gone))?;
+            }
+            let sessions = next.sessions();
+            for session in sessions.filter(|session| session.quota.as_ref() == Some(gone)) {
+                has_quota(format!("session {}", session.name), Some(gone))?;
+            }
+            let has = |terms: &RouteTerms| terms.quota.as_ref() == Some(gone);
+            for route in next.routes().filter(|route| has(&route.terms)) {
+                let who = format!("route {} {}", route.trunk, route.session);
+                has_quota(who, Some(gone))?;
+            }
+            for way in next.transits().filter(|way| has(&way.terms)) {
+                has_quota(format!("route {} --to {}", way.trunk, way.to), Some(gone))?;
+            }
+            Ok(())
+        }
+        Change::RemoveSession(_)
+        | Change::AdoptSession(_)
+        | Change::RemoveRoute(..)
+        | Change::RemoveTransit(..)
+        | Change::PutQuota(_) => Ok(()),
+    }
+}
+
+/// The same of records that are read and written whole.
+fn after(current: &Current, changes: &[Change]) -> Result<Current, Refusal> {
+    let next = revise(&current.table(), changes)?;
+    Ok(Current::of(&next, current.generation + 1))
 }
 
 /// Makes the changes in a store that no switch runs on; returns the new generation.

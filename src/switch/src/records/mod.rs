@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 
 use crate::fault::Place;
 
-pub(crate) use commit::{Refusal, after, commit};
+pub(crate) use commit::{Refusal, commit, revise};
 pub(crate) use plan::{Current, Plan};
 
 /// What a file says.

@@ -1,13 +1,13 @@
 //! Compares a file with the store: what has to change, or why it cannot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use model::{
     QuotaName, QuotaSpec, RouteSpec, RouteTerms, Secret, SessionName, SessionSpec, TermsError,
     TransitSpec, TrunkKind, TrunkName, TrunkSpec,
 };
-use routing::DialPlan;
+use routing::{DialPlan, Table};
 use serde::{Deserialize, Serialize};
 use store::{Change, Store, StoreError};
 
@@ -36,7 +36,7 @@ pub(crate) struct Plan {
 }
 
 /// Where a route leads.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum To<'a> {
     Session(&'a SessionName),
     Trunk(&'a TrunkName),
@@ -79,26 +79,27 @@ impl Current {
         self.quotas.iter().find(|quota| quota.name == *name)
     }
 
-    /// Those that have a quota profile by name, as `trunk NAME`, `session NAME` and `route TRUNK …`, and which.
-    pub(crate) fn with_quota(&self) -> Vec<(String, &QuotaName)> {
-        let trunks = self.trunks.iter();
-        let trunks = trunks.filter_map(|trunk| {
-            let quota = trunk.quota.as_ref()?;
-            Some((format!("trunk {}", trunk.name), quota))
-        });
-        let sessions = self.sessions.iter().filter_map(|session| {
-            let quota = session.quota.as_ref()?;
-            Some((format!("session {}", session.name), quota))
-        });
-        let routes = self.routes.iter().filter_map(|route| {
-            let quota = route.terms.quota.as_ref()?;
-            Some((format!("route {} {}", route.trunk, route.session), quota))
-        });
-        let ways = self.transits.iter().filter_map(|way| {
-            let quota = way.terms.quota.as_ref()?;
-            Some((format!("route {} --to {}", way.trunk, way.to), quota))
-        });
-        trunks.chain(sessions).chain(routes).chain(ways).collect()
+    /// The same as a decision needs it.
+    pub(crate) fn table(&self) -> Table {
+        Table::new(
+            self.trunks.clone(),
+            self.sessions.clone(),
+            self.routes.clone(),
+        )
+        .with_transits(self.transits.clone())
+        .with_quotas(self.quotas.clone())
+    }
+
+    /// The records that a decision is made by.
+    pub(crate) fn of(table: &Table, generation: u64) -> Self {
+        Self {
+            generation,
+            trunks: table.trunks().cloned().collect(),
+            sessions: table.sessions().cloned().collect(),
+            routes: table.routes().cloned().collect(),
+            transits: table.transits().cloned().collect(),
+            quotas: table.quotas().cloned().collect(),
+        }
     }
 
     /// Removing a trunk removes its routes with it.
@@ -135,19 +136,21 @@ impl Plan {
         prune: bool,
     ) -> Result<Self, Vec<Fault>> {
         let mut plan = Self::default();
-        let mut wanted = current.clone();
+        // By name: a file may bring ten thousand of them.
+        let known = current.table();
+        let mut wanted = known.clone();
         // Before those who name them.
-        plan.quotas(&records.quotas, current, &mut wanted);
+        plan.quotas(&records.quotas, &known, &mut wanted);
         if prune {
-            let written = |quota: &QuotaSpec| {
-                let mut drafts = records.quotas.iter();
-                drafts.any(|draft| draft.record.name.as_ref() == Some(&quota.name))
-            };
-            wanted.quotas.retain(written);
+            let written = records.quotas.iter().map(|draft| &draft.record.name);
+            let written: BTreeSet<_> = written.flatten().collect();
+            for quota in known.quotas().filter(|it| !written.contains(&it.name)) {
+                wanted.remove_quota(&quota.name);
+            }
         }
-        plan.trunks(&records.trunks, current, &mut wanted);
-        plan.sessions(&records.sessions, current, &mut wanted);
-        plan.routes(&records.routes, current, &mut wanted);
+        plan.trunks(&records.trunks, &known, &mut wanted);
+        plan.sessions(&records.sessions, &known, &mut wanted);
+        plan.routes(&records.routes, &known, &wanted);
         plan.distinct(records, &wanted);
         if prune {
             plan.prune(records, current);
@@ -176,23 +179,22 @@ impl Plan {
         self.changes.push(change);
     }
 
-    fn quotas(&mut self, drafts: &[Placed<QuotaDraft>], current: &Current, wanted: &mut Current) {
-        let mut seen = Vec::new();
+    fn quotas(&mut self, drafts: &[Placed<QuotaDraft>], known: &Table, wanted: &mut Table) {
+        let mut seen = BTreeSet::new();
         for Placed { record, place } in drafts {
             let Some(name) = &record.name else {
                 self.fault(place, "name", "every [[quota]] needs a name");
                 continue;
             };
-            if seen.contains(&name) {
+            if !seen.insert(name) {
                 self.fault(place, "name", format!("there are two quotas `{name}`"));
                 continue;
             }
-            seen.push(name);
             let spec = record.spec(name);
             if let Err(error) = spec.check() {
                 self.fault(place, "quota", error.to_string());
             }
-            let before = current.quota(name);
+            let before = known.quota(name);
             if before != Some(&spec) {
                 let sign = if before.is_some() { '~' } else { '+' };
                 self.change(
@@ -201,31 +203,29 @@ impl Plan {
                     Change::PutQuota(spec.clone()),
                 );
             }
-            wanted.quotas.retain(|quota| quota.name != *name);
-            wanted.quotas.push(spec);
+            wanted.put_quota(spec);
         }
     }
 
     /// Nobody may name a profile that is not there.
-    fn known_quota(&mut self, place: &Place, name: Option<&QuotaName>, wanted: &Current) {
+    fn known_quota(&mut self, place: &Place, name: Option<&QuotaName>, wanted: &Table) {
         if let Some(name) = name.filter(|name| wanted.quota(name).is_none()) {
             self.fault(place, "quota", format!("there is no quota `{name}`"));
         }
     }
 
-    fn trunks(&mut self, drafts: &[Placed<TrunkDraft>], current: &Current, wanted: &mut Current) {
-        let mut seen = Vec::new();
+    fn trunks(&mut self, drafts: &[Placed<TrunkDraft>], known: &Table, wanted: &mut Table) {
+        let mut seen = BTreeSet::new();
         for Placed { record, place } in drafts {
             let Some(name) = &record.name else {
                 self.fault(place, "name", "every [[trunk]] needs a name");
                 continue;
             };
-            if seen.contains(&name) {
+            if !seen.insert(name) {
                 self.fault(place, "name", format!("there are two trunks `{name}`"));
                 continue;
             }
-            seen.push(name);
-            let before = current.trunk(name);
+            let before = known.trunk(name);
             match record.spec(name, before) {
                 Ok(spec) => {
                     if let Err(error) = spec.check() {
@@ -246,34 +246,27 @@ impl Plan {
                             Change::PutTrunk(Box::new(spec.clone())),
                         );
                     }
-                    wanted.trunks.retain(|trunk| trunk.name != *name);
-                    wanted.trunks.push(spec);
+                    wanted.put_trunk(spec);
                 }
                 Err((key, what)) => self.fault(place, key, format!("trunk {name}: {what}")),
             }
         }
     }
 
-    fn sessions(
-        &mut self,
-        drafts: &[Placed<SessionDraft>],
-        current: &Current,
-        wanted: &mut Current,
-    ) {
-        let mut seen = Vec::new();
+    fn sessions(&mut self, drafts: &[Placed<SessionDraft>], known: &Table, wanted: &mut Table) {
+        let mut seen = BTreeSet::new();
         for Placed { record, place } in drafts {
             let Some(name) = &record.name else {
                 self.fault(place, "name", "every [[session]] needs a name");
                 continue;
             };
-            if seen.contains(&name) {
+            if !seen.insert(name) {
                 self.fault(place, "name", format!("there are two sessions `{name}`"));
                 continue;
             }
-            seen.push(name);
             let spec = record.spec(name.clone());
             self.known_quota(place, spec.quota.as_ref(), wanted);
-            let before = current.session(name);
+            let before = known.session(name);
             if before != Some(&spec) {
                 let sign = if before.is_some() { '~' } else { '+' };
                 self.change(
@@ -282,13 +275,12 @@ impl Plan {
                     Change::PutSession(spec.clone()),
                 );
             }
-            wanted.sessions.retain(|session| session.name != *name);
-            wanted.sessions.push(spec);
+            wanted.put_session(spec);
         }
     }
 
-    fn routes(&mut self, drafts: &[Placed<RouteDraft>], current: &Current, wanted: &mut Current) {
-        let mut seen = Vec::new();
+    fn routes(&mut self, drafts: &[Placed<RouteDraft>], known: &Table, wanted: &Table) {
+        let mut seen = BTreeSet::new();
         for Placed { record, place } in drafts {
             let (trunk, to) = match (&record.trunk, &record.session, &record.to) {
                 (Some(trunk), Some(session), None) => (trunk, To::Session(session)),
@@ -302,12 +294,11 @@ impl Plan {
                     continue;
                 }
             };
-            if seen.contains(&(trunk, to)) {
+            if !seen.insert((trunk, to)) {
                 let what = format!("there are two routes from {trunk} to {}", to.name());
                 self.fault(place, "route", what);
                 continue;
             }
-            seen.push((trunk, to));
             if wanted.trunk(trunk).is_none() {
                 self.fault(place, "trunk", format!("there is no trunk `{trunk}`"));
             }
@@ -324,9 +315,7 @@ impl Plan {
                         terms: RouteTerms::from(record),
                     };
                     self.terms(place, &spec.terms, spec.terms.check_to_session(), wanted);
-                    let same =
-                        |route: &&RouteSpec| route.trunk == *trunk && route.session == *session;
-                    let before = current.routes.iter().find(same);
+                    let before = known.route(trunk, session);
                     if before != Some(&spec) {
                         let sign = if before.is_some() { '~' } else { '+' };
                         let what = format!("route {trunk} {session}");
@@ -346,8 +335,7 @@ impl Plan {
                         terms: RouteTerms::from(record),
                     };
                     self.terms(place, &spec.terms, spec.terms.check_to_trunk(), wanted);
-                    let same = |way: &&TransitSpec| way.trunk == *trunk && way.to == *other;
-                    let before = current.transits.iter().find(same);
+                    let before = known.transit(trunk, other);
                     if before != Some(&spec) {
                         let sign = if before.is_some() { '~' } else { '+' };
                         let what = format!("route {trunk} --to {other}");
@@ -364,7 +352,7 @@ impl Plan {
         place: &Place,
         terms: &RouteTerms,
         checked: Result<(), TermsError>,
-        wanted: &Current,
+        wanted: &Table,
     ) {
         if let Err(error) = checked {
             self.fault(place, "route", error.to_string());
@@ -378,11 +366,11 @@ impl Plan {
     }
 
     /// Two trunks that a request could not be told apart by.
-    fn distinct(&mut self, records: &Records, wanted: &Current) {
+    fn distinct(&mut self, records: &Records, wanted: &Table) {
         let mut logins: BTreeMap<&str, &TrunkName> = BTreeMap::new();
         let mut accounts: BTreeMap<(&str, String), &TrunkName> = BTreeMap::new();
         let mut addresses: BTreeMap<(SocketAddr, String), &TrunkName> = BTreeMap::new();
-        for trunk in &wanted.trunks {
+        for trunk in wanted.trunks() {
             let (other, what) = match &trunk.kind {
                 TrunkKind::InboundRegister { login, .. } => {
                     (logins.insert(login, &trunk.name), format!("login {login}"))
@@ -418,12 +406,20 @@ impl Plan {
     }
 
     fn prune(&mut self, records: &Records, current: &Current) {
-        let kept = |route: &RouteSpec| {
-            records.routes.iter().any(|draft| {
-                draft.record.trunk.as_ref() == Some(&route.trunk)
-                    && draft.record.session.as_ref() == Some(&route.session)
-            })
-        };
+        let ends = records.routes.iter().map(|draft| &draft.record);
+        let ends = ends.map(|draft| (&draft.trunk, &draft.session, &draft.to));
+        let ends: Vec<_> = ends.collect();
+        let sessions = ends.iter().filter_map(|(trunk, session, _)| {
+            let (trunk, session) = (trunk.as_ref()?, session.as_ref()?);
+            Some((trunk, session))
+        });
+        let sessions: BTreeSet<_> = sessions.collect();
+        let ways = ends.iter().filter_map(|(trunk, _, to)| {
+            let (trunk, to) = (trunk.as_ref()?, to.as_ref()?);
+            Some((trunk, to))
+        });
+        let ways: BTreeSet<_> = ways.collect();
+        let kept = |route: &RouteSpec| sessions.contains(&(&route.trunk, &route.session));
         for route in current.routes.iter().filter(|route| !kept(route)) {
             let change = Change::RemoveRoute(route.trunk.clone(), route.session.clone());
             self.change(
@@ -433,11 +429,7 @@ impl Plan {
             );
         }
         for way in &current.transits {
-            let kept = records.routes.iter().any(|draft| {
-                let draft = &draft.record;
-                draft.trunk.as_ref() == Some(&way.trunk) && draft.to.as_ref() == Some(&way.to)
-            });
-            if !kept {
+            if !ways.contains(&(&way.trunk, &way.to)) {
                 let change = Change::RemoveTransit(way.trunk.clone(), way.to.clone());
                 self.change('-', format!("route {} --to {}", way.trunk, way.to), change);
             }
@@ -466,12 +458,10 @@ impl Plan {
                 Change::RemoveQuota(name.clone()),
             );
         }
+        let written = records.trunks.iter().map(|draft| &draft.record.name);
+        let written: BTreeSet<_> = written.flatten().collect();
         for trunk in &current.trunks {
-            if !records
-                .trunks
-                .iter()
-                .any(|draft| draft.record.name.as_ref() == Some(&trunk.name))
-            {
+            if !written.contains(&trunk.name) {
                 self.change(
                     '-',
                     format!("trunk {}", trunk.name),
