@@ -7,7 +7,8 @@
 //! Telegram has one beside that, too: the key agreement alone (`agreement`), how fast a call is set up (`dialling`), and what
 //! accounts cost that do nothing (`accounts`).
 //!
-//! SIP has workloads of its own: reading an INVITE (`parsing`), decisions and records (`records`), calls a second between two trunks and registrations a second
+//! SIP has workloads of its own: reading an INVITE (`parsing`), decisions and records (`records`), a change of
+//! records until calls are decided by it (`commit`), calls a second between two trunks and registrations a second
 //! (`switchboard`), both made by `load` in a process of its own.
 #![allow(
     clippy::unwrap_used,
@@ -47,6 +48,7 @@ mod telegram_server;
 mod accounts;
 mod agreement;
 mod beat;
+mod commit;
 mod dialling;
 mod dialog;
 mod floor;
@@ -114,6 +116,14 @@ fn main() -> ExitCode {
     if options.does(Workload::Records) {
         let dir = folder("records-");
         let found = records::measure(&dir);
+        found.print();
+        figures.add(|all| found.figures(all));
+        is_good &= found.is_good();
+        swept(&dir);
+    }
+    if options.does(Workload::Commit) {
+        let dir = folder("commit-");
+        let found = commit::measure(&dir);
         found.print();
         figures.add(|all| found.figures(all));
         is_good &= found.is_good();

@@ -7,6 +7,8 @@ pub(crate) enum Workload {
     Parse,
     /// Decisions and records with ten thousand trunks.
     Records,
+    /// A change of records until calls are decided by it.
+    Commit,
     /// Calls a second between two trunks.
     Signalling,
     /// Registrations a second.
@@ -22,6 +24,7 @@ impl Workload {
         match word {
             "parse" => Some(Workload::Parse),
             "records" => Some(Workload::Records),
+            "commit" => Some(Workload::Commit),
             "signalling" => Some(Workload::Signalling),
             "registration" => Some(Workload::Registration),
             "transcode" => Some(Workload::Transcode),
@@ -64,7 +67,7 @@ pub(crate) struct Options {
 
 const HELP: &str = "\
 What a call costs: make bench [ARGS=\"...\"]
-  --only WORKLOAD    parse, records, signalling, registration, transcode or telegram alone
+  --only WORKLOAD    parse, records, commit, signalling, registration, transcode or telegram alone
   --sip-calls N      signalling: calls between two trunks (20000)
   --per-second N     signalling: how many a second (200)
   --registrations N  registration: how many (3000), 100 a second

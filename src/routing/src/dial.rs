@@ -77,6 +77,14 @@ impl DialPlan {
         })
     }
 
+    /// Says why rules cannot be used. Those that dial nothing, which nearly all trunks have, are not compiled for that.
+    pub fn check(rules: &DialRules) -> Result<(), DialPlanError> {
+        if *rules == DialRules::dial_nothing() {
+            return Ok(());
+        }
+        Self::new(rules).map(|_| ())
+    }
+
     /// The plan of rules that cannot be used: takes no number.
     pub fn closed() -> Self {
         Self {

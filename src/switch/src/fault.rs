@@ -104,19 +104,30 @@ impl fmt::Display for Fault {
 
 /// Turns offsets in a text into places.
 pub(crate) struct Source<'a> {
-    pub(crate) file: &'a str,
-    pub(crate) text: &'a str,
+    file: &'a str,
+    text: &'a str,
+    /// Where each line begins: a file of ten thousand records is not read again for each of them.
+    lines: Vec<usize>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// A file and what it says.
+    pub(crate) fn new(file: &'a str, text: &'a str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(ends).collect();
+        Self { file, text, lines }
+    }
+
     /// Returns the place of a byte offset.
     pub(crate) fn place(&self, offset: usize) -> Place {
         let before = self.text.get(..offset).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = self.lines.partition_point(|start| *start <= before.len());
+        let line_start = self.lines.get(line.wrapping_sub(1)).copied();
+        let in_line = before.get(line_start.unwrap_or_default()..);
         Place::File {
             file: self.file.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before.get(line_start..).unwrap_or("").chars().count() + 1,
+            line,
+            column: in_line.unwrap_or("").chars().count() + 1,
         }
     }
 

@@ -107,9 +107,9 @@ fn make(next: &mut Table, change: &Change) -> Result<(), Refusal> {
     match change {
         Change::PutTrunk(spec) => {
             spec.check()?;
-            DialPlan::new(&spec.inbound_rules)
+            DialPlan::check(&spec.inbound_rules)
                 .map_err(|error| Refusal::Rules("inbound_rules", spec.name.clone(), error))?;
-            DialPlan::new(&spec.dial_rules)
+            DialPlan::check(&spec.dial_rules)
                 .map_err(|error| Refusal::Rules("dial_rules", spec.name.clone(), error))?;
             next.put_trunk((**spec).clone());
         }

@@ -232,10 +232,10 @@ impl Plan {
                         self.fault(place, "trunk", error.to_string());
                     }
                     self.known_quota(place, spec.quota.as_ref(), wanted);
-                    if let Err(error) = DialPlan::new(&spec.inbound_rules) {
+                    if let Err(error) = DialPlan::check(&spec.inbound_rules) {
                         self.fault(place, "inbound_rules", format!("trunk {name}: {error}"));
                     }
-                    if let Err(error) = DialPlan::new(&spec.dial_rules) {
+                    if let Err(error) = DialPlan::check(&spec.dial_rules) {
                         self.fault(place, "dial_rules", format!("trunk {name}: {error}"));
                     }
                     if before != Some(&spec) {

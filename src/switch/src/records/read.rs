@@ -80,7 +80,7 @@ const QUOTA: &[&str] = &[
 impl Records {
     /// Reads the text of a file, or returns every fault in it.
     pub(crate) fn read(file: &str, text: &str) -> Result<Self, Vec<Fault>> {
-        let source = Source { file, text };
+        let source = Source::new(file, text);
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut faults: Vec<Fault> = errors.iter().map(|error| source.syntax(error)).collect();
         let mut records = Self::default();

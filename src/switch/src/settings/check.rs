@@ -35,7 +35,7 @@ impl Check {
 
     /// Checks the text of a file.
     pub(super) fn file(&mut self, file: &str, text: &str) {
-        let source = Source { file, text };
+        let source = Source::new(file, text);
         let (table, errors) = DeTable::parse_recoverable(text);
         self.faults
             .extend(errors.iter().map(|error| source.syntax(error)));
