@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use model::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sled::{Batch, Db, Tree};
+use sled::{Batch, Db, IVec, Tree};
 
 pub(crate) use self::unlock::{FoundError, found, wrapped_key};
 use self::unlock::{master_keys, unlock};
@@ -48,6 +48,8 @@ pub(crate) const ADOPT: &str = "adopt/";
 const CACHE_BYTES: u64 = 4 << 20;
 /// How old a soft write can be when the process is killed.
 const FLUSH_EVERY_MS: u64 = 250;
+/// How many call records are counted while somebody waits.
+const COUNTED_AT_ONCE: usize = 5_000;
 /// The file that says how new the database must be.
 const MARK: &str = "generation";
 /// How long a lock is waited for, and how often it is tried.
@@ -79,8 +81,13 @@ pub struct SledStore {
     meta: Tree,
     /// One commit at a time: the generation is read, compared and written.
     committing: Mutex<()>,
-    /// sled counts by reading everything; call records are too many for that.
-    call_count: AtomicU64,
+    /// How many call records there are: sled counts by reading everything, and they are too many for that.
+    call_count: Arc<AtomicU64>,
+    counting: Once,
+    /// The last of those that were there at the start, which are counted when somebody asks.
+    last_call: Option<IVec>,
+    /// The generation that the mark beside the database does not say yet; 0 when it says the last one.
+    mark_due: AtomicU64,
 }
 
 impl SledStore {
@@ -205,7 +212,10 @@ impl SledStore {
             farewells: tree("farewells")?,
             tokens: tree("tokens")?,
             committing: Mutex::default(),
-            call_count: AtomicU64::new(calls.len() as u64),
+            call_count: Arc::default(),
+            last_call: calls.last().map_err(failed)?.map(|(key, _)| key),
+            counting: Once::new(),
+            mark_due: AtomicU64::new(0),
             calls,
             meta,
             path: path.clone(),
@@ -242,6 +252,42 @@ impl SledStore {
             self.meta.remove(&key)?;
         }
         Ok(())
+    }
+
+    /// Counts the call records that there were at the start, in a thread of its own when they are many; new ones are counted as they are
+    /// written, for their ids are greater.
+    fn count_calls(&self) {
+        let Some(last) = self.last_call.clone() else {
+            return;
+        };
+        let count = |tree: &Tree, from: std::ops::Bound<&[u8]>, most: usize| {
+            let range = (from, std::ops::Bound::Included(last.as_ref()));
+            let keys = tree.range::<&[u8], _>(range).keys().flatten().take(most);
+            keys.fold((0, None), |(count, _), key| (count + 1, Some(key)))
+        };
+        let (counted, up_to) = count(&self.calls, std::ops::Bound::Unbounded, COUNTED_AT_ONCE);
+        self.call_count.fetch_add(counted, Ordering::Relaxed);
+        let Some(up_to) = up_to.filter(|up_to| *up_to < last) else {
+            return;
+        };
+        let (tree, total) = (self.calls.clone(), Arc::clone(&self.call_count));
+        let work = move || {
+            let from = std::ops::Bound::Excluded(up_to.as_ref());
+            let range = (from, std::ops::Bound::Included(last.as_ref()));
+            for _ in tree.range::<&[u8], _>(range).keys().flatten() {
+                total.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        // Without a thread the number is too low, and nothing else is wrong.
+        let _ = thread::Builder::new().name("count".to_owned()).spawn(work);
+    }
+
+    /// Writes the mark, if it is due.
+    fn mark(&self) {
+        let due = self.mark_due.swap(0, Ordering::Relaxed);
+        if due > 0 {
+            let _ = write_mark(&self.path, due);
+        }
     }
 
     fn space(&self, space: Space<'_>) -> Result<Tree, StoreError> {
@@ -366,6 +412,12 @@ impl SledStore {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        self.mark();
     }
 }
 
@@ -610,8 +662,8 @@ impl Store for SledStore {
             Err(sled::transaction::TransactionError::Storage(error)) => return Err(error.into()),
         }
         self.sync()?;
-        // The commit stands; a mark that is too low only notices less.
-        let _ = write_mark(&self.path, next);
+        // Not waited for: the commit stands, and a mark that is too low only notices less.
+        self.mark_due.store(next, Ordering::Relaxed);
         // The commit stands; what cannot be cleared away now is cleared at the next start.
         let _ = self.clear_leftovers();
         Ok(next)
@@ -627,7 +679,13 @@ impl Store for SledStore {
     fn close_calls(&self, records: &[&CallRecord]) -> Result<(), StoreError> {
         for record in records {
             let value = encode("cdr", &record.id.to_string(), record)?;
-            if self.calls.insert(record.id.to_bytes(), value)?.is_none() {
+            let key = record.id.to_bytes();
+            let is_new = self.calls.insert(key, value)?.is_none();
+            // A call of an earlier process is among those that will be counted.
+            let last = self.last_call.as_deref();
+            let is_counted =
+                self.counting.is_completed() || last.is_none_or(|last| &key[..] > last);
+            if is_new && is_counted {
                 self.call_count.fetch_add(1, Ordering::Relaxed);
             }
             // Looking costs less than taking away what was never there.
@@ -761,10 +819,12 @@ impl Store for SledStore {
 
     fn flush(&self) -> Result<(), StoreError> {
         self.db.flush()?;
+        self.mark();
         Ok(())
     }
 
     fn stats(&self) -> Result<Stats, StoreError> {
+        self.counting.call_once(|| self.count_calls());
         Ok(Stats {
             size_bytes: self.db.size_on_disk()?,
             sessions: self.sessions.len() as u64,
