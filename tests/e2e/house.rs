@@ -20,7 +20,7 @@ use crate::process::{Process, said};
 use crate::telegram::{Behaviour, Server, Talker, Voice};
 
 /// The program under test.
-const STROWGER: &str = env!("CARGO_BIN_EXE_strowger");
+pub(crate) const STROWGER: &str = env!("CARGO_BIN_EXE_strowger");
 
 /// The address that ntgcalls takes for a candidate (tests/netns.sh).
 pub(crate) const MEDIA_ADDRESS: &str = "10.77.0.1";

@@ -25,6 +25,7 @@ mod tone;
 mod api;
 mod backups;
 mod bridge;
+mod configs;
 mod connections;
 mod crash;
 mod digits;

@@ -4,6 +4,7 @@
 //! place, and one bad value does not hide the next.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use config::ConfigBuilder;
 use config::builder::DefaultState;
@@ -35,6 +36,8 @@ impl Check {
 
     /// Checks the text of a file.
     pub(super) fn file(&mut self, file: &str, text: &str) {
+        // Those of an earlier file come first.
+        let mut before = std::mem::take(&mut self.faults);
         let source = Source::new(file, text);
         let (table, errors) = DeTable::parse_recoverable(text);
         self.faults
@@ -44,6 +47,8 @@ impl Check {
         self.known = known;
         self.faults.sort_by_key(|fault| fault.place.line());
         self.faults.dedup();
+        before.append(&mut self.faults);
+        self.faults = before;
     }
 
     fn table(
@@ -203,10 +208,48 @@ impl Check {
             }
             _ => {}
         }
+        for (key, file) in [
+            ("sip.tls_certificate", &sip.tls_certificate),
+            ("sip.tls_key", &sip.tls_key),
+            ("sip.tls_ca", &sip.tls_ca),
+        ] {
+            if !file.as_os_str().is_empty()
+                && let Err(error) = std::fs::metadata(file)
+            {
+                let file = file.display();
+                fault(key, format!("the file {file} cannot be read: {error}"));
+            }
+        }
+        let streams = [("sip.tcp", sip.tcp()), ("sip.tls", sip.tls())];
+        for (key, addresses) in &streams {
+            for address in addresses {
+                let ours = settings.admin.listen;
+                if clash(*address, ours) {
+                    let what = format!("{ours} is that of {key} {address} already");
+                    fault("admin.listen", what);
+                }
+            }
+        }
+        let [(_, tcp), (_, tls)] = &streams;
+        for address in tls {
+            if tcp.iter().any(|other| clash(*other, *address)) {
+                fault("sip.tls", format!("{address} is that of sip.tcp already"));
+            }
+        }
         if settings.data.dir.as_os_str().is_empty() {
             fault("data.dir", "expected a folder".into());
         }
     }
+}
+
+/// Whether two sockets of the same kind cannot be bound at the same time.
+fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    // Port 0 is whichever is free.
+    one.port() != 0
+        && one.port() == other.port()
+        && (one.ip() == other.ip()
+            || one.is_ipv4() == other.is_ipv4()
+                && (one.ip().is_unspecified() || other.ip().is_unspecified()))
 }
 
 /// Every key with its default.

@@ -80,21 +80,21 @@ impl Loaded {
 /// Reads all layers, or returns every fault there is.
 pub(crate) fn load(sources: &Sources) -> Result<Loaded, Vec<Fault>> {
     let file = sources.file.clone().or_else(find);
-    let text = file
-        .as_deref()
-        .map(read)
-        .transpose()
-        .map_err(|fault| vec![fault])?
-        .unwrap_or_default();
+    let files = file.iter().cloned();
+    let files = files.chain(file.as_deref().map(additions).unwrap_or_default());
+    let read = files.map(|file| read(&file).map(|text| (file, text)));
+    let texts: Vec<(PathBuf, String)> = read
+        .collect::<Result<_, _>>()
+        .map_err(|fault| vec![fault])?;
     let mut check = Check::new();
-    if let Some(file) = &file {
-        check.file(&file.display().to_string(), &text);
+    for (file, text) in &texts {
+        check.file(&file.display().to_string(), text);
     }
     check.variables(&sources.variables);
     if !check.faults.is_empty() {
         return Err(check.faults);
     }
-    let settings = layered(&text, sources).map_err(|error| {
+    let settings = layered(&texts, sources).map_err(|error| {
         vec![Fault {
             place: Place::Nowhere,
             kind: FaultKind::Unreadable {
@@ -121,7 +121,10 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded, Vec<Fault>> {
     }
 }
 
-fn layered(text: &str, sources: &Sources) -> Result<Settings, config::ConfigError> {
+fn layered(
+    texts: &[(PathBuf, String)],
+    sources: &Sources,
+) -> Result<Settings, config::ConfigError> {
     let data = sources
         .data
         .as_ref()
@@ -131,9 +134,11 @@ fn layered(text: &str, sources: &Sources) -> Result<Settings, config::ConfigErro
         .iter()
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    Config::builder()
-        .add_source(Config::try_from(&Settings::default())?)
-        .add_source(File::from_str(text, FileFormat::Toml))
+    let mut layers = Config::builder().add_source(Config::try_from(&Settings::default())?);
+    for (_, text) in texts {
+        layers = layers.add_source(File::from_str(text, FileFormat::Toml));
+    }
+    layers
         // Not `try_parsing`: it would turn a secret that looks like a number into that number.
         .add_source(
             Environment::with_prefix("STROWGER")
@@ -144,6 +149,18 @@ fn layered(text: &str, sources: &Sources) -> Result<Settings, config::ConfigErro
         .set_override_option("data.dir", data)?
         .build()?
         .try_deserialize()
+}
+
+/// The files `*.toml` of the folder `conf.d` beside the settings, in the order of their names; none where there is no such folder.
+fn additions(file: &Path) -> Vec<PathBuf> {
+    let folder = file.parent().unwrap_or(Path::new("")).join("conf.d");
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = entries.map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = files
+        .filter(|file| file.extension().is_some_and(|ending| ending == "toml"))
+        .collect();
+    files.sort();
+    files
 }
 
 fn read(file: &Path) -> Result<String, Fault> {

@@ -136,6 +136,14 @@ const BROKEN: &[(&str, &str)] = &[
         "[node]\nname = \"a\"\nname = \"b\"",
         "strowger.toml:3:1: duplicate key, near `name`",
     ),
+    (
+        "[sip]\nudp = \"0.0.0.0:5060\"\n[admin]\nlisten = \"127.0.0.1:5060\"",
+        "strowger.toml:4:10: `admin.listen`: 127.0.0.1:5060 is that of sip.tcp 0.0.0.0:5060 already",
+    ),
+    (
+        "[sip]\ntls_ca = \"/there/is/no.pem\"",
+        "strowger.toml:2:10: `sip.tls_ca`: the file /there/is/no.pem cannot be read: No such file or directory (os error 2)",
+    ),
     ("[node]\nname = \"a\n[sip]", "strowger.toml:2:10: "),
     ("[node\nname = \"a\"", "strowger.toml:1:6: "),
 ];
@@ -149,6 +157,35 @@ fn every_broken_file_names_the_right_line() {
             "{text}\n  said     {said:#?}\n  expected {expected}"
         );
     }
+}
+
+#[test]
+fn further_files_lie_over_the_first_in_the_order_of_their_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("strowger.toml");
+    std::fs::create_dir(dir.path().join("conf.d")).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write("strowger.toml", "[sip]\nrealm = \"one\"\nt1_ms = 600\n");
+    write("conf.d/20-last.toml", "[sip]\nrealm = \"three\"\n");
+    write(
+        "conf.d/10-first.toml",
+        "[sip]\nrealm = \"two\"\nt1_ms = 700\n",
+    );
+    write("conf.d/readme.txt", "no settings");
+    let sources = Sources {
+        file: Some(file),
+        ..Sources::default()
+    };
+    let settings = load(&sources).unwrap().settings;
+    assert_eq!(settings.sip.realm.to_string(), "three");
+    assert_eq!(settings.sip.t1_ms, 700);
+    write("conf.d/10-first.toml", "[sip]\n\nrelam = \"two\"\n");
+    let faults = load(&sources).unwrap_err();
+    let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert!(
+        said[0].contains("conf.d/10-first.toml:3:1: unknown key `relam`"),
+        "{said:?}"
+    );
 }
 
 #[test]
