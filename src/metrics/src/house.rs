@@ -277,6 +277,14 @@ impl Metrics {
         self.all.house.mailbox_full.with_label_values(&labels).inc();
     }
 
+    /// How many messages mailboxes have refused so far.
+    pub fn mailboxes_refused(&self) -> u64 {
+        let kinds = Actor::values().into_iter().filter(|kind| *kind != OTHER);
+        kinds
+            .map(|kind| self.all.house.mailbox_full.with_label_values(&[kind]).get())
+            .sum()
+    }
+
     /// The counter of messages that actors of this kind have handled, resolved once.
     pub fn actor_messages(&self, kind: &'static str) -> IntCounter {
         let labels = [Actor::of(kind)];

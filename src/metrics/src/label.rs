@@ -115,7 +115,11 @@ fixed! {
     /// The two halves of the transaction table.
     TransactionKind, ["client", "server"];
     /// Why a datagram was dropped without an answer.
-    Dropped, ["malformed", "rate_limit", "ban_list", "overload", "ping"];
+    Dropped, ["malformed", "rate_limit", "ban_list", "overload", "stale", "ping"];
+    /// What shows that there is too much to do.
+    OverloadSign, ["delay", "cpu", "memory", "mailbox"];
+    /// Where calls come from that are refused for it.
+    ShedFrom, ["sip", "telegram"];
     /// States of a session.
     SessionStates, ["offline", "connecting", "running", "flood_wait", "restricted", "unauthorized"];
     /// Kinds of Telegram requests, by what they are limited together with.

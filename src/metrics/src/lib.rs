@@ -13,6 +13,7 @@ mod calls;
 mod family;
 mod house;
 mod label;
+mod load;
 mod media;
 mod names;
 mod sip;
@@ -54,6 +55,7 @@ struct All {
     trunk_names: names::Names,
     session_names: names::Names,
     house: house::House,
+    load: load::Load,
     calls: calls::Calls,
     sip: sip::Sip,
     trunks: trunks::Trunks,
@@ -67,6 +69,7 @@ impl Metrics {
         let mut make = family::Families::new();
         let all = All {
             house: house::House::new(&mut make, version),
+            load: load::Load::new(&mut make),
             calls: calls::Calls::new(&mut make),
             sip: sip::Sip::new(&mut make),
             trunks: trunks::Trunks::new(&mut make),

@@ -198,6 +198,17 @@ impl Metrics {
         dropped.with_label_values(&["overload"]).inc_by(count);
     }
 
+    /// How many messages were dropped because the door was full.
+    pub fn sip_dropped_so_far(&self) -> u64 {
+        let dropped = &self.all.sip.dropped;
+        dropped.with_label_values(&["overload"]).get()
+    }
+
+    /// A request of a stranger dropped without an answer, because it had waited too long.
+    pub fn sip_stale(&self) {
+        self.all.sip.dropped.with_label_values(&["stale"]).inc();
+    }
+
     /// A message dropped without an answer, because its sender had sent too many.
     pub fn sip_over_budget(&self) {
         self.all

@@ -134,6 +134,7 @@ causes! {
     TooManyRequests = "flood_wait", 503, "Too Many Requests: retry after {}", Telegram, Failed, "slow down, more accounts, wait";
     PeerFlood = "peer_flood", 503, "PEER_FLOOD", Telegram, Failed, "the account is limited for about a day; use more accounts";
     WorkerNotReady = "worker_not_ready", 503, "Worker is not ready", Here, Failed, "the switch is starting or stopping; retry in a minute";
+    Overloaded = "overloaded", 503, "Switch is overloaded", Here, Limited, "fewer calls a second, more processors or memory; `strowger status` says what is short, docs/configuration.md [overload] what the limits are";
     NoRtpPorts = "no_rtp_ports", 503, "No RTP ports", Here, Failed, "widen rtp.range";
     MediaLost = "media_lost", 503, "Media connection lost", Telegram, Failed, "the network path of the Telegram side broke";
     MediaNotConnected = "media_not_connected", 503, "Media is not connected", Telegram, Failed, "UDP between this host and the person is blocked";

@@ -3,12 +3,14 @@
 //! * [`udp`]: the SIP socket for datagrams; [`stream`]: SIP over TCP and TLS.
 //! * [`telegram`]: the connection of one Telegram account.
 //! * [`media`]: the threads that carry the calls.
+//! * [`load`]: what the system says of this process and its memory.
 //! * [`probe`]: one OPTIONS, outside of a running switch.
 //! * [`Resolver`]: where the SIP servers of a domain are.
 //! * [`Pace`]: the beat of a busy thread.
 //! * [`fake`]: stand-ins for Telegram and for a phone, in this process.
 
 pub mod fake;
+pub mod load;
 pub mod media;
 mod pace;
 pub mod probe;

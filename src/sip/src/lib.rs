@@ -12,6 +12,7 @@
 //! * [`qualify`] - whether a peer that never registers is there.
 //! * [`registration`] - the bindings of a trunk that registers with us (RFC 3261 10.3).
 //! * [`sdp`] - session descriptions, offer and answer (RFC 8866, RFC 3264).
+//! * [`shed`] - new calls refused before anything is made for them.
 //! * [`text`] - texts by MESSAGE, read and sent (RFC 3428).
 //! * [`transaction`] - requests and responses matched and repeated over UDP (RFC 3261 17, 18).
 
@@ -31,6 +32,7 @@ mod parse;
 pub mod qualify;
 pub mod registration;
 pub mod sdp;
+pub mod shed;
 pub mod text;
 pub mod transaction;
 

@@ -1,0 +1,693 @@
+//! Whether there is too much to do, and how many new calls are let in meanwhile (SEC-D6).
+//!
+//! Four signs tell of it: work that waits too long for its thread, a busy processor, little memory, a full mailbox. While one of them
+//! stands, new calls are let in at a rate that follows what can be carried (the loss algorithm of RFC 7339 section 7, with ourselves
+//! for the server): each half second the rate shrinks by as much as the worst sign is over its limit, and grows where all are below.
+//! So the switch goes on at its capacity instead of refusing everybody and nobody by turns.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// From one change of the rate to the next; what RFC 7339 has for `oc-validity`.
+pub const STEP: Duration = Duration::from_millis(500);
+/// For how long the processor must be busy.
+const CPU_FOR: Duration = Duration::from_secs(2);
+/// For how long every sign must be well below its limit before it is over, when everybody is let in already, and when not: the rate
+/// may have shrunk too far and be growing still.
+const QUIET_FOR: Duration = Duration::from_secs(2);
+const QUIET_AT_LAST: Duration = Duration::from_millis(3_500);
+/// Over how long calls are counted to know how many come in a second.
+const COUNTED_FOR: Duration = Duration::from_secs(1);
+/// As few calls a second are never what the load is made of, when it begins. When it stays, the rate shrinks below.
+const START: f64 = 5.0;
+/// The rate never shrinks below this, so that it can grow again.
+const LEAST: f64 = 0.1;
+/// A rate that limits nobody.
+const MOST: f64 = 1e6;
+/// The most that the rate shrinks at once.
+const SHRINK: f64 = 0.7;
+/// How it grows when all is quiet, and when it is only no worse.
+const REGROW: f64 = 2.0;
+const GROW: f64 = 1.1;
+/// How far below its limit a sign is quiet.
+const QUIET: f64 = 0.8;
+/// The same of the delay, which leaps.
+const QUIET_DELAY: f64 = 0.5;
+/// So many calls between two looks tell how many come in a second.
+const MANY: u64 = 10;
+/// How many more calls than the rate says are let in between two looks, for they come as they like.
+pub const BURST: f64 = 1.5;
+
+/// From when on there is too much to do. Zero: this sign is not looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LoadLimits {
+    /// How long work may wait for its thread, at the 99th percentile of a second.
+    pub delay: Duration,
+    /// How busy the process may be for two seconds, as a share of all processors that it may use.
+    pub cpu: f64,
+    /// How many octets of memory are to be free.
+    pub memory: u64,
+    /// How long a mailbox may refuse messages.
+    pub mailbox: Duration,
+}
+
+impl Default for LoadLimits {
+    fn default() -> Self {
+        Self {
+            delay: Duration::from_millis(100),
+            cpu: 0.85,
+            memory: 64 << 20,
+            mailbox: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A sign of overload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sign {
+    /// Work waits too long for its thread.
+    Delay,
+    /// The processors are busy.
+    Cpu,
+    /// There is little memory.
+    Memory,
+    /// A mailbox is full.
+    Mailbox,
+}
+
+impl Sign {
+    /// Every sign.
+    pub const ALL: [Sign; 4] = [Sign::Delay, Sign::Cpu, Sign::Memory, Sign::Mailbox];
+
+    /// The value of the metric label `reason`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Sign::Delay => "delay",
+            Sign::Cpu => "cpu",
+            Sign::Memory => "memory",
+            Sign::Mailbox => "mailbox",
+        }
+    }
+}
+
+/// What was seen since the last look.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen {
+    /// How long ago that was.
+    pub elapsed: Duration,
+    /// How long work waited for its thread, at the 99th percentile of the last second.
+    pub delay: Duration,
+    /// How busy the process was since then, as a share of all processors that it may use.
+    pub cpu: f64,
+    /// Octets of memory that are free; `None` where nobody tells.
+    pub free: Option<u64>,
+    /// Whether a mailbox refused anything.
+    pub refused: bool,
+    /// New calls that came, and how many of them were let in.
+    pub offered: u64,
+    /// See `offered`.
+    pub admitted: u64,
+}
+
+/// Who is let in until the next look.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Admitted {
+    /// Which share of the new calls, 0 to 1.
+    pub share: f64,
+    /// And how many of them at most in a second; `None`: as many as come.
+    pub rate: Option<f64>,
+}
+
+impl Admitted {
+    /// Everybody.
+    pub const ALL: Admitted = Admitted {
+        share: 1.0,
+        rate: None,
+    };
+
+    /// How many new calls may come in so long.
+    pub fn within(&self, time: Duration) -> u64 {
+        match self.rate {
+            None => u64::MAX,
+            Some(rate) if rate <= 0.0 => 0,
+            // A fraction of a call counts as one, or a slow rate would let in nobody.
+            Some(rate) => whole((rate * time.as_secs_f64() * BURST).ceil()).max(1),
+        }
+    }
+}
+
+/// What has changed with a look.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Turn {
+    /// It begins, for this sign.
+    Begins(Sign),
+    /// It is over, after so long.
+    Over(Duration),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    /// Everybody is let in.
+    Calm,
+    /// Calls are let in at a rate.
+    Shedding {
+        since: Instant,
+        /// The sign that stood last.
+        sign: Sign,
+        /// Calls a second.
+        rate: f64,
+        stepped: Instant,
+        /// Since when all signs are quiet.
+        quiet: Option<Instant>,
+    },
+}
+
+/// One look, remembered for two seconds.
+#[derive(Debug, Clone, Copy)]
+struct Past {
+    at: Instant,
+    seen: Seen,
+}
+
+/// Decides it. Asked some ten times a second.
+#[derive(Debug)]
+pub struct Overload {
+    limits: LoadLimits,
+    state: State,
+    past: VecDeque<Past>,
+    /// Since when every look found that a mailbox had refused something.
+    refusing: Option<Instant>,
+    /// When the last one did.
+    refused: Option<Instant>,
+    standing: Vec<Sign>,
+}
+
+impl Overload {
+    /// Nothing is known yet, so everybody is let in.
+    pub fn new(limits: LoadLimits) -> Self {
+        Self {
+            limits,
+            state: State::Calm,
+            past: VecDeque::new(),
+            refusing: None,
+            refused: None,
+            standing: Vec::new(),
+        }
+    }
+
+    /// From the next look on these limits hold.
+    pub fn set_limits(&mut self, limits: LoadLimits) {
+        self.limits = limits;
+    }
+
+    /// The signs that stand just now.
+    pub fn signs(&self) -> &[Sign] {
+        &self.standing
+    }
+
+    /// Why calls are refused: the sign that stands, or stood last; `None` when all are let in.
+    pub fn why(&self) -> Option<Sign> {
+        match self.state {
+            State::Calm => None,
+            State::Shedding { sign, .. } => Some(sign),
+        }
+    }
+
+    /// Takes note of what was seen, and says who is let in from now on, and what has changed.
+    pub fn look(&mut self, now: Instant, seen: Seen) -> (Admitted, Option<Turn>) {
+        self.remember(now, seen);
+        self.standing = Sign::ALL
+            .into_iter()
+            .filter(|sign| self.stands(now, *sign))
+            .collect();
+        let worst = self.worst();
+        match self.state {
+            State::Calm => {
+                let Some(sign) = worst else {
+                    return (Admitted::ALL, None);
+                };
+                let rate = self.rate_of(CPU_FOR, |seen| seen.admitted).max(START);
+                let rate = (rate * self.factor(sign)).max(LEAST);
+                self.state = State::Shedding {
+                    since: now,
+                    sign,
+                    rate,
+                    stepped: now,
+                    quiet: None,
+                };
+                (self.admitted(rate), Some(Turn::Begins(sign)))
+            }
+            State::Shedding {
+                since,
+                sign,
+                rate,
+                stepped,
+                quiet,
+            } => {
+                let quiet = self
+                    .is_quiet(now)
+                    .then(|| quiet.unwrap_or(now))
+                    .filter(|_| worst.is_none());
+                let admitted = self.admitted(rate);
+                let wait = if admitted.share < 1.0 {
+                    QUIET_AT_LAST
+                } else {
+                    QUIET_FOR
+                };
+                if quiet.is_some_and(|quiet| now.saturating_duration_since(quiet) >= wait) {
+                    self.state = State::Calm;
+                    let lasted = now.saturating_duration_since(since);
+                    return (Admitted::ALL, Some(Turn::Over(lasted)));
+                }
+                let is_due = now.saturating_duration_since(stepped) >= STEP;
+                let rate = if is_due {
+                    self.next(rate, worst, quiet.is_some())
+                } else {
+                    rate
+                };
+                self.state = State::Shedding {
+                    since,
+                    sign: worst.unwrap_or(sign),
+                    rate,
+                    stepped: if is_due { now } else { stepped },
+                    quiet,
+                };
+                (self.admitted(rate), None)
+            }
+        }
+    }
+
+    fn remember(&mut self, now: Instant, seen: Seen) {
+        self.past.push_back(Past { at: now, seen });
+        // What began before the span counts still: the first look after it tells of time before.
+        while self
+            .past
+            .get(1)
+            .is_some_and(|second| now.saturating_duration_since(second.at) >= CPU_FOR)
+        {
+            self.past.pop_front();
+        }
+        if seen.refused {
+            self.refusing.get_or_insert(now);
+            self.refused = Some(now);
+        } else {
+            self.refusing = None;
+        }
+    }
+
+    /// The looks that tell of the last so long, newest first.
+    fn within(&self, span: Duration) -> impl Iterator<Item = &Seen> {
+        let mut told = Duration::ZERO;
+        self.past
+            .iter()
+            .rev()
+            .map(|past| &past.seen)
+            .take_while(move |seen| {
+                let is_wanted = told < span;
+                told += seen.elapsed;
+                is_wanted
+            })
+    }
+
+    /// How busy the processors were in the last so long; nothing before so long is known.
+    fn cpu(&self, span: Duration) -> Option<f64> {
+        let (mut busy, mut told) = (0.0, Duration::ZERO);
+        for seen in self.within(span) {
+            busy += seen.cpu * seen.elapsed.as_secs_f64();
+            told += seen.elapsed;
+        }
+        (told >= span).then(|| busy / told.as_secs_f64())
+    }
+
+    /// How many calls a second there were in the last so long.
+    fn rate_of(&self, span: Duration, count: impl Fn(&Seen) -> u64) -> f64 {
+        let (mut calls, mut told) = (0, Duration::ZERO);
+        for seen in self.within(span) {
+            calls += count(seen);
+            told += seen.elapsed;
+        }
+        if told.is_zero() {
+            return 0.0;
+        }
+        calls as f64 / told.as_secs_f64()
+    }
+
+    fn last(&self) -> Option<&Seen> {
+        self.past.back().map(|past| &past.seen)
+    }
+
+    /// Whether a sign is over its limit.
+    fn stands(&self, now: Instant, sign: Sign) -> bool {
+        let limits = &self.limits;
+        match sign {
+            Sign::Delay => !limits.delay.is_zero() && self.ratio(Sign::Delay) > 1.0,
+            Sign::Cpu => limits.cpu > 0.0 && self.ratio(Sign::Cpu) > 1.0,
+            Sign::Memory => self
+                .last()
+                .and_then(|seen| seen.free)
+                .is_some_and(|free| free < limits.memory),
+            Sign::Mailbox => {
+                !limits.mailbox.is_zero()
+                    && self
+                        .refusing
+                        .is_some_and(|since| now.saturating_duration_since(since) > limits.mailbox)
+            }
+        }
+    }
+
+    /// How far a sign that can be measured is towards its limit; 1 is at it.
+    fn ratio(&self, sign: Sign) -> f64 {
+        match sign {
+            Sign::Delay if !self.limits.delay.is_zero() => {
+                let delay = self.last().map_or(Duration::ZERO, |seen| seen.delay);
+                delay.as_secs_f64() / self.limits.delay.as_secs_f64()
+            }
+            Sign::Cpu if self.limits.cpu > 0.0 => {
+                // Whoever is let in at a rate is watched more closely.
+                let span = match self.state {
+                    State::Calm => CPU_FOR,
+                    State::Shedding { .. } => STEP,
+                };
+                self.cpu(span).map_or(0.0, |cpu| cpu / self.limits.cpu)
+            }
+            Sign::Delay | Sign::Cpu | Sign::Memory | Sign::Mailbox => 0.0,
+        }
+    }
+
+    /// The sign that asks for the most, of those that stand.
+    fn worst(&self) -> Option<Sign> {
+        let by_factor = |a: &Sign, b: &Sign| self.factor(*a).total_cmp(&self.factor(*b));
+        self.standing.iter().copied().min_by(by_factor)
+    }
+
+    /// What a sign that stands does to the rate.
+    fn factor(&self, sign: Sign) -> f64 {
+        match sign {
+            Sign::Delay | Sign::Cpu => (1.0 / self.ratio(sign)).clamp(SHRINK, 1.0),
+            Sign::Memory => 0.0,
+            Sign::Mailbox => SHRINK,
+        }
+    }
+
+    /// The rate after a step.
+    fn next(&self, rate: f64, worst: Option<Sign>, is_quiet: bool) -> f64 {
+        // A rate that nobody uses up tells nothing of what can be carried.
+        let carried = rate.min(self.rate_of(STEP, |seen| seen.admitted).max(START));
+        let next = match worst {
+            // Nobody is let in, and afterwards as many as before.
+            Some(Sign::Memory) => rate,
+            Some(sign @ (Sign::Delay | Sign::Cpu | Sign::Mailbox)) => carried * self.factor(sign),
+            None if is_quiet => rate * REGROW,
+            None => rate * GROW,
+        };
+        next.clamp(LEAST, MOST)
+    }
+
+    fn is_quiet(&self, now: Instant) -> bool {
+        let limits = &self.limits;
+        let roomy = (limits.memory as f64) / QUIET;
+        let free = self.last().and_then(|seen| seen.free);
+        let refused = self
+            .refused
+            .is_some_and(|at| now.saturating_duration_since(at) < COUNTED_FOR);
+        self.ratio(Sign::Delay) <= QUIET_DELAY
+            && self.ratio(Sign::Cpu) <= QUIET
+            && free.is_none_or(|free| free as f64 >= roomy)
+            && (limits.mailbox.is_zero() || !refused)
+    }
+
+    fn admitted(&self, rate: f64) -> Admitted {
+        if self.standing.contains(&Sign::Memory) {
+            return Admitted {
+                share: 0.0,
+                rate: Some(0.0),
+            };
+        }
+        let last = self.last().filter(|seen| seen.offered >= MANY);
+        let last = last.map_or(0.0, |seen| {
+            seen.offered as f64 / seen.elapsed.as_secs_f64().max(f64::EPSILON)
+        });
+        // Of calls that come much faster than a moment ago the last look knows first.
+        let offered = self
+            .rate_of(COUNTED_FOR, |seen| seen.offered)
+            .max(last / 2.0);
+        Admitted {
+            share: if offered > rate { rate / offered } else { 1.0 },
+            rate: Some(rate),
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a float beyond the largest number becomes the largest"
+)]
+fn whole(number: f64) -> u64 {
+    number as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOK: Duration = Duration::from_millis(100);
+    const CALM: Seen = Seen {
+        elapsed: LOOK,
+        delay: Duration::from_millis(1),
+        cpu: 0.2,
+        free: Some(1 << 30),
+        refused: false,
+        offered: 0,
+        admitted: 0,
+    };
+
+    /// A clock, and whoever looks.
+    struct World {
+        now: Instant,
+        overload: Overload,
+        turns: Vec<(Duration, Turn)>,
+        began: Instant,
+    }
+
+    impl World {
+        fn new(limits: LoadLimits) -> Self {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the first moment of a test's own clock"
+            )]
+            let now = Instant::now();
+            Self {
+                now,
+                overload: Overload::new(limits),
+                turns: Vec::new(),
+                began: now,
+            }
+        }
+
+        fn look(&mut self, seen: Seen) -> Admitted {
+            self.now += seen.elapsed;
+            let (admitted, turn) = self.overload.look(self.now, seen);
+            self.turns
+                .extend(turn.map(|turn| (self.now - self.began, turn)));
+            admitted
+        }
+
+        fn looks(&mut self, seen: Seen, span: Duration) -> Admitted {
+            let mut admitted = Admitted::ALL;
+            for _ in 0..span.as_millis() / LOOK.as_millis() {
+                admitted = self.look(seen);
+            }
+            admitted
+        }
+    }
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn every_sign_begins_it_when_its_limit_says_and_not_before() {
+        let ms = Duration::from_millis;
+        let cases = [
+            (
+                Sign::Delay,
+                Seen {
+                    delay: ms(101),
+                    ..CALM
+                },
+                ms(100),
+            ),
+            (Sign::Cpu, Seen { cpu: 0.86, ..CALM }, s(2)),
+            (
+                Sign::Memory,
+                Seen {
+                    free: Some((64 << 20) - 1),
+                    ..CALM
+                },
+                ms(100),
+            ),
+            (
+                Sign::Mailbox,
+                Seen {
+                    refused: true,
+                    ..CALM
+                },
+                ms(1200),
+            ),
+        ];
+        for (sign, seen, after) in cases {
+            let mut world = World::new(LoadLimits::default());
+            world.looks(CALM, s(5));
+            let begun = world.now;
+            world.looks(seen, s(3));
+            let [(at, turn)] = world.turns[..] else {
+                panic!("{sign:?}: {:?}", world.turns)
+            };
+            let least = after.saturating_sub(ms(200));
+            assert_eq!(turn, Turn::Begins(sign));
+            let took = (world.began + at).saturating_duration_since(begun);
+            assert!(took >= least && took <= after, "{sign:?} {took:?}");
+            assert_eq!(world.overload.why(), Some(sign));
+            assert_eq!(world.overload.signs(), [sign]);
+            // The limit itself is no overload, and zero is none at all.
+            for (limits, seen) in [
+                (
+                    LoadLimits::default(),
+                    Seen {
+                        delay: ms(100),
+                        cpu: 0.85,
+                        free: Some(64 << 20),
+                        ..CALM
+                    },
+                ),
+                (
+                    LoadLimits {
+                        delay: Duration::ZERO,
+                        cpu: 0.0,
+                        memory: 0,
+                        mailbox: Duration::ZERO,
+                    },
+                    seen,
+                ),
+            ] {
+                let mut world = World::new(limits);
+                assert_eq!(world.looks(seen, s(5)), Admitted::ALL);
+                assert!(world.turns.is_empty(), "{sign:?} {:?}", world.turns);
+            }
+        }
+    }
+
+    #[test]
+    fn a_processor_that_is_busy_for_a_moment_is_no_overload() {
+        let mut world = World::new(LoadLimits::default());
+        for _ in 0..10 {
+            world.looks(Seen { cpu: 1.0, ..CALM }, Duration::from_millis(1500));
+            world.looks(CALM, s(1));
+        }
+        assert!(world.turns.is_empty(), "{:?}", world.turns);
+    }
+
+    #[test]
+    fn without_memory_nobody_is_let_in_and_five_seconds_after_everybody() {
+        let mut world = World::new(LoadLimits::default());
+        let short = Seen {
+            free: Some(1),
+            ..CALM
+        };
+        let admitted = world.looks(short, s(10));
+        assert_eq!((admitted.share, admitted.within(s(1))), (0.0, 0));
+        let over = world.now - world.began;
+        // A little more than the limit is not enough to leave.
+        world.looks(
+            Seen {
+                free: Some(65 << 20),
+                ..CALM
+            },
+            s(10),
+        );
+        assert_eq!(world.turns.len(), 1, "{:?}", world.turns);
+        let before = world.now - world.began;
+        assert_eq!(world.looks(CALM, s(5)), Admitted::ALL);
+        let (at, turn) = world.turns[1];
+        assert!(matches!(turn, Turn::Over(lasted) if lasted >= over));
+        assert!(at <= before + s(3), "{at:?} {before:?}");
+    }
+
+    #[test]
+    fn a_stall_of_a_quiet_switch_refuses_nobody() {
+        let mut world = World::new(LoadLimits::default());
+        let one = Seen {
+            offered: 1,
+            admitted: 1,
+            ..CALM
+        };
+        world.looks(CALM, s(5));
+        let stall = Seen {
+            delay: Duration::from_millis(150),
+            ..CALM
+        };
+        world.looks(stall, s(1));
+        let admitted = world.look(one);
+        assert!(world.overload.why().is_some());
+        assert!(admitted.share > 0.999);
+        assert!(admitted.within(LOOK) >= 1);
+        // A stall that does not end is another matter.
+        let admitted = world.looks(Seen { delay: s(5), ..one }, s(20));
+        assert!(admitted.share < 0.05, "{admitted:?}");
+    }
+
+    /// A switch that carries so many calls a second with all its processors, where refusing a call costs a fortieth of carrying it.
+    fn carried(capacity: f64, offered: f64, span: Duration) -> (Vec<f64>, World) {
+        let mut world = World::new(LoadLimits::default());
+        let mut admitted = Admitted::ALL;
+        let mut each = Vec::new();
+        let mut backlog = 0.0;
+        for _ in 0..span.as_millis() / LOOK.as_millis() {
+            let come = offered * LOOK.as_secs_f64();
+            let most = admitted.within(LOOK) as f64;
+            let in_now = (come * admitted.share).min(most).round();
+            let refusing = (come - in_now) / 40.0;
+            let room = (capacity * LOOK.as_secs_f64() - refusing).max(0.0);
+            let wanted = in_now + backlog;
+            let done = wanted.min(room);
+            backlog = (wanted - done).min(capacity);
+            each.push(done / LOOK.as_secs_f64());
+            admitted = world.look(Seen {
+                cpu: (done + refusing) / (capacity * LOOK.as_secs_f64()),
+                delay: Duration::from_secs_f64(backlog / capacity),
+                offered: whole(come.round()),
+                admitted: whole(in_now),
+                ..CALM
+            });
+        }
+        (each, world)
+    }
+
+    #[test]
+    fn goodput_holds_at_ten_times_of_what_can_be_carried() {
+        // With what the limit leaves of it, and what refusing costs.
+        let (capacity, peak) = (1000.0, 850.0);
+        for (times, least) in [(1.0, 0.9), (2.0, 0.9), (5.0, 0.8), (10.0, 0.65)] {
+            let (each, world) = carried(capacity, capacity * times, s(20));
+            let settled = &each[50..];
+            let mean = settled.iter().sum::<f64>() / settled.len() as f64;
+            assert!(mean >= least * peak, "{times}: {mean}");
+            assert_eq!(world.turns.len(), 1, "{times}: {:?}", world.turns);
+        }
+        // Below its limit nobody is refused, ever.
+        let (each, world) = carried(capacity, 800.0, s(20));
+        assert!(world.turns.is_empty() && each.iter().all(|each| *each >= 790.0));
+    }
+
+    #[test]
+    fn calls_that_come_all_at_once_are_cut_to_the_rate() {
+        let rate = |rate| Admitted {
+            share: 1.0,
+            rate: Some(rate),
+        };
+        assert_eq!(rate(100.0).within(LOOK), 15);
+        assert_eq!(rate(0.1).within(LOOK), 1);
+        assert_eq!(rate(0.0).within(LOOK), 0);
+        assert_eq!(Admitted::ALL.within(LOOK), u64::MAX);
+    }
+}
