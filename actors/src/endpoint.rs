@@ -97,6 +97,7 @@ impl Actor for Endpoint {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
+        self.common.valve.emptied();
         crate::supervise::probe(ctx);
         ctx.run_interval(LOOK_EVERY, Self::look);
     }
@@ -183,6 +184,21 @@ impl Endpoint {
         });
     }
 
+    /// Whether this is a request of a stranger that waited for so long that he has asked again by now (SEC-D6).
+    fn is_stale(&self, at: Instant, arrival: &Arrival) -> bool {
+        let most = self.common.valve.strangers_wait();
+        if most.is_zero() || at.elapsed() <= most {
+            return false;
+        }
+        match arrival {
+            Arrival::Message { source, bytes } => {
+                !bytes.starts_with(b"SIP/") && !self.common.gate.is_known(source.ip())
+            }
+            Arrival::Refused { source, .. } => !self.common.gate.is_known(source.ip()),
+            Arrival::Ended { .. } => false,
+        }
+    }
+
     /// The leg an in-dialog request belongs to: its To tag is our local tag.
     fn leg_of(&self, request: &Request) -> Option<Owner> {
         self.dialogs.get(&DialogId::of(request)?).copied()
@@ -246,7 +262,10 @@ impl Endpoint {
             return self.reply(now, source, response);
         }
         match &request.method {
-            Method::Invite => self.of_trunk(now, source, request, &tag, ctx),
+            Method::Invite => {
+                self.common.valve.came(now, &request);
+                self.of_trunk(now, source, request, &tag, ctx)
+            }
             Method::Register => match sip::registration::inspect(&request) {
                 Ok(()) => self.of_trunk(now, source, request, &tag, ctx),
                 Err(error) => self.reply(now, source, error.respond(&request, &tag)),
@@ -451,8 +470,12 @@ fn not_allowed(request: &Request, tag: &str) -> Response {
 impl Handler<Received> for Endpoint {
     type Result = ();
 
-    fn handle(&mut self, Received { arrival }: Received, ctx: &mut Self::Context) {
+    fn handle(&mut self, Received { arrival, at }: Received, ctx: &mut Self::Context) {
         self.watch.handled();
+        self.common.valve.taken();
+        if self.is_stale(at, &arrival) {
+            return self.common.metrics.sip_stale();
+        }
         let input = match arrival.clone() {
             Arrival::Message { source, bytes } => Input::Received { source, bytes },
             Arrival::Refused { source, parsed } => Input::Refused { source, parsed },

@@ -22,7 +22,7 @@ use net::media::MediaPlane;
 use net::stream::{Certificate, Streams};
 use net::telegram::{Event, Telegram};
 use net::udp::SipSender;
-use routing::{Paces, Subject, Table};
+use routing::{LoadLimits, Paces, Subject, Table};
 use sip::guard::GuardConfig;
 use sip::transaction::{SentBy, Times};
 use sip::{Hop, Host, Limits, Request, ServerKey, TransactionsConfig, Uri};
@@ -44,6 +44,7 @@ use crate::message::{
     Apply, Contact, DescribeCall, Drain, EndAll, EndCall, FindCall, Inspect, Linked, ListCalls,
     ListQuotas, ListSessions, ListTrunks, ResetQuota, Respond, Settle, TryRoute, Unblock,
 };
+use crate::overload::{LoadReport, Valve};
 use crate::refusal;
 use crate::registry::{QuotaReport, Registry};
 use crate::session::Session;
@@ -197,6 +198,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: metrics::Metrics,
     pub(crate) media: MediaPlane,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) valve: Arc<Valve>,
     pub(crate) registry: Door<Registry>,
     pub(crate) endpoint: Door<Endpoint>,
     pub(crate) keeper: Door<Keeper>,
@@ -594,6 +596,17 @@ impl House {
     /// somebody else shares its threads, being late is only counted.
     pub fn end_when_a_thread_hangs(&self) {
         self.hangs_end.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on there is too much to do when one of these is exceeded: new calls are refused then, in part or all (SEC-D6). Before this
+    /// is called, there never is. Requests of strangers are dropped that waited longer than `strangers_wait`; zero: they are not.
+    pub fn limit_load(&self, limits: LoadLimits, strangers_wait: Duration) {
+        self.common.valve.limit(limits, strangers_wait);
+    }
+
+    /// How the load is.
+    pub fn load(&self) -> LoadReport {
+        self.common.valve.report()
     }
 
     /// Who is banned now.

@@ -5,6 +5,7 @@
 //! * `supervise`: who notices a death, and what follows.
 //! * `farewell`: what is said after a crash.
 //! * `gate`: who is listened to, and which trunk that is.
+//! * `overload`: whether there is too much to do, and which new calls are refused meanwhile.
 //! * `registry`, `endpoint`, `keeper`, `trunk`, `session`, `call`, `leg`, `text`: one file an actor.
 
 mod alarm;
@@ -16,6 +17,7 @@ pub mod house;
 mod keeper;
 mod leg;
 mod message;
+mod overload;
 mod refusal;
 mod registry;
 mod session;
@@ -31,8 +33,9 @@ pub use house::{
     Report, RouteReport, SILENT, SessionReport, Settings, SipSettings, StartError,
     TelegramSettings, TrunkReport, TryCall, Via,
 };
+pub use overload::LoadReport;
 pub use registry::QuotaReport;
-pub use routing::{Pace, Paces, SessionState, Step, Subject, Table, Waits};
+pub use routing::{LoadLimits, Pace, Paces, SessionState, Step, Subject, Table, Waits};
 pub use session::{LIMITS, kept_limits};
 pub use sip::Limits;
 pub use sip::call::SessionTimes;

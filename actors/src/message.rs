@@ -20,6 +20,8 @@ use sip::{Hop, Request, Response, ServerKey};
 #[rtype(result = "()")]
 pub(crate) struct Received {
     pub(crate) arrival: net::stream::Arrival,
+    /// When it was read from its socket.
+    pub(crate) at: std::time::Instant,
 }
 
 /// Endpoint -> Registry: an INVITE outside any dialog, of a PBX that has proved who it is.

@@ -46,6 +46,7 @@ mod manners;
 mod matrix;
 mod names;
 mod operator;
+mod overload;
 mod peers;
 mod people;
 mod pool;

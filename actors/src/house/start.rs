@@ -26,6 +26,7 @@ use crate::farewell;
 use crate::gate::{Gate, GateSettings};
 use crate::keeper;
 use crate::message::{FromTelegram, Received};
+use crate::overload::{Overseer, Passage, Valve};
 use crate::session::Session;
 use crate::supervise::{Door, DoorKeeper};
 use crate::watchdog::{self, Watchdog};
@@ -124,6 +125,12 @@ impl House {
                 Vec::new()
             }),
         );
+        let valve = Arc::new(Valve::new(
+            settings.sip.limits.clone(),
+            settings.sip.verbose_rejects,
+            metrics.clone(),
+            now,
+        ));
         let (registry, endpoint, keeper) = (
             DoorKeeper::default(),
             DoorKeeper::default(),
@@ -135,7 +142,8 @@ impl House {
         }
         let receive = {
             let (door, gate, metrics) = (endpoint.door(), Arc::clone(&gate), metrics.clone());
-            move |arrival| deliver(&door, &gate, &metrics, arrival)
+            let valve = Arc::clone(&valve);
+            move |arrival| deliver(&door, &gate, &valve, &metrics, arrival)
         };
         let streams = Streams::start(
             listeners,
@@ -153,6 +161,7 @@ impl House {
             metrics,
             media,
             gate,
+            valve,
             registry: registry.door(),
             endpoint: endpoint.door(),
             keeper: keeper.door(),
@@ -160,6 +169,8 @@ impl House {
             sip: sockets.iter().map(SipSocket::sender).collect(),
             open: AtomicBool::new(true),
         }));
+        common.valve.open(Arc::downgrade(&common.0));
+        oversee(&common).map_err(StartError::Thread)?;
         let keeper_work = Arc::new(net::Work::default());
         let runtime = net::Pace::new(keeper::BEAT, Arc::clone(&keeper_work))
             .runtime()
@@ -225,23 +236,41 @@ fn watch_threads(common: &Common, keeper: &ArbiterHandle) -> Watchdog {
     watchdog
 }
 
+/// Looks how much there is to do.
+fn oversee(common: &Common) -> std::io::Result<()> {
+    let mut overseer = Overseer::new(&common.valve, common.metrics.clone());
+    tokio::spawn(overseer.watch());
+    for runtime in common.media.runtimes() {
+        runtime.spawn(overseer.watch());
+    }
+    overseer.start()
+}
+
 /// Hands what arrived to the endpoint; false when it has no room.
 fn deliver(
     door: &Door<Endpoint>,
     gate: &Gate,
+    valve: &Valve,
     metrics: &metrics::Metrics,
     arrival: Arrival,
 ) -> bool {
     // What is not listened to costs no more than this.
-    if let Arrival::Message { source, bytes } = &arrival
-        && !gate.admits(Instant::now(), source.ip(), bytes)
-    {
-        return true;
+    let now = Instant::now();
+    if let Arrival::Message { source, bytes } = &arrival {
+        if !gate.admits(now, source.ip(), bytes) {
+            return true;
+        }
+        let is_known = || gate.is_known(source.ip());
+        if valve.pass(now, *source, is_known, bytes) == Passage::Ends {
+            return true;
+        }
     }
+    let received = Received { arrival, at: now };
     let endpoint = door.open();
-    let is_delivered =
-        endpoint.is_some_and(|endpoint| endpoint.try_send(Received { arrival }).is_ok());
-    if !is_delivered {
+    let is_delivered = endpoint.is_some_and(|endpoint| endpoint.try_send(received).is_ok());
+    if is_delivered {
+        valve.put();
+    } else {
         metrics.sip_dropped(1);
     }
     is_delivered

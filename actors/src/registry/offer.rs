@@ -1,7 +1,7 @@
 //! Calls to a PBX, of Telegram users and of other PBXs: where they go, and what the PBX is shown.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{AsyncContext, Context, Handler};
 use model::{
@@ -475,6 +475,8 @@ impl Handler<CallOffered> for Registry {
         };
         let refused = if self.draining {
             Err(Cause::new(Reason::WorkerNotReady))
+        } else if !self.common.valve.admits_telegram(Instant::now()) {
+            Err(Cause::new(Reason::Overloaded))
         } else {
             self.route_offer(offered, ctx)
         };

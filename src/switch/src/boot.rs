@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::Data;
 use actors::{
-    Account, GuardConfig, House, Limits, Pace, Paces, Parts, SessionTimes, SipSettings, StartError,
-    TelegramSettings,
+    Account, GuardConfig, House, Limits, LoadLimits, Pace, Paces, Parts, SessionTimes, SipSettings,
+    StartError, TelegramSettings,
 };
 use model::{Secret, SessionName};
 use net::media::MediaConfig;
@@ -139,6 +139,7 @@ async fn serve(
         accounts,
     };
     let house = Arc::new(House::start(parts)?);
+    limit_load(&house, &settings.overload);
     let office = office(settings, &store, &house, &metrics).map_err(StartError::from)?;
     let desk = Desk {
         process: Data::new(Process {
@@ -190,7 +191,10 @@ async fn serve(
             _ = terminate.recv() => break 0,
             _ = interrupt.recv() => break 0,
             code = house.failed() => break code,
-            _ = hangup.recv() => reload.again().await,
+            _ = hangup.recv() => {
+                reload.again().await;
+                limit_load(&house, &reload.settings().overload);
+            }
         }
     };
     supervisor::stopping();
@@ -275,6 +279,18 @@ fn account(
         }),
         Err(source) => Err(BootError::Account { session, source }),
     }
+}
+
+/// Says when there is too much to do.
+fn limit_load(house: &House, overload: &settings::Overload) {
+    let ms = |number: u32| Duration::from_millis(u64::from(number));
+    let limits = LoadLimits {
+        delay: ms(overload.delay_ms),
+        cpu: f64::from(overload.cpu_percent) / 100.0,
+        memory: u64::from(overload.memory_mib) << 20,
+        mailbox: ms(overload.mailbox_ms),
+    };
+    house.limit_load(limits, ms(overload.stranger_wait_ms));
 }
 
 /// What the actors need to know.

@@ -11,6 +11,8 @@ use crate::settings::{self, Settings, Sources};
 
 /// What is in force at once; everything else waits for the next start.
 const LIVE: [&str; 2] = ["log.level", "shutdown.drain_s"];
+/// A section of which the same is true.
+const LIVE_SECTION: &str = "overload.";
 
 /// The settings of the process, and where they come from.
 pub(crate) struct Reload {
@@ -62,7 +64,7 @@ impl Reload {
     fn put_in_force(&mut self, new: &Settings) {
         let (live, waiting): (Vec<String>, Vec<String>) = changed(&self.settings, new)
             .into_iter()
-            .partition(|key| LIVE.contains(&key.as_str()));
+            .partition(|key| LIVE.contains(&key.as_str()) || key.starts_with(LIVE_SECTION));
         if live.iter().any(|key| key == "log.level")
             && let Err(error) = self.levels.set(new.log.level.as_str())
         {
@@ -72,6 +74,7 @@ impl Reload {
         }
         self.settings.log.level = new.log.level.clone();
         self.settings.shutdown.drain_s = new.shutdown.drain_s;
+        self.settings.overload = new.overload.clone();
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         self.metrics
             .config_applied(now.unwrap_or_default().as_secs_f64());

@@ -259,6 +259,10 @@ impl HouseBuilder {
         ];
         let lines = settings.map(|(key, value)| format!("{key} = {value}\n"));
         let mut text = lines.concat() + &self.settings;
+        // A machine that is busy with something else is no overload of the switch, where that is not the subject.
+        if !self.settings.contains("overload.") {
+            text.push_str("overload.delay_ms = 0\noverload.cpu_percent = 0\n");
+        }
         let tls = ports::one();
         if self.transport == "tls" {
             certificate(&dir);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path, Query};
 use actix_web::{HttpResponse, delete, get, post, put, web};
-use actors::{House, SessionReport, TrunkReport};
+use actors::{House, LoadReport, SessionReport, TrunkReport};
 use model::{IpPrefix, Scope};
 use serde::{Deserialize, Serialize};
 use store::TokenRecord;
@@ -48,10 +48,33 @@ pub(crate) struct Status {
     pub(crate) generation: u64,
     /// Calls that go on.
     pub(crate) calls: u64,
+    /// Whether there is too much to do.
+    pub(crate) load: Load,
     /// The trunks.
     pub(crate) trunks: Vec<TrunkState>,
     /// The sessions.
     pub(crate) sessions: Vec<SessionState>,
+}
+
+/// How the load is.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Load {
+    /// What is short while new calls are refused for it: `delay`, `cpu`, `memory` or `mailbox`.
+    pub(crate) overloaded: Option<String>,
+    /// The share of new calls that is let in, 0 to 1.
+    pub(crate) admitted: f64,
+    /// New calls that were refused for overload since the start.
+    pub(crate) shed: u64,
+}
+
+impl From<LoadReport> for Load {
+    fn from(report: LoadReport) -> Self {
+        Self {
+            overloaded: report.reason.map(str::to_owned),
+            admitted: report.admitted,
+            shed: report.shed,
+        }
+    }
 }
 
 /// How a trunk is.
@@ -129,6 +152,7 @@ pub(super) async fn show_status(
         missing: report.missing,
         generation: office.current().await.generation,
         calls: u64::try_from(report.calls).unwrap_or(u64::MAX),
+        load: house.load().into(),
         trunks: trunks.into_iter().map(TrunkState::from).collect(),
         sessions: sessions.iter().map(SessionState::from).collect(),
     }))

@@ -26,7 +26,7 @@ use utoipa_actix_web::{AppExt, OpenApiFactory, scope};
 use crate::problem::Problem;
 
 pub(crate) use calls::CallView;
-pub(crate) use house::{Made, Process, Status, TokenView, WantedToken};
+pub(crate) use house::{Load, Made, Process, Status, TokenView, WantedToken};
 pub(crate) use records::{Tried, WantedCall};
 
 /// Where everything lies.

@@ -7,7 +7,7 @@ use model::CallId;
 use serde_json::Value;
 
 use super::{Operator, unix};
-use crate::api::{CallView, Page, Status};
+use crate::api::{CallView, Load, Page, Status};
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
 
@@ -32,6 +32,7 @@ pub(super) fn status(operator: &Operator) -> Result<(), Failure> {
         line("", missing);
     }
     line("calls", &status.calls.to_string());
+    line("load", &load(&status.load));
     line("generation", &status.generation.to_string());
     print::line("");
     let mut table = Table::new(["trunk", "state", "lines in use", "at"]);
@@ -64,6 +65,21 @@ pub(super) fn status(operator: &Operator) -> Result<(), Failure> {
     }
     table.print("no sessions yet: make one with `strowger session login NAME --phone N`");
     Ok(())
+}
+
+/// Whether calls are refused for overload, and how many were.
+fn load(load: &Load) -> String {
+    let shed = match load.shed {
+        0 => String::new(),
+        count => format!("; {count} calls refused since the start"),
+    };
+    match &load.overloaded {
+        None => format!("normal{shed}"),
+        Some(reason) => {
+            let admitted = load.admitted * 100.0;
+            format!("overloaded ({reason}): {admitted:.0} % of new calls are let in{shed}")
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -35,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) rtp: Rtp,
     pub(crate) media: Media,
     pub(crate) telegram: Telegram,
+    pub(crate) overload: Overload,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -279,6 +280,27 @@ pub(crate) struct TestDc {
     pub(crate) address: Option<SocketAddrV4>,
 }
 
+/// When there is too much to do, so that new calls are refused; 0 = this is not looked at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Overload {
+    /// How long work may wait for its thread, milliseconds at the 99th percentile of a second.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 60000>")]
+    pub(crate) delay_ms: u32,
+    /// How busy the process may be for two seconds, of all processors that it may use.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 100>")]
+    pub(crate) cpu_percent: u8,
+    /// How much memory is to be free.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 16777216>")]
+    pub(crate) memory_mib: u32,
+    /// How long a mailbox may refuse messages.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 60000>")]
+    pub(crate) mailbox_ms: u32,
+    /// How long requests of strangers may wait; older ones are dropped.
+    #[serde(deserialize_with = "values::within::<_, _, 0, 60000>")]
+    pub(crate) stranger_wait_ms: u32,
+}
+
 /// The way out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -511,6 +533,18 @@ impl Default for Pace {
             phones_per_hour: 10,
             usernames_per_hour: 30,
             texts_per_minute: 20,
+        }
+    }
+}
+
+impl Default for Overload {
+    fn default() -> Self {
+        Self {
+            delay_ms: 100,
+            cpu_percent: 85,
+            memory_mib: 64,
+            mailbox_ms: 1000,
+            stranger_wait_ms: 500,
         }
     }
 }

@@ -1,0 +1,216 @@
+//! Too much to do: new calls are refused, and everything else goes on.
+
+use std::fs;
+use std::net::{SocketAddr, UdpSocket};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::deadline::{s, until};
+use crate::house::{House, LOGIN, PASSWORD, SESSION};
+use crate::pbx::Sipp;
+use crate::telegram::Behaviour;
+
+/// More memory than there is: as long as so much is to be free, nobody is let in.
+const MEMORY: &str = "overload.memory_mib = 16777216\n";
+
+/// Changes the settings of a running switch.
+fn settings(house: &House, text: &str) {
+    fs::write(house.dir().join("strowger.toml"), text).unwrap();
+    let killed = Command::new("kill")
+        .args(["-HUP", &house.id().to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+}
+
+/// A PBX by hand: one socket, and a request at a time.
+struct Pbx {
+    socket: UdpSocket,
+    switch: SocketAddr,
+}
+
+impl Pbx {
+    fn on(port: u16, switch: SocketAddr) -> Self {
+        let socket = UdpSocket::bind(("127.0.0.1", port)).unwrap();
+        socket.set_read_timeout(Some(s(1))).unwrap();
+        Self { socket, switch }
+    }
+
+    fn send(&self, method: &str, call: &str, cseq: u32, to: &str, body: &str) {
+        let (own, switch) = (self.socket.local_addr().unwrap(), self.switch);
+        let kind = if body.is_empty() {
+            ""
+        } else {
+            "Content-Type: application/sdp\r\n"
+        };
+        // A CANCEL, and the ACK to a refusal, have the branch of their INVITE.
+        let of = if matches!(method, "CANCEL" | "ACK") {
+            "INVITE"
+        } else {
+            method
+        };
+        let text = format!(
+            "{method} sip:carol@{switch} SIP/2.0\r\nVia: SIP/2.0/UDP {own};rport;branch=z9hG4bK{call}{of}{cseq}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:1000@{own}>;tag=f{call}\r\nTo: <sip:carol@{switch}>{to}\r\nCall-ID: {call}@pbx\r\n\
+             CSeq: {cseq} {method}\r\nContact: <sip:1000@{own}>\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.socket.send_to(text.as_bytes(), switch).unwrap();
+    }
+
+    fn invite(&self, call: &str) {
+        let port = self.socket.local_addr().unwrap().port();
+        let sdp = format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n"
+        );
+        self.send("INVITE", call, 1, "", &sdp);
+    }
+
+    /// The next message that begins like this and is of this call, within five seconds; others are left out.
+    fn next(&self, start: &str, call: &str) -> String {
+        let began = Instant::now();
+        let mut buffer = [0; 4096];
+        while began.elapsed() < s(5) {
+            let Ok((length, _)) = self.socket.recv_from(&mut buffer) else {
+                continue;
+            };
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if text.starts_with(start) && header(&text, "Call-ID").starts_with(call) {
+                return text;
+            }
+        }
+        panic!("no {start} to {call}");
+    }
+
+    /// Calls and is refused; the seconds until it may come back.
+    fn refused(&self, call: &str) -> u64 {
+        self.invite(call);
+        let refusal = self.next("SIP/2.0 ", call);
+        assert!(
+            refusal.starts_with("SIP/2.0 503 Switch is overloaded\r\n"),
+            "{refusal}"
+        );
+        let tag = format!(";tag={}", tag(&refusal));
+        self.send("ACK", call, 1, &tag, "");
+        header(&refusal, "Retry-After").parse().unwrap()
+    }
+}
+
+fn header<'a>(text: &'a str, name: &str) -> &'a str {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        .unwrap_or_default()
+}
+
+fn tag(response: &str) -> &str {
+    let (_, tag) = header(response, "To").split_once(";tag=").unwrap();
+    tag
+}
+
+#[test]
+fn new_calls_are_refused_and_everything_else_is_served() {
+    let mut house = House::new().peer_trunk(&["alaw"]).records(&format!(
+        "\n[[trunk]]\nname = \"phone\"\nlogin = \"{LOGIN}\"\npassword = \"{PASSWORD}\"\n\n[[route]]\ntrunk = \"phone\"\nsession = \"{SESSION}\"\n"
+    ));
+    house = house.setting("overload.delay_ms = 0");
+    house = house.setting("overload.cpu_percent = 0");
+    let mut house = house.start();
+    house.wait_session_up();
+    let calm = fs::read_to_string(house.dir().join("strowger.toml")).unwrap();
+    for (name, phone, behaviour) in [
+        ("carol", "15550003", Behaviour::rings()),
+        ("dora", "15550005", Behaviour::rings()),
+    ] {
+        house.telegram.user(name, phone, &behaviour);
+    }
+    let pbx = Pbx::on(house.peer_port(), house.sip());
+    // One call that rings, and a phone that is registered.
+    pbx.invite("before");
+    let ringing = pbx.next("SIP/2.0 180", "before");
+    let inside = format!(";tag={}", tag(&ringing));
+    let phone = Sipp::new(house.dir(), "phone").to(house.sip());
+    phone.login(LOGIN, PASSWORD).run("register").expect_ok();
+
+    settings(&house, &format!("{calm}{MEMORY}"));
+    house.wait_metric("strowger_overloaded", &[], 1.0);
+    let signs = [("reason", "memory")];
+    house.wait_metric("strowger_overload_signs", &signs, 1.0);
+
+    for call in 0..20 {
+        let wait = pbx.refused(&format!("new{call}"));
+        assert!((5..=30).contains(&wait), "{wait}");
+    }
+    // The INVITE of the call that rings, once more: it gets what it got.
+    pbx.invite("before");
+    pbx.next("SIP/2.0 180", "before");
+    // OPTIONS of that call, and of nobody's.
+    pbx.send("OPTIONS", "before", 2, &inside, "");
+    pbx.next("SIP/2.0 200", "before");
+    pbx.send("OPTIONS", "ping", 1, "", "");
+    pbx.next("SIP/2.0 200", "ping");
+    // A call of a Telegram user hears busy.
+    let call = house.telegram.call("dora", SESSION, "9.0.0");
+    let ended = house.telegram.wait_call(&call, "discarded", s(5));
+    assert_eq!(ended["reason"], "busy", "{ended}");
+    // A registration is refreshed.
+    let phone = Sipp::new(house.dir(), "phone-again").to(house.sip());
+    phone.login(LOGIN, PASSWORD).run("register").expect_ok();
+    let said = house.expect_command(&["status"], "");
+    let line = "overloaded (memory): 0 % of new calls are let in; 21 calls refused";
+    assert!(said.contains(line), "{said}");
+    // CANCEL.
+    pbx.send("CANCEL", "before", 1, "", "");
+    let cancelled = pbx.next("SIP/2.0 487", "before");
+    assert!(header(&cancelled, "CSeq").contains("INVITE"));
+    pbx.send("ACK", "before", 1, &inside, "");
+    let shed = |from| {
+        let labels = [("from", from), ("reason", "memory")];
+        house.metrics().sum_of("strowger_calls_shed_total", &labels)
+    };
+    assert!((shed("sip") - 20.0).abs() < 0.5 && (shed("telegram") - 1.0).abs() < 0.5);
+
+    settings(&house, &calm);
+    let began = Instant::now();
+    house.wait_metric("strowger_overloaded", &[], 0.0);
+    let took = began.elapsed();
+    assert!(took <= s(5), "{took:?}");
+    pbx.invite("after");
+    pbx.next("SIP/2.0 180", "after");
+    pbx.send("CANCEL", "after", 1, "", "");
+    let cancelled = pbx.next("SIP/2.0 487", "after");
+    pbx.send("ACK", "after", 1, &format!(";tag={}", tag(&cancelled)), "");
+    let log = house.log();
+    for said in ["overload begins", "reason=\"memory\"", "overload is over"] {
+        assert!(log.contains(said), "{said}");
+    }
+    house.wait_no_calls();
+    house.assert_clean(&["discard_reason"]);
+}
+
+/// A call that is up when it begins ends as ever.
+#[test]
+fn bye_is_answered_while_new_calls_are_refused() {
+    let house = House::new()
+        .peer_trunk(&["alaw"])
+        .setting("overload.delay_ms = 0")
+        .setting("overload.cpu_percent = 0");
+    let house = house.start();
+    let calm = fs::read_to_string(house.dir().join("strowger.toml")).unwrap();
+    let talk =
+        crate::talk::Talk::start_in(house, crate::talk::Caller::Pbx, "13.0.0", crate::talk::ALAW);
+    settings(&talk.house, &format!("{calm}{MEMORY}"));
+    talk.house.wait_metric("strowger_overloaded", &[], 1.0);
+    let stranger = Sipp::new(talk.house.dir(), "new").to(talk.house.sip());
+    let verdict = stranger
+        .number("bobby")
+        .key("code", "503")
+        .run("uac_refused");
+    let wait = verdict.expect_ok().last_final().header("Retry-After");
+    assert!((5..=30).contains(&wait.unwrap().parse::<u64>().unwrap()));
+    let mut house = talk.end(crate::talk::Ends::Pbx);
+    settings(&house, &calm);
+    until("new calls to be let in", s(5), || {
+        let now = house.metrics().value("strowger_overloaded", &[]);
+        (now == Some(0.0)).then_some(())
+    });
+    house.assert_clean(&[]);
+}
