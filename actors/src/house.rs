@@ -1,6 +1,7 @@
 //! The assembled house: what all actors share, the supervisor of the first three, and the handle that `switch` holds.
 
 mod report;
+mod roles;
 mod root;
 mod start;
 
@@ -33,6 +34,8 @@ pub use self::report::{
     CallReport, NoSuch, RefusalReport, Report, RouteReport, SILENT, SessionReport, TrunkReport,
     TryCall, Via,
 };
+pub(crate) use self::roles::StoreHealth;
+pub use self::roles::{MANAGER, RoleReport};
 pub(crate) use self::root::Root;
 pub use self::root::{EXIT_REGISTRY_LOST, EXIT_STORE_LOST};
 pub use self::start::{Parts, StartError};
@@ -203,6 +206,7 @@ pub(crate) struct Shared {
     pub(crate) endpoint: Door<Endpoint>,
     pub(crate) keeper: Door<Keeper>,
     pub(crate) sessions: Links,
+    pub(crate) store_health: Arc<StoreHealth>,
     pub(crate) streams: Streams,
     pub(crate) resolver: Resolver,
     sip: Vec<SipSender>,
@@ -437,16 +441,19 @@ impl House {
     pub async fn report(&self) -> Report {
         let silent = || Report {
             missing: vec![SILENT.to_owned()],
+            roles: RoleReport::silent(),
             ..Report::default()
         };
-        let Some(registry) = self.common.registry.open() else {
-            return silent();
+        let asked = match self.common.registry.open() {
+            Some(registry) => {
+                let answer = registry.send(Inspect);
+                let answer = tokio::time::timeout(Duration::from_secs(1), answer).await;
+                answer.ok().and_then(Result::ok)
+            }
+            None => None,
         };
-        let mut report =
-            match tokio::time::timeout(Duration::from_secs(1), registry.send(Inspect)).await {
-                Ok(Ok(report)) => report,
-                Ok(Err(_)) | Err(_) => silent(),
-            };
+        let mut report = asked.unwrap_or_else(silent);
+        self.complete(&mut report.roles);
         if self.common.endpoint.open().is_none() {
             report
                 .missing

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture};
 use model::{BanRecord, CallRecord, Cause, Direction, LegKind, Outcome};
-use store::Store;
+use store::{Store, StoreError};
 use tokio::sync::oneshot;
 
+use crate::house::StoreHealth;
 use crate::message::{
     CloseLost, CloseRecord, KeptSession, LoadBindings, LoadCounters, LoadSession, OpenRecord,
     SaveBans, SaveBindings, SaveCounters, SaveLimits, SaveLookUp, SaveWish, Settle,
@@ -41,6 +42,7 @@ pub(crate) struct Keeper {
     /// Records that wait to be written, and who waits for that.
     gathered: Vec<(Box<CallRecord>, oneshot::Sender<bool>)>,
     work: Arc<net::Work>,
+    health: Arc<StoreHealth>,
     watch: Watch,
 }
 
@@ -49,7 +51,7 @@ impl Keeper {
         store: Arc<dyn Store>,
         metrics: metrics::Metrics,
         ban_file: Option<PathBuf>,
-        work: Arc<net::Work>,
+        (work, health): (Arc<net::Work>, Arc<StoreHealth>),
         watch: Watch,
     ) -> Self {
         Self {
@@ -59,6 +61,7 @@ impl Keeper {
             flushed: None,
             gathered: Vec::new(),
             work,
+            health,
             watch,
         }
     }
@@ -81,10 +84,18 @@ impl Actor for Keeper {
 }
 
 impl Keeper {
+    /// What became of a write. What is only in memory as yet does not tell that the store works, what is on the disk does.
+    fn noted(&self, written: Result<(), StoreError>, is_flushed: bool) -> Result<(), StoreError> {
+        if is_flushed || written.is_err() {
+            self.health.note(written.is_ok());
+        }
+        written
+    }
+
     /// Flushes, and tells how long it took.
     fn flush(&self) -> bool {
         let begun = std::time::Instant::now();
-        let ok = match self.store.flush() {
+        let ok = match self.noted(self.store.flush(), true) {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!(%error, "the store cannot be flushed");
@@ -106,7 +117,7 @@ impl Keeper {
         }
         let gathered = std::mem::take(&mut self.gathered);
         let records: Vec<&CallRecord> = gathered.iter().map(|(record, _)| &**record).collect();
-        let written = self.store.close_calls(&records);
+        let written = self.noted(self.store.close_calls(&records), true);
         self.flushed = Some(std::time::Instant::now());
         if let Err(error) = &written {
             tracing::error!(count = records.len(), %error, "call records could not be written");
@@ -212,10 +223,11 @@ impl Handler<SaveBindings> for Keeper {
 
     fn handle(&mut self, SaveBindings { trunk, bindings }: SaveBindings, _: &mut Self::Context) {
         self.watch.handled();
-        if let Err(error) =
-            self.store
-                .put_soft(store::Space::Bindings, trunk.as_str().as_bytes(), &bindings)
-        {
+        let space = store::Space::Bindings;
+        let written = self
+            .store
+            .put_soft(space, trunk.as_str().as_bytes(), &bindings);
+        if let Err(error) = self.noted(written, false) {
             tracing::error!(%trunk, %error, "bindings could not be kept");
         }
     }
@@ -233,7 +245,7 @@ impl Handler<LoadSession> for Keeper {
         let space = || store::Space::Telegram(&session);
         let limits = self.store.get(space(), crate::session::LIMITS);
         let look_ups = self.store.scan(space(), crate::session::LOOK_UPS);
-        let failed = |error: &store::StoreError| {
+        let failed = |error: &StoreError| {
             tracing::error!(%session, %error, "what a session knew could not be read");
         };
         let look_ups = look_ups.inspect_err(failed).unwrap_or_default();
@@ -241,6 +253,7 @@ impl Handler<LoadSession> for Keeper {
         let wishes = wishes.inspect_err(failed).unwrap_or_default();
         KeptSession {
             wishes: wishes.into_iter().map(|(_, value)| value).collect(),
+            is_unreadable: limits.is_err(),
             limits: limits.inspect_err(failed).unwrap_or_default(),
             look_ups: look_ups.into_iter().map(|(_, value)| value).collect(),
         }
@@ -253,10 +266,10 @@ impl Handler<LoadCounters> for Keeper {
     fn handle(&mut self, _: LoadCounters, _: &mut Self::Context) -> Self::Result {
         self.watch.handled();
         let counters = self.store.scan(store::Space::Counters, b"");
-        MessageResult(counters.unwrap_or_else(|error| {
-            tracing::error!(%error, "what was counted could not be read: it begins anew");
-            Vec::new()
-        }))
+        let failed = |error: &StoreError| {
+            tracing::error!(%error, "what was counted cannot be read: who has a quota is refused until it can");
+        };
+        MessageResult(counters.inspect_err(failed).ok())
     }
 }
 
@@ -271,7 +284,7 @@ impl Handler<SaveCounters> for Keeper {
                 Some(value) => self.store.put_soft(space, at, &value),
                 None => self.store.remove(space, at),
             };
-            if let Err(error) = written {
+            if let Err(error) = self.noted(written, false) {
                 tracing::error!(%key, %error, "a counter could not be kept");
             }
         }

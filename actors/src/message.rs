@@ -646,6 +646,8 @@ pub(crate) struct LoadSession {
 /// What is kept of a session, as it was written.
 #[derive(Default, actix::MessageResponse)]
 pub(crate) struct KeptSession {
+    /// The store does not say what the limits are.
+    pub(crate) is_unreadable: bool,
     /// The limits.
     pub(crate) limits: Option<Vec<u8>>,
     /// Whom it has looked up.
@@ -674,9 +676,9 @@ pub(crate) struct SaveLookUp {
     pub(crate) value: Option<Vec<u8>>,
 }
 
-/// Registry -> Keeper: what was counted, as it was written: keys and values.
+/// Registry -> Keeper: what was counted, as it was written: keys and values; nothing when it cannot be read.
 #[derive(Message)]
-#[rtype(result = "Vec<store::Entry>")]
+#[rtype(result = "Option<Vec<store::Entry>>")]
 pub(crate) struct LoadCounters;
 
 /// Registry -> Keeper: counters that have changed, or are to be forgotten; soft.

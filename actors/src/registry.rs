@@ -9,6 +9,7 @@ mod counters;
 pub(crate) mod crash;
 mod offer;
 mod rehearsal;
+mod roles;
 mod text;
 mod transfer;
 mod units;
@@ -34,7 +35,7 @@ use routing::{Full, Lines, SessionState, SipOffer, Table, Waits, World};
 use sip::{HeaderName, NameAddr, Request, ServerKey};
 
 use crate::call::{Call, CallSpec, Held, Plan};
-use crate::house::{Common, Report, SessionReport, unix_millis};
+use crate::house::{Common, Report, SessionReport};
 use crate::message::{
     Contact, Drain, EndAll, EndCall, Inspect, InviteArrived, Leave, ListSessions, LoadBindings,
     LoadSession, RegisterArrived,
@@ -86,6 +87,8 @@ struct SessionUnit {
     backoff: Backoff,
     /// It is off, and stays for its calls alone.
     is_leaving: bool,
+    /// What it knew cannot be read, and it does not start before it can.
+    is_unreadable: bool,
 }
 
 impl SessionUnit {
@@ -97,6 +100,7 @@ impl SessionUnit {
             user_id: None,
             backoff: Backoff::outward(),
             is_leaving: false,
+            is_unreadable: false,
         }
     }
 
@@ -179,6 +183,11 @@ impl World for Known {
 
     fn knows(&self, session: &SessionName, peer: &Peer) -> bool {
         self.called_by.get(peer) == Some(session)
+    }
+
+    fn is_unreadable(&self, session: &SessionName) -> bool {
+        let unit = self.sessions.get(session);
+        unit.is_some_and(|unit| unit.is_unreadable)
     }
 
     fn is_own_account(&self, user_id: i64) -> bool {
@@ -314,7 +323,10 @@ impl Registry {
                 tokio::time::sleep(ASK_AGAIN).await;
             }
         };
-        ctx.spawn(kept.into_actor(self).map(move |kept, registry, _| {
+        ctx.spawn(kept.into_actor(self).map(move |kept, registry, ctx| {
+            if registry.must_wait(&name, kept.as_ref(), ctx) {
+                return;
+            }
             let Some(spec) = registry.table.session(&name).cloned() else {
                 return;
             };
@@ -400,7 +412,7 @@ impl Registry {
         }
         let to = routing::decide_sip(&self.table, &self.known, &offer)?;
         let subjects = self.subjects(Some(&trunk.name), Some(&to.session.name));
-        self.counters.quotas.admit(unix_millis(), &subjects)?;
+        self.admit(&subjects)?;
         let id = crate::house::call_id();
         let opened = self
             .lines
@@ -542,7 +554,8 @@ impl Handler<RegisterArrived> for Registry {
         let Some(trunk) = self.table.trunk(&register.from).cloned() else {
             return;
         };
-        if let Err(cause) = routing::admit_register(&self.table, &self.known, &trunk) {
+        let admitted = routing::admit_register(&self.table, &self.known, &trunk);
+        if let Err(cause) = admitted.and_then(|()| self.can_keep(&trunk.name)) {
             self.refuse(tx, &register.request, &cause, true);
             return;
         }
@@ -594,6 +607,7 @@ impl Handler<Inspect> for Registry {
             missing,
             calls: self.known.calls.len(),
             lines: self.lines.calls(),
+            roles: self.roles(),
         })
     }
 }

@@ -13,7 +13,7 @@ use actix::{
     WrapFuture as _,
 };
 use metrics::RegistrationState;
-use model::{HostPort, Transport, TrunkKind, TrunkSpec};
+use model::{Cause, HostPort, Reason, Transport, TrunkKind, TrunkSpec};
 use net::LocateError;
 use net::stream::TlsPeer;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use sip::registration::{
     Binding, Change, Inbound, Outbound, OutboundConfig, OutboundError, OutboundEvent,
     OutboundInput, OutboundOutput, Place, Places,
 };
-use sip::{Hop, Host, Uri};
+use sip::{Hop, Host, Request, Uri};
 
 pub(crate) use self::qualify::pair;
 
@@ -333,6 +333,15 @@ impl Trunk {
                 ctx.run_later(LOOK_UP_AGAIN, Self::locate);
             }
         }
+    }
+
+    /// Whether the PBX can be called as it wants to be: who says that he is called by TLS alone must not be called in the clear
+    /// (RFC 3261 26.2.2), which is all that a worker can do that has no address for TLS.
+    fn can_be_reached(&self, register: &Request) -> bool {
+        let mut contacts = register.headers.contacts().into_iter();
+        let wants_tls = contacts.any(|contact| contact.uri.transport() == Some(Transport::Tls));
+        let mut ours = self.common.streams.local();
+        !wants_tls || ours.any(|ours| ours.transport == Transport::Tls)
     }
 
     /// Those of the hops to which we can send.
@@ -707,6 +716,13 @@ impl Handler<RegisterArrived> for Trunk {
     fn handle(&mut self, register: RegisterArrived, ctx: &mut Self::Context) {
         self.watch.handled();
         let now = Instant::now();
+        if !self.can_be_reached(&register.request) {
+            let cause = Cause::new(Reason::WorkerAddressNotSet);
+            tracing::info!(trunk = %self.spec.name, %cause, "a registration is refused");
+            self.common
+                .refuse(register.tx, &register.request, &cause, true);
+            return;
+        }
         let response = match self
             .bindings
             .update(now, &register.request, register.source)

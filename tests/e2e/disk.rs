@@ -9,7 +9,7 @@ use crate::deadline::{s, until};
 use crate::house::House;
 
 /// Puts a folder on a disk of its own, of so many megabytes, with what is in it.
-fn on_a_disk(folder: &Path, megabytes: u32) {
+pub(crate) fn on_a_disk(folder: &Path, megabytes: u32) {
     let script = "set -e; cp -a \"$1\" \"$1.old\"; mount -t tmpfs -o size=\"$2\"m tmpfs \"$1\"; cp -a \"$1.old/.\" \"$1\"";
     let done = Command::new("sh")
         .args(["-c", script, "sh"])
@@ -21,7 +21,7 @@ fn on_a_disk(folder: &Path, megabytes: u32) {
 }
 
 /// Takes all the room there is.
-fn fill(disk: &Path) {
+pub(crate) fn fill(disk: &Path) {
     let piece = vec![0; 4096];
     let mut filler = fs::File::create(disk.join("filler")).unwrap();
     while std::io::Write::write_all(&mut filler, &piece).is_ok() {}

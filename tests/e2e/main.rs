@@ -57,6 +57,7 @@ mod registration;
 mod relays;
 mod reload;
 mod restart;
+mod roles;
 mod rough;
 mod rows;
 mod secrets;

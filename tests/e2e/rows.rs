@@ -36,3 +36,51 @@ fn every_row_has_a_test_that_exists() {
     }
     assert!(proven > 90, "{proven} tests are named");
 }
+
+/// The files below a folder, each as a whole.
+fn files(folder: &Path, into: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, into);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            into.push(fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_refusal_has_a_test_that_provokes_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |page: &str| fs::read_to_string(root.join(page)).unwrap();
+    let (page, errors) = (read("tests/e2e/REFUSALS.md"), read("docs/errors.md"));
+    let mut code = Vec::new();
+    for folder in ["tests/e2e", "actors/src/tests"] {
+        files(&root.join(folder), &mut code);
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let rows = rows.filter(|row| !row.starts_with("| ---") && !row.starts_with("| refusal"));
+    let mut proven = 0;
+    for row in rows {
+        let refusal = row.split('|').nth(1).unwrap().trim();
+        let heading = format!("## {refusal}");
+        assert!(
+            errors.lines().any(|line| line == heading),
+            "docs/errors.md does not know {refusal}"
+        );
+        // What only the case knows comes last.
+        let phrase = refusal.split_once(' ').unwrap().1.replace(" {}", "");
+        let mut names = row.split('`').skip(1).step_by(2).peekable();
+        assert!(names.peek().is_some(), "no test: {row}");
+        let mut is_there = false;
+        for name in names {
+            let head = format!("fn {name}()");
+            let file = code.iter().find(|text| text.contains(&head));
+            let file = file.unwrap_or_else(|| panic!("no test `{name}`"));
+            is_there |= file.contains(&phrase);
+        }
+        assert!(is_there, "no test of {refusal} knows its words");
+        proven += 1;
+    }
+    assert!(proven >= 40, "{proven} refusals are proven");
+}

@@ -16,6 +16,8 @@ pub struct Report {
     pub calls: usize,
     /// Calls that hold lines; the same number unless something is wrong.
     pub lines: usize,
+    /// Manager, Worker and Storage.
+    pub roles: Vec<super::RoleReport>,
 }
 
 /// How a session is.

@@ -74,8 +74,9 @@ impl Root {
                 let (store, metrics) = (Arc::clone(&self.store), common.metrics.clone());
                 let ban_file = common.settings.sip.ban_file.clone();
                 let work = Arc::clone(&self.keeper_work);
+                let health = Arc::clone(&common.store_health);
                 let keeper = Keeper::start_in_arbiter(&self.arbiter.handle(), move |_| {
-                    Keeper::new(store, metrics, ban_file, work, watch)
+                    Keeper::new(store, metrics, ban_file, (work, health), watch)
                 });
                 self.keeper.publish(keeper);
             }

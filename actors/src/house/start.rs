@@ -93,7 +93,8 @@ impl House {
         metrics.config_applied(unix_seconds() as f64);
         let table = Table::new(trunks, sessions, store.routes()?)
             .with_transits(store.transits()?)
-            .with_quotas(store.quotas()?);
+            .with_quotas(store.quotas()?)
+            .with_roles(store.roles()?);
         let table = Arc::new(table);
         let begun_with = Arc::clone(&table);
         let sockets = settings
@@ -166,6 +167,7 @@ impl House {
             endpoint: endpoint.door(),
             keeper: keeper.door(),
             sessions: links,
+            store_health: Arc::default(),
             sip: sockets.iter().map(SipSocket::sender).collect(),
             open: AtomicBool::new(true),
         }));

@@ -34,6 +34,8 @@ pub(super) struct Counters {
     changed: BTreeSet<TrunkName>,
     /// When quotas are to be looked at again.
     next: Option<SpawnHandle>,
+    /// What was counted before cannot be read.
+    pub(super) is_unread: bool,
 }
 
 /// What somebody with a quota profile has used.
@@ -124,11 +126,27 @@ impl Registry {
             }
         };
         ctx.wait(kept.into_actor(self).map(|kept, registry, ctx| {
-            for (key, value) in kept.unwrap_or_default() {
-                registry.take_back(&key, &value);
-            }
+            registry.counted_before(kept.flatten(), ctx);
             ctx.run_interval(WRITE_EVERY, |registry, _| registry.write_counters());
         }));
+    }
+
+    /// Takes back what there is; where it cannot be read it is asked for again.
+    fn counted_before(&mut self, kept: Option<Vec<store::Entry>>, ctx: &mut Context<Self>) {
+        self.counters.is_unread = kept.is_none();
+        for (key, value) in kept.into_iter().flatten() {
+            self.take_back(&key, &value);
+        }
+        if self.counters.is_unread {
+            ctx.run_later(super::roles::READ_AGAIN, |registry, ctx| {
+                let keeper = registry.common.keeper.open();
+                let asked = async move { keeper?.send(LoadCounters).await.ok().flatten() };
+                let taken = asked
+                    .into_actor(registry)
+                    .map(|kept, registry, ctx| registry.counted_before(kept, ctx));
+                ctx.spawn(taken);
+            });
+        }
     }
 
     fn take_back(&mut self, key: &[u8], value: &[u8]) {

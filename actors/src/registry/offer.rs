@@ -14,7 +14,6 @@ use sip::{HeaderName, Hop, NameAddr, Request, Uri};
 
 use super::{ROLL_CALL, Registry};
 use crate::call::{Held, Origin, Plan, SipTarget, trunks};
-use crate::house::unix_millis;
 use crate::leg;
 use crate::message::{
     CallOffered, Caller, Calling, CloseRecord, Contact, DeclineCall, GiveBack, Group,
@@ -86,8 +85,9 @@ impl Registry {
             dialled: caller.dialled.as_ref(),
         };
         let mut hunt = routing::decide_telegram(&self.table, &self.known, &offer)?;
+        self.worker_answers()?;
         let subjects = self.subjects(None, Some(&session));
-        let admitted = self.counters.quotas.admit(unix_millis(), &subjects);
+        let admitted = self.admit(&subjects);
         let first = hunt
             .trunks()
             .find(|trunk| self.known.is_reachable(trunk) && !self.known.is_blocked(trunk))
@@ -151,7 +151,7 @@ impl Registry {
             ..SipCaller::of(&invite.request, to.number)?
         };
         let subjects = self.subjects(Some(&trunk.name), None);
-        self.counters.quotas.admit(unix_millis(), &subjects)?;
+        self.admit(&subjects)?;
         let id = crate::house::call_id();
         let opened = self.lines.open(id, None, 0);
         let taken = opened.and_then(|()| self.lines.take(id, &trunk.name, trunk.lines));
@@ -235,7 +235,7 @@ impl Registry {
                     from.and_then(|from| table.quota_of_way(from, &trunk.name))
                 }
             });
-            if let Err(cause) = self.counters.quotas.admit(unix_millis(), &subjects) {
+            if let Err(cause) = self.admit(&subjects) {
                 group.failures.push(cause);
                 continue;
             }

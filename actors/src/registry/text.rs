@@ -234,9 +234,8 @@ impl Registry {
         };
         let hunt = routing::decide_callback(&self.table, &self.known, &offer)?;
         let subjects = self.subjects(None, Some(&session));
-        self.counters
-            .quotas
-            .admit(crate::house::unix_millis(), &subjects)?;
+        self.worker_answers()?;
+        self.admit(&subjects)?;
         let trunk = hunt.trunks().find(|trunk| self.known.is_reachable(trunk));
         let trunk = trunk.cloned().ok_or(Reason::SipAccountUnavailable)?;
         let direction = Direction::TgToSip;

@@ -2,6 +2,7 @@
 
 mod callback;
 pub(crate) mod crash;
+mod faulty;
 mod gate;
 mod house;
 mod hunt;
@@ -10,5 +11,6 @@ mod limits;
 mod pbx;
 mod records;
 mod refusals;
+mod roles;
 mod scene;
 mod transit;

@@ -46,12 +46,15 @@ async fn second_phone(scene: &Scene) -> Phone {
 }
 
 /// Changes the records, and lets the house follow as the switch does.
-async fn change(scene: &Scene, changes: &[Change]) {
+pub(super) async fn change(scene: &Scene, changes: &[Change]) {
     let store = &scene.store;
     store.commit(None, changes).unwrap();
     let (trunks, sessions) = (store.trunks().unwrap(), store.sessions().unwrap());
     let table = Table::new(trunks, sessions, store.routes().unwrap());
-    let table = table.with_transits(store.transits().unwrap());
+    let table = table
+        .with_transits(store.transits().unwrap())
+        .with_quotas(store.quotas().unwrap())
+        .with_roles(store.roles().unwrap());
     scene.house.apply(Arc::new(table), |_| None).await;
 }
 

@@ -17,6 +17,7 @@ use net::media::MediaConfig;
 use routing::Paces;
 use store::{Change, MasterKey, SledStore, Store};
 
+use super::faulty::{Fault, Faulty};
 use crate::{Account, House, Parts, Settings, SipSettings, TelegramSettings};
 
 pub(crate) const LOGIN: &str = "office1234";
@@ -35,6 +36,8 @@ pub(crate) struct Scene {
     pub(crate) phone: Phone,
     pub(crate) telegram: Telegram,
     pub(crate) store: Arc<dyn Store>,
+    /// What of the store does not work.
+    pub(crate) fault: Fault,
     pace: Pace,
     _folder: tempfile::TempDir,
 }
@@ -92,8 +95,12 @@ impl Scene {
         paces: Paces,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> =
-            Arc::new(SledStore::open(folder.path(), &MasterKey::from_octets([7; 32])).unwrap());
+        let (store, fault) = (folder.path(), Fault::default());
+        let store = SledStore::open(store, &MasterKey::from_octets([7; 32])).unwrap();
+        let store: Arc<dyn Store> = Arc::new(Faulty {
+            store,
+            fault: fault.clone(),
+        });
         store.commit(None, &records()).unwrap();
         store.commit(None, more).unwrap();
         if let Some(limits) = limits {
@@ -146,6 +153,7 @@ impl Scene {
             phone,
             telegram,
             store,
+            fault,
             pace: Pace::watch(),
             _folder: folder,
         }

@@ -128,6 +128,7 @@ fn fails(reason: Reason) -> Fails {
         Reason::NormalClearing
         | Reason::AnsweredByAnother
         | Reason::SessionInactive
+        | Reason::WorkerAddressNotSet
         | Reason::IntervalTooBrief
         | Reason::TooManyHops
         | Reason::RtpTimeout
@@ -143,6 +144,7 @@ fn fails(reason: Reason) -> Fails {
         | Reason::TotalDuration
         | Reason::FailCalls
         | Reason::RouteNotPermitted
+        | Reason::StorageInactive
         | Reason::RpcTimeout
         | Reason::NotAcceptable
         | Reason::VersionOutdated

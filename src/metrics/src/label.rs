@@ -140,6 +140,8 @@ fixed! {
     RestartCause, ["panic", "error"];
     /// Parts of the store, in the order of `Metrics::store`.
     Tree, ["sessions", "trunks", "routes", "cdr"];
+    /// Manager, Worker and Storage.
+    RoleName, ["manager", "worker", "storage"];
     /// Folders whose disk is watched.
     Folder, ["data"];
     /// Kinds of threads that are watched.

@@ -16,6 +16,7 @@ mod label;
 mod load;
 mod media;
 mod names;
+mod roles;
 mod sip;
 mod telegram;
 #[cfg(test)]
@@ -56,6 +57,7 @@ struct All {
     session_names: names::Names,
     house: house::House,
     load: load::Load,
+    roles: roles::Roles,
     calls: calls::Calls,
     sip: sip::Sip,
     trunks: trunks::Trunks,
@@ -70,6 +72,7 @@ impl Metrics {
         let all = All {
             house: house::House::new(&mut make, version),
             load: load::Load::new(&mut make),
+            roles: roles::Roles::new(&mut make),
             calls: calls::Calls::new(&mut make),
             sip: sip::Sip::new(&mut make),
             trunks: trunks::Trunks::new(&mut make),

@@ -99,6 +99,9 @@ causes! {
     WrongPassword = "wrong_password", 403, "Wrong password", Sip, Rejected, "compare login and password with `strowger trunk show --secrets`, or make a new one with `strowger trunk reset-password`";
     UntrustedIp = "untrusted_ip", 403, "Untrusted IP address", Sip, Rejected, "add the address to the trunk, or correct it";
     SessionInactive = "session_inactive", 403, "Telegram session is inactive", Telegram, Failed, "switch the session on, or log the account in again: `strowger session login`";
+    StorageInactive = "storage_inactive", 403, "Session storage is inactive", Here, Rejected, "switch it on again: `strowger storage enable`";
+    WorkerInactive = "worker_inactive", 403, "Worker is inactive", Here, Rejected, "switch it on again: `strowger worker enable local`";
+    WorkerAddressNotSet = "worker_address_not_set", 403, "Worker address is not set", Here, Rejected, "the switch has no address from which to reach the contact of the PBX: add one to sip.udp, sip.tcp or sip.tls, or let the PBX register by another transport";
     RouteNotPermitted = "route_not_permitted", 403, "Route is not permitted", Here, Rejected, "switch the trunk on, or pair it with a session or another trunk";
     RouteNotFound = "route_not_found", 404, "Route not found", Sip, Rejected, "use exactly the issued login; it may have been deleted";
     IntervalTooBrief = "interval_too_brief", 423, "Interval Too Brief", Sip, Rejected, "raise Expires to at least 60 seconds";

@@ -143,6 +143,10 @@ name! {
     /// The configured name of a quota profile.
     QuotaName
 }
+name! {
+    /// The name of a worker.
+    WorkerName
+}
 
 fn checked_name(text: &str) -> Result<String, NameError> {
     let first_ok = text

@@ -18,6 +18,7 @@ mod number;
 mod prefix;
 mod quota;
 mod record;
+mod role;
 mod route;
 mod rule;
 mod scope;
@@ -33,12 +34,13 @@ pub use dial_rules::{DialPiece, DialRule, DialRuleError, DialRuleKind, DialRules
 pub use dtmf::{DtmfMethod, Key, MAX_KEYS, UnknownDtmfMethod};
 pub use header_field::{HeaderField, HeaderFieldError};
 pub use host_port::{HostPort, HostPortError};
-pub use id::{CallId, LegId, NameError, QuotaName, SessionName, TrunkName};
+pub use id::{CallId, LegId, NameError, QuotaName, SessionName, TrunkName, WorkerName};
 pub use inline::{BotName, BotNameError, QueryTag, QueryTemplate, QueryTemplateError};
 pub use number::{NumberError, Peer, PhoneNumber};
 pub use prefix::{IpPrefix, IpPrefixError, TrustedIps};
 pub use quota::{DEFAULT_QUOTA, QuotaError, QuotaSpec};
 pub use record::{BanRecord, CallRecord, Direction, Farewell, LegEnd, LegKind, OpenCall, Outcome};
+pub use role::{LOCAL_WORKER, Role, RoleSpec, RoleState, WorkerChoice};
 pub use route::{RouteSpec, RouteTerms, TermsError, TransitSpec};
 pub use rule::{
     BareDigits, BareDigitsError, CallerIdRules, CallerNameRules, Piece, Rule, RuleError, Tag,

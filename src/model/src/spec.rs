@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AllowedCallers, BareDigits, BotName, CallerIdRules, CallerNameRules, Codec, DialRules,
     DtmfMethod, HeaderField, HostPort, QueryTemplate, QuotaName, Secret, SessionName, Srtp,
-    SrtpOverPlain, Transport, TrunkName, TrustedIps,
+    SrtpOverPlain, Transport, TrunkName, TrustedIps, WorkerChoice,
 };
 
 /// One relation with a PBX.
@@ -86,6 +86,9 @@ pub struct TrunkSpec {
     /// How long that is the first time, in seconds; twice as long after each trial that fails.
     #[serde(default = "default_failure_wait_seconds")]
     pub failure_wait_seconds: u32,
+    /// Which worker carries its calls.
+    #[serde(default)]
+    pub worker: WorkerChoice,
     /// A trunk that is off takes and places no calls.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -264,6 +267,7 @@ impl TrunkSpec {
             quota: None,
             failure_limit: default_failure_limit(),
             failure_wait_seconds: default_failure_wait_seconds(),
+            worker: WorkerChoice::Auto,
             enabled: true,
         }
     }

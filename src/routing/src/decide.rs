@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use model::{Cause, Peer, Reason, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
+use model::{Cause, Peer, Reason, Role, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
 
 use crate::number::dialled;
 use crate::{Dialled, Hunt, SessionState, Table, called_peer};
@@ -32,6 +32,10 @@ pub trait World {
     fn last_used(&self, session: &SessionName) -> u64;
     /// Whether the session has been given calls to this person, so that it need not look him up.
     fn knows(&self, session: &SessionName, peer: &Peer) -> bool;
+    /// Whether what the session knew before could not be read, so that it must not call.
+    fn is_unreadable(&self, _session: &SessionName) -> bool {
+        false
+    }
     /// Whether this Telegram user is an account of this switch.
     fn is_own_account(&self, user_id: i64) -> bool;
 }
@@ -100,6 +104,7 @@ pub fn decide_transit(
 ) -> Result<ToTrunk, Cause> {
     let trunk = offer.trunk;
     must_be_on(trunk)?;
+    must_work(table, trunk)?;
     let number = offer.dialled();
     if !table.is_transit(&trunk.name, number) {
         return Err(Cause::new(Reason::RouteNotPermitted));
@@ -171,10 +176,15 @@ pub fn decide_sip(
 fn reach(table: &Table, world: &impl World, offer: &SipOffer<'_>) -> Result<ToTelegram, Cause> {
     let trunk = offer.trunk;
     must_be_on(trunk)?;
+    must_work(table, trunk)?;
     let (session, peer) = choose(table, world, offer)?;
     must_be_registered(world, trunk)?;
+    storage_must_be_on(table)?;
     if !session.enabled {
         return Err(Cause::new(Reason::SessionNotRunning));
+    }
+    if world.is_unreadable(&session.name) {
+        return Err(Cause::new(Reason::StorageUnavailable));
     }
     match world.session_state(&session.name) {
         SessionState::Running | SessionState::FloodWait => {}
@@ -221,12 +231,17 @@ pub fn decide_telegram(
         };
         table.number_in(trunk, offer.session, wrote).is_ok()
     };
+    storage_must_be_on(table)?;
     let groups = table.groups_of(offer.session).map(|mut group| {
         group.retain(dials);
         group
     });
     let hunt = Hunt::new(groups.filter(|group| !group.is_empty()));
     let hunt = hunt.stopping_on_6xx(session.stop_on_6xx);
+    // Of none it could not be said that their worker is the trouble.
+    if hunt.trunks().next().is_some() && !hunt.trunks().any(|trunk| has_worker(table, trunk)) {
+        return Err(Cause::new(Reason::WorkerUnavailable));
+    }
     if hunt.trunks().any(|trunk| can_be_called(world, trunk)) {
         Ok(hunt)
     } else {
@@ -258,7 +273,8 @@ pub fn running<'a>(
     group: &[TrunkName],
 ) -> Vec<&'a TrunkSpec> {
     let trunks = group.iter().filter(|trunk| can_be_called(world, trunk));
-    trunks.filter_map(|trunk| table.trunk(trunk)).collect()
+    let trunks = trunks.filter_map(|trunk| table.trunk(trunk));
+    trunks.filter(|trunk| table.works(trunk)).collect()
 }
 
 fn can_be_called(world: &impl World, trunk: &TrunkName) -> bool {
@@ -270,6 +286,7 @@ pub fn admit_register(table: &Table, world: &impl World, trunk: &TrunkSpec) -> R
     if !trunk.enabled {
         return Err(Cause::new(Reason::RouteNotPermitted));
     }
+    must_work(table, trunk)?;
     if table.is_on_a_way(&trunk.name) {
         return Ok(());
     }
@@ -277,6 +294,7 @@ pub fn admit_register(table: &Table, world: &impl World, trunk: &TrunkSpec) -> R
     if pool.is_empty() {
         return Err(Cause::new(Reason::RouteNotPermitted));
     }
+    storage_must_be_on(table)?;
     let serves = |session: &&SessionSpec| match world.session_state(&session.name) {
         SessionState::Unauthorized => false,
         // A session that is only away for a moment must not throw the PBX out.
@@ -317,6 +335,28 @@ fn must_be_on(trunk: &TrunkSpec) -> Result<(), Cause> {
         Ok(())
     } else {
         Err(Cause::new(Reason::AccountNotRunning))
+    }
+}
+
+fn has_worker(table: &Table, trunk: &TrunkName) -> bool {
+    table.trunk(trunk).is_some_and(|trunk| table.works(trunk))
+}
+
+/// A worker that is switched off takes neither calls nor registrations.
+fn must_work(table: &Table, trunk: &TrunkSpec) -> Result<(), Cause> {
+    if table.works(trunk) {
+        Ok(())
+    } else {
+        Err(Cause::new(Reason::WorkerInactive))
+    }
+}
+
+/// While the storage is switched off nothing new is asked of Telegram.
+fn storage_must_be_on(table: &Table) -> Result<(), Cause> {
+    if table.has_role(Role::Storage) {
+        Ok(())
+    } else {
+        Err(Cause::new(Reason::StorageInactive))
     }
 }
 

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use model::{
-    DEFAULT_QUOTA, DialRules, HeaderField, QuotaName, QuotaSpec, RouteSpec, SessionName,
-    SessionSpec, TransitSpec, TrunkKind, TrunkName, TrunkSpec,
+    DEFAULT_QUOTA, DialRules, HeaderField, QuotaName, QuotaSpec, Role, RoleSpec, RouteSpec,
+    SessionName, SessionSpec, TransitSpec, TrunkKind, TrunkName, TrunkSpec,
 };
 
 use crate::route::AllTerms;
@@ -39,6 +39,8 @@ pub struct Table {
     /// The rules of routes and ways.
     terms: AllTerms,
     inbound: Sheet<TrunkName, Arc<DialPlan>>,
+    /// Roles that were ever switched; the others are on.
+    roles: BTreeMap<Role, RoleSpec>,
     /// Of trunks that dial what Telegram users write.
     dialling: Sheet<TrunkName, Arc<DialPlan>>,
 }
@@ -320,6 +322,34 @@ impl Table {
             self.put_quota(quota);
         }
         self
+    }
+
+    /// The same with roles, of which those without a record are on.
+    pub fn with_roles(mut self, roles: Vec<RoleSpec>) -> Self {
+        for role in roles {
+            self.put_role(role);
+        }
+        self
+    }
+
+    /// Switches a role on or off.
+    pub fn put_role(&mut self, role: RoleSpec) {
+        self.roles.insert(role.role, role);
+    }
+
+    /// Returns the roles that were ever switched.
+    pub fn roles(&self) -> impl Iterator<Item = &RoleSpec> {
+        self.roles.values()
+    }
+
+    /// Whether a role is switched on.
+    pub fn has_role(&self, role: Role) -> bool {
+        self.roles.get(&role).is_none_or(|spec| spec.enabled)
+    }
+
+    /// Whether the worker of a trunk is there and switched on.
+    pub fn works(&self, trunk: &TrunkSpec) -> bool {
+        self.has_role(Role::Worker) && trunk.worker.missing().is_none()
     }
 
     /// Returns what somebody may use: by the name he was given, else by default; nothing where nothing is limited.

@@ -2,8 +2,8 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use model::{
-    CallId, Cause, Peer, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName,
-    TrunkSpec,
+    CallId, Cause, Peer, RouteSpec, Secret, SessionName, SessionSpec, TransitSpec, TrunkKind,
+    TrunkName, TrunkSpec,
 };
 
 use super::*;
@@ -13,6 +13,7 @@ mod dial;
 mod hunt;
 mod number;
 mod pool;
+mod roles;
 mod route;
 mod text;
 mod transit;

@@ -20,8 +20,8 @@ mod tokens;
 use std::path::Path;
 
 use model::{
-    CallId, CallRecord, OpenCall, QuotaName, QuotaSpec, RouteSpec, SessionName, SessionSpec,
-    TransitSpec, TrunkName, TrunkSpec,
+    CallId, CallRecord, OpenCall, QuotaName, QuotaSpec, RoleSpec, RouteSpec, SessionName,
+    SessionSpec, TransitSpec, TrunkName, TrunkSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,8 @@ pub enum Change {
     PutQuota(QuotaSpec),
     /// Removes a quota profile.
     RemoveQuota(QuotaName),
+    /// Switches a role on or off.
+    PutRole(RoleSpec),
 }
 
 /// A key space beside the records.
@@ -110,6 +112,8 @@ pub trait Store: Send + Sync {
     fn transits(&self) -> Result<Vec<TransitSpec>, StoreError>;
     /// Returns all quota profiles, by name.
     fn quotas(&self) -> Result<Vec<QuotaSpec>, StoreError>;
+    /// Returns the roles that were ever switched.
+    fn roles(&self) -> Result<Vec<RoleSpec>, StoreError>;
     /// Returns the generation of the configuration: how many commits there were.
     fn generation(&self) -> Result<u64, StoreError>;
     /// Makes all changes or none, durably, and returns the new generation; refuses when `expected` is not the present one.

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use model::{
-    CallId, CallRecord, OpenCall, QuotaSpec, RouteSpec, Secret, SessionName, SessionSpec,
+    CallId, CallRecord, OpenCall, QuotaSpec, RoleSpec, RouteSpec, Secret, SessionName, SessionSpec,
     TransitSpec, TrunkName, TrunkSpec,
 };
 use serde::Serialize;
@@ -76,6 +76,7 @@ pub struct SledStore {
     bans: Tree,
     counters: Tree,
     quotas: Tree,
+    roles: Tree,
     farewells: Tree,
     tokens: Tree,
     meta: Tree,
@@ -209,6 +210,7 @@ impl SledStore {
             bans: tree("bans")?,
             counters: tree("counters")?,
             quotas: tree("quotas")?,
+            roles: tree("roles")?,
             farewells: tree("farewells")?,
             tokens: tree("tokens")?,
             committing: Mutex::default(),
@@ -408,7 +410,8 @@ impl SledStore {
                 | Change::AdoptSession(_)
                 | Change::PutRoute(_)
                 | Change::PutTransit(_)
-                | Change::PutQuota(_) => {}
+                | Change::PutQuota(_)
+                | Change::PutRole(_) => {}
             }
         }
         Ok(())
@@ -571,6 +574,10 @@ impl Store for SledStore {
         all("quotas", &self.quotas)
     }
 
+    fn roles(&self) -> Result<Vec<RoleSpec>, StoreError> {
+        all("roles", &self.roles)
+    }
+
     fn generation(&self) -> Result<u64, StoreError> {
         let bytes = self.meta.get("generation")?;
         Ok(bytes
@@ -589,6 +596,7 @@ impl Store for SledStore {
             (Batch::default(), Batch::default(), Batch::default());
         let (mut transits, mut quotas, mut meta) =
             (Batch::default(), Batch::default(), Batch::default());
+        let mut roles = Batch::default();
         for change in changes {
             match change {
                 Change::PutTrunk(spec) => {
@@ -632,6 +640,10 @@ impl Store for SledStore {
                     quotas.insert(name, encode("quotas", name, spec)?);
                 }
                 Change::RemoveQuota(name) => quotas.remove(name.as_str()),
+                Change::PutRole(spec) => {
+                    let name = spec.role.label();
+                    roles.insert(name, encode("roles", name, spec)?);
+                }
             }
         }
         let next = found + 1;
@@ -646,14 +658,16 @@ impl Store for SledStore {
                     &self.transits,
                     &self.quotas,
                     &self.meta,
+                    &self.roles,
                 ),
-                |(a, b, c, d, e, f)| {
+                |(a, b, c, d, e, f, g)| {
                     a.apply_batch(&trunks)?;
                     b.apply_batch(&sessions)?;
                     c.apply_batch(&routes)?;
                     d.apply_batch(&transits)?;
                     e.apply_batch(&quotas)?;
                     f.apply_batch(&meta)?;
+                    g.apply_batch(&roles)?;
                     Ok(())
                 },
             );

@@ -257,6 +257,27 @@ fn quota_profiles_are_records_and_what_is_counted_is_kept_beside_them() {
     assert!(store.quotas().unwrap().is_empty());
 }
 
+#[test]
+fn a_role_that_was_switched_stays_so() {
+    let dir = folder();
+    let store = open(dir.path()).unwrap();
+    assert!(store.roles().unwrap().is_empty());
+    let off = model::RoleSpec {
+        role: model::Role::Storage,
+        enabled: false,
+    };
+    store.commit(None, &[Change::PutRole(off)]).unwrap();
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.roles().unwrap(), [off]);
+    let on = model::RoleSpec {
+        enabled: true,
+        ..off
+    };
+    store.commit(None, &[Change::PutRole(on)]).unwrap();
+    assert_eq!(store.roles().unwrap(), [on]);
+}
+
 /// The writer of the next test: writes all that must be durable until it is killed, and says each once it is acknowledged.
 #[test]
 fn writer_that_is_killed() {

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use metrics::{Metrics, StoreOp};
 use model::{
-    CallId, CallRecord, OpenCall, QuotaSpec, RouteSpec, SessionName, SessionSpec, TransitSpec,
-    TrunkSpec,
+    CallId, CallRecord, OpenCall, QuotaSpec, RoleSpec, RouteSpec, SessionName, SessionSpec,
+    TransitSpec, TrunkSpec,
 };
 use store::{
     BackupError, Change, Entry, KeyId, KeySource, MasterKey, Space, Stats, Store, StoreError,
@@ -50,6 +50,10 @@ impl<S: Store> Store for Measured<S> {
 
     fn quotas(&self) -> Result<Vec<QuotaSpec>, StoreError> {
         self.timed(StoreOp::Scan, S::quotas)
+    }
+
+    fn roles(&self) -> Result<Vec<RoleSpec>, StoreError> {
+        self.timed(StoreOp::Scan, S::roles)
     }
 
     fn generation(&self) -> Result<u64, StoreError> {

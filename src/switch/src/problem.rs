@@ -169,6 +169,7 @@ impl From<Refusal> for Problem {
             | Refusal::Terms(..)
             | Refusal::RouteRules(..)
             | Refusal::Conflict(_)
+            | Refusal::NoWorker(..)
             | Refusal::NoWay(..)
             | Refusal::Quota(_)
             | Refusal::NoQuota(..)

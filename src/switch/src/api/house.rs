@@ -12,6 +12,7 @@ use store::TokenRecord;
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::{self, Admin, Keyring, MOST_TOKENS, Read, Write};
+use super::roles::{RoleView, views};
 use super::{Page, PageQuery};
 use crate::logging::Levels;
 use crate::office::Office;
@@ -50,6 +51,8 @@ pub(crate) struct Status {
     pub(crate) calls: u64,
     /// Whether there is too much to do.
     pub(crate) load: Load,
+    /// Manager, Worker and Storage.
+    pub(crate) roles: Vec<RoleView>,
     /// The trunks.
     pub(crate) trunks: Vec<TrunkState>,
     /// The sessions.
@@ -144,13 +147,15 @@ pub(super) async fn show_status(
     let silent = || Problem::busy(actors::SILENT);
     let trunks = house.trunks().await.ok_or_else(silent)?;
     let sessions = house.sessions().await.ok_or_else(silent)?;
+    let current = office.current().await;
     Ok(Json(Status {
+        roles: views(&report.roles, &current),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node: process.node.clone(),
         uptime_s: process.started.elapsed().as_secs(),
         ready: report.missing.is_empty(),
         missing: report.missing,
-        generation: office.current().await.generation,
+        generation: current.generation,
         calls: u64::try_from(report.calls).unwrap_or(u64::MAX),
         load: house.load().into(),
         trunks: trunks.into_iter().map(TrunkState::from).collect(),

@@ -2,6 +2,7 @@
 //!
 //! * `access`: tokens, their scopes, and who guesses.
 //! * `records`: trunks, sessions, routes; everything that changes them is one commit of `office`.
+//! * `roles`: workers and the storage.
 //! * `calls`: those that go on, and the records of those that are over.
 //! * `house`: how the switch is, bans, tokens, the log.
 //!
@@ -11,6 +12,7 @@ pub(crate) mod access;
 mod calls;
 mod house;
 mod records;
+mod roles;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -28,6 +30,7 @@ use crate::problem::Problem;
 pub(crate) use calls::CallView;
 pub(crate) use house::{Load, Made, Process, Status, TokenView, WantedToken};
 pub(crate) use records::{Tried, WantedCall};
+pub(crate) use roles::RoleView;
 
 /// Where everything lies.
 pub(crate) const BASE: &str = "/api/v1";
@@ -171,6 +174,13 @@ pub(crate) fn service() -> impl HttpServiceFactory + OpenApiFactory {
         .service(records::list_routes)
         .service(records::put_route)
         .service(records::remove_route)
+        .service(roles::list_workers)
+        .service(roles::show_worker)
+        .service(roles::enable_worker)
+        .service(roles::disable_worker)
+        .service(roles::show_storage)
+        .service(roles::enable_storage)
+        .service(roles::disable_storage)
         .service(house::list_bans)
         .service(house::add_ban)
         .service(house::lift_ban)

@@ -52,11 +52,11 @@ fn trunk_of(current: &InForce, text: &str) -> Result<TrunkSpec, Problem> {
     spec.ok_or_else(|| Problem::not_found("trunk", text))
 }
 
-fn silent() -> Problem {
+pub(super) fn silent() -> Problem {
     Problem::busy(actors::SILENT)
 }
 
-async fn changed(
+pub(super) async fn changed(
     office: &Office,
     request: &HttpRequest,
     status: StatusCode,

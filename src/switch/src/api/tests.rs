@@ -233,6 +233,29 @@ fn records_change_by_generation_and_refusals_say_why() {
         let removed = request("DELETE", "/api/v1/trunks/office", None);
         assert_eq!(send(removed).await.0, 200);
         assert_eq!(send(get("/api/v1/trunks/office")).await.0, 404);
+        let off = |part: &str| request("POST", &format!("/api/v1/{part}/disable"), None);
+        let stale = off("storage").insert_header(("If-Match", "\"1\""));
+        assert_eq!(send(stale).await.0, 412);
+        let fresh = off("storage").insert_header(("If-Match", "\"5\""));
+        assert_eq!(send(fresh).await, (200, json!({"generation": 6})));
+        let shown = send(get("/api/v1/storage")).await.1;
+        assert_eq!(
+            (&shown["enabled"], &shown["state"]),
+            (&json!(false), &json!("running"))
+        );
+        assert_eq!(send(off("workers/far")).await.0, 404);
+        assert_eq!(send(off("workers/local")).await.0, 200);
+        let (_, page) = send(get("/api/v1/workers")).await;
+        assert_eq!(page["items"][0]["name"], "local", "{page}");
+        assert_eq!(page["items"][0]["enabled"], false, "{page}");
+        let status = send(get("/api/v1/status")).await.1;
+        let parts = status["roles"].as_array().unwrap();
+        let parts = parts.iter().map(|part| part["role"].as_str().unwrap());
+        let parts: Vec<&str> = parts.collect();
+        assert_eq!(parts, ["manager", "worker", "storage"], "{status}");
+        let unknown = json!({"kind": "peer", "address": "192.0.2.9:5060", "worker": "far"});
+        let (status, problem) = send(put("far", unknown)).await;
+        assert_eq!(status, 422, "{problem}");
         house.stop(std::time::Duration::from_secs(1)).await;
     });
 }

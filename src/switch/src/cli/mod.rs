@@ -17,6 +17,7 @@ mod logout;
 mod qr;
 mod quota;
 mod records;
+mod roles;
 mod route;
 mod session;
 mod session_view;
@@ -106,6 +107,12 @@ enum Command {
         after_help = "Example: strowger quota add small --call-seconds 120"
     )]
     Quota(quota::Quota),
+    /// Workers: what carries SIP and audio
+    #[command(subcommand, after_help = "Example: strowger worker disable local")]
+    Worker(roles::Worker),
+    /// Storage: Telegram's keys, and all that is done with them
+    #[command(subcommand, after_help = "Example: strowger storage show")]
+    Storage(roles::Storage),
     /// Bring trunks, sessions, routes and quotas to what a file says
     #[command(after_help = "Example: strowger apply records.toml --dry-run")]
     Apply(records::Apply),
@@ -231,6 +238,8 @@ fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
         Command::Apply(command) => command.run(&operator),
         Command::Export(command) => command.run(&operator),
         Command::Quota(command) => command.run(&operator),
+        Command::Worker(command) => command.run(&operator),
+        Command::Storage(command) => command.run(&operator),
         Command::Ban(command) => command.run(&operator),
         Command::Key(command) => command.run(&operator),
         Command::Backup(command) => command.run(&operator),

@@ -34,6 +34,10 @@ pub(super) fn status(operator: &Operator) -> Result<(), Failure> {
     line("calls", &status.calls.to_string());
     line("load", &load(&status.load));
     line("generation", &status.generation.to_string());
+    for role in &status.roles {
+        let off = if role.enabled { "" } else { ", switched off" };
+        line(&role.role, &format!("{}{off}", role.state));
+    }
     print::line("");
     let mut table = Table::new(["trunk", "state", "lines in use", "at"]);
     for trunk in status.trunks {

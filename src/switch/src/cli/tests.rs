@@ -595,3 +595,24 @@ fn bans_are_kept_in_the_store_while_no_switch_runs() {
     assert_eq!(bans.len(), 1);
     assert_eq!(bans[0].prefix.to_string(), "192.0.2.0/24");
 }
+
+#[test]
+fn roles_are_switched_while_no_switch_runs() {
+    let desk = Desk::new();
+    for line in [
+        &["worker", "list"][..],
+        &["worker", "disable", "local"],
+        &["storage", "disable"],
+        &["storage", "enable"],
+        &["--output", "json", "storage", "show"],
+    ] {
+        assert_eq!(desk.run(line), Ok(()), "{line:?}");
+    }
+    assert_eq!(desk.run(&["worker", "disable", "far"]), Err(5));
+    let current = desk.current();
+    assert!(!current.has_role(model::Role::Worker));
+    assert!(current.has_role(model::Role::Storage));
+    let far = ["trunk", "add", "office", "--worker", "far"];
+    assert!(desk.run(&far).is_err());
+    assert!(desk.current().trunks.is_empty());
+}

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::{Args, Subcommand};
 use model::{
     BareDigits, Codec, DialRules, DtmfMethod, HeaderField, HostPort, QuotaName, RuleError, Secret,
-    Srtp, SrtpOverPlain, Transport, TrunkKind, TrunkName, TrunkSpec, TrustedIps,
+    Srtp, SrtpOverPlain, Transport, TrunkKind, TrunkName, TrunkSpec, TrustedIps, WorkerChoice,
 };
 use routing::DialPlan;
 use serde_json::json;
@@ -170,6 +170,9 @@ struct Options {
     /// How many seconds that is the first time; twice as many after each trial that fails
     #[arg(long)]
     failure_wait_seconds: Option<u32>,
+    /// Which worker carries its calls: auto, or local, which is this switch
+    #[arg(long)]
+    worker: Option<WorkerChoice>,
 }
 
 #[derive(Debug, Args)]
@@ -331,6 +334,7 @@ impl Options {
         }
         over(&mut draft.failure_limit, self.failure_limit);
         over(&mut draft.failure_wait_seconds, self.failure_wait_seconds);
+        over(&mut draft.worker, self.worker);
         Ok(())
     }
 }
@@ -588,6 +592,7 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output, secrets: bool) {
         ),
     };
     line("blocked", &blocked);
+    line("worker", &trunk.worker.to_string());
     line("caller id", &shown(trunk.caller_id.clone().into()));
     line("its name", &shown(trunk.caller_name.clone().into()));
     if !trunk.enabled {
@@ -639,7 +644,7 @@ fn public(trunk: &TrunkSpec) -> serde_json::Value {
         "srtp": trunk.srtp, "srtp_over_plain": trunk.srtp_over_plain, "dtmf": trunk.dtmf,
         "lines": trunk.lines, "number": trunk.number, "inbound_rules": trunk.inbound_rules, "dial_rules": trunk.dial_rules, "caller_id": trunk.caller_id, "caller_name": trunk.caller_name,
         "bare_digits": trunk.bare_digits, "tg_headers": trunk.tg_headers, "refer": trunk.refer, "priority": trunk.priority, "ring_seconds": trunk.ring_seconds,
-        "quota": trunk.quota, "failure_limit": trunk.failure_limit, "failure_wait_seconds": trunk.failure_wait_seconds,
+        "quota": trunk.quota, "failure_limit": trunk.failure_limit, "failure_wait_seconds": trunk.failure_wait_seconds, "worker": trunk.worker,
         "enabled": trunk.enabled,
     })
 }

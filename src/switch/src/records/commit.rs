@@ -4,7 +4,7 @@
 
 use model::{
     QuotaError, QuotaName, RouteTerms, SessionName, SpecError, TermsError, TransitSpec, TrunkName,
-    TrunkSpec,
+    TrunkSpec, WorkerName,
 };
 use routing::{Conflict, DialPlan, DialPlanError, Table};
 use store::{Change, Space, Store, StoreError};
@@ -35,6 +35,9 @@ pub(crate) enum Refusal {
     /// A way that begins or ends nowhere.
     #[error("the way from trunk {0} to trunk {1} needs both of them: make the missing one first")]
     NoWay(TrunkName, TrunkName),
+    /// Nobody would carry its calls.
+    #[error("trunk {0}: there is no worker {1}: write `auto`, or `local` for this switch")]
+    NoWorker(TrunkName, WorkerName),
     /// A way that leads nowhere else.
     #[error("trunk {0} has no way to itself")]
     Circle(TrunkName),
@@ -61,6 +64,7 @@ impl Refusal {
             | Refusal::RouteRules(..)
             | Refusal::Conflict(_)
             | Refusal::NoWay(..)
+            | Refusal::NoWorker(..)
             | Refusal::Quota(_)
             | Refusal::NoQuota(..)
             | Refusal::Circle(_) => true,
@@ -107,6 +111,9 @@ fn make(next: &mut Table, change: &Change) -> Result<(), Refusal> {
     match change {
         Change::PutTrunk(spec) => {
             spec.check()?;
+            if let Some(worker) = spec.worker.missing() {
+                return Err(Refusal::NoWorker(spec.name.clone(), worker.clone()));
+            }
             DialPlan::check(&spec.inbound_rules)
                 .map_err(|error| Refusal::Rules("inbound_rules", spec.name.clone(), error))?;
             DialPlan::check(&spec.dial_rules)
@@ -143,6 +150,7 @@ fn make(next: &mut Table, change: &Change) -> Result<(), Refusal> {
             spec.check()?;
             next.put_quota(spec.clone());
         }
+        Change::PutRole(spec) => next.put_role(*spec),
         Change::RemoveQuota(name) => {
             return was_there(next.remove_quota(name), "quota", name.to_string());
         }
@@ -205,6 +213,7 @@ fn complete(next: &Table, change: &Change) -> Result<(), Refusal> {
         Change::RemoveSession(_)
         | Change::AdoptSession(_)
         | Change::RemoveRoute(..)
+        | Change::PutRole(_)
         | Change::RemoveTransit(..)
         | Change::PutQuota(_) => Ok(()),
     }
@@ -316,6 +325,22 @@ mod tests {
         let refused = said(&made, Change::RemoveQuota(small.clone()));
         assert!(refused.contains("does not exist"), "{refused}");
         assert!(after(&made, &[session("gateway"), Change::RemoveQuota(small)]).is_ok());
+    }
+
+    #[test]
+    fn a_trunk_names_a_worker_that_is_there() {
+        let with = |worker: &str| {
+            let Change::PutTrunk(mut spec) = peer("office", "192.0.2.1:5060") else {
+                unreachable!()
+            };
+            spec.worker = worker.parse().unwrap();
+            Change::PutTrunk(spec)
+        };
+        for fine in ["auto", "local"] {
+            assert!(after(&Current::default(), &[with(fine)]).is_ok(), "{fine}");
+        }
+        let refused = said(&Current::default(), with("far"));
+        assert!(refused.contains("there is no worker far"), "{refused}");
     }
 
     #[test]

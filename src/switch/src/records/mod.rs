@@ -15,7 +15,7 @@ use model::{
     AllowedCallers, BareDigits, BotName, CallerIdRules, CallerNameRules, Codec, DialRules,
     DtmfMethod, HeaderField, HostPort, QueryTemplate, QuotaName, QuotaSpec, RouteSpec, RouteTerms,
     Secret, SessionName, SessionSpec, Srtp, SrtpOverPlain, TransitSpec, Transport, TrunkKind,
-    TrunkName, TrunkSpec, TrustedIps,
+    TrunkName, TrunkSpec, TrustedIps, WorkerChoice,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -94,6 +94,8 @@ pub(crate) struct TrunkDraft {
     pub(crate) quota: Option<QuotaName>,
     pub(crate) failure_limit: Option<u32>,
     pub(crate) failure_wait_seconds: Option<u32>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) worker: Option<WorkerChoice>,
     pub(crate) enabled: Option<bool>,
 }
 
@@ -228,6 +230,7 @@ impl From<&TrunkSpec> for TrunkDraft {
             quota: spec.quota.clone(),
             failure_limit: Some(spec.failure_limit),
             failure_wait_seconds: Some(spec.failure_wait_seconds),
+            worker: Some(spec.worker.clone()),
             enabled: Some(spec.enabled),
             ..Self::default()
         };

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use model::{
-    QuotaName, QuotaSpec, RouteSpec, RouteTerms, Secret, SessionName, SessionSpec, TermsError,
-    TransitSpec, TrunkKind, TrunkName, TrunkSpec,
+    QuotaName, QuotaSpec, Role, RoleSpec, RouteSpec, RouteTerms, Secret, SessionName, SessionSpec,
+    TermsError, TransitSpec, TrunkKind, TrunkName, TrunkSpec,
 };
 use routing::{DialPlan, Table};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ pub(crate) struct Current {
     pub(crate) routes: Vec<RouteSpec>,
     pub(crate) transits: Vec<TransitSpec>,
     pub(crate) quotas: Vec<QuotaSpec>,
+    /// Those that were ever switched; the others are on.
+    #[serde(default)]
+    pub(crate) roles: Vec<RoleSpec>,
 }
 
 /// What has to change.
@@ -61,6 +64,7 @@ impl Current {
             routes: store.routes()?,
             transits: store.transits()?,
             quotas: store.quotas()?,
+            roles: store.roles()?,
         })
     }
 
@@ -79,6 +83,12 @@ impl Current {
         self.quotas.iter().find(|quota| quota.name == *name)
     }
 
+    /// Whether a role is switched on.
+    pub(crate) fn has_role(&self, role: Role) -> bool {
+        let found = self.roles.iter().find(|spec| spec.role == role);
+        found.is_none_or(|spec| spec.enabled)
+    }
+
     /// The same as a decision needs it.
     pub(crate) fn table(&self) -> Table {
         Table::new(
@@ -88,6 +98,7 @@ impl Current {
         )
         .with_transits(self.transits.clone())
         .with_quotas(self.quotas.clone())
+        .with_roles(self.roles.clone())
     }
 
     /// The records that a decision is made by.
@@ -99,6 +110,7 @@ impl Current {
             routes: table.routes().cloned().collect(),
             transits: table.transits().cloned().collect(),
             quotas: table.quotas().cloned().collect(),
+            roles: table.roles().copied().collect(),
         }
     }
 
@@ -232,6 +244,10 @@ impl Plan {
                         self.fault(place, "trunk", error.to_string());
                     }
                     self.known_quota(place, spec.quota.as_ref(), wanted);
+                    if let Some(worker) = spec.worker.missing() {
+                        let what = format!("trunk {name}: there is no worker `{worker}`");
+                        self.fault(place, "worker", what);
+                    }
                     if let Err(error) = DialPlan::check(&spec.inbound_rules) {
                         self.fault(place, "inbound_rules", format!("trunk {name}: {error}"));
                     }
@@ -591,6 +607,7 @@ impl TrunkDraft {
             failure_wait_seconds: self
                 .failure_wait_seconds
                 .unwrap_or(default.failure_wait_seconds),
+            worker: self.worker.clone().unwrap_or(default.worker),
             enabled: self.enabled.unwrap_or(default.enabled),
             name: default.name,
             kind: default.kind,

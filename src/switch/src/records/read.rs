@@ -39,6 +39,7 @@ const TRUNK: &[&str] = &[
     "quota",
     "failure_limit",
     "failure_wait_seconds",
+    "worker",
     "enabled",
 ];
 const SESSION: &[&str] = &[
