@@ -37,6 +37,8 @@ pub(crate) struct Keeper {
     metrics: metrics::Metrics,
     /// Where the banned are written for firewalls.
     ban_file: Option<PathBuf>,
+    /// The last flush failed.
+    is_stuck: bool,
     /// When records were flushed last.
     flushed: Option<std::time::Instant>,
     /// Records that wait to be written, and who waits for that.
@@ -58,6 +60,7 @@ impl Keeper {
             store,
             metrics,
             ban_file,
+            is_stuck: false,
             flushed: None,
             gathered: Vec::new(),
             work,
@@ -93,7 +96,7 @@ impl Keeper {
     }
 
     /// Flushes, and tells how long it took.
-    fn flush(&self) -> bool {
+    fn flush(&mut self) -> bool {
         let begun = std::time::Instant::now();
         let ok = match self.noted(self.store.flush(), true) {
             Ok(()) => true,
@@ -102,6 +105,10 @@ impl Keeper {
                 false
             }
         };
+        if ok && self.is_stuck {
+            tracing::warn!("the store is written again, and what waited for it");
+        }
+        self.is_stuck = !ok;
         let unix = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();

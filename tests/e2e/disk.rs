@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use crate::crash::peer::Peer;
 use crate::deadline::{s, until};
-use crate::house::House;
+use crate::house::{House, TRUNK};
 
 /// Puts a folder on a disk of its own, of so many megabytes, with what is in it.
 pub(crate) fn on_a_disk(folder: &Path, megabytes: u32) {
@@ -64,14 +65,47 @@ fn calls_go_on_while_the_disk_is_full_and_what_cannot_be_written_is_told() {
     });
     house.assert_running();
     assert!(house.log().contains("ERROR"), "nothing is said");
+    // What is to be durable is refused, and what there was is there.
+    let change = ["trunk", "set", TRUNK, "--lines", "77"];
+    let (code, said) = house.command(&change, "");
+    assert_ne!(code, 0, "{said}");
+    let shown = house.expect_command(&["trunk", "show", TRUNK], "");
+    assert!(!shown.contains("77"), "{shown}");
+    fs::remove_file(disk.join("filler")).unwrap();
+    let freed = Instant::now();
+    let stored = |house: &House| {
+        let labels = [("sink", "store"), ("result", "ok")];
+        house
+            .metrics()
+            .sum_of("strowger_cdr_records_total", &labels)
+    };
+    let before = stored(&house);
+    until("records to be written again", s(10), || {
+        (stored(&house) > before).then_some(())
+    });
+    eprintln!("written again {:?} after there was room", freed.elapsed());
+    assert!(house.log().contains("the store is written again"));
+    house.expect_command(&change, "");
     office.busy(false);
+    let active = |house: &House| house.metrics().sum("strowger_calls_active");
+    until("the last call to end", s(20), || {
+        (active(&house) < 0.5).then_some(())
+    });
+    house.wait_flushed();
+    let calls = house.metrics().sum("strowger_calls_completed_total");
     drop((office, branch));
     house.stop();
-    fs::remove_file(disk.join("filler")).unwrap();
-    // What was there before is there again.
+    // Those of the time without room are there too.
+    let records = house.records().len();
+    assert!(
+        (records as f64 - calls).abs() < 0.5,
+        "{records} records of {calls} calls"
+    );
+    // And so is what was there before, at the next start.
     house.start();
+    let shown = house.expect_command(&["trunk", "show", TRUNK], "");
+    assert!(shown.contains("77"), "{shown}");
     house.stop();
-    assert!(house.records().len() > 20);
     let unmounted = Command::new("umount").arg(&disk).status().unwrap();
     assert!(unmounted.success());
 }

@@ -9,6 +9,7 @@
 mod backup;
 mod bans;
 mod error;
+mod healing;
 mod keys;
 mod seal;
 mod sealing;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use backup::{BackupError, Contents, Restored, restore, set_aside, set_aside_before, verify};
 pub use bans::{read_bans, write_bans};
 pub use error::{OpenError, StoreError};
+pub use healing::Healing;
 pub use keys::{KeyError, KeySource};
 pub use seal::{KeyId, MasterKey, NoKey, NoRandom};
 pub use sled_store::SledStore;

@@ -14,7 +14,7 @@ use net::media::MediaConfig;
 use net::stream::Certificate;
 use net::telegram::{Params, StorageError, TestDc};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use store::{Store, StoreError};
+use store::{Healing, Store, StoreError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Desk};
@@ -76,6 +76,7 @@ pub(crate) fn run(loaded: &Loaded, sources: Sources) -> Result<u8, Failure> {
     leave_no_core();
     let store = loaded.open_or_recover(|what| tracing::warn!("{what}"))?;
     metrics.stores_set_aside(store::set_aside_before(&settings.data.store()).len());
+    let store = Healing::new(store, &settings.data.store(), Box::new(loaded.key.clone()));
     let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics.clone()));
     if settings.telegram.application().is_none() {
         tracing::warn!("telegram.api_id and telegram.api_hash are not set: no session can run");

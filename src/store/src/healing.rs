@@ -1,0 +1,305 @@
+//! A store that is opened again when its disk has room again (REL-P3).
+//!
+//! After the first write that fails sled takes nothing more: what it has in memory and what is on the disk may differ, and only opening it
+//! anew brings them together. So whoever flushes looks whether there is room, closes the database, opens it again, and writes what was asked
+//! for meanwhile: records of calls, calls that go on, and the last value of each soft key. What was to be durable and failed has been told
+//! so, and is not written later.
+
+use std::collections::BTreeMap;
+use std::io::{Error, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use model::{
+    CallId, CallRecord, OpenCall, QuotaSpec, RouteSpec, SessionName, SessionSpec, TransitSpec,
+    TrunkSpec,
+};
+
+use crate::{
+    BackupError, Change, Entry, KeyId, KeySource, MasterKey, SledStore, Space, Stats, Store,
+    StoreError,
+};
+
+/// How much room there must be before it is tried: some segments of the database.
+const ROOM: u64 = 2 << 20;
+/// How many of each kind wait at most; what comes then is lost, as it was told.
+const MOST: usize = 10_000;
+
+/// A [`SledStore`] that recovers from a full disk.
+pub struct Healing {
+    folder: PathBuf,
+    keys: Mutex<Box<dyn KeySource + Send>>,
+    /// None while it could not be opened again.
+    store: RwLock<Option<SledStore>>,
+    is_sick: AtomicBool,
+    waiting: Mutex<Waiting>,
+}
+
+/// What is written when there is room.
+#[derive(Default)]
+struct Waiting {
+    closed: BTreeMap<CallId, CallRecord>,
+    open: BTreeMap<CallId, OpenCall>,
+    soft: BTreeMap<(Place, Vec<u8>), Option<Vec<u8>>>,
+}
+
+/// A [`Space`] that lasts.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Telegram(SessionName),
+    Bindings,
+    Bans,
+    Counters,
+    Farewells,
+    Tokens,
+}
+
+impl From<Space<'_>> for Place {
+    fn from(space: Space<'_>) -> Self {
+        match space {
+            Space::Telegram(session) => Place::Telegram(session.clone()),
+            Space::Bindings => Place::Bindings,
+            Space::Bans => Place::Bans,
+            Space::Counters => Place::Counters,
+            Space::Farewells => Place::Farewells,
+            Space::Tokens => Place::Tokens,
+        }
+    }
+}
+
+impl Place {
+    fn space(&self) -> Space<'_> {
+        match self {
+            Place::Telegram(session) => Space::Telegram(session),
+            Place::Bindings => Space::Bindings,
+            Place::Bans => Space::Bans,
+            Place::Counters => Space::Counters,
+            Place::Farewells => Space::Farewells,
+            Place::Tokens => Space::Tokens,
+        }
+    }
+}
+
+/// Remembers, if there is room for it.
+fn remember<K: Ord, V>(list: &mut BTreeMap<K, V>, key: K, value: V) {
+    if list.len() < MOST || list.contains_key(&key) {
+        list.insert(key, value);
+    }
+}
+
+fn not_open() -> Error {
+    Error::other("the store could not be opened again yet")
+}
+
+impl Healing {
+    /// Watches over a store in `folder`; `keys` opened it, and will again.
+    pub fn new(store: SledStore, folder: &Path, keys: Box<dyn KeySource + Send>) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            keys: Mutex::new(keys),
+            store: RwLock::new(Some(store)),
+            is_sick: AtomicBool::new(false),
+            waiting: Mutex::default(),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask<T>(
+        &self,
+        what: impl FnOnce(&SledStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(store) = &*store else {
+            return Err(StoreError::Disk(not_open()));
+        };
+        what(store)
+    }
+
+    /// The same of what writes: notices when that is not possible any more.
+    fn write<T>(
+        &self,
+        what: impl FnOnce(&SledStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let done = self.ask(what);
+        if let Err(StoreError::Database(_) | StoreError::Disk(_)) = &done {
+            self.is_sick.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+
+    fn is_sick(&self) -> bool {
+        self.is_sick.load(Ordering::Relaxed)
+    }
+
+    /// Opens the database again, if there is room, and writes what waits.
+    fn heal(&self) -> Result<(), StoreError> {
+        if fs2::available_space(&self.folder).unwrap_or_default() < ROOM {
+            let what = "the disk of the store is full: nothing is written until there is room";
+            return Err(StoreError::Disk(Error::new(ErrorKind::StorageFull, what)));
+        }
+        {
+            let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
+            // The lock of the database goes with it.
+            drop(store.take());
+            let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+            let opened = SledStore::open(&self.folder, &**keys);
+            *store = Some(opened.map_err(|error| StoreError::Disk(Error::other(error)))?);
+        }
+        let mut waiting = self.waiting();
+        let closed: Vec<&CallRecord> = waiting.closed.values().collect();
+        self.ask(|store| {
+            for ((place, key), value) in &waiting.soft {
+                match value {
+                    Some(value) => store.put_soft(place.space(), key, value)?,
+                    None => store.remove(place.space(), key)?,
+                }
+            }
+            for call in waiting.open.values() {
+                store.open_call(call)?;
+            }
+            store.close_calls(&closed)
+        })?;
+        *waiting = Waiting::default();
+        self.is_sick.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Store for Healing {
+    fn trunks(&self) -> Result<Vec<TrunkSpec>, StoreError> {
+        self.ask(Store::trunks)
+    }
+
+    fn sessions(&self) -> Result<Vec<SessionSpec>, StoreError> {
+        self.ask(Store::sessions)
+    }
+
+    fn routes(&self) -> Result<Vec<RouteSpec>, StoreError> {
+        self.ask(Store::routes)
+    }
+
+    fn transits(&self) -> Result<Vec<TransitSpec>, StoreError> {
+        self.ask(Store::transits)
+    }
+
+    fn quotas(&self) -> Result<Vec<QuotaSpec>, StoreError> {
+        self.ask(Store::quotas)
+    }
+
+    fn generation(&self) -> Result<u64, StoreError> {
+        self.ask(Store::generation)
+    }
+
+    fn commit(&self, expected: Option<u64>, changes: &[Change]) -> Result<u64, StoreError> {
+        self.write(|store| store.commit(expected, changes))
+    }
+
+    fn open_call(&self, call: &OpenCall) -> Result<(), StoreError> {
+        let done = self.write(|store| store.open_call(call));
+        if self.is_sick() {
+            remember(&mut self.waiting().open, call.record.id, call.clone());
+        }
+        done
+    }
+
+    fn close_calls(&self, records: &[&CallRecord]) -> Result<(), StoreError> {
+        let done = self.write(|store| store.close_calls(records));
+        if self.is_sick() {
+            let waiting = &mut *self.waiting();
+            for record in records {
+                waiting.open.remove(&record.id);
+                remember(&mut waiting.closed, record.id, (*record).clone());
+            }
+        }
+        done
+    }
+
+    fn call(&self, id: CallId) -> Result<Option<CallRecord>, StoreError> {
+        self.ask(|store| store.call(id))
+    }
+
+    fn unfinished_calls(&self) -> Result<Vec<OpenCall>, StoreError> {
+        self.ask(Store::unfinished_calls)
+    }
+
+    fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError> {
+        self.ask(|store| store.recent_calls(count))
+    }
+
+    fn calls_before(
+        &self,
+        before: Option<CallId>,
+        count: usize,
+    ) -> Result<Vec<CallRecord>, StoreError> {
+        self.ask(|store| store.calls_before(before, count))
+    }
+
+    fn get(&self, space: Space<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.ask(|store| store.get(space, key))
+    }
+
+    fn scan(&self, space: Space<'_>, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
+        self.ask(|store| store.scan(space, prefix))
+    }
+
+    fn put_soft(&self, space: Space<'_>, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let done = self.write(|store| store.put_soft(space, key, value));
+        if self.is_sick() {
+            let at = (space.into(), key.to_vec());
+            remember(&mut self.waiting().soft, at, Some(value.to_vec()));
+        }
+        done
+    }
+
+    fn put_durable(&self, space: Space<'_>, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.write(|store| store.put_durable(space, key, value))
+    }
+
+    fn remove(&self, space: Space<'_>, key: &[u8]) -> Result<(), StoreError> {
+        let done = self.write(|store| store.remove(space, key));
+        if self.is_sick() {
+            let at = (space.into(), key.to_vec());
+            remember(&mut self.waiting().soft, at, None);
+        }
+        done
+    }
+
+    fn is_restored(&self, session: &SessionName) -> Result<bool, StoreError> {
+        self.ask(|store| store.is_restored(session))
+    }
+
+    fn back_up(&self, file: &Path, keys: &dyn KeySource) -> Result<(), BackupError> {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        match &*store {
+            Some(store) => store.back_up(file, keys),
+            None => Err(BackupError::from(not_open())),
+        }
+    }
+
+    fn master_keys(&self) -> Result<Vec<KeyId>, StoreError> {
+        self.ask(Store::master_keys)
+    }
+
+    fn add_master_key(&self, key: &MasterKey) -> Result<(), StoreError> {
+        self.write(|store| store.add_master_key(key))
+    }
+
+    fn remove_master_key(&self, id: KeyId) -> Result<(), StoreError> {
+        self.write(|store| store.remove_master_key(id))
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        if self.is_sick() {
+            self.heal()?;
+        }
+        self.write(Store::flush)
+    }
+
+    fn stats(&self) -> Result<Stats, StoreError> {
+        self.ask(Store::stats)
+    }
+}
