@@ -10,6 +10,7 @@ pub(crate) mod crash;
 mod ending;
 mod hunt;
 mod keys;
+mod owner;
 mod plan;
 mod transfer;
 
@@ -148,6 +149,8 @@ pub(crate) struct Call {
     caller_codecs: Vec<Codec>,
     /// A leg that is to be replaced.
     transfer: Option<transfer::Transfer>,
+    /// The legs that an owner holds.
+    on_hold: BTreeSet<LegId>,
     /// What is special about a call back.
     callback: callback::Callback,
     /// A group that the registry was asked for and has not answered.
@@ -199,6 +202,7 @@ impl Call {
             answered_by: None,
             caller_codecs: Vec::new(),
             transfer: None,
+            on_hold: BTreeSet::new(),
             callback: callback::Callback::default(),
             wanted: None,
             watch: spec.watch,
@@ -315,7 +319,7 @@ impl Call {
                     let (trunk, invite) = (trunk.clone(), invite.clone());
                     self.take_invite(*trunk, *invite, true, ctx);
                 }
-                Origin::Callback => self.call_back(ctx),
+                Origin::Callback | Origin::Ordered => self.call_back(ctx),
                 Origin::Telegram {
                     requested,
                     settings,
@@ -483,6 +487,7 @@ impl Handler<LegReport> for Call {
         }
         match report.fact {
             LegFact::Offered { audio, codecs } => self.leg_offered(leg, audio, codecs, ctx),
+            LegFact::Met { person } => self.met(*person),
             LegFact::Ringing => self.leg_rings(leg, ctx),
             LegFact::Agreed { start } => self.leg_agreed(leg, start),
             LegFact::Answered { audio } => self.leg_answered(leg, audio, ctx),
@@ -506,6 +511,7 @@ impl Handler<LegReport> for Call {
             LegFact::Digit { digit } => self.digit(leg, digit, DtmfMethod::Info, ctx),
             LegFact::Wrote { text } => self.wrote(leg, &text, ctx),
             LegFact::Early { audio } => self.leg_early(leg, &audio),
+            LegFact::Held { on, done } => self.held(leg, on, done),
             LegFact::InfoAnswered { accepted } => self.info_answered(leg, accepted, ctx),
             LegFact::Ended { cause, end } => {
                 self.farewells.remove(&leg);
@@ -721,7 +727,11 @@ impl Handler<DescribeCall> for Call {
         self.watch.handled();
         MessageResult(Box::new(CallReport {
             record: self.record.clone(),
-            state: self.state.label().label().to_owned(),
+            state: if self.is_on_hold() {
+                "held".to_owned()
+            } else {
+                self.state.label().label().to_owned()
+            },
         }))
     }
 }

@@ -31,8 +31,8 @@ use store::Store;
 use tokio::sync::{mpsc, watch};
 
 pub use self::report::{
-    CallReport, NoSuch, RefusalReport, Report, RouteReport, SILENT, SessionReport, TrunkReport,
-    TryCall, Via,
+    CallOrder, CallReport, DialOrder, NoSuch, Ordered, RefusalReport, Report, RouteReport, SILENT,
+    SessionReport, TrunkReport, TryCall, Via,
 };
 pub(crate) use self::roles::StoreHealth;
 pub use self::roles::{MANAGER, RoleReport};
@@ -44,8 +44,9 @@ use crate::endpoint::Endpoint;
 use crate::gate::Gate;
 use crate::keeper::Keeper;
 use crate::message::{
-    Apply, Contact, DescribeCall, Drain, EndAll, EndCall, FindCall, Inspect, Linked, ListCalls,
-    ListQuotas, ListSessions, ListTrunks, ResetQuota, Respond, Settle, TryRoute, Unblock,
+    Apply, Contact, DescribeCall, DialCall, Drain, EndAll, EndCall, FindCall, Inspect, Linked,
+    ListCalls, ListQuotas, ListSessions, ListTrunks, OrderCall, ResetQuota, Respond, Settle,
+    TryRoute, Unblock,
 };
 use crate::overload::{LoadReport, Valve};
 use crate::refusal;
@@ -573,6 +574,24 @@ impl House {
         tracing::info!(%call, "ended by an owner");
         let cause = Cause::new(Reason::NormalClearing);
         address.send(EndCall { cause }).await.is_ok()
+    }
+
+    /// Does something to a call that goes on; nothing when there is none.
+    pub async fn order_call(&self, call: CallId, order: CallOrder) -> Option<Ordered> {
+        let address = self.ask(FindCall { call }).await??;
+        let asked = tokio::time::timeout(PATIENCE, address.send(OrderCall(order))).await;
+        asked.ok()?.ok()
+    }
+
+    /// A fresh id for a call that is to be ordered.
+    pub fn new_call(&self) -> CallId {
+        call_id()
+    }
+
+    /// Orders a call under this id: the Telegram user is called, and when he has answered the number. Returns at once, with the refusal if there is
+    /// one; nothing when the registry does not answer, and then the same order may be repeated with the same id.
+    pub async fn dial(&self, id: CallId, order: DialOrder) -> Option<Result<(), Cause>> {
+        self.ask(DialCall { id, order }).await
     }
 
     /// Which of the actors that everything stands on live just now.

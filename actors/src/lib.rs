@@ -29,9 +29,9 @@ mod trunk;
 mod watchdog;
 
 pub use house::{
-    Account, CallReport, EXIT_REGISTRY_LOST, EXIT_STORE_LOST, House, MANAGER, NoSuch, Parts,
-    RefusalReport, Report, RoleReport, RouteReport, SILENT, SessionReport, Settings, SipSettings,
-    StartError, TelegramSettings, TrunkReport, TryCall, Via,
+    Account, CallOrder, CallReport, DialOrder, EXIT_REGISTRY_LOST, EXIT_STORE_LOST, House, MANAGER,
+    NoSuch, Ordered, Parts, RefusalReport, Report, RoleReport, RouteReport, SILENT, SessionReport,
+    Settings, SipSettings, StartError, TelegramSettings, TrunkReport, TryCall, Via,
 };
 pub use overload::LoadReport;
 pub use registry::QuotaReport;

@@ -308,6 +308,8 @@ pub(crate) struct Resolved(pub(crate) Result<Box<Callee>, Cause>);
 
 /// Whom a leg calls, and how.
 pub(crate) struct Callee {
+    /// Who that is, as far as the account may see.
+    pub(crate) person: Caller,
     pub(crate) user: tl::types::InputUser,
     pub(crate) settings: telegram::CallSettings,
 }
@@ -382,6 +384,8 @@ pub(crate) enum LegFact {
         audio: Option<SipMedia>,
         codecs: Vec<Codec>,
     },
+    /// Whom a Telegram leg calls has been found.
+    Met { person: Box<Caller> },
     /// A device rings.
     Ringing,
     /// A Telegram leg agreed on its key: its media can start.
@@ -404,6 +408,8 @@ pub(crate) enum LegFact {
     Early { audio: SipMedia },
     /// The PBX answered an INFO of ours.
     InfoAnswered { accepted: bool },
+    /// The PBX has taken a hold of ours, or has not.
+    Held { on: bool, done: bool },
     /// What would end the leg if this process were gone; nothing when there is nobody at its other end.
     Farewell { farewell: Option<Farewell> },
     /// The leg is over.
@@ -417,6 +423,15 @@ pub(crate) struct SayCancel {
     pub(crate) owner: Owner,
     /// The value of its Reason header.
     pub(crate) reason: String,
+}
+
+/// Whom a leg shall be replaced by.
+#[derive(Debug, Clone)]
+pub(crate) enum TransferTo {
+    /// Whom the PBX wants.
+    Pbx(Wish),
+    /// A number that an owner wants.
+    Owner(String),
 }
 
 /// What a REFER asks for.
@@ -446,6 +461,8 @@ pub(crate) enum LegOrder {
     Answer { partner: Option<Codec> },
     /// Press a key by SIP INFO; answered by [`LegFact::InfoAnswered`].
     Digit { digit: char },
+    /// Hold the PBX, or let it go on; answered by [`LegFact::Held`].
+    Hold { on: bool },
     /// End it, saying why.
     HangUp { cause: Cause },
     /// The Telegram media is connected.
@@ -546,7 +563,7 @@ pub(crate) struct Group {
 pub(crate) struct PlaceTransfer {
     pub(crate) call: CallId,
     pub(crate) trunk: TrunkName,
-    pub(crate) wish: Wish,
+    pub(crate) to: TransferTo,
     /// Who the called number sees.
     pub(crate) caller: Calling,
     pub(crate) answer: Recipient<Placed>,
@@ -776,10 +793,23 @@ pub(crate) struct FindCall {
     pub(crate) call: CallId,
 }
 
+/// House -> Call: an owner wants something.
+#[derive(Message)]
+#[rtype(result = "crate::house::Ordered")]
+pub(crate) struct OrderCall(pub(crate) crate::house::CallOrder);
+
 /// House -> Call: how are you?
 #[derive(Message)]
 #[rtype(result = "Box<crate::house::CallReport>")]
 pub(crate) struct DescribeCall;
+
+/// House -> Registry: call these two and join them; the same order once more does nothing while the call goes on.
+#[derive(Message)]
+#[rtype(result = "Result<(), Cause>")]
+pub(crate) struct DialCall {
+    pub(crate) id: CallId,
+    pub(crate) order: crate::house::DialOrder,
+}
 
 /// House -> Registry: how are the trunks?
 #[derive(Message)]

@@ -7,6 +7,7 @@ mod apply;
 mod counters;
 #[cfg(test)]
 pub(crate) mod crash;
+mod dial;
 mod offer;
 mod rehearsal;
 mod roles;

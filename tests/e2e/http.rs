@@ -74,6 +74,26 @@ impl Http {
         checked(path, self.agent.patch(self.url(path)).send_json(body))
     }
 
+    /// Status and JSON of a POST, with these headers.
+    pub(crate) fn try_post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> (u16, Value) {
+        let mut request = self.with(self.agent.post(self.url(path)));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send_json(body);
+        let mut response = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let text = response.body_mut().read_to_string().unwrap_or_default();
+        (
+            response.status().as_u16(),
+            serde_json::from_str(&text).unwrap_or_default(),
+        )
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }

@@ -28,6 +28,7 @@ mod bridge;
 mod configs;
 mod connections;
 mod crash;
+mod dial;
 mod digits;
 mod disk;
 mod endings;

@@ -1,4 +1,5 @@
-//! A call back (product 2.13): who wrote a number is called, and put through when he has answered.
+//! A call back (product 2.13): who wrote a number is called, and put through when he has answered. A call that an owner orders goes the same
+//! way; there he has written nothing, and is told nothing in the chat.
 //!
 //! ```text
 //!  CallingBack --he answers--> PickedUp --his media is up--> the hunt: Calling, Ringing --a PBX answers--> Bridged
@@ -11,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use actix::{AsyncContext, Context, Handler};
 use media::Tone;
-use model::{Cause, Key, LegId, Peer, Reason, Secret, Side};
+use model::{Cause, Key, LegId, Reason, Secret, Side};
 use net::media::MediaCommand;
 
 use super::{CALLER, Call, CallState, Origin, Plan, TelegramWay};
-use crate::message::{Calling, LegOrder, Redial, SipMedia, TextWritten};
+use crate::message::{Caller, Calling, LegOrder, Redial, SipMedia, TextWritten};
 
 /// How long he may let it ring.
 const RINGS: Duration = Duration::from_secs(60);
@@ -42,10 +43,37 @@ impl Call {
     pub(super) fn is_callback(&self) -> bool {
         match &self.plan {
             Plan::ToSip { origin, .. } => match origin {
-                Origin::Callback => true,
+                Origin::Callback | Origin::Ordered => true,
                 Origin::Telegram { .. } | Origin::Trunk { .. } => false,
             },
             Plan::ToTelegram { .. } => false,
+        }
+    }
+
+    /// Whether an owner has ordered the call.
+    pub(super) fn is_ordered(&self) -> bool {
+        match &self.plan {
+            Plan::ToSip { origin, .. } => match origin {
+                Origin::Ordered => true,
+                Origin::Callback | Origin::Telegram { .. } | Origin::Trunk { .. } => false,
+            },
+            Plan::ToTelegram { .. } => false,
+        }
+    }
+
+    /// Whom an owner has called is known better now than when he ordered it.
+    pub(super) fn met(&mut self, person: Caller) {
+        if !self.is_ordered() {
+            return;
+        }
+        let Plan::ToSip { caller, .. } = &mut self.plan else {
+            return;
+        };
+        if let Calling::Telegram(caller) = &mut **caller {
+            let before = std::mem::replace(caller, person);
+            caller.dialled = before.dialled;
+            caller.phone = caller.phone.take().or(before.phone);
+            caller.username = caller.username.take().or(before.username);
         }
     }
 
@@ -54,9 +82,9 @@ impl Call {
         self.callback.dialled_at.unwrap_or(self.started)
     }
 
-    /// Calls who wrote the number.
+    /// Calls who wrote the number, or whom an owner wants to be called.
     pub(super) fn call_back(&mut self, ctx: &mut Context<Self>) {
-        let Some(peer @ Peer::UserId(_)) = self.held.peer.clone() else {
+        let Some(peer) = self.held.peer.clone() else {
             let cause = Cause::new(Reason::InternalError);
             return self.begin_end(cause, Side::Here, ctx);
         };
@@ -130,7 +158,9 @@ impl Call {
         }
         match (&self.callback.failed, cause.reason()) {
             (Some(failed), _) => failed.clone(),
-            (None, Reason::UserPrivacyRestricted) => Cause::new(Reason::CallbackRestricted),
+            (None, Reason::UserPrivacyRestricted) if !self.is_ordered() => {
+                Cause::new(Reason::CallbackRestricted)
+            }
             // Nobody was there yet whom he could have talked with.
             (None, Reason::NormalClearing) if self.answered_at.is_none() => {
                 Cause::new(Reason::CallerGaveUp)
@@ -142,6 +172,7 @@ impl Call {
     /// The Telegram user wrote something: another number before it is dialled, keys afterwards.
     pub(super) fn wrote(&mut self, leg: LegId, text: &Secret<String>, ctx: &mut Context<Self>) {
         match self.state {
+            CallState::CallingBack | CallState::PickedUp if self.is_ordered() => {}
             CallState::CallingBack | CallState::PickedUp => self.wrote_number(text),
             CallState::Routing
             | CallState::Calling
@@ -194,7 +225,8 @@ impl Handler<Redial> for Call {
     /// He wrote another number; one that comes after the PBX is called comes too late.
     fn handle(&mut self, redial: Redial, _: &mut Self::Context) {
         self.watch.handled();
-        if !matches!(self.state, CallState::CallingBack | CallState::PickedUp) {
+        let is_open = matches!(self.state, CallState::CallingBack | CallState::PickedUp);
+        if !is_open || self.is_ordered() {
             return;
         }
         let Redial { dialled, hunt } = redial;

@@ -89,7 +89,7 @@ impl Call {
     fn tell_caller(&self, cause: &Cause, side: Side) {
         let is_cut = matches!(cause.reason(), Reason::CallDuration | Reason::TotalDuration);
         let is_told = self.held.direction == Direction::TgToSip
-            && (self.answered_at.is_none() || is_cut)
+            && (self.answered_at.is_none() && !self.is_ordered() || is_cut)
             && self.is_news(cause, side)
             && cause.reason() != Reason::NormalClearing;
         if is_told

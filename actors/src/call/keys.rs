@@ -37,7 +37,7 @@ pub(super) struct Keys {
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     key: Key,
-    /// How the other PBX sent it; nothing if the Telegram user typed it.
+    /// How the other PBX sent it; nothing if the Telegram user typed it, or an owner ordered it.
     came: Option<DtmfMethod>,
 }
 
@@ -79,28 +79,38 @@ impl Call {
             tracing::debug!(call = %self.id, %from, "keys before or after the call are not pressed");
             return;
         }
-        let Some(leg) = self.partner(from) else {
-            return;
-        };
-        let Some(slot) = self.legs.get_mut(&leg) else {
-            return;
-        };
-        if slot.address.kind() != LegKind::Sip {
-            return;
-        }
-        if slot.keys.waiting.len() + keys.len() > MAX_KEYS {
+        if let Some(leg) = self.partner(from)
+            && !self.queue(leg, keys, ctx)
+        {
             tracing::warn!(call = %self.id, %from, "too many keys: the last ones are not pressed");
-            return;
+        }
+    }
+
+    /// Presses keys on a leg for an owner; whether there was room for them.
+    pub(super) fn press_on(&mut self, leg: LegId, keys: Vec<Key>, ctx: &mut Context<Self>) -> bool {
+        let keys = keys.into_iter().map(|key| Wanted { key, came: None });
+        self.queue(leg, keys.collect(), ctx)
+    }
+
+    /// Queues keys on a leg; whether there was room. What is no PBX has no keys.
+    fn queue(&mut self, leg: LegId, keys: Vec<Wanted>, ctx: &mut Context<Self>) -> bool {
+        let slot = self.legs.get_mut(&leg);
+        let Some(slot) = slot.filter(|slot| slot.address.kind() == LegKind::Sip) else {
+            return true;
+        };
+        if slot.keys.waiting.len() + keys.len() > MAX_KEYS {
+            return false;
         }
         slot.keys.waiting.extend(keys);
         match slot.keys.hand {
             Hand::Free => self.next_key(leg, ctx),
             Hand::Busy | Hand::Asking(_) => {}
         }
+        true
     }
 
     /// Whether both sides are answered. Of two PBXs the called one is when the caller is told so, and both have a dialog then.
-    fn takes_keys(&self) -> bool {
+    pub(super) fn takes_keys(&self) -> bool {
         match self.state {
             CallState::Bridged => true,
             CallState::Answering => self.held.direction == Direction::SipToSip,

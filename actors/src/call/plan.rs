@@ -62,6 +62,8 @@ pub(crate) enum Origin {
     },
     /// A Telegram user who wrote a number, and is called first.
     Callback,
+    /// A Telegram user whom an owner has called first.
+    Ordered,
     /// Another trunk.
     Trunk {
         trunk: Box<TrunkSpec>,

@@ -15,7 +15,8 @@ use model::{Cause, LegId, LegKind, Reason, TrunkName};
 use super::{Call, CallState, Plan, SipTarget};
 use crate::leg::sip::Way as SipWay;
 use crate::message::{
-    Calling, InviteArrived, LegOrder, PlaceTransfer, Placed, SipCaller, SipMedia, TakePlace, Wish,
+    Calling, InviteArrived, LegOrder, PlaceTransfer, Placed, SipCaller, SipMedia, TakePlace,
+    TransferTo, Wish,
 };
 
 /// How many legs a call may have had: a PBX that transfers in a circle comes to an end.
@@ -51,13 +52,26 @@ impl Call {
 
     /// The PBX wants another number in place of a leg.
     pub(super) fn transfer_wanted(&mut self, leg: LegId, wish: Wish, ctx: &mut Context<Self>) {
+        tracing::info!(call = %self.id, %leg, to = %wish.target, "the PBX wants a transfer");
+        if !self.begin_transfer(leg, TransferTo::Pbx(wish), ctx) {
+            let cause = Cause::new(Reason::TransferNotPossible);
+            self.order(leg, LegOrder::RefuseTransfer { cause });
+        }
+    }
+
+    /// Asks the registry whom to call in place of a leg; false where nobody can take its place. A leg whose PBX has not asked for it takes no
+    /// notice of what it is told about the transfer.
+    pub(super) fn begin_transfer(
+        &mut self,
+        leg: LegId,
+        to: TransferTo,
+        ctx: &mut Context<Self>,
+    ) -> bool {
         let trunk = self.legs.get(&leg).map(|slot| slot.via.clone());
         let trunk = trunk.and_then(|via| via.parse::<TrunkName>().ok());
         let Some(trunk) = trunk.filter(|_| self.is_replaceable(leg)) else {
-            let cause = Cause::new(Reason::TransferNotPossible);
-            return self.order(leg, LegOrder::RefuseTransfer { cause });
+            return false;
         };
-        tracing::info!(call = %self.id, %leg, to = %wish.target, "the PBX wants a transfer");
         self.transfer = Some(Transfer::Asked { old: leg });
         let caller = match &self.plan {
             Plan::ToSip { caller, .. } => (**caller).clone(),
@@ -74,10 +88,11 @@ impl Call {
         self.common.to_registry(PlaceTransfer {
             call: self.id,
             trunk,
-            wish,
+            to,
             caller,
             answer: ctx.address().recipient(),
         });
+        true
     }
 
     fn transfer_placed(&mut self, target: SipTarget, old: LegId, ctx: &mut Context<Self>) {
@@ -130,6 +145,7 @@ impl Call {
         tracing::info!(call = %self.id, %old, new = %leg, "transferred");
         self.transfer = None;
         self.lost.insert(old);
+        self.on_hold.remove(&old);
         if let Some(audio) = audio {
             self.sip_media(leg, audio);
         }

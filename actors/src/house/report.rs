@@ -1,6 +1,6 @@
 //! What an owner is told about the house.
 
-use model::{CallRecord, SessionName, SessionSpec, TrunkName};
+use model::{CallRecord, Cause, Key, LegId, Peer, SessionName, SessionSpec, TrunkName};
 use routing::{SessionState, Step, Waits};
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +100,52 @@ pub enum Via {
     Trunk(TrunkName),
     /// A Telegram account.
     Session(SessionName),
+}
+
+/// A call that an owner orders: the Telegram user is called, and when he has answered the number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialOrder {
+    /// The session that calls him.
+    pub session: SessionName,
+    /// The Telegram user.
+    pub peer: Peer,
+    /// The trunk by which the number is called.
+    pub trunk: TrunkName,
+    /// The number.
+    pub number: String,
+}
+
+/// What an owner wants of a call that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallOrder {
+    /// Press keys in a PBX.
+    Press {
+        /// Which leg; nothing: that of the PBX, of two the one that was called.
+        leg: Option<LegId>,
+        /// The keys.
+        keys: Vec<Key>,
+    },
+    /// Hold the PBX, or let it go on.
+    Hold {
+        /// Whether to hold it.
+        on: bool,
+    },
+    /// Let another number of the same trunk take the place of the PBX's leg.
+    Transfer {
+        /// The number.
+        number: String,
+    },
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ordered {
+    /// It is done, or under way.
+    Done,
+    /// The call is not such that it can be done, in words.
+    NotNow(&'static str),
+    /// It is refused.
+    Refused(Cause),
 }
 
 /// There is no such trunk, or session.

@@ -77,6 +77,10 @@ pub(crate) struct SipLeg {
     owner: Owner,
     core: Option<sip::call::Call>,
     local: sdp::LocalMedia,
+    /// The PBX is held by an owner: nobody hears anybody, whatever is agreed on.
+    holding: bool,
+    /// A hold or its end that the PBX has not answered, and our description before it.
+    asked: Option<(bool, Option<Bytes>)>,
     /// The last description we sent, or are about to send with the answer.
     described: Option<Bytes>,
     agreed: Option<sdp::Agreed>,
@@ -120,6 +124,8 @@ impl SipLeg {
                 version: 1,
                 security: sdp::Security::Plain,
             },
+            holding: false,
+            asked: None,
             described: None,
             agreed: None,
             peer_reason: None,
@@ -148,6 +154,10 @@ impl SipLeg {
             tracing::info!(leg = %self.leg, trunk = self.via, private, "the audio of the leg is encrypted");
         }
         self.agreed = Some(agreed.clone());
+        let mut agreed = agreed;
+        if self.holding {
+            agreed.direction = sdp::Direction::Inactive;
+        }
         SipMedia {
             agreed,
             signalling: self.peer.ip(),
@@ -353,14 +363,27 @@ impl SipLeg {
             CallEvent::OfferWanted => {
                 // RFC 6337 5.3: whoever holds us may want to resume so; what we would have is a conversation.
                 let previous = self.described.clone().unwrap_or_default();
-                let both = sdp::Direction::SendRecv;
-                let (sdp, version) = sdp::reoffer(&previous, &self.local, &self.codecs, both);
+                let way = wanted_direction(self.holding);
+                let (sdp, version) = sdp::reoffer(&previous, &self.local, &self.codecs, way);
                 self.local.version = version;
                 self.described = Some(sdp.clone());
                 self.input(now, CallInput::AnswerOffer { sdp }, ctx);
             }
-            CallEvent::OfferAnswered { sdp } => self.take_late_answer(now, &sdp, ctx),
-            CallEvent::OfferRefused { .. } => {}
+            CallEvent::OfferAnswered { sdp } => {
+                let asked = self.asked.take();
+                if let Some((on, _)) = asked {
+                    self.holding = on;
+                    self.report(LegFact::Held { on, done: true });
+                }
+                self.take_late_answer(now, &sdp, ctx);
+            }
+            CallEvent::OfferRefused { .. } => {
+                // RFC 3261 14.1: the session goes on as it was.
+                if let Some((on, described)) = self.asked.take() {
+                    self.described = described;
+                    self.report(LegFact::Held { on, done: false });
+                }
+            }
             CallEvent::InfoAnswered { status } => {
                 let accepted = (200..300).contains(&status);
                 self.report(LegFact::InfoAnswered { accepted });
@@ -462,6 +485,20 @@ impl SipLeg {
         }
     }
 
+    /// Holds the PBX by a re-INVITE (RFC 3264 8.4), or lets it go on.
+    fn hold(&mut self, now: Instant, on: bool, ctx: &mut Context<Self>) {
+        if self.asked.is_some() || on == self.holding {
+            let done = on == self.holding && self.asked.is_none();
+            return self.report(LegFact::Held { on, done });
+        }
+        let previous = self.described.clone().unwrap_or_default();
+        let way = wanted_direction(on);
+        let (sdp, version) = sdp::reoffer(&previous, &self.local, &self.codecs, way);
+        self.local.version = version;
+        self.asked = Some((on, self.described.replace(sdp.clone())));
+        self.input(now, CallInput::Offer { sdp }, ctx);
+    }
+
     /// What the end of the dialog means for the call.
     fn cause_of(&self, by: Party, status: u16, phrase: &str, cause: EndCause) -> Cause {
         let called = matches!(self.way, Way::Outgoing { .. });
@@ -547,6 +584,15 @@ pub(crate) fn fitting(codecs: &[Codec], partner: Codec) -> Vec<Codec> {
         .iter()
         .filter(|codec| **codec != partner && media::can_join(**codec, partner));
     same.chain(others).copied().collect()
+}
+
+/// What we offer to a PBX that is held, and to one that talks.
+fn wanted_direction(holding: bool) -> sdp::Direction {
+    if holding {
+        sdp::Direction::SendOnly
+    } else {
+        sdp::Direction::SendRecv
+    }
 }
 
 /// What a trunk's wish for SRTP comes to where SIP travels so; nothing where there is no call.
@@ -675,6 +721,7 @@ impl Handler<LegOrder> for SipLeg {
                 };
                 self.input(now, input, ctx);
             }
+            LegOrder::Hold { on } => self.hold(now, on, ctx),
             LegOrder::HangUp { cause } => self.hang_up(now, &cause, ctx),
             LegOrder::SayFarewell => {
                 let cause = Cause::new(Reason::Crashed);

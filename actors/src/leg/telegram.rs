@@ -389,6 +389,8 @@ impl Handler<Resolved> for TelegramLeg {
         match result {
             Ok(callee) => {
                 self.user_id = Some(callee.user.user_id);
+                let person = Box::new(callee.person);
+                self.report(LegFact::Met { person });
                 let core =
                     Outgoing::new(Instant::now(), callee.user, callee.settings, rand::random());
                 self.core = Some(Core::Outgoing(Box::new(core)));
@@ -453,7 +455,7 @@ impl Handler<LegOrder> for TelegramLeg {
         self.watch.handled();
         match order {
             // Ringing was reported to Telegram when the leg began.
-            LegOrder::Ring | LegOrder::Digit { .. } => {}
+            LegOrder::Ring | LegOrder::Digit { .. } | LegOrder::Hold { .. } => {}
             // It is the PBX that transfers, and it hears of it.
             LegOrder::AcceptTransfer
             | LegOrder::RefuseTransfer { .. }

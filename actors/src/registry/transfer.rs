@@ -8,7 +8,7 @@ use sip::{NameAddr, Uri};
 
 use super::Registry;
 use crate::call::SipTarget;
-use crate::message::{Contact, InviteArrived, PlaceTransfer, Placed, TakePlace};
+use crate::message::{Contact, InviteArrived, PlaceTransfer, Placed, TakePlace, TransferTo};
 use crate::trunk::at_domain;
 
 impl Registry {
@@ -36,11 +36,16 @@ impl Registry {
             .first()
             .ok_or(Cause::new(Reason::AccountNotRunning))?;
         let here = self.common.sip_address(contact.send_to).address;
-        let uri = &place.wish.target;
-        let user = uri.user().unwrap_or_default();
-        let host = uri.host().map(ToString::to_string).unwrap_or_default();
-        let reached: Vec<IpAddr> = contacts.iter().flat_map(addresses).collect();
-        let number = routing::decide_transfer(trunk, &user, &host, &reached, here.ip())?;
+        let number = match &place.to {
+            TransferTo::Pbx(wish) => {
+                let user = wish.target.user().unwrap_or_default();
+                let host = wish.target.host().map(ToString::to_string);
+                let host = host.unwrap_or_default();
+                let reached: Vec<IpAddr> = contacts.iter().flat_map(addresses).collect();
+                routing::decide_transfer(trunk, &user, &host, &reached, here.ip())?
+            }
+            TransferTo::Owner(number) => routing::decide_owner_transfer(trunk, number)?,
+        };
         let mut target = self.target(trunk, &place.caller, place.call, contact);
         let called = match &trunk.kind {
             TrunkKind::Peer { .. } => Uri::reached(Some(&number), contact.send_to),
@@ -49,12 +54,15 @@ impl Registry {
         };
         target.target.to = NameAddr::new(called.clone());
         target.target.uri = called;
+        let TransferTo::Pbx(wish) = &place.to else {
+            return Ok(target);
+        };
         let headers = &mut target.target.headers;
-        if let Some(by) = &place.wish.referred_by {
+        if let Some(by) = &wish.referred_by {
             headers.push(("Referred-By".to_owned(), by.clone()));
         }
         // RFC 3891 2: a transfer with consultation leads into a call that is up already.
-        for (name, value) in uri.headers() {
+        for (name, value) in wish.target.headers() {
             if name.eq_ignore_ascii_case("Replaces") {
                 headers.push((name, value));
             }

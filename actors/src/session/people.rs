@@ -262,7 +262,12 @@ impl Session {
     fn callee(&mut self, user: tl::types::InputUser) -> Callee {
         let mut settings = self.call_settings();
         settings.random = self.ready.take();
-        Callee { user, settings }
+        let person = self.caller(user.user_id);
+        Callee {
+            person,
+            user,
+            settings,
+        }
     }
 }
 

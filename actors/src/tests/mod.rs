@@ -2,6 +2,7 @@
 
 mod callback;
 pub(crate) mod crash;
+mod dial;
 mod faulty;
 mod gate;
 mod house;

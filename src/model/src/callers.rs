@@ -40,11 +40,7 @@ impl AllowedCallers {
 /// Reads one entry.
 fn entry(text: &str) -> Result<Peer, CallerError> {
     let text = text.trim();
-    let peer = match (text.strip_prefix('@'), text.strip_prefix('+')) {
-        (Some(name), _) => Peer::from_username(name),
-        (None, Some(_)) => text.parse().map(Peer::Phone),
-        (None, None) => Peer::from_user_id(text),
-    };
+    let peer = Peer::from_written(text);
     peer.map_err(|NumberError| CallerError(text.to_owned()))
 }
 

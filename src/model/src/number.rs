@@ -84,6 +84,16 @@ impl Peer {
         }
     }
 
+    /// Somebody as an owner writes him: `@username`, `+phone`, or a user id in decimal.
+    pub fn from_written(text: &str) -> Result<Self, NumberError> {
+        let text = text.trim();
+        match (text.strip_prefix('@'), text.strip_prefix('+')) {
+            (Some(name), _) => Self::from_username(name),
+            (None, Some(_)) => text.parse().map(Peer::Phone),
+            (None, None) => Self::from_user_id(text),
+        }
+    }
+
     /// A user id in decimal, without leading zeros.
     pub fn from_user_id(text: &str) -> Result<Self, NumberError> {
         let ok = !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());

@@ -277,7 +277,7 @@ pub fn running<'a>(
     trunks.filter(|trunk| table.works(trunk)).collect()
 }
 
-fn can_be_called(world: &impl World, trunk: &TrunkName) -> bool {
+pub(crate) fn can_be_called(world: &impl World, trunk: &TrunkName) -> bool {
     world.is_reachable(trunk) && !world.is_blocked(trunk)
 }
 
@@ -312,7 +312,7 @@ pub fn admit_register(table: &Table, world: &impl World, trunk: &TrunkSpec) -> R
 }
 
 /// Whether the session is asked to call its own account, as far as its number is known.
-fn is_itself(session: &SessionSpec, peer: &Peer) -> bool {
+pub(crate) fn is_itself(session: &SessionSpec, peer: &Peer) -> bool {
     let own = session.phone.chars().filter(char::is_ascii_digit);
     match peer {
         Peer::Phone(number) => own.eq(number.digits().chars()),
@@ -343,7 +343,7 @@ fn has_worker(table: &Table, trunk: &TrunkName) -> bool {
 }
 
 /// A worker that is switched off takes neither calls nor registrations.
-fn must_work(table: &Table, trunk: &TrunkSpec) -> Result<(), Cause> {
+pub(crate) fn must_work(table: &Table, trunk: &TrunkSpec) -> Result<(), Cause> {
     if table.works(trunk) {
         Ok(())
     } else {
@@ -352,7 +352,7 @@ fn must_work(table: &Table, trunk: &TrunkSpec) -> Result<(), Cause> {
 }
 
 /// While the storage is switched off nothing new is asked of Telegram.
-fn storage_must_be_on(table: &Table) -> Result<(), Cause> {
+pub(crate) fn storage_must_be_on(table: &Table) -> Result<(), Cause> {
     if table.has_role(Role::Storage) {
         Ok(())
     } else {

@@ -17,6 +17,7 @@ mod identity;
 mod limiter;
 mod lines;
 mod number;
+mod order;
 mod overload;
 mod peers;
 mod quota;
@@ -42,6 +43,7 @@ pub use identity::{Identity, identify, identify_registrar};
 pub use limiter::{Errand, Group, Limiter, Pace, Paces, RESTRICTED_FOR, Refused, Waits};
 pub use lines::{Full, Lines};
 pub use number::called_peer;
+pub use order::{Order, decide_order};
 pub use overload::{Admitted, BURST, LoadLimits, Overload, STEP, Seen, Sign, Turn};
 pub use peers::{FOUND_FOR, Found, LookUp, NOBODY_FOR, Peers};
 pub use quota::{CallEnd, Counter, Quotas, Subject, SubjectError, Usage};
@@ -49,7 +51,7 @@ pub use rehearsal::{Step, steps_of_sip, steps_of_telegram};
 pub use route::NotTaken;
 pub use table::{Difference, Table};
 pub use text::{Dialled, decide_text, text_trunk};
-pub use transfer::decide_transfer;
+pub use transfer::{decide_owner_transfer, decide_transfer, is_transfer_number};
 
 /// What a Telegram session can do just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

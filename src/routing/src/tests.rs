@@ -12,6 +12,7 @@ mod caller;
 mod dial;
 mod hunt;
 mod number;
+mod order;
 mod pool;
 mod roles;
 mod route;

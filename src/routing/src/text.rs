@@ -79,7 +79,7 @@ pub fn text_trunk<'a>(
 }
 
 /// Whether this can be dialled: rules may leave blanks and line breaks of a text, which no PBX has in its numbers.
-fn is_number(number: &str) -> bool {
+pub(crate) fn is_number(number: &str) -> bool {
     let is_odd = |c: char| c.is_control() || c.is_whitespace();
     (1..=MAX_NUMBER).contains(&number.len()) && !number.chars().any(is_odd)
 }

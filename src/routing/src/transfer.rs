@@ -39,16 +39,28 @@ pub fn decide_transfer(
     if !named && !reached {
         return Err(refused);
     }
-    let is_number = !user.is_empty()
-        && user.len() <= LONGEST
-        && user
-            .chars()
-            .all(|c| c.is_alphanumeric() || "+*#-_.~".contains(c));
-    if is_number {
+    if is_transfer_number(user) {
         Ok(user.to_owned())
     } else {
         Err(refused)
     }
+}
+
+/// Whether this is a number that a call can be transferred to.
+pub fn is_transfer_number(number: &str) -> bool {
+    let is_fine = |c: char| c.is_alphanumeric() || "+*#-_.~".contains(c);
+    (1..=LONGEST).contains(&number.len()) && number.chars().all(is_fine)
+}
+
+/// The same for a number that an owner wants: his word is enough, but the trunk must be on.
+pub fn decide_owner_transfer(trunk: &TrunkSpec, number: &str) -> Result<String, Cause> {
+    if !trunk.enabled {
+        return Err(Cause::new(Reason::AccountNotRunning));
+    }
+    if !is_transfer_number(number) {
+        return Err(Cause::new(Reason::TransferNotPermitted));
+    }
+    Ok(number.to_owned())
 }
 
 #[cfg(test)]

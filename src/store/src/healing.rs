@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use model::{
-    CallId, CallRecord, OpenCall, QuotaSpec, RouteSpec, SessionName, SessionSpec, TransitSpec,
-    TrunkSpec,
+    CallId, CallRecord, OpenCall, QuotaSpec, RoleSpec, RouteSpec, SessionName, SessionSpec,
+    TransitSpec, TrunkSpec,
 };
 
 use crate::{
@@ -188,6 +188,10 @@ impl Store for Healing {
 
     fn quotas(&self) -> Result<Vec<QuotaSpec>, StoreError> {
         self.ask(Store::quotas)
+    }
+
+    fn roles(&self) -> Result<Vec<RoleSpec>, StoreError> {
+        self.ask(Store::roles)
     }
 
     fn generation(&self) -> Result<u64, StoreError> {

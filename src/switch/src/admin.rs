@@ -13,7 +13,7 @@ use store::Store;
 use utoipa_actix_web::AppExt;
 
 use crate::api::access::{Access, Keyring};
-use crate::api::{self, Process};
+use crate::api::{self, Orders, Process};
 use crate::backups::Backups;
 use crate::logging::Levels;
 use crate::office::Office;
@@ -49,6 +49,7 @@ pub(crate) struct Desk {
     pub(crate) backups: web::Data<Backups>,
     pub(crate) keyring: web::Data<Keyring>,
     pub(crate) levels: web::Data<Levels>,
+    pub(crate) orders: web::Data<Orders>,
 }
 
 impl Desk {
@@ -61,7 +62,8 @@ impl Desk {
             .app_data(self.office.clone())
             .app_data(self.backups.clone())
             .app_data(self.keyring.clone())
-            .app_data(self.levels.clone());
+            .app_data(self.levels.clone())
+            .app_data(self.orders.clone());
     }
 }
 

@@ -150,6 +150,7 @@ async fn serve(
         house: Data::from(Arc::clone(&house)),
         keyring: Data::new(Keyring::open(Arc::clone(&store)).map_err(StartError::from)?),
         levels: Data::new(levels),
+        orders: Data::default(),
         office: Data::from(office),
         backups: Data::from(Arc::clone(&backups)),
         store: Data::from(store),

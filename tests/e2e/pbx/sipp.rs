@@ -112,6 +112,11 @@ impl Sipp {
         self.arg("--key", &format!("{name}={value}"))
     }
 
+    /// How many calls the scenario is played for.
+    pub(crate) fn calls(self, calls: u32) -> Self {
+        self.arg("--calls", &calls.to_string())
+    }
+
     /// Sends the audio back.
     pub(crate) fn echo(mut self) -> Self {
         self.args.push("--echo".into());

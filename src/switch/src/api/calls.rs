@@ -105,12 +105,12 @@ impl From<CallRecord> for CallView {
 }
 
 /// An id as programs write it.
-fn bare(id: CallId) -> String {
+pub(super) fn bare(id: CallId) -> String {
     let text = id.to_string();
     text.strip_prefix("call-").unwrap_or(&text).to_owned()
 }
 
-fn id(text: &str) -> Result<CallId, Problem> {
+pub(super) fn id(text: &str) -> Result<CallId, Problem> {
     let id = text.parse();
     id.map_err(|_| Problem::not_found("call", text))
 }

@@ -4,12 +4,14 @@
 //! * `records`: trunks, sessions, routes; everything that changes them is one commit of `office`.
 //! * `roles`: workers and the storage.
 //! * `calls`: those that go on, and the records of those that are over.
+//! * `dial`: what an owner does with calls.
 //! * `house`: how the switch is, bans, tokens, the log.
 //!
 //! `docs/openapi.json` is made from the handlers; a test compares the two.
 
 pub(crate) mod access;
 mod calls;
+mod dial;
 mod house;
 mod records;
 mod roles;
@@ -28,6 +30,7 @@ use utoipa_actix_web::{AppExt, OpenApiFactory, scope};
 use crate::problem::Problem;
 
 pub(crate) use calls::CallView;
+pub(crate) use dial::{Dialling, Orders, WantedDial, WantedHold, WantedKeys, WantedTransfer};
 pub(crate) use house::{Load, Made, Process, Status, TokenView, WantedToken};
 pub(crate) use records::{Tried, WantedCall};
 pub(crate) use roles::RoleView;
@@ -155,6 +158,10 @@ pub(crate) fn service() -> impl HttpServiceFactory + OpenApiFactory {
         .service(calls::list_calls)
         .service(calls::show_call)
         .service(calls::hang_up)
+        .service(dial::dial)
+        .service(dial::press)
+        .service(dial::hold)
+        .service(dial::transfer)
         .service(calls::list_records)
         .service(calls::show_record)
         .service(records::list_trunks)

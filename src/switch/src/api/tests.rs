@@ -62,6 +62,7 @@ pub(crate) async fn desk(
         house: Data::from(Arc::clone(&house)),
         keyring: Data::new(Keyring::open(Arc::clone(&store)).unwrap()),
         levels: Data::new(logging::start(&settings.log, metrics)),
+        orders: Data::default(),
         store: Data::from(store),
         office: Data::new(office),
     };

@@ -7,7 +7,9 @@ use model::CallId;
 use serde_json::Value;
 
 use super::{Operator, unix};
-use crate::api::{CallView, Load, Page, Status};
+use crate::api::{
+    CallView, Dialling, Load, Page, Status, WantedDial, WantedHold, WantedKeys, WantedTransfer,
+};
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
 
@@ -95,6 +97,51 @@ pub(super) enum Calls {
         /// Its id, as the list shows it
         id: CallId,
     },
+    /// Call a Telegram user, then a number, and join the two
+    #[command(
+        after_help = "Example: strowger calls dial --session gateway --to @alice --trunk office --number 601"
+    )]
+    Dial {
+        /// The session that calls the Telegram user
+        #[arg(long)]
+        session: String,
+        /// The Telegram user: @username, +phone or a user id
+        #[arg(long)]
+        to: String,
+        /// The trunk by which the number is called when he has answered
+        #[arg(long)]
+        trunk: String,
+        /// The number
+        #[arg(long)]
+        number: String,
+    },
+    /// Press keys in the PBX of one of them
+    #[command(after_help = "A comma waits a second. Example: strowger calls dtmf ID 1,42#")]
+    Dtmf {
+        /// Its id, as the list shows it
+        id: CallId,
+        /// 0-9, *, #, A-D and the comma, up to 32
+        digits: String,
+        /// Which leg, counted from 0; unless given that of the PBX, of two the one that was called
+        #[arg(long)]
+        leg: Option<u16>,
+    },
+    /// Hold the PBX of one of them, so that nobody hears anybody
+    Hold {
+        /// Its id, as the list shows it
+        id: CallId,
+        /// Let it go on
+        #[arg(long)]
+        off: bool,
+    },
+    /// Let another number of the same trunk take the place of the PBX's leg
+    #[command(after_help = "Example: strowger calls transfer ID 602")]
+    Transfer {
+        /// Its id, as the list shows it
+        id: CallId,
+        /// The number
+        to: String,
+    },
     /// End one of them
     Hangup {
         /// Its id, as the list shows it
@@ -113,6 +160,49 @@ impl Calls {
                 } else {
                     show(&call);
                 }
+                Ok(())
+            }
+            Calls::Dial {
+                session,
+                to,
+                trunk,
+                number,
+            } => {
+                let wanted = WantedDial {
+                    session,
+                    to,
+                    trunk,
+                    number,
+                };
+                let under_way: Dialling = operator.api("POST", "/calls", Some(&wanted))?;
+                if operator.output == Output::Json {
+                    print::json(&under_way);
+                } else {
+                    let WantedDial { to, number, .. } = &wanted;
+                    print::line(format_args!(
+                        "{}: {to} is called, then {number}",
+                        under_way.id
+                    ));
+                }
+                Ok(())
+            }
+            Calls::Dtmf { id, digits, leg } => {
+                let wanted = WantedKeys { digits, leg };
+                operator.api::<()>("POST", &format!("/calls/{id}/dtmf"), Some(&wanted))?;
+                print::line(format_args!("{id}: the keys are pressed"));
+                Ok(())
+            }
+            Calls::Hold { id, off } => {
+                let wanted = WantedHold { on: !off };
+                operator.api::<()>("POST", &format!("/calls/{id}/hold"), Some(&wanted))?;
+                let what = if off { "let go on" } else { "asked to hold" };
+                print::line(format_args!("{id}: the PBX is {what}"));
+                Ok(())
+            }
+            Calls::Transfer { id, to } => {
+                let wanted = WantedTransfer { to };
+                operator.api::<()>("POST", &format!("/calls/{id}/transfer"), Some(&wanted))?;
+                print::line(format_args!("{id}: {} is called", wanted.to));
                 Ok(())
             }
             Calls::Hangup { id } => {
