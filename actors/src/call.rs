@@ -12,6 +12,7 @@ mod hunt;
 mod keys;
 mod owner;
 mod plan;
+mod tell;
 mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,12 +22,13 @@ use std::time::{Duration, Instant};
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, WrapFuture};
 use media::Tone;
 use model::{
-    CallId, CallRecord, Cause, Codec, Direction, DtmfMethod, Farewell, LegEnd, LegId, OpenCall,
-    Reason, Side, TrunkName, TrunkSpec,
+    CallId, CallRecord, Cause, Codec, Direction, DtmfMethod, EventKind, Farewell, LegEnd, LegId,
+    OpenCall, Reason, Side, TrunkName, TrunkSpec,
 };
 use net::media::{MediaCommand, MediaEvent, MediaHandle, RtpReservation};
 
 pub(crate) use self::plan::{CallSpec, Held, Origin, Plan, SipTarget, trunks};
+pub(crate) use self::tell::tell_refused;
 
 use crate::house::{CallReport, Common};
 use crate::leg::LegAddr;
@@ -224,6 +226,7 @@ impl Actor for Call {
             None,
             Some(self.state.label()),
         );
+        self.tell(EventKind::CallStarted);
         ctx.run_later(BEGINNING, Self::prepare_farewells);
         self.follow_registry(ctx);
         let (media, mut events) = self.common.media.open_call(self.id);
@@ -562,6 +565,7 @@ impl Call {
         }
         if self.record.ringing_after_ms.is_none() {
             self.record.ringing_after_ms = Some(self.elapsed_ms());
+            self.tell(EventKind::CallRinging);
             let waited = self.dialled_at().elapsed();
             self.common
                 .metrics
@@ -621,6 +625,7 @@ impl Call {
     fn bridged(&mut self, ctx: &mut Context<Self>) {
         if self.record.answered_after_ms.is_none() {
             self.record.answered_after_ms = Some(self.elapsed_ms());
+            self.tell(EventKind::CallAnswered);
             self.answered_at = Some(Instant::now());
             let waited = self.dialled_at().elapsed();
             self.common

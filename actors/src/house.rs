@@ -16,7 +16,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use actix::{Addr, ArbiterHandle, Handler};
 use bytes::Bytes;
 use model::{
-    BanRecord, CallId, Cause, IpPrefix, Reason, SessionName, Transport, TrunkName, VerboseRejects,
+    BanRecord, CallId, Cause, EventKind, IpPrefix, Reason, SessionName, Transport, TrunkName,
+    VerboseRejects,
 };
 use net::Resolver;
 use net::media::MediaPlane;
@@ -41,6 +42,7 @@ pub use self::root::{EXIT_REGISTRY_LOST, EXIT_STORE_LOST};
 pub use self::start::{Parts, StartError};
 
 use crate::endpoint::Endpoint;
+use crate::events::{About, Events, Listener};
 use crate::gate::Gate;
 use crate::keeper::Keeper;
 use crate::message::{
@@ -209,6 +211,7 @@ pub(crate) struct Shared {
     pub(crate) sessions: Links,
     pub(crate) store_health: Arc<StoreHealth>,
     pub(crate) streams: Streams,
+    pub(crate) events: Events,
     pub(crate) resolver: Resolver,
     sip: Vec<SipSender>,
     open: AtomicBool,
@@ -581,6 +584,23 @@ impl House {
         let address = self.ask(FindCall { call }).await??;
         let asked = tokio::time::timeout(PATIENCE, address.send(OrderCall(order))).await;
         asked.ok()?.ok()
+    }
+
+    /// Listens to events from now on.
+    pub fn listen(&self) -> Listener {
+        self.common.events.listen()
+    }
+
+    /// Where numbers are counted.
+    pub fn metrics(&self) -> &metrics::Metrics {
+        &self.common.metrics
+    }
+
+    /// Tells who listens that the records are others now.
+    pub fn records_changed(&self, generation: u64) {
+        let data = || serde_json::json!({ "generation": generation });
+        let events = &self.common.events;
+        events.tell(EventKind::ConfigChanged, About::default(), data);
     }
 
     /// A fresh id for a call that is to be ordered.

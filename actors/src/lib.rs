@@ -11,6 +11,7 @@
 mod alarm;
 mod call;
 mod endpoint;
+mod events;
 mod farewell;
 mod gate;
 pub mod house;
@@ -28,6 +29,7 @@ mod text;
 mod trunk;
 mod watchdog;
 
+pub use events::{Event, Listener, Missed};
 pub use house::{
     Account, CallOrder, CallReport, DialOrder, EXIT_REGISTRY_LOST, EXIT_STORE_LOST, House, MANAGER,
     NoSuch, Ordered, Parts, RefusalReport, Report, RoleReport, RouteReport, SILENT, SessionReport,

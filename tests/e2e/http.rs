@@ -1,5 +1,7 @@
 //! Plain HTTP on loopback: the simulator's control API and our own admin listener.
 
+use std::io::{BufRead, BufReader};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -94,8 +96,46 @@ impl Http {
         )
     }
 
+    /// Reads what comes for as long as it comes, in a thread of its own.
+    pub(crate) fn listen(&self, path: &str) -> Listener {
+        let answer = self.with(self.agent.get(self.url(path))).call();
+        let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert_eq!(answer.status(), 200, "{path}");
+        let (tell, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            let lines = BufReader::new(answer.into_body().into_reader()).lines();
+            for line in lines.map_while(Result::ok) {
+                if tell.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Listener(lines)
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
+    }
+}
+
+/// What comes, line by line.
+#[derive(Debug)]
+pub(crate) struct Listener(mpsc::Receiver<String>);
+
+impl Listener {
+    /// The next line.
+    pub(crate) fn next_line(&self, limit: Duration) -> String {
+        self.0.recv_timeout(limit).expect("a line")
+    }
+
+    /// The data of the next event.
+    pub(crate) fn next_event(&self, limit: Duration) -> Value {
+        loop {
+            let line = self.next_line(limit);
+            if let Some(data) = line.strip_prefix("data: ") {
+                return serde_json::from_str(data).unwrap_or_else(|_| panic!("{data}"));
+            }
+        }
     }
 }
 

@@ -32,6 +32,7 @@ mod dial;
 mod digits;
 mod disk;
 mod endings;
+mod events;
 mod exchange;
 mod failures;
 mod features;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
-use model::{Cause, Direction, LegEnd, LegId, LegKind, Outcome, Peer, Reason, Side};
+use model::{Cause, Direction, EventKind, LegEnd, LegId, LegKind, Outcome, Peer, Reason, Side};
 use net::media::MediaCommand;
 use routing::CallEnd;
 
@@ -141,6 +141,7 @@ impl Call {
         }
         tracing::info!(call = %self.id, trunk = %self.held.trunk, session = self.held.session_name(), cause = %cause,
             side = side.label(), outcome = outcome.label(), "call over");
+        self.tell(EventKind::CallEnded);
         let after = Duration::from_millis(self.record.ended_after_ms.unwrap_or_default());
         self.common.to_registry(CallOver {
             call: self.id,

@@ -81,6 +81,7 @@ impl Call {
         } else {
             self.on_hold.remove(&leg);
         }
+        self.tell_held(on);
     }
 }
 

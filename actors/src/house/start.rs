@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Account, Common, House, Links, Root, Settings, Shared, unix_seconds};
 use crate::endpoint::Endpoint;
+use crate::events::Events;
 use crate::farewell;
 use crate::gate::{Gate, GateSettings};
 use crate::keeper;
@@ -159,6 +160,7 @@ impl House {
             streams,
             resolver: Resolver::new(&settings.sip.name_servers),
             settings,
+            events: Events::new(metrics.clone()),
             metrics,
             media,
             gate,

@@ -9,12 +9,13 @@ use std::time::Duration;
 use actix::{
     ActorFutureExt, AsyncContext, Context, Handler, MessageResult, SpawnHandle, WrapFuture,
 };
-use model::{CallId, QuotaName, QuotaSpec, SessionName, TrunkName};
+use model::{CallId, EventKind, QuotaName, QuotaSpec, SessionName, TrunkName};
 use routing::{FailureCounter, Health, Patience, Quotas, Subject};
 use serde::{Deserialize, Serialize};
 
 use super::{ASK_AGAIN, Registry};
 use crate::call::Held;
+use crate::events::About;
 use crate::house::unix_millis;
 use crate::message::{
     CallAnswered, EndCall, ListQuotas, LoadCounters, ResetQuota, SaveCounters, TrunkSaid, Unblock,
@@ -272,6 +273,11 @@ impl Registry {
             failures.counter.works();
         } else if failures.counter.failed(unix_millis(), patience) {
             let in_a_row = failures.counter.in_a_row();
+            let data = || serde_json::json!({ "failures": in_a_row, "seconds": spec.failure_wait_seconds });
+            let about = About::trunk(trunk);
+            self.common
+                .events
+                .tell(EventKind::TrunkBlocked, about, data);
             tracing::error!(%trunk, in_a_row, "too many calls to the trunk failed: none is placed there for a while");
         }
         self.counters.changed.insert(trunk.clone());

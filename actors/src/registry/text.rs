@@ -4,14 +4,16 @@
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, Handler};
-use model::{Cause, Direction, Peer, Reason, Secret, SessionName, TrunkSpec};
+use model::{Cause, Direction, EventKind, Peer, Reason, Secret, SessionName, TrunkSpec};
 use routing::{Dialled, SipOffer, TelegramOffer, World};
+use serde_json::json;
 use sip::HeaderName;
 use sip::text::{TextConfig, TextFault};
 
 use super::Registry;
 use super::offer::{Attempt, shown_from};
 use crate::call::{Call, Held, Origin, Plan};
+use crate::events::About;
 use crate::message::{
     Caller, Calling, NotDelivered, NotifyUser, PassText, Redial, Respond, TextArrived, TextWritten,
     Understood,
@@ -30,6 +32,11 @@ impl Handler<TextWritten> for Registry {
             text,
         } = written;
         let user_id = writer.user_id;
+        // The text itself is for whom it was written.
+        let data = || json!({ "direction": Direction::TgToSip.label(), "user_id": user_id });
+        let about = About::session(&session);
+        let events = &self.common.events;
+        events.tell(EventKind::MessageReceived, about, data);
         let offer = TelegramOffer {
             session: &session,
             user_id,
@@ -92,6 +99,10 @@ impl Handler<TextArrived> for Registry {
     fn handle(&mut self, arrived: TextArrived, _: &mut Self::Context) {
         self.watch.handled();
         let (tx, request) = (arrived.tx, Arc::clone(&arrived.request));
+        let data = || json!({ "direction": Direction::SipToTg.label() });
+        let about = About::trunk(&arrived.from);
+        let events = &self.common.events;
+        events.tell(EventKind::MessageReceived, about, data);
         if let Err(cause) = self.pass_to_telegram(arrived) {
             tracing::info!(%cause, "a text of a PBX is refused");
             let mut response = crate::refusal::response(&request, &cause, &crate::house::tag());

@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use actix::{AsyncContext, Context, Handler};
-use model::{CallId, Cause, Reason, SessionSpec};
+use model::{CallId, Cause, EventKind, Reason, SessionSpec};
 use routing::{CallEnd, SessionState};
+use serde_json::json;
 
 use super::{CallUnit, Registry, SessionUnit};
+use crate::events::About;
 use crate::house::unix_millis;
 use crate::message::{Adopt, CallOver, CloseLost, Contact, Retire, SessionChanged, TrunkState};
 use crate::supervise::{Down, Unit, Verdict as Fate};
@@ -31,6 +33,14 @@ impl Handler<TrunkState> for Registry {
         }
         match self.known.trunks.get_mut(&state.trunk) {
             Some(unit) if is_on => {
+                let (was_up, is_up) = (!unit.contacts.is_empty(), !state.contacts.is_empty());
+                // A registry that was restarted hears what is nothing new.
+                if was_up != is_up && !self.calling_roll {
+                    let about = About::trunk(&state.trunk);
+                    let data = || json!({ "up": is_up });
+                    let events = &self.common.events;
+                    events.tell(EventKind::RegistrationChanged, about, data);
+                }
                 unit.contacts = state.contacts;
                 unit.address = Some(state.address);
             }
@@ -58,6 +68,23 @@ impl Handler<SessionChanged> for Registry {
             Self::leave_later(changed.session.clone(), ctx);
         }
         if let Some(unit) = self.known.sessions.get_mut(&changed.session) {
+            let is_news = !self.calling_roll;
+            let (before, after) = (
+                unit.state.with(&unit.waits),
+                changed.state.with(&changed.waits),
+            );
+            if before != after && is_news {
+                let until = after.until(&changed.waits);
+                let data =
+                    || json!({ "state": after.label(), "before": before.label(), "until": until });
+                let about = About::session(&changed.session);
+                let events = &self.common.events;
+                events.tell(EventKind::SessionChanged, about, data);
+                if after == SessionState::FloodWait {
+                    let data = || json!({ "until": until });
+                    events.tell(EventKind::SessionFloodWait, about, data);
+                }
+            }
             unit.state = changed.state;
             unit.waits = changed.waits;
             unit.user_id = changed.user_id.or(unit.user_id);

@@ -10,6 +10,7 @@
 //! from the start, because a counter that appears with its first event hides that event from `rate()`.
 
 mod calls;
+mod events;
 mod family;
 mod house;
 mod label;
@@ -59,6 +60,7 @@ struct All {
     load: load::Load,
     roles: roles::Roles,
     calls: calls::Calls,
+    events: events::Events,
     sip: sip::Sip,
     trunks: trunks::Trunks,
     telegram: telegram::Telegram,
@@ -74,6 +76,7 @@ impl Metrics {
             load: load::Load::new(&mut make),
             roles: roles::Roles::new(&mut make),
             calls: calls::Calls::new(&mut make),
+            events: events::Events::new(&mut make),
             sip: sip::Sip::new(&mut make),
             trunks: trunks::Trunks::new(&mut make),
             telegram: telegram::Telegram::new(&mut make),

@@ -203,6 +203,11 @@ fn tell_everything(metrics: &Metrics) {
     metrics.call_shed("sip", "cpu");
     metrics.sip_stale();
     assert_eq!((metrics.calls_shed(), metrics.mailboxes_refused()), (1, 1));
+    for kind in model::EventKind::ALL {
+        metrics.event(*kind);
+    }
+    metrics.event_listeners(1);
+    metrics.event_listener_dropped();
     metrics.record_written(true);
     metrics.http("/metrics", "GET", 200);
 }

@@ -13,7 +13,7 @@ use store::Store;
 use utoipa_actix_web::AppExt;
 
 use crate::api::access::{Access, Keyring};
-use crate::api::{self, Orders, Process};
+use crate::api::{self, Listeners, Orders, Process};
 use crate::backups::Backups;
 use crate::logging::Levels;
 use crate::office::Office;
@@ -50,6 +50,7 @@ pub(crate) struct Desk {
     pub(crate) keyring: web::Data<Keyring>,
     pub(crate) levels: web::Data<Levels>,
     pub(crate) orders: web::Data<Orders>,
+    pub(crate) listeners: web::Data<Listeners>,
 }
 
 impl Desk {
@@ -63,7 +64,8 @@ impl Desk {
             .app_data(self.backups.clone())
             .app_data(self.keyring.clone())
             .app_data(self.levels.clone())
-            .app_data(self.orders.clone());
+            .app_data(self.orders.clone())
+            .app_data(self.listeners.clone());
     }
 }
 

@@ -151,6 +151,7 @@ async fn serve(
         keyring: Data::new(Keyring::open(Arc::clone(&store)).map_err(StartError::from)?),
         levels: Data::new(levels),
         orders: Data::default(),
+        listeners: Data::default(),
         office: Data::from(office),
         backups: Data::from(Arc::clone(&backups)),
         store: Data::from(store),

@@ -20,7 +20,7 @@
 //! | `DELETE /v1/keys?id=I` | lets it open the store no more; 404 when it does not, 409 when it is the last |
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -46,6 +46,8 @@ use crate::problem::Problem;
 pub(crate) const SOCKET: &str = "control.sock";
 /// How long a command waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a stream of events may be silent, which says every 15 s that it is there.
+const SILENCE: Duration = Duration::from_secs(45);
 /// How long it waits for a change: ten thousand trunks at once take their time.
 const LONG_PATIENCE: Duration = Duration::from_secs(60);
 /// The longest answer that is read: 65,536 bans are some 5 MB, 10,000 trunks some 9 MB.
@@ -315,7 +317,47 @@ pub(crate) fn ask(
     ask_within(patience, data, method, target, body)
 }
 
-/// The same for what may take as long as this.
+/// Listens to `target` of the switch that runs, and hands over each line of its answer until there is none left, or `told` wants no more. Status, or none when no
+/// switch runs.
+pub(crate) fn listen(
+    data: &Path,
+    target: &str,
+    mut told: impl FnMut(&str) -> io::Result<()>,
+) -> io::Result<Option<u16>> {
+    let way = File::open(data).and_then(|folder| UnixStream::connect(inside(&folder)));
+    let mut stream = match way {
+        Ok(stream) => stream,
+        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    stream.set_read_timeout(Some(SILENCE))?;
+    // Of HTTP/1.0 the end of the connection is the end of the answer, and nothing stands between its lines.
+    write!(stream, "GET {target} HTTP/1.0\r\nHost: strowger\r\n\r\n")?;
+    let mut lines = BufReader::new(stream).lines();
+    let strange = || io::Error::new(ErrorKind::InvalidData, "the switch answers something else");
+    let first = lines.next().ok_or_else(strange)??;
+    let status = first.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let status = status.ok_or_else(strange)?;
+    for line in lines.by_ref() {
+        if line?.is_empty() {
+            break;
+        }
+    }
+    for line in lines {
+        told(&line?)?;
+    }
+    Ok(Some(status))
+}
+
+/// Whether this means that no switch runs.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory
+    )
+}
+
+/// [`ask`] for what may take as long as this.
 pub(crate) fn ask_within(
     patience: Duration,
     data: &Path,
@@ -326,14 +368,7 @@ pub(crate) fn ask_within(
     let way = File::open(data).and_then(|folder| UnixStream::connect(inside(&folder)));
     let mut stream = match way {
         Ok(stream) => stream,
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(None);
-        }
+        Err(error) if is_absent(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
     stream.set_read_timeout(Some(patience))?;

@@ -125,6 +125,7 @@ impl Office {
         self.house
             .apply(table, move |session| connect(session))
             .await;
+        self.house.records_changed(current.generation);
         let took = begun.elapsed();
         tracing::info!(generation, ?written, ?took, "records changed");
         Ok(generation)

@@ -5,6 +5,7 @@
 //! * `roles`: workers and the storage.
 //! * `calls`: those that go on, and the records of those that are over.
 //! * `dial`: what an owner does with calls.
+//! * `events`: what happens, as it happens.
 //! * `house`: how the switch is, bans, tokens, the log.
 //!
 //! `docs/openapi.json` is made from the handlers; a test compares the two.
@@ -12,6 +13,7 @@
 pub(crate) mod access;
 mod calls;
 mod dial;
+mod events;
 mod house;
 mod records;
 mod roles;
@@ -31,6 +33,7 @@ use crate::problem::Problem;
 
 pub(crate) use calls::CallView;
 pub(crate) use dial::{Dialling, Orders, WantedDial, WantedHold, WantedKeys, WantedTransfer};
+pub(crate) use events::{Envelope, Listeners};
 pub(crate) use house::{Load, Made, Process, Status, TokenView, WantedToken};
 pub(crate) use records::{Tried, WantedCall};
 pub(crate) use roles::RoleView;
@@ -162,6 +165,7 @@ pub(crate) fn service() -> impl HttpServiceFactory + OpenApiFactory {
         .service(dial::press)
         .service(dial::hold)
         .service(dial::transfer)
+        .service(events::listen)
         .service(calls::list_records)
         .service(calls::show_record)
         .service(records::list_trunks)

@@ -63,6 +63,7 @@ pub(crate) async fn desk(
         keyring: Data::new(Keyring::open(Arc::clone(&store)).unwrap()),
         levels: Data::new(logging::start(&settings.log, metrics)),
         orders: Data::default(),
+        listeners: Data::default(),
         store: Data::from(store),
         office: Data::new(office),
     };

@@ -28,6 +28,7 @@ mod tests;
 mod token;
 mod trunk;
 mod trunk_test;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -86,6 +87,9 @@ enum Command {
     /// Calls that go on
     #[command(subcommand, after_help = "Example: strowger calls list")]
     Calls(status::Calls),
+    /// Print what happens in the switch, as it happens
+    #[command(after_help = "Example: strowger events --types call.ended,session.changed")]
+    Events(watch::Events),
     /// Trunks: the relations with PBXs
     #[command(
         subcommand,
@@ -231,6 +235,7 @@ fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
         Command::Init(command) => command.run(),
         Command::Status => status::status(&operator),
         Command::Calls(command) => command.run(&operator),
+        Command::Events(command) => command.run(&operator),
         Command::Token(command) => command.run(&operator),
         Command::Trunk(command) => command.run(&operator),
         Command::Session(command) => command.run(&operator),

@@ -92,6 +92,8 @@ fn load(load: &Load) -> String {
 pub(super) enum Calls {
     /// List the calls that go on, oldest first
     List,
+    /// Print what happens in calls, as it happens
+    Watch,
     /// Show one of them
     Show {
         /// Its id, as the list shows it
@@ -153,6 +155,7 @@ impl Calls {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
         match self {
             Calls::List => list(operator),
+            Calls::Watch => super::watch::calls(operator),
             Calls::Show { id } => {
                 let call: CallView = operator.get(&format!("/calls/{id}"))?;
                 if operator.output == Output::Json {

@@ -1,0 +1,114 @@
+//! What happens in the switch, by name: one list for whoever listens over HTTP and for what is counted.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// One event. Sortable by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct EventId(ulid::Ulid);
+
+impl EventId {
+    /// Builds an identifier from the time in milliseconds since 1970 and 80 random bits.
+    pub fn new(unix_ms: u64, random: u128) -> Self {
+        Self(ulid::Ulid::from_parts(unix_ms, random))
+    }
+
+    /// The time of the event, in milliseconds since 1970.
+    pub fn unix_ms(self) -> u64 {
+        self.0.timestamp_ms()
+    }
+}
+
+/// The bare ULID.
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $label:literal;)*) => {
+        /// What kind of event it is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum EventKind { $($(#[$doc])* $kind,)* }
+
+        impl EventKind {
+            /// Every kind.
+            pub const ALL: &'static [EventKind] = &[$(EventKind::$kind,)*];
+
+            /// Its name, which does not change.
+            pub fn label(self) -> &'static str {
+                match self { $(EventKind::$kind => $label,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A call was routed; somebody is about to be called.
+    CallStarted = "call.started";
+    /// A device of the called side rings.
+    CallRinging = "call.ringing";
+    /// Both sides talk.
+    CallAnswered = "call.answered";
+    /// An owner holds the PBX of a call, or lets it go on.
+    CallHeld = "call.held";
+    /// A call is over, or was refused.
+    CallEnded = "call.ended";
+    /// Calls can be placed on a trunk from now on, or no more.
+    RegistrationChanged = "registration.changed";
+    /// A trunk has failed so often that no calls are placed on it for a while.
+    TrunkBlocked = "trunk.blocked";
+    /// The state of a session is another one.
+    SessionChanged = "session.changed";
+    /// Telegram orders a session to wait.
+    SessionFloodWait = "session.flood_wait";
+    /// A Telegram user or a PBX has sent a text.
+    MessageReceived = "message.received";
+    /// Trunks, sessions, routes or quotas have changed.
+    ConfigChanged = "config.changed";
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// A name of no kind of event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no event `{0}`: {known} are known", known = known())]
+pub struct UnknownEvent(pub String);
+
+fn known() -> String {
+    let labels: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.label()).collect();
+    labels.join(", ")
+}
+
+impl FromStr for EventKind {
+    type Err = UnknownEvent;
+
+    fn from_str(text: &str) -> Result<Self, UnknownEvent> {
+        let found = EventKind::ALL.iter().find(|kind| kind.label() == text);
+        found.copied().ok_or_else(|| UnknownEvent(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_read_as_it_is_written() {
+        for kind in EventKind::ALL {
+            assert_eq!(kind.to_string().parse(), Ok(*kind));
+        }
+        let error = "call.over".parse::<EventKind>().unwrap_err().to_string();
+        assert!(
+            error.contains("`call.over`") && error.contains("call.ended"),
+            "{error}"
+        );
+    }
+}
