@@ -253,6 +253,16 @@ pub(crate) struct TextWritten {
     pub(crate) session: SessionName,
     pub(crate) writer: Caller,
     pub(crate) text: Secret<String>,
+    pub(crate) what: Sent,
+}
+
+/// What somebody has sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// A text, which may be a number.
+    Text,
+    /// Something else, of which there is a line: for the PBX alone.
+    Attachment,
 }
 
 /// Registry -> Call: who is being called back wants another number.

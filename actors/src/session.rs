@@ -362,6 +362,14 @@ impl Handler<FromTelegram> for Session {
                 self.common.metrics.update("message");
                 self.wrote(user_id, date, text.expose(), ctx);
             }
+            Event::Attachment {
+                user_id,
+                date,
+                line,
+            } => {
+                self.common.metrics.update("message");
+                self.attached(user_id, date, line);
+            }
             Event::Users(users) => self.meet(users),
             Event::Connected => self.greet(ctx),
             Event::Disconnected => {
@@ -382,11 +390,7 @@ impl Session {
     /// What somebody writes during a call with us belongs to that call; of several, to the last. Who is in no call may be answered,
     /// or have written a number.
     fn wrote(&mut self, user_id: i64, date: i32, text: &str, ctx: &mut Context<Self>) {
-        let age = crate::house::unix_seconds().saturating_sub(u64::try_from(date).unwrap_or(0));
-        if age > TEXT_AGE.as_secs() {
-            tracing::debug!(session = %self.spec.name, age, "a text came too late to mean anything");
-            return;
-        }
+        let Some(age) = self.age(date) else { return };
         let calls = self.legs.values();
         let his = calls.filter(|bound| bound.user_id == Some(user_id));
         let Some(bound) = his.max_by_key(|bound| bound.since) else {
@@ -400,6 +404,16 @@ impl Session {
         if self.spec.text_bridge && model::Key::read(text).is_none() {
             self.read(user_id, text, ctx);
         }
+    }
+
+    /// How many seconds ago somebody wrote; nothing when that was too long ago.
+    fn age(&self, date: i32) -> Option<u64> {
+        let age = crate::house::unix_seconds().saturating_sub(u64::try_from(date).unwrap_or(0));
+        if age > TEXT_AGE.as_secs() {
+            tracing::debug!(session = %self.spec.name, age, "a text came too late to mean anything");
+            return None;
+        }
+        Some(age)
     }
 
     fn phone_call(&mut self, call: tl::enums::PhoneCall, ctx: &mut Context<Self>) {

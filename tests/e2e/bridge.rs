@@ -1,5 +1,7 @@
 //! Texts between a PBX and people, by SIP MESSAGE.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
 use crate::deadline::s;
@@ -11,7 +13,11 @@ const HELLO: &str = "\u{41f}\u{440}\u{438}\u{432}\u{435}\u{442} \u{1f44b}";
 
 /// A house whose account passes texts, and bobby.
 fn bridging(more: &[&str]) -> House {
-    let mut house = House::new().peer_trunk(&["alaw"]).build();
+    bridging_in(House::new().peer_trunk(&["alaw"]).build(), more)
+}
+
+/// The same in this house.
+fn bridging_in(mut house: House, more: &[&str]) -> House {
     let set = ["session", "set", SESSION, "--text-bridge"];
     house.expect_command(&[&set[..], more].concat(), "");
     let user = Behaviour::accepts();
@@ -125,5 +131,59 @@ fn what_somebody_writes_reaches_the_pbx_and_he_hears_when_it_does_not() {
     refuses.wait(s(15)).expect_ok();
     let told = house.telegram.texts("bobby", 1, s(10));
     assert_eq!(told, ["not delivered: 404 No Such Mailbox"]);
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn what_somebody_sends_that_is_no_text_reaches_the_pbx_as_a_line() {
+    // A rule that takes anything for a number, and an answer for who gets no other: neither is for what is no text.
+    let dials = House::new().saying("dial_rules = '.+=601'");
+    let house = dials.peer_trunk(&["alaw"]).build();
+    let more = ["--messages-processing", "--autoreply", "Text only."];
+    let mut house = bridging_in(house, &more);
+    let bytes = |count: usize| BASE64_STANDARD.encode(vec![0; count]);
+    let cases = [
+        (
+            json!({"file": bytes(120_000), "kind": "photo"}),
+            "[photo, 120 kB]",
+        ),
+        (
+            json!({"file": bytes(4_321), "kind": "voice", "duration": 65}),
+            "[voice, 1:05, 5 kB]",
+        ),
+        (
+            json!({"file": bytes(1_200_000), "kind": "video", "duration": 7, "text": "look at this"}),
+            "[video, 0:07, 1.2 MB] look at this",
+        ),
+        (
+            json!({"file": bytes(999), "name": "bill [1].pdf", "mime": "application/pdf"}),
+            "[file bill 1.pdf, 999 B]",
+        ),
+        (
+            json!({"file": bytes(20_000), "kind": "sticker", "alt": "\u{1f44b}"}),
+            "[sticker \u{1f44b}, 20 kB]",
+        ),
+        (
+            json!({"location": [52.52, 13.405]}),
+            "[location, 52.52000 13.40500]",
+        ),
+        (
+            json!({"contact": {"phone": "15550005", "first_name": "Dora"}}),
+            "[contact Dora, +15550005]",
+        ),
+    ];
+    for (index, (sent, line)) in cases.into_iter().enumerate() {
+        let pbx = Sipp::on(house.dir(), &format!("pbx-{index}"), house.peer_port());
+        let pbx = pbx.key("code", "202").key("reason", "Accepted");
+        let pbx = pbx.start("uas_message");
+        house.telegram.send("bobby", SESSION, sent);
+        let verdict = pbx.wait(s(15));
+        let texts = got(verdict.expect_ok());
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        assert_eq!(texts[0].0, line);
+        assert!(texts[0].2.contains("sip:+15550002@"), "{texts:?}");
+    }
+    // Nobody was asked to dial, and nobody was answered.
+    assert_eq!(house.telegram.texts("bobby", 0, s(1)), [""; 0]);
     house.assert_clean(&[]);
 }

@@ -16,7 +16,7 @@ use model::{Cause, Key, LegId, Reason, Secret, Side};
 use net::media::MediaCommand;
 
 use super::{CALLER, Call, CallState, Origin, Plan, TelegramWay};
-use crate::message::{Caller, Calling, LegOrder, Redial, SipMedia, TextWritten};
+use crate::message::{Caller, Calling, LegOrder, Redial, Sent, SipMedia, TextWritten};
 
 /// How long he may let it ring.
 const RINGS: Duration = Duration::from_secs(60);
@@ -201,6 +201,7 @@ impl Call {
                 session: session.clone(),
                 writer: writer.clone(),
                 text: text.clone(),
+                what: Sent::Text,
             });
         }
     }

@@ -15,8 +15,8 @@ use super::offer::{Attempt, shown_from};
 use crate::call::{Call, Held, Origin, Plan};
 use crate::events::About;
 use crate::message::{
-    Caller, Calling, NotDelivered, NotifyUser, PassText, Redial, Respond, TextArrived, TextWritten,
-    Understood,
+    Caller, Calling, NotDelivered, NotifyUser, PassText, Redial, Respond, Sent, TextArrived,
+    TextWritten, Understood,
 };
 use crate::supervise::Unit;
 use crate::text::{Text, TextSpec};
@@ -30,6 +30,7 @@ impl Handler<TextWritten> for Registry {
             session,
             writer,
             text,
+            what,
         } = written;
         let user_id = writer.user_id;
         // The text itself is for whom it was written.
@@ -45,7 +46,7 @@ impl Handler<TextWritten> for Registry {
         let Some(spec) = self.table.session(&session).cloned() else {
             return;
         };
-        let dialled = if spec.messages_processing {
+        let dialled = if spec.messages_processing && what == Sent::Text {
             routing::decide_text(&self.table, &self.known, &offer, text.expose())
         } else {
             Ok(Dialled::default())
@@ -61,6 +62,10 @@ impl Handler<TextWritten> for Registry {
             && let Some(trunk) = routing::text_trunk(&self.table, &self.known, &offer).cloned()
         {
             self.pass_to_pbx(&trunk, &session, writer, &text);
+            return;
+        }
+        if what == Sent::Attachment {
+            tracing::debug!(%session, user_id, "no PBX is there for what somebody sent");
             return;
         }
         if let Some(call) = self.call_with(&session, user_id) {

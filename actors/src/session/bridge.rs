@@ -11,9 +11,17 @@ use telegram::Rpc;
 
 use super::Session;
 use super::people::Then;
-use crate::message::{NotDelivered, PassText, Respond};
+use crate::message::{NotDelivered, PassText, Respond, Sent};
 
 impl Session {
+    /// What somebody sends that is no text goes to the PBX as a line of text, where texts do: it is no key and no number, and nobody
+    /// answers it.
+    pub(super) fn attached(&mut self, user_id: i64, date: i32, line: Secret<String>) {
+        if self.spec.text_bridge && self.age(date).is_some() && self.may_write(user_id) {
+            self.hand_on(user_id, line, Sent::Attachment);
+        }
+    }
+
     fn pass(
         &mut self,
         user: tl::types::InputUser,

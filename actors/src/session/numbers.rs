@@ -16,7 +16,7 @@ use model::Secret;
 use routing::Dialled;
 
 use super::Session;
-use crate::message::{SaveWish, TextWritten, Understood};
+use crate::message::{SaveWish, Sent, TextWritten, Understood};
 
 /// The keys of what is remembered begin so.
 pub(crate) const WISHES: &[u8] = b"dial/";
@@ -141,13 +141,23 @@ impl Session {
 
     /// Has a text read that somebody wrote who is in no call, if the owner wants that; else he may be answered.
     pub(super) fn read(&mut self, user_id: i64, text: &str, ctx: &mut Context<Self>) {
+        let is_read = self.spec.messages_processing || self.spec.text_bridge;
+        if !is_read || !self.may_write(user_id) {
+            return self.answer(user_id, ctx);
+        }
+        self.hand_on(user_id, Secret::new(text.to_owned()), Sent::Text);
+    }
+
+    /// Whether this is a person who may call the PBX, and so may write to it.
+    pub(super) fn may_write(&self, user_id: i64) -> bool {
         let writer = self.caller(user_id);
         let (username, phone) = (writer.username.as_deref(), writer.phone.as_deref());
         let may_call = self.spec.allowed_callers.allow(user_id, username, phone);
-        let is_read = self.spec.messages_processing || self.spec.text_bridge;
-        if !is_read || !may_call || !self.is_person(user_id) {
-            return self.answer(user_id, ctx);
-        }
+        may_call && self.is_person(user_id)
+    }
+
+    /// Hands on to the registry what somebody wrote or sent, unless that is too much of late.
+    pub(super) fn hand_on(&mut self, user_id: i64, text: Secret<String>, what: Sent) {
         if !self.readings.admit(Instant::now(), user_id) {
             let metrics = &self.common.metrics;
             metrics.local_refusal(&self.spec.name, "messages", LocalRefusal::Bucket);
@@ -156,8 +166,9 @@ impl Session {
         }
         self.common.to_registry(TextWritten {
             session: self.spec.name.clone(),
-            writer,
-            text: Secret::new(text.to_owned()),
+            writer: self.caller(user_id),
+            text,
+            what,
         });
     }
 }

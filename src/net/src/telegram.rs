@@ -76,6 +76,15 @@ pub enum Event {
         /// What; never printed.
         text: Secret<String>,
     },
+    /// Somebody sent something else to the account, in a chat of two.
+    Attachment {
+        /// Who.
+        user_id: i64,
+        /// When, Unix time in seconds by Telegram's clock.
+        date: i32,
+        /// What, as a line of text (`telegram::attachment`); never printed.
+        line: Secret<String>,
+    },
     /// People who came along with updates; those known from before are told at the start.
     Users(Vec<User>),
 }

@@ -169,7 +169,12 @@ impl Server {
 
     /// A user writes a message to another.
     pub(crate) fn write(&self, from: &str, to: &str, text: &str) {
-        let spec = json!({"to": to, "text": text});
+        self.send(from, to, json!({"text": text}));
+    }
+
+    /// A user sends another what the simulator is told here: a file, a place, a person.
+    pub(crate) fn send(&self, from: &str, to: &str, mut spec: Value) {
+        spec["to"] = json!(to);
         self.http.post(&format!("/scripted/{from}/send"), &spec);
     }
 

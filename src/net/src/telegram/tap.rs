@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use grammers_session::updates::UpdatesLike;
 use grammers_tl_types as tl;
 use model::Secret;
+use telegram::attachment;
 use tokio::sync::mpsc;
 
 use super::Event;
@@ -78,8 +79,8 @@ impl Outlet {
         true
     }
 
-    /// Tells of a text that somebody wrote: not of one that he passed on, corrected, or put under a picture. Asked of the update stream
-    /// alone, which has each message once and in order.
+    /// Tells of a text that somebody wrote, or of what he sent instead; not of what he passed on or corrected. Asked of the update
+    /// stream alone, which has each message once and in order.
     pub(super) fn message(&self, update: &tl::enums::Update) {
         let tl::enums::Update::NewMessage(update) = update else {
             return;
@@ -90,15 +91,26 @@ impl Outlet {
         let tl::enums::Peer::User(user) = &message.peer_id else {
             return;
         };
-        let is_written = message.media.is_none() && message.fwd_from.is_none();
-        if message.out || !is_written || message.message.is_empty() {
+        if message.out || message.fwd_from.is_some() {
             return;
         }
-        self.tell(Event::Text {
-            user_id: user.user_id,
-            date: message.date,
-            text: Secret::new(message.message.clone()),
-        });
+        let (user_id, date, text) = (user.user_id, message.date, &message.message);
+        let media = message.media.as_ref();
+        if let Some(line) = media.and_then(|media| attachment::describe(media, text)) {
+            let line = Secret::new(line);
+            self.tell(Event::Attachment {
+                user_id,
+                date,
+                line,
+            });
+        } else if !text.is_empty() {
+            let text = Secret::new(text.clone());
+            self.tell(Event::Text {
+                user_id,
+                date,
+                text,
+            });
+        }
     }
 
     /// Tells of calls and people, and returns what is left for the update stream.
