@@ -42,6 +42,15 @@ pub trait Telegram: Send + Sync {
     /// Carries out one request; ends within its deadline, whatever the network does.
     fn invoke(&self, rpc: Rpc) -> BoxFuture<Result<Reply, RpcError>>;
 
+    /// Makes these settings of the account over its connection, as [`harden`] does without one. Who has no settings cannot be reached.
+    fn harden(
+        &self,
+        _actions: Vec<Action>,
+        _retry_after: Option<Duration>,
+    ) -> BoxFuture<Result<Hardened, HardenError>> {
+        Box::pin(std::future::ready(Err(HardenError::Unreachable)))
+    }
+
     /// Writes down what is worth keeping and closes the connection; nothing is reported afterwards.
     fn close(&self) -> BoxFuture<()>;
 }

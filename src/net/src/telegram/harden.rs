@@ -84,7 +84,39 @@ pub async fn harden(
         Ok(_) | Err(RpcError::Rpc { .. }) => {}
     }
     let outcomes = carry_out(actions, async |rpc| errand.invoke(&rpc).await).await;
-    let keys = errand.wire().keys();
+    settle(errand.wire().keys(), actions, outcomes, retry_after).await
+}
+
+/// The same over the connection of the account itself, which asks by `ask` and tries again by [`catch_up`].
+pub(super) async fn harden_over<F>(
+    keys: &Keys,
+    actions: &[Action],
+    retry_after: Option<Duration>,
+    ask: impl Fn(Rpc) -> F,
+) -> Result<Hardened, HardenError>
+where
+    F: Future<Output = Result<Reply, RpcError>>,
+{
+    let outcomes = carry_out(actions, ask).await;
+    let is_silence = |(_, outcome): &(Action, Outcome)| {
+        matches!(
+            outcome,
+            Outcome::Failed(RpcError::Connection | RpcError::TimedOut)
+        )
+    };
+    if !outcomes.is_empty() && outcomes.iter().all(is_silence) {
+        return Err(HardenError::Unreachable);
+    }
+    settle(keys, actions, outcomes, retry_after).await
+}
+
+/// Notes what is to be tried again.
+async fn settle(
+    keys: &Keys,
+    actions: &[Action],
+    outcomes: Vec<(Action, Outcome)>,
+    retry_after: Option<Duration>,
+) -> Result<Hardened, HardenError> {
     let (now, standing) = (now(), keys.standing());
     let due = match retry_after {
         Some(wait) => now.saturating_add(i64::try_from(wait.as_secs()).unwrap_or(i64::MAX)),

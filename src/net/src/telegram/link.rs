@@ -22,7 +22,9 @@ use super::harden;
 use super::people::People;
 use super::session::Keys;
 use super::tap::{self, EVENTS, Outlet};
-use super::{BoxFuture, Event, Params, Storage, StorageError, Telegram};
+use super::{
+    Action, BoxFuture, Event, HardenError, Hardened, Params, Storage, StorageError, Telegram,
+};
 
 /// A sign of life is asked for this often, and awaited this long: a dead link is known within 20 s.
 const PING_EVERY: Duration = Duration::from_secs(15);
@@ -168,6 +170,7 @@ pub fn connect(
     outlet.introduce();
     let (wire, current) = watch::channel(None);
     let doubt = Arc::new(Notify::new());
+    let hardened = Arc::new(Notify::new());
     let (closing, mut closed) = watch::channel(false);
     let link = Link {
         params: params.clone(),
@@ -175,6 +178,7 @@ pub fn connect(
         outlet,
         wire,
         doubt: Arc::clone(&doubt),
+        hardened: Arc::clone(&hardened),
         metrics,
     };
     // With the link go its connection, the events and the hope of whoever waits for another connection.
@@ -190,6 +194,7 @@ pub fn connect(
             people,
             current,
             doubt,
+            hardened,
             closing,
             _task: Aborted(task),
         }),
@@ -213,6 +218,8 @@ struct Account {
     current: watch::Receiver<Option<Wire>>,
     /// Rung when a refusal says that the account may be logged out.
     doubt: Arc<Notify>,
+    /// Rung when there may be something to harden later.
+    hardened: Arc<Notify>,
     closing: watch::Sender<bool>,
     _task: Aborted,
 }
@@ -233,6 +240,32 @@ impl Telegram for Account {
                 Err(error) if telegram::error::is_unauthorized(error) => doubt.notify_one(),
                 _ => {}
             }
+            result
+        })
+    }
+
+    fn harden(
+        &self,
+        actions: Vec<Action>,
+        retry_after: Option<Duration>,
+    ) -> BoxFuture<Result<Hardened, HardenError>> {
+        let (mut current, deadline) = (self.current.clone(), self.params.deadline);
+        let (doubt, hardened) = (Arc::clone(&self.doubt), Arc::clone(&self.hardened));
+        Box::pin(async move {
+            let wire = tokio::time::timeout(deadline, usable(&mut current)).await;
+            let Ok(Ok(wire)) = wire else {
+                return Err(HardenError::Unreachable);
+            };
+            let result = harden::harden_over(wire.keys(), &actions, retry_after, async |rpc| {
+                let until = tokio::time::Instant::now() + deadline;
+                let result = ask(current.clone(), rpc, until).await;
+                if result.as_ref().is_err_and(telegram::error::is_unauthorized) {
+                    doubt.notify_one();
+                }
+                result
+            })
+            .await;
+            hardened.notify_one();
             result
         })
     }
@@ -297,6 +330,7 @@ struct Link {
     outlet: Outlet,
     wire: watch::Sender<Option<Wire>>,
     doubt: Arc<Notify>,
+    hardened: Arc<Notify>,
     metrics: metrics::Metrics,
 }
 
@@ -385,10 +419,13 @@ impl Link {
             .telegram_connection(self.keys.home_dc_id().unwrap_or(0));
         self.outlet.tell(Event::Connected);
         let _stream = Aborted(tokio::spawn(follow(handle, stream, self.outlet.clone())));
-        let _hardening = Aborted(tokio::spawn(harden::catch_up(
-            wire.clone(),
-            self.params.deadline,
-        )));
+        let catch_up = || {
+            Aborted(tokio::spawn(harden::catch_up(
+                wire.clone(),
+                self.params.deadline,
+            )))
+        };
+        let mut _hardening = catch_up();
         loop {
             let closed = tokio::select! {
                 _ = &mut runner.0 => {
@@ -398,6 +435,10 @@ impl Link {
                 // A connection that closed is replaced by the next request: ask at once, and believe the answer.
                 _ = broken.recv() => true,
                 () = self.doubt.notified() => false,
+                () = self.hardened.notified() => {
+                    _hardening = catch_up();
+                    continue;
+                }
                 () = tokio::time::sleep(PING_EVERY) => false,
             };
             if let Err(verdict) = self.ping(&wire).await {
