@@ -1,5 +1,6 @@
 //! The assembled house: what all actors share, the supervisor of the first three, and the handle that `switch` holds.
 
+mod accounts;
 mod report;
 mod roles;
 mod root;
@@ -523,6 +524,10 @@ impl House {
             let (common, connect) = (self.common.clone(), connect.clone());
             self.arbiter.spawn(async move {
                 while common.sessions.has(&session) {
+                    if common.sessions.get(&session).is_some() {
+                        // An earlier change has connected it.
+                        return;
+                    }
                     tokio::time::sleep(CLOSED_YET).await;
                 }
                 if let Some(account) = connect(&session) {

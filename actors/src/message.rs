@@ -768,6 +768,20 @@ pub(crate) struct Apply {
     pub(crate) table: std::sync::Arc<routing::Table>,
 }
 
+/// House -> Registry: end the calls of this session; its owner takes it away.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct EndCallsOf {
+    pub(crate) session: SessionName,
+}
+
+/// House -> Registry: close the connection of this session and forget it, because there are other keys; answered when that is done.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Unplug {
+    pub(crate) session: SessionName,
+}
+
 /// House -> Registry: the session has a connection now, and may start.
 #[derive(Message)]
 #[rtype(result = "()")]

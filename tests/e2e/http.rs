@@ -71,6 +71,24 @@ impl Http {
         checked(path, self.agent.post(self.url(path)).send_json(body))
     }
 
+    /// Status and JSON of any request; null where nothing is said.
+    pub(crate) fn send(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(self.url(path));
+        let request = match &self.authorization {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
+        };
+        let text = body.map(Value::to_string).unwrap_or_default();
+        let request = request.header("Content-Type", "application/json");
+        let answer = self.agent.run(request.body(text).unwrap());
+        let mut answer = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let text = answer.body_mut().read_to_string().unwrap();
+        let json = serde_json::from_str(&text).unwrap_or_default();
+        (answer.status().as_u16(), json)
+    }
+
     /// The JSON of a PATCH that must succeed.
     pub(crate) fn patch(&self, path: &str, body: &Value) -> Value {
         checked(path, self.agent.patch(self.url(path)).send_json(body))

@@ -296,13 +296,13 @@ fn a_revoked_session_is_logged_out_before_it_is_logged_in_again() {
 }
 
 /// The account's devices at Telegram; `other` for those of the owner.
-fn devices(house: &House) -> Vec<Value> {
+pub(crate) fn devices(house: &House) -> Vec<Value> {
     let account = house.telegram.http().get("/accounts/gateway");
     account["devices"].as_array().unwrap().clone()
 }
 
 /// Whether calls ring on each device of the owner.
-fn rings_elsewhere(house: &House, ours: &str) -> Vec<bool> {
+pub(crate) fn rings_elsewhere(house: &House, ours: &str) -> Vec<bool> {
     let others = devices(house)
         .into_iter()
         .filter(|device| device["key_id"] != ours);
@@ -312,7 +312,7 @@ fn rings_elsewhere(house: &House, ours: &str) -> Vec<bool> {
 }
 
 /// Gives the owner a device of his own; the id of ours is returned.
-fn with_another_device(house: &House) -> String {
+pub(crate) fn with_another_device(house: &House) -> String {
     house.log_in();
     let ours = devices(house)[0]["key_id"].as_str().unwrap().to_owned();
     house
@@ -326,7 +326,7 @@ fn with_another_device(house: &House) -> String {
     ours
 }
 
-fn privacy(house: &House, key: &str) -> String {
+pub(crate) fn privacy(house: &House, key: &str) -> String {
     let account = house.telegram.http().get("/accounts/gateway");
     account["privacy"][key][0]["_"].as_str().unwrap().to_owned()
 }
@@ -378,7 +378,7 @@ fn what_is_refused_to_a_fresh_login_is_done_later_by_the_switch() {
 }
 
 /// Every file below, that the program may have written.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();

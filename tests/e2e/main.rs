@@ -22,6 +22,7 @@ mod talk;
 mod telegram;
 mod tone;
 
+mod accounts;
 mod api;
 mod backups;
 mod bridge;

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
-use model::{SessionName, TrunkName, TrunkSpec};
-use routing::Table;
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, ResponseFuture, WrapFuture};
+use model::{Cause, Reason, SessionName, TrunkName, TrunkSpec};
+use routing::{SessionState, Table};
 
 use super::{Registry, SessionUnit, TrunkUnit};
-use crate::message::{Apply, Linked, Retire, Revise, SaveBindings};
+use crate::message::{Apply, EndCall, EndCallsOf, Linked, Retire, Revise, SaveBindings, Unplug};
 use crate::trunk::{is_alike, succeeds};
 
 /// How long a session that is off stays after its last call, for what is still to be said about it.
@@ -226,5 +226,39 @@ impl Handler<Linked> for Registry {
             let closed = async move { common.sessions.close(&session).await };
             ctx.spawn(closed.into_actor(self));
         }
+    }
+}
+
+impl Handler<EndCallsOf> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, EndCallsOf { session }: EndCallsOf, _: &mut Self::Context) {
+        self.watch.handled();
+        let calls = self.known.calls.values();
+        for call in calls.filter(|call| call.held.session.as_ref() == Some(&session)) {
+            let cause = Cause::new(Reason::NormalClearing);
+            call.address.do_send(EndCall { cause });
+        }
+    }
+}
+
+impl Handler<Unplug> for Registry {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Unplug { session }: Unplug, _: &mut Self::Context) -> Self::Result {
+        self.watch.handled();
+        let unit = self.known.sessions.get_mut(&session);
+        let address = unit.and_then(|unit| {
+            unit.state = SessionState::Offline;
+            unit.address.take()
+        });
+        let common = self.common.clone();
+        Box::pin(async move {
+            if let Some(address) = address {
+                let is_succeeded = false;
+                let _ = address.send(Retire { is_succeeded }).await;
+            }
+            common.sessions.close(&session).await;
+        })
     }
 }

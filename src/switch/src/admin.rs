@@ -16,6 +16,7 @@ use crate::api::access::{Access, Keyring};
 use crate::api::{self, Listeners, Orders, Process};
 use crate::backups::Backups;
 use crate::logging::Levels;
+use crate::logins::Logins;
 use crate::office::Office;
 use crate::settings;
 
@@ -51,6 +52,7 @@ pub(crate) struct Desk {
     pub(crate) levels: web::Data<Levels>,
     pub(crate) orders: web::Data<Orders>,
     pub(crate) listeners: web::Data<Listeners>,
+    pub(crate) logins: web::Data<Logins>,
 }
 
 impl Desk {
@@ -65,7 +67,8 @@ impl Desk {
             .app_data(self.keyring.clone())
             .app_data(self.levels.clone())
             .app_data(self.orders.clone())
-            .app_data(self.listeners.clone());
+            .app_data(self.listeners.clone())
+            .app_data(self.logins.clone());
     }
 }
 

@@ -25,6 +25,7 @@ use crate::control;
 use crate::failure::Failure;
 use crate::keys::Keys;
 use crate::logging::{self, Levels};
+use crate::logins::Logins;
 use crate::measured::Measured;
 use crate::office::Office;
 use crate::reload::Reload;
@@ -142,7 +143,15 @@ async fn serve(
     let house = Arc::new(House::start(parts)?);
     limit_load(&house, &settings.overload);
     let office = office(settings, &store, &house, &metrics).map_err(StartError::from)?;
+    let logins = Logins::new(
+        telegram_params(settings),
+        settings.telegram.application().is_some(),
+        Arc::clone(&store),
+        Arc::clone(&office),
+        Arc::clone(&house),
+    );
     let desk = Desk {
+        logins: Data::new(logins),
         process: Data::new(Process {
             node: settings.node.name.to_string(),
             started,

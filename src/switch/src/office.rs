@@ -102,13 +102,39 @@ impl Office {
         changes: Vec<Change>,
     ) -> Result<u64, Problem> {
         let mut current = self.current.lock().await;
+        self.spare_connected(&current, &changes)?;
+        self.make(&mut current, expected, changes).await
+    }
+
+    /// The same for changes that make, or follow, other keys of a session: its connection is closed before, and made anew after them, if
+    /// the session is on.
+    pub(crate) async fn commit_unplugged(
+        &self,
+        session: &SessionName,
+        changes: Vec<Change>,
+    ) -> Result<u64, Problem> {
+        let mut current = self.current.lock().await;
+        self.house.unplug(session).await;
+        let made = self.make(&mut current, None, changes).await;
+        if made.is_err() {
+            // It goes on as before.
+            self.follow(&current).await;
+        }
+        made
+    }
+
+    async fn make(
+        &self,
+        current: &mut InForce,
+        expected: Option<u64>,
+        changes: Vec<Change>,
+    ) -> Result<u64, Problem> {
         let begun = Instant::now();
         let found = current.generation;
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             return Err(StoreError::Conflict { expected, found }.into());
         }
         let table = Arc::new(records::revise(&current.table, &changes)?);
-        self.spare_connected(&current, &changes)?;
         let store = Arc::clone(&self.store);
         let made = actix_web::web::block(move || {
             store.commit(Some(found), &changes).map_err(Problem::from)
@@ -117,18 +143,21 @@ impl Office {
             .await
             .map_err(|_| Problem::busy("the switch is stopping"))??;
         let written = begun.elapsed();
-        *current = InForce {
-            generation,
-            table: Arc::clone(&table),
-        };
+        *current = InForce { generation, table };
+        self.follow(current).await;
+        self.house.records_changed(generation);
+        let took = begun.elapsed();
+        tracing::info!(generation, ?written, ?took, "records changed");
+        Ok(generation)
+    }
+
+    /// Lets the house follow what the records say.
+    async fn follow(&self, current: &InForce) {
+        let table = Arc::clone(&current.table);
         let connect = Arc::clone(&self.connect);
         self.house
             .apply(table, move |session| connect(session))
             .await;
-        self.house.records_changed(current.generation);
-        let took = begun.elapsed();
-        tracing::info!(generation, ?written, ?took, "records changed");
-        Ok(generation)
     }
 
     /// The keys of a session go with its record, and a connection would write them again.

@@ -137,6 +137,12 @@ impl From<StoreError> for Problem {
                 "read again, and send the generation that you read with If-Match",
             ),
             StoreError::Missing { kind, name } => Self::not_found(kind, name),
+            StoreError::NotAdopted { .. } => Self::new(
+                StatusCode::CONFLICT,
+                "not_adopted",
+                detail,
+                "see `strowger session adopt --help`",
+            ),
             StoreError::LastKey { .. } => Self::new(
                 StatusCode::CONFLICT,
                 "last_key",

@@ -1,6 +1,7 @@
 //! The HTTP interface, `/api/v1`: on the control socket for whoever may open it, on the admin listener for tokens.
 //!
 //! * `access`: tokens, their scopes, and who guesses.
+//! * `accounts`: logins and logouts of sessions.
 //! * `records`: trunks, sessions, routes; everything that changes them is one commit of `office`.
 //! * `roles`: workers and the storage.
 //! * `calls`: those that go on, and the records of those that are over.
@@ -11,6 +12,7 @@
 //! `docs/openapi.json` is made from the handlers; a test compares the two.
 
 pub(crate) mod access;
+mod accounts;
 mod calls;
 mod dial;
 mod events;
@@ -31,6 +33,7 @@ use utoipa_actix_web::{AppExt, OpenApiFactory, scope};
 
 use crate::problem::Problem;
 
+pub(crate) use accounts::{Adoption, LoggedOutView, WantedAdoption, WantedHardening};
 pub(crate) use calls::CallView;
 pub(crate) use dial::{Dialling, Orders, WantedDial, WantedHold, WantedKeys, WantedTransfer};
 pub(crate) use events::{Envelope, Listeners};
@@ -181,6 +184,17 @@ pub(crate) fn service() -> impl HttpServiceFactory + OpenApiFactory {
         .service(records::remove_session)
         .service(records::enable_session)
         .service(records::disable_session)
+        .service(accounts::begin_login)
+        .service(accounts::show_login)
+        .service(accounts::cancel_login)
+        .service(accounts::give_code)
+        .service(accounts::give_password)
+        .service(accounts::give_email)
+        .service(accounts::resend_code)
+        .service(accounts::recover_password)
+        .service(accounts::log_out)
+        .service(accounts::harden)
+        .service(accounts::adopt)
         .service(records::try_route)
         .service(records::list_routes)
         .service(records::put_route)

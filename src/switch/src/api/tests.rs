@@ -17,6 +17,7 @@ use super::access::{self, Access, Keyring};
 use super::*;
 use crate::admin::Desk;
 use crate::backups::Backups;
+use crate::logins::Logins;
 use crate::office::Office;
 use crate::settings::Settings;
 use crate::{boot, logging};
@@ -53,7 +54,16 @@ pub(crate) async fn desk(
         Box::new(key),
         metrics.clone(),
     );
+    let office = Arc::new(office);
+    let logins = Logins::new(
+        boot::telegram_params(&settings),
+        false,
+        Arc::clone(&store),
+        Arc::clone(&office),
+        Arc::clone(&house),
+    );
     let desk = Desk {
+        logins: Data::new(logins),
         backups: Data::new(backups),
         process: Data::new(Process {
             node: "here".to_owned(),
@@ -65,7 +75,7 @@ pub(crate) async fn desk(
         orders: Data::default(),
         listeners: Data::default(),
         store: Data::from(store),
-        office: Data::new(office),
+        office: Data::from(office),
     };
     (house, desk)
 }

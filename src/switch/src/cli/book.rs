@@ -1,8 +1,10 @@
 //! Where a command finds the records: at the switch that runs, else in its store.
 
+use model::SessionName;
 use store::{Change, SledStore};
 
 use super::Operator;
+use super::conversation::LoginFailure;
 use crate::api::BASE;
 use crate::control::{self, Commit, Committed};
 use crate::failure::Failure;
@@ -46,6 +48,30 @@ impl Operator {
             return Err(Failure::NoSwitch(data));
         };
         answered(Some(answer))
+    }
+
+    /// The same about the account of a session; none when no switch runs. A refusal of Telegram's, or of the one who logs in, is a login
+    /// that did not come to its end, as without a switch.
+    pub(super) fn api_of_session<T: serde::de::DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&impl serde::Serialize>,
+        session: &SessionName,
+    ) -> Result<Option<T>, Failure> {
+        let body = body.map(serde_json::to_string).transpose();
+        let body = body.map_err(strange)?.unwrap_or_default();
+        let Some((status, text)) = self.tell(method, &format!("{BASE}{path}"), &body)? else {
+            return Ok(None);
+        };
+        let is_told = matches!(status, 410 | 422 | 429 | 502);
+        match serde_json::from_str::<Problem>(&text) {
+            Ok(problem) if is_told => Err(Failure::Login(
+                session.clone(),
+                LoginFailure::Told(problem.detail().to_owned()),
+            )),
+            Ok(_) | Err(_) => answered(Some((status, text))).map(Some),
+        }
     }
 
     /// The same without a body.

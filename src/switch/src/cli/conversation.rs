@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use model::Secret;
 use net::telegram::{
-    Again, Ask, CodeWay, HardenError, LogOutError, LoginConnection, LoginError, LoginFailed,
-    LoginInput, PasswordAgain, Step, Storage, User,
+    Again, Ask, CodeWay, HardenError, LogOutError, LoginError, LoginFailed, LoginInput,
+    PasswordAgain, Step, Storage, User,
 };
 
 use super::qr::Picture;
+use crate::login_view;
+use crate::logins::TestKeyError;
 use crate::print;
 
 /// Why a login did not come to its end.
@@ -42,9 +44,12 @@ pub(crate) enum LoginFailure {
     /// A link that is too long to be drawn.
     #[error("the QR code cannot be drawn: {0}")]
     Qr(qrcode::types::QrError),
-    /// A test key that is none, or without a test server.
-    #[error("--test-key takes 512 hex digits, and only with telegram.test_dc")]
-    TestKey,
+    /// The key of a private server.
+    #[error(transparent)]
+    TestKey(#[from] TestKeyError),
+    /// What the switch that runs says.
+    #[error("{0}")]
+    Told(String),
 }
 
 /// Logs in with this beginning, asking for whatever Telegram wants.
@@ -63,24 +68,30 @@ pub(super) async fn converse(
     loop {
         input = match connection.step(input).await? {
             Step::Done(user) => return Ok(*user),
-            Step::Ask(ask) => terminal.answer(ask, &mut connection).await?,
+            Step::Ask(Ask::Scan { token, expires }) => {
+                terminal.show(&login_view::link(token.expose()))?;
+                connection.scanned(expires).await;
+                LoginInput::Renew
+            }
+            Step::Ask(ask) => terminal.answer(ask).await?,
         };
     }
 }
 
 /// Whoever sits there, and what he sees.
 #[derive(Default)]
-struct Terminal {
+pub(super) struct Terminal {
     picture: Picture,
 }
 
 impl Terminal {
+    /// Draws the QR code of a link, over the one before.
+    pub(super) fn show(&mut self, link: &str) -> Result<(), LoginFailure> {
+        self.picture.show(link)
+    }
+
     /// Asks, until there is an answer that Telegram can be given.
-    async fn answer(
-        &mut self,
-        question: Ask,
-        connection: &mut LoginConnection,
-    ) -> Result<LoginInput, LoginFailure> {
+    pub(super) async fn answer(&mut self, question: Ask) -> Result<LoginInput, LoginFailure> {
         match question {
             Ask::Code {
                 way,
@@ -98,9 +109,9 @@ impl Terminal {
                 let next = next.map(way_in_words);
                 code(&how, length, next, resend_after.unwrap_or_default()).await
             }
-            Ask::Scan { token, expires } => {
-                self.picture.show(&token)?;
-                connection.scanned(expires).await;
+            // Nothing is typed then.
+            Ask::Scan { token, .. } => {
+                self.show(&login_view::link(token.expose()))?;
                 Ok(LoginInput::Renew)
             }
             Ask::Email { refused } => {

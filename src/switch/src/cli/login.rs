@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use clap::Args;
-use model::{PhoneNumber, SessionName, SessionSpec};
+use model::{PhoneNumber, Secret, SessionName, SessionSpec};
 use net::telegram::{LoginInput, Storage};
 use store::{Change, Store};
 
 use super::Operator;
+use super::book::Book;
 use super::conversation::{LoginFailure, ask, converse};
+use super::login_live;
 use super::session::must_be_ours;
 use crate::boot;
 use crate::failure::Failure;
 use crate::keys::Keys;
+use crate::login_view::{Method, WantedLogin};
+use crate::logins::provision;
 use crate::print;
-use crate::records::Current;
 
 #[derive(Debug, Args)]
 pub(super) struct Login {
@@ -38,16 +41,53 @@ pub(super) struct Login {
 impl Login {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
         let settings = operator.settings()?;
-        let params = boot::telegram_params(&settings);
         if settings.telegram.application().is_none() {
             return Err(Failure::Usage(
                 "telegram.api_id and telegram.api_hash are needed to log in: get them at https://my.telegram.org",
             ));
         }
-        let store: Arc<dyn Store> = Arc::new(operator.store()?);
-        let known = Current::read(&*store)?.session(&self.name).cloned();
-        must_be_ours(&*store, &self.name)?;
-        let beginning = self.beginning(known.as_ref())?;
+        let book = operator.book()?;
+        let known = book.current()?.session(&self.name).cloned();
+        let beginning = match &book {
+            Book::Store(store) => {
+                must_be_ours(&**store, &self.name)?;
+                self.beginning(known.as_ref())?
+            }
+            Book::Switch(_) => self.beginning(known.as_ref())?,
+        };
+        let is_bot = match book {
+            Book::Switch(operator) => {
+                let wanted = self.wanted(beginning);
+                let Some(account) = login_live::run(operator, &self.name, &wanted)? else {
+                    return Err(Failure::NoSwitch(settings.data.dir));
+                };
+                account.is_bot
+            }
+            Book::Store(store) => {
+                let params = boot::telegram_params(&settings);
+                self.without_switch(Arc::new(*store), &params, known, beginning)?
+            }
+        };
+        print::line(format_args!("session {} is logged in", self.name));
+        if is_bot {
+            print::note("it is a bot: Telegram lets bots write, not call");
+        } else {
+            print::note(format_args!(
+                "next: `strowger session harden {}` makes calls ring here only, and lets everybody call",
+                self.name
+            ));
+        }
+        Ok(())
+    }
+
+    /// Logs in over a connection for this alone; whether it is a bot.
+    fn without_switch(
+        &self,
+        store: Arc<dyn Store>,
+        params: &net::telegram::Params,
+        known: Option<SessionSpec>,
+        beginning: LoginInput,
+    ) -> Result<bool, Failure> {
         let phone = match &beginning {
             LoginInput::Phone(phone) => Some(phone.to_string()),
             _ => None,
@@ -60,8 +100,9 @@ impl Login {
         let failed = |failure| Failure::Login(self.name.clone(), failure);
         let user = runtime
             .block_on(async {
-                provision(&self.test_key, &params, &storage).await?;
-                converse(&params, storage, beginning).await
+                let keys = self.test_key.iter().map(String::as_str);
+                provision(keys, params, &storage).await?;
+                converse(params, storage, beginning).await
             })
             .map_err(failed)?;
         // Whoever scans a code has not typed his number.
@@ -72,16 +113,22 @@ impl Login {
             ..spec
         };
         store.commit(None, &[Change::PutSession(spec)])?;
-        print::line(format_args!("session {} is logged in", self.name));
-        if user.is_bot {
-            print::note("it is a bot: Telegram lets bots write, not call");
-        } else {
-            print::note(format_args!(
-                "next: `strowger session harden {}` makes calls ring here only, and lets everybody call",
-                self.name
-            ));
+        Ok(user.is_bot)
+    }
+
+    /// The same for the switch that runs.
+    fn wanted(&self, beginning: LoginInput) -> WantedLogin {
+        let (method, phone, token) = match beginning {
+            LoginInput::Phone(phone) => (Method::Phone, Some(phone.to_string()), None),
+            LoginInput::Bot(token) => (Method::Bot, None, Some(token)),
+            _ => (Method::Qr, None, None),
+        };
+        WantedLogin {
+            method,
+            phone,
+            token,
+            test_keys: self.test_key.iter().cloned().map(Secret::new).collect(),
         }
-        Ok(())
     }
 
     fn beginning(&self, known: Option<&SessionSpec>) -> Result<LoginInput, Failure> {
@@ -97,41 +144,4 @@ impl Login {
             "give the account's number with --phone, as in +15551234567, or log in with --qr",
         ))
     }
-}
-
-/// Keeps the keys of a private server.
-async fn provision(
-    keys: &[String],
-    params: &net::telegram::Params,
-    storage: &Arc<dyn Storage>,
-) -> Result<(), LoginFailure> {
-    // The first data centre comes last: it is the home then.
-    for text in keys.iter().rev() {
-        let mut dc = params.test_dc.ok_or(LoginFailure::TestKey)?;
-        let hex = match text.split_once(':') {
-            Some((id, hex)) => {
-                dc.id = id.parse().map_err(|_| LoginFailure::TestKey)?;
-                hex
-            }
-            None => text,
-        };
-        let key = key(hex).ok_or(LoginFailure::TestKey)?;
-        net::telegram::provision(storage, dc, key)
-            .await
-            .map_err(net::telegram::LoginFailed::from)?;
-    }
-    Ok(())
-}
-
-/// 256 bytes in hex.
-fn key(hex: &str) -> Option<[u8; 256]> {
-    let digits = hex.as_bytes();
-    let mut key = [0; 256];
-    if digits.len() != 2 * key.len() {
-        return None;
-    }
-    for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(key)
 }

@@ -1,7 +1,7 @@
 //! The command line: one file for each group of commands.
 //!
-//! Whatever reads or changes records asks the switch that runs, over its control socket, or opens the store itself where none runs (`book`). What
-//! logs accounts in and out, and what keeps backups, needs a store that no switch has open, and says so. `docs/cli.md` describes every command and exit code.
+//! Whatever reads or changes records, or logs accounts in and out, asks the switch that runs, over its control socket, or opens the store itself where
+//! none runs (`book`, `login_live`). What restores a backup needs a store that no switch has open, and says so. `docs/cli.md` describes every command and exit code.
 
 mod backup;
 mod ban;
@@ -13,6 +13,7 @@ mod harden;
 mod init;
 mod key;
 mod login;
+mod login_live;
 mod logout;
 mod qr;
 mod quota;

@@ -2,13 +2,10 @@
 
 use std::io::IsTerminal;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::Secret;
 use qrcode::render::unicode::Dense1x2;
-use qrcode::{EcLevel, QrCode};
 
 use super::conversation::LoginFailure;
+use crate::login_view;
 use crate::print;
 
 /// Black on white, whatever the theme: many readers take no negative.
@@ -22,10 +19,9 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    /// Draws the token, over the one before if that is on a terminal, with the link that it stands for.
-    pub(super) fn show(&mut self, token: &Secret<Vec<u8>>) -> Result<(), LoginFailure> {
-        let link = link(token.expose());
-        let drawing = draw(&link).map_err(LoginFailure::Qr)?;
+    /// Draws the link, over the one before if that is on a terminal, with the link itself.
+    pub(super) fn show(&mut self, link: &str) -> Result<(), LoginFailure> {
+        let drawing = draw(link).map_err(LoginFailure::Qr)?;
         let terminal = std::io::stderr().is_terminal();
         if self.lines == 0 {
             print::note(
@@ -41,21 +37,15 @@ impl Picture {
                 print::note(line);
             }
         }
-        print::note(&link);
+        print::note(link);
         self.lines = drawing.lines().count() + 1;
         Ok(())
     }
 }
 
-/// What an app takes as the token of a login.
-fn link(token: &[u8]) -> String {
-    format!("tg://login?token={}", URL_SAFE_NO_PAD.encode(token))
-}
-
 /// Two rows of modules a line, with the quiet zone around.
 fn draw(link: &str) -> Result<String, qrcode::types::QrError> {
-    let code = QrCode::with_error_correction_level(link, EcLevel::L)?;
-    Ok(code.render::<Dense1x2>().build())
+    Ok(login_view::code(link)?.render::<Dense1x2>().build())
 }
 
 #[cfg(test)]
@@ -89,7 +79,7 @@ mod tests {
 
     #[test]
     fn what_is_drawn_is_read_as_the_link() {
-        let link = link(&[0xfb; 32]);
+        let link = login_view::link(&[0xfb; 32]);
         assert_eq!(
             link,
             "tg://login?token=-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_s"

@@ -7,10 +7,12 @@ use model::{
 use store::{Change, Space, Store, StoreError};
 
 use super::Operator;
+use super::book::Book;
 use super::harden::Harden;
 use super::login::Login;
 use super::logout::Logout;
 use super::session_view;
+use crate::api::{Adoption, WantedAdoption};
 use crate::failure::Failure;
 use crate::print;
 use crate::records::Current;
@@ -263,8 +265,32 @@ fn switch(operator: &Operator, name: &SessionName, enabled: bool) -> Result<(), 
 }
 
 fn adopt(operator: &Operator, name: &SessionName, how: &Adopted) -> Result<(), Failure> {
-    let store = operator.store()?;
-    let current = Current::read(&store)?;
+    match operator.book()? {
+        Book::Store(store) => adopt_in(&*store, name, how)?,
+        Book::Switch(operator) => {
+            let because = if how.new_login {
+                Adoption::NewLogin
+            } else {
+                Adoption::OldIsGone
+            };
+            let path = format!("/sessions/{name}/adopt");
+            let _: serde_json::Value =
+                operator.api("POST", &path, Some(&WantedAdoption { because }))?;
+        }
+    }
+    if how.new_login {
+        print::line(format_args!(
+            "session {name} has no keys here any more: `strowger session login {name}`"
+        ));
+    } else {
+        print::line(format_args!("session {name} is on"));
+    }
+    Ok(())
+}
+
+/// The same in a store that no switch runs on.
+fn adopt_in(store: &dyn Store, name: &SessionName, how: &Adopted) -> Result<(), Failure> {
+    let current = Current::read(store)?;
     let spec = SessionSpec {
         enabled: true,
         ..find(&current, name)?
@@ -279,13 +305,6 @@ fn adopt(operator: &Operator, name: &SessionName, how: &Adopted) -> Result<(), F
         changes.insert(0, Change::RemoveSession(name.clone()));
     }
     store.commit(Some(current.generation), &changes)?;
-    if how.new_login {
-        print::line(format_args!(
-            "session {name} has no keys here any more: `strowger session login {name}`"
-        ));
-    } else {
-        print::line(format_args!("session {name} is on"));
-    }
     Ok(())
 }
 

@@ -8,12 +8,12 @@ use model::SessionName;
 use net::telegram::Storage;
 use store::{Space, Store};
 
-use super::harden::{moment, pending_in_words};
 use super::session::has_keys;
 use super::trunk::lines;
 use super::{Operator, unix};
 use crate::control;
 use crate::failure::Failure;
+use crate::hardening::{moment, pending_in_words};
 use crate::keys::Keys;
 use crate::print::{self, Output, Table};
 use crate::records::Current;

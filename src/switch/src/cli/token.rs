@@ -87,7 +87,7 @@ fn list(operator: &Operator) -> Result<(), Failure> {
     }
     let mut table = Table::new(["id", "name", "scopes", "made"]);
     for token in tokens {
-        let made = super::harden::moment(i64::try_from(token.created).unwrap_or_default());
+        let made = crate::hardening::moment(i64::try_from(token.created).unwrap_or_default());
         table.row([token.id, token.name, token.scopes.join(","), made]);
     }
     table.print("no tokens yet: make one with `strowger token create NAME`");

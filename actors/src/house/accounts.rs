@@ -1,0 +1,41 @@
+//! What an owner does with the account of a session while the switch runs.
+
+use std::time::Duration;
+
+use model::SessionName;
+use net::telegram::{Action, HardenError, Hardened};
+
+use super::{CLOSING, House};
+use crate::message::{EndCallsOf, Unplug};
+
+impl House {
+    /// Ends the calls of a session; each says its last words by itself. False when the registry does not answer.
+    pub async fn end_calls_of(&self, session: &SessionName) -> bool {
+        let session = session.clone();
+        self.ask(EndCallsOf { session }).await.is_some()
+    }
+
+    /// Closes the connection of a session and forgets it: its keys are others now, and the next [`House::apply`] connects it with them.
+    /// Takes as long as a connection may take to close, 10 s.
+    pub async fn unplug(&self, session: &SessionName) {
+        if let Some(registry) = self.common.registry.open() {
+            let session = session.clone();
+            // Twice as long: first the session says goodbye.
+            let _ = tokio::time::timeout(CLOSING * 2, registry.send(Unplug { session })).await;
+        }
+        // There may have been no registry.
+        self.common.sessions.close(session).await;
+    }
+
+    /// Makes these settings of an account at Telegram over the connection that its session has; none when it has none. What Telegram
+    /// refuses to a fresh login is tried once more a day after the login; `retry_after` replaces that day in tests.
+    pub async fn harden(
+        &self,
+        session: &SessionName,
+        actions: Vec<Action>,
+        retry_after: Option<Duration>,
+    ) -> Option<Result<Hardened, HardenError>> {
+        let link = self.common.sessions.get(session)?;
+        Some(link.client.harden(actions, retry_after).await)
+    }
+}
