@@ -746,6 +746,13 @@ pub(crate) struct Unblock {
     pub(crate) trunk: TrunkName,
 }
 
+/// House -> Registry: begin anew with a trunk that is on; false when there is none.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(crate) struct Reconnect {
+    pub(crate) trunk: TrunkName,
+}
+
 /// House -> Registry: take no new calls.
 #[derive(Message)]
 #[rtype(result = "()")]

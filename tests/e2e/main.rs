@@ -70,3 +70,4 @@ mod supervision;
 mod texts;
 mod transit;
 mod web;
+mod trunks;

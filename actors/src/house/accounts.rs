@@ -1,14 +1,20 @@
-//! What an owner does with the account of a session while the switch runs.
+//! What an owner does with a session's account, or a trunk, while the switch runs, beside changing its record.
 
 use std::time::Duration;
 
-use model::SessionName;
+use model::{SessionName, TrunkName};
 use net::telegram::{Action, HardenError, Hardened};
 
 use super::{CLOSING, House};
-use crate::message::{EndCallsOf, Unplug};
+use crate::message::{EndCallsOf, Reconnect, Unplug};
 
 impl House {
+    /// Begins anew with a trunk, which registers, or asks whether its peer is there, at once; its calls go on, and who is registered stays
+    /// so. False when there is none that is on, nothing when the registry does not answer.
+    pub async fn reconnect(&self, trunk: TrunkName) -> Option<bool> {
+        self.ask(Reconnect { trunk }).await
+    }
+
     /// Ends the calls of a session; each says its last words by itself. False when the registry does not answer.
     pub async fn end_calls_of(&self, session: &SessionName) -> bool {
         let session = session.clone();

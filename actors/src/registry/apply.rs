@@ -11,7 +11,9 @@ use model::{Cause, Reason, SessionName, TrunkName, TrunkSpec};
 use routing::{SessionState, Table};
 
 use super::{Registry, SessionUnit, TrunkUnit};
-use crate::message::{Apply, EndCall, EndCallsOf, Linked, Retire, Revise, SaveBindings, Unplug};
+use crate::message::{
+    Apply, EndCall, EndCallsOf, Linked, Reconnect, Retire, Revise, SaveBindings, Unplug,
+};
 use crate::trunk::{is_alike, succeeds};
 
 /// How long a session that is off stays after its last call, for what is still to be said about it.
@@ -226,6 +228,22 @@ impl Handler<Linked> for Registry {
             let closed = async move { common.sessions.close(&session).await };
             ctx.spawn(closed.into_actor(self));
         }
+    }
+}
+
+impl Handler<Reconnect> for Registry {
+    type Result = bool;
+
+    fn handle(&mut self, Reconnect { trunk }: Reconnect, ctx: &mut Self::Context) -> bool {
+        self.watch.handled();
+        if self.is_on(&trunk).is_none() {
+            return false;
+        }
+        tracing::info!(%trunk, "begun anew by an owner");
+        self.trunk_is_mended(&trunk);
+        // The next incarnation registers by the same contact, so that no goodbye is said.
+        self.stop_trunk(trunk, Next::Start, true, ctx);
+        true
     }
 }
 

@@ -216,7 +216,8 @@ impl House {
                 "http_requests_total",
                 "Requests to the admin listener.",
                 vec![
-                    all::<Route>("route"),
+                    // Those of the API appear when somebody asks there.
+                    some::<Route>("route", vec!["/metrics", "/livez", "/readyz", OTHER]),
                     some::<HttpMethod>("method", vec!["GET"]),
                     some::<HttpCode>("code", vec!["200", "401", "404", "503"]),
                 ],
@@ -399,7 +400,12 @@ impl Metrics {
         self.all.house.cdr.with_label_values(&labels).inc();
     }
 
-    /// An HTTP request was answered.
+    /// Whether requests of this route, as `/api/v1/trunks/{name}`, are counted under its own name.
+    pub fn knows_route(route: &str) -> bool {
+        Route::of(route) != OTHER
+    }
+
+    /// An HTTP request was answered; `path` is the route as it is written, not what was asked for.
     pub fn http(&self, path: &str, method: &str, code: u16) {
         let labels = [Route::of(path), HttpMethod::of(method), HttpCode::of(code)];
         self.all.house.http.with_label_values(&labels).inc();

@@ -188,10 +188,21 @@ open! {
     Actor, ["registry", "endpoint", "trunk", "session", "call", "leg", "text", "keeper"];
     /// Levels of log events.
     Level, ["error", "warn", "info"];
-    /// Pages of the admin listener.
-    Route, ["/metrics", "/livez", "/readyz"];
+    /// Pages of the admin listener, as its routes are written.
+    Route, [
+        "/metrics", "/livez", "/readyz", "/api/v1/openapi.json", "/api/v1/status", "/api/v1/actors", "/api/v1/calls", "/api/v1/calls/{id}",
+        "/api/v1/cdr", "/api/v1/cdr/{id}", "/api/v1/trunks", "/api/v1/trunks/{name}", "/api/v1/trunks/{name}/enable",
+        "/api/v1/trunks/{name}/disable", "/api/v1/trunks/{name}/reset-password", "/api/v1/trunks/{name}/unblock",
+        "/api/v1/trunks/{name}/reconnect", "/api/v1/trunks/{name}/test", "/api/v1/trunks/{name}/snippet", "/api/v1/sessions",
+        "/api/v1/sessions/{name}", "/api/v1/sessions/{name}/enable", "/api/v1/sessions/{name}/disable", "/api/v1/sessions/{name}/login",
+        "/api/v1/sessions/{name}/login/code", "/api/v1/sessions/{name}/login/password", "/api/v1/sessions/{name}/login/email",
+        "/api/v1/sessions/{name}/login/resend", "/api/v1/sessions/{name}/login/recover", "/api/v1/sessions/{name}/logout",
+        "/api/v1/sessions/{name}/harden", "/api/v1/sessions/{name}/adopt", "/api/v1/routes", "/api/v1/routes/test", "/api/v1/quotas",
+        "/api/v1/quotas/{kind}/{name}/reset", "/api/v1/bans", "/api/v1/tokens", "/api/v1/tokens/{id}", "/api/v1/backup",
+        "/api/v1/log/levels",
+    ];
     /// Methods of HTTP requests.
-    HttpMethod, ["GET"];
+    HttpMethod, ["GET", "POST", "PUT", "DELETE"];
 }
 
 codes! {
@@ -206,7 +217,10 @@ codes! {
         500 = "500", 503 = "503", 603 = "603",
     ];
     /// HTTP responses.
-    HttpCode, [200 = "200", 401 = "401", 404 = "404", 500 = "500", 503 = "503"];
+    HttpCode, [
+        200 = "200", 201 = "201", 204 = "204", 400 = "400", 401 = "401", 403 = "403", 404 = "404", 409 = "409", 412 = "412", 422 = "422",
+        429 = "429", 500 = "500", 503 = "503",
+    ];
 }
 
 fn class(code: u16) -> &'static str {

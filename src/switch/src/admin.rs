@@ -18,7 +18,7 @@ use crate::backups::Backups;
 use crate::logging::Levels;
 use crate::logins::Logins;
 use crate::office::Office;
-use crate::settings;
+use crate::settings::{self, Settings};
 
 use crate::recovery;
 
@@ -44,6 +44,7 @@ pub(crate) struct BindError {
 #[derive(Clone)]
 pub(crate) struct Desk {
     pub(crate) process: web::Data<Process>,
+    pub(crate) settings: web::Data<Settings>,
     pub(crate) house: web::Data<House>,
     pub(crate) store: web::Data<dyn Store>,
     pub(crate) office: web::Data<Office>,
@@ -60,6 +61,7 @@ impl Desk {
     pub(crate) fn give(&self, access: Access, app: &mut web::ServiceConfig) {
         app.app_data(web::Data::new(access))
             .app_data(self.process.clone())
+            .app_data(self.settings.clone())
             .app_data(self.house.clone())
             .app_data(self.store.clone())
             .app_data(self.office.clone())
@@ -99,13 +101,15 @@ pub(crate) fn start(
             .configure(|app| desk.give(access, app))
             .wrap_fn(|request, next| {
                 let shown = request.app_data::<web::Data<Shown>>().cloned();
-                let (path, method) = (request.path().to_owned(), request.method().clone());
+                let method = request.method().clone();
                 let answer = next.call(request);
                 async move {
                     let answer = answer.await?;
                     if let Some(shown) = shown {
                         let code = answer.status().as_u16();
-                        shown.metrics.http(&path, method.as_str(), code);
+                        let route = answer.request().match_pattern();
+                        let route = route.unwrap_or_default();
+                        shown.metrics.http(&route, method.as_str(), code);
                     }
                     Ok(answer)
                 }
@@ -178,7 +182,6 @@ mod tests {
 
     use super::*;
     use crate::api::tests::desk;
-    use crate::settings::Settings;
 
     /// Status and body of a page.
     async fn get(address: SocketAddr, path: &'static str) -> (u16, String) {
@@ -223,6 +226,7 @@ mod tests {
             );
             assert_eq!(get(address, "/livez").await.0, 200);
             assert_eq!(get(address, "/healthz").await.0, 200);
+            assert_eq!(get(address, "/api/v1/trunks/office").await.0, 401);
             let (status, body) = get(address, "/nothing").await;
             assert_eq!(status, 404);
             assert!(
@@ -234,6 +238,7 @@ mod tests {
             for line in [
                 "strowger_ready 1",
                 "strowger_http_requests_total{code=\"404\",method=\"GET\",route=\"other\"} 1",
+                "strowger_http_requests_total{code=\"401\",method=\"GET\",route=\"/api/v1/trunks/{name}\"} 1",
             ] {
                 assert!(text.contains(line), "{line} is not in {text}");
             }

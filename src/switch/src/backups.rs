@@ -98,6 +98,11 @@ impl Backups {
         }
     }
 
+    /// All of them, the newest first. Reads the disk.
+    pub(crate) fn newest_first(&self) -> Vec<PathBuf> {
+        newest_first(&self.folder)
+    }
+
     /// Makes one because an owner wants it; returns where it is. Blocks for as long as it takes.
     pub(crate) fn create(&self) -> Result<PathBuf, BackupError> {
         self.make(MANUAL, SystemTime::now())

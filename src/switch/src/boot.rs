@@ -151,6 +151,7 @@ async fn serve(
         Arc::clone(&house),
     );
     let desk = Desk {
+        settings: Data::new(settings.clone()),
         logins: Data::new(logins),
         process: Data::new(Process {
             node: settings.node.name.to_string(),

@@ -10,13 +10,9 @@
 //! | `GET /v1/ping` | nothing: the switch runs |
 //! | `GET /v1/records` | all records, with their secrets |
 //! | `POST /v1/records` with `{"expected": G, "changes": [..]}` | makes all changes or none; 412 when the generation is another |
-//! | `GET /v1/quotas` | who has a quota, and what of it is used; 503 when the switch does not know just now |
-//! | `DELETE /v1/quotas?subject=trunk/NAME` | forgets what was used |
-//! | `PUT /v1/unblock?trunk=NAME` | places calls again on a trunk that was blocked by its failures; 404 when there is none |
 //! | `GET /v1/cdr?count=N&before=ID` | call records as they are kept, newest first, 1,000 at most |
 //! | `GET /v1/keys` | the ids of the master keys that open the store |
 //! | `PUT /v1/keys` with the digits of a master key | lets it open the store too |
-//! | `POST /v1/backups` | makes a backup, in the folder of the backups, and says where; 507 when there is no room |
 //! | `DELETE /v1/keys?id=I` | lets it open the store no more; 404 when it does not, 409 when it is the last |
 
 use std::fs::File;
@@ -30,15 +26,14 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use actors::House;
-use model::{CallId, IpPrefix, Secret, TrunkName};
+use model::{CallId, IpPrefix, Secret};
 use serde::{Deserialize, Serialize};
-use store::{BackupError, Change, MasterKey, Store, StoreError};
+use store::{Change, MasterKey, Store, StoreError};
 use utoipa_actix_web::AppExt;
 
 use crate::admin::Desk;
 use crate::api;
 use crate::api::access::Access;
-use crate::backups::Backups;
 use crate::office::Office;
 use crate::problem::Problem;
 
@@ -103,13 +98,6 @@ pub(crate) fn start(data: &Path, desk: Desk) -> io::Result<(Server, ServerHandle
             .route("/v1/cdr", web::get().to(cdr))
             .service(web::resource("/v1/sessions").route(web::get().to(sessions)))
             .service(
-                web::resource("/v1/quotas")
-                    .route(web::get().to(quotas))
-                    .route(web::delete().to(reset_quota)),
-            )
-            .service(web::resource("/v1/unblock").route(web::put().to(unblock)))
-            .service(web::resource("/v1/backups").route(web::post().to(back_up)))
-            .service(
                 web::resource("/v1/records")
                     .route(web::get().to(records))
                     .route(web::post().to(commit)),
@@ -138,43 +126,6 @@ async fn list(house: web::Data<House>) -> HttpResponse {
 async fn sessions(house: web::Data<House>) -> HttpResponse {
     match house.sessions().await {
         Some(sessions) => HttpResponse::Ok().json(sessions),
-        None => HttpResponse::ServiceUnavailable().finish(),
-    }
-}
-
-async fn quotas(house: web::Data<House>) -> HttpResponse {
-    match house.quotas().await {
-        Some(quotas) => HttpResponse::Ok().json(quotas),
-        None => HttpResponse::ServiceUnavailable().finish(),
-    }
-}
-
-/// Whose quota a request is about.
-#[derive(Deserialize)]
-struct Whose {
-    subject: String,
-}
-
-async fn reset_quota(house: web::Data<House>, whose: web::Query<Whose>) -> HttpResponse {
-    let Ok(subject) = whose.subject.parse() else {
-        return HttpResponse::NotFound().finish();
-    };
-    match house.reset_quota(subject).await {
-        Some(()) => HttpResponse::NoContent().finish(),
-        None => HttpResponse::ServiceUnavailable().finish(),
-    }
-}
-
-/// Which trunk a request is about.
-#[derive(Deserialize)]
-struct Blocked {
-    trunk: TrunkName,
-}
-
-async fn unblock(house: web::Data<House>, blocked: web::Query<Blocked>) -> HttpResponse {
-    match house.unblock(blocked.into_inner().trunk).await {
-        Some(true) => HttpResponse::NoContent().finish(),
-        Some(false) => HttpResponse::NotFound().finish(),
         None => HttpResponse::ServiceUnavailable().finish(),
     }
 }
@@ -234,17 +185,6 @@ async fn lift(house: web::Data<House>, wanted: web::Query<Wanted>) -> HttpRespon
         HttpResponse::NoContent().finish()
     } else {
         HttpResponse::NotFound().finish()
-    }
-}
-
-async fn back_up(backups: web::Data<Backups>) -> HttpResponse {
-    match web::block(move || backups.create()).await {
-        Ok(Ok(file)) => HttpResponse::Created().body(file.display().to_string()),
-        Ok(Err(error @ BackupError::NoRoom { .. })) => {
-            HttpResponse::InsufficientStorage().body(error.to_string())
-        }
-        Ok(Err(error)) => HttpResponse::InternalServerError().body(error.to_string()),
-        Err(_) => HttpResponse::InternalServerError().finish(),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! * `access`: tokens, their scopes, and who guesses.
 //! * `accounts`: logins and logouts of sessions.
+//! * `trunks`: what is done with a trunk beside changing its record; `quotas`, `backups`.
 //! * `records`: trunks, sessions, routes; everything that changes them is one commit of `office`.
 //! * `roles`: workers and the storage.
 //! * `calls`: those that go on, and the records of those that are over.
@@ -13,14 +14,17 @@
 
 pub(crate) mod access;
 mod accounts;
+mod backups;
 mod calls;
 mod dial;
 mod events;
 mod house;
+mod quotas;
 mod records;
 mod roles;
 #[cfg(test)]
 pub(crate) mod tests;
+mod trunks;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::StatusCode;
@@ -34,19 +38,22 @@ use utoipa_actix_web::{AppExt, OpenApiFactory, scope};
 use crate::problem::Problem;
 
 pub(crate) use accounts::{Adoption, LoggedOutView, WantedAdoption, WantedHardening};
+pub(crate) use backups::BackupView;
 pub(crate) use calls::CallView;
 pub(crate) use dial::{Dialling, Orders, WantedDial, WantedHold, WantedKeys, WantedTransfer};
 pub(crate) use events::{Envelope, Listeners};
 pub(crate) use house::{Load, Made, Process, Status, TokenView, WantedToken};
+pub(crate) use quotas::QuotaView;
 pub(crate) use records::{Tried, WantedCall};
 pub(crate) use roles::RoleView;
+pub(crate) use trunks::{TrunkTest, TrunkTestStep};
 
 /// Where everything lies.
 pub(crate) const BASE: &str = "/api/v1";
 /// How many items a page has unless said.
 const PAGE: usize = 100;
 /// How many it can have.
-const LONGEST_PAGE: usize = 1000;
+pub(crate) const LONGEST_PAGE: usize = 1000;
 /// The longest body that is read, octets.
 const LONGEST_BODY: usize = 256 * 1024;
 
@@ -184,6 +191,14 @@ pub(crate) fn service() -> impl HttpServiceFactory + OpenApiFactory {
         .service(records::remove_session)
         .service(records::enable_session)
         .service(records::disable_session)
+        .service(trunks::unblock_trunk)
+        .service(trunks::reconnect_trunk)
+        .service(trunks::test_trunk)
+        .service(trunks::show_snippet)
+        .service(quotas::list_quotas)
+        .service(quotas::reset_quota)
+        .service(backups::list_backups)
+        .service(backups::make_backup)
         .service(accounts::begin_login)
         .service(accounts::show_login)
         .service(accounts::cancel_login)

@@ -11,6 +11,8 @@ use serde_json::json;
 use store::{BackupError, Contents, Restored};
 
 use super::Operator;
+use super::book::answered;
+use crate::api::{BASE, BackupView};
 use crate::backups;
 use crate::control;
 use crate::failure::Failure;
@@ -62,19 +64,17 @@ fn create(operator: &Operator, wanted: Option<PathBuf>) -> Result<(), Failure> {
     }
     let loaded = operator.loaded()?;
     let data = &loaded.settings.data.dir;
-    let asked = control::ask_within(PATIENCE, data, "POST", "/v1/backups", "");
-    let socket = |source| Failure::File {
+    let asked = control::ask_within(PATIENCE, data, "POST", &format!("{BASE}/backup"), "");
+    let asked = asked.map_err(|source| Failure::File {
         path: data.join(control::SOCKET),
         source,
-    };
-    let made = match asked.map_err(socket)? {
+    })?;
+    let made = if let Some(answer) = asked {
         // Where the switch is, this command is too; a relative path would be another one.
-        Some((201, file)) => PathBuf::from(file),
-        Some((_, said)) => return Err(socket(io::Error::other(said))),
-        None => {
-            let store = loaded.open_store(|what| print::note(what))?;
-            backups::create(&loaded.settings, &store, &loaded.key)?
-        }
+        PathBuf::from(answered::<BackupView>(Some(answer))?.file)
+    } else {
+        let store = loaded.open_store(|what| print::note(what))?;
+        backups::create(&loaded.settings, &store, &loaded.key)?
     };
     let file = match wanted {
         Some(wanted) => {

@@ -5,7 +5,7 @@ use store::{Change, SledStore};
 
 use super::Operator;
 use super::conversation::LoginFailure;
-use crate::api::BASE;
+use crate::api::{BASE, LONGEST_PAGE, Page};
 use crate::control::{self, Commit, Committed};
 use crate::failure::Failure;
 use crate::problem::Problem;
@@ -72,6 +72,20 @@ impl Operator {
             )),
             Ok(_) | Err(_) => answered(Some((status, text))).map(Some),
         }
+    }
+
+    /// All pages of a list.
+    pub(super) fn list<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<Vec<T>, Failure> {
+        let mut page: Page<T> = self.get(&format!("{path}?limit={LONGEST_PAGE}"))?;
+        let mut items = page.items;
+        while let Some(cursor) = page.next {
+            page = self.get(&format!("{path}?limit={LONGEST_PAGE}&cursor={cursor}"))?;
+            items.append(&mut page.items);
+        }
+        Ok(items)
     }
 
     /// The same without a body.

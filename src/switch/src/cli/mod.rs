@@ -36,6 +36,8 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) use conversation::LoginFailure;
+pub(crate) use snippet::{Pbx, snippet};
+pub(crate) use trunk_test::test_trunk;
 
 use clap::{Parser, Subcommand};
 use store::SledStore;

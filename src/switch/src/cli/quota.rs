@@ -2,13 +2,13 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use actors::{QuotaReport, Subject};
+use actors::Subject;
 use clap::{Args, Subcommand};
 use model::{QuotaName, QuotaSpec};
 use store::Change;
 
 use super::Operator;
-use super::book::answered;
+use crate::api::QuotaView;
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
 
@@ -98,27 +98,13 @@ impl Quota {
             }
             Quota::Show { subject } => show(operator, subject.as_ref()),
             Quota::Reset { subject } => {
-                let target = format!("/v1/quotas?subject={subject}");
-                match operator.ask("DELETE", &target)? {
-                    Some((204, _)) => {
-                        print::line(format_args!("{subject} begins anew"));
-                        Ok(())
-                    }
-                    Some((status, _)) => Err(Failure::Answered {
-                        status,
-                        said: format!("the switch answers {status}: repeat the command"),
-                    }),
-                    None => Err(not_running()),
-                }
+                let path = format!("/quotas/{subject}/reset");
+                let () = operator.api("POST", &path, None::<&()>)?;
+                print::line(format_args!("{subject} begins anew"));
+                Ok(())
             }
         }
     }
-}
-
-fn not_running() -> Failure {
-    Failure::Refused(
-        "what was used is counted by the switch that runs: start it with `strowger run`".to_owned(),
-    )
 }
 
 fn put(
@@ -176,11 +162,7 @@ fn list(operator: &Operator) -> Result<(), Failure> {
 }
 
 fn show(operator: &Operator, subject: Option<&Subject>) -> Result<(), Failure> {
-    let answer = operator.ask("GET", "/v1/quotas")?;
-    if answer.is_none() {
-        return Err(not_running());
-    }
-    let mut reports: Vec<QuotaReport> = answered(answer)?;
+    let mut reports: Vec<QuotaView> = operator.list("/quotas")?;
     if let Some(subject) = subject.map(ToString::to_string) {
         reports.retain(|report| report.subject == subject);
         if reports.is_empty() {
@@ -200,7 +182,7 @@ fn show(operator: &Operator, subject: Option<&Subject>) -> Result<(), Failure> {
         let talked = humantime::format_duration(talked).to_string();
         table.row([
             report.subject.clone(),
-            report.quota.to_string(),
+            report.quota.clone(),
             of(talked, report.talk_limit_ms, |ms| {
                 humantime::format_duration(Duration::from_millis(ms)).to_string()
             }),

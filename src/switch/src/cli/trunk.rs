@@ -57,6 +57,11 @@ pub(super) enum Trunk {
         /// Its name
         name: TrunkName,
     },
+    /// Begin anew with it: register, or ask whether the peer is there, at once; its calls go on
+    Reconnect {
+        /// Its name
+        name: TrunkName,
+    },
     /// Let it neither take nor place calls, and keep it
     Disable {
         /// Its name
@@ -202,7 +207,16 @@ impl Trunk {
             Trunk::Test { name } => super::trunk_test::run(operator, &name),
             Trunk::Enable { name } => switch(operator, &name, true),
             Trunk::Disable { name } => switch(operator, &name, false),
-            Trunk::Unblock { name } => unblock(operator, &name),
+            Trunk::Unblock { name } => {
+                let done = format!("calls are placed on trunk {name} again");
+                act(operator, &name, "unblock", &done)
+            }
+            Trunk::Reconnect { name } => act(
+                operator,
+                &name,
+                "reconnect",
+                &format!("trunk {name} begins anew"),
+            ),
             Trunk::Remove { name } => {
                 let book = operator.book()?;
                 let current = book.current()?;
@@ -359,25 +373,11 @@ pub(super) fn find(current: &Current, name: &TrunkName) -> Result<TrunkSpec, Fai
     current.trunk(name).cloned().ok_or_else(missing)
 }
 
-fn unblock(operator: &Operator, name: &TrunkName) -> Result<(), Failure> {
-    match operator.ask("PUT", &format!("/v1/unblock?trunk={name}"))? {
-        Some((204, _)) => {
-            print::line(format_args!("calls are placed on trunk {name} again"));
-            Ok(())
-        }
-        Some((404, _)) => Err(Failure::NotFound {
-            kind: "trunk",
-            name: name.to_string(),
-        }),
-        Some((status, _)) => Err(Failure::Answered {
-            status,
-            said: format!("the switch answers {status}: repeat the command"),
-        }),
-        None => Err(Failure::Refused(
-            "what is blocked is known to the switch that runs: start it with `strowger run`"
-                .to_owned(),
-        )),
-    }
+/// Has something done with it by the switch that runs.
+fn act(operator: &Operator, name: &TrunkName, what: &str, done: &str) -> Result<(), Failure> {
+    let () = operator.api("POST", &format!("/trunks/{name}/{what}"), None::<&()>)?;
+    print::line(format_args!("{done}"));
+    Ok(())
 }
 
 fn switch(operator: &Operator, name: &TrunkName, enabled: bool) -> Result<(), Failure> {

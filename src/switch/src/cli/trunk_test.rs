@@ -1,17 +1,20 @@
 //! `strowger trunk test`: whether the other end of a trunk is there, and what to do next.
 //!
-//! The switch does not run meanwhile, for its store is open here; so its SIP address is free, and the PBX is asked from it.
+//! Where no switch runs, its SIP address is free, and the PBX is asked from it. A switch that runs asks itself, from another port.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use actors::TrunkReport;
 use model::{HostPort, TrunkKind, TrunkName, TrunkSpec};
 use net::probe::{Probed, options};
-use serde_json::json;
 use sip::{Hop, Host, Response, Uri};
 use store::{Space, Store};
 
 use super::Operator;
+use super::book::Book;
+use crate::api::{TrunkTest, TrunkTestStep};
 use crate::failure::Failure;
 use crate::print::{self, Output};
 use crate::records::Current;
@@ -36,33 +39,101 @@ struct Step {
 
 /// Tries the trunk, says what came of it, and fails when that is not good.
 pub(super) fn run(operator: &Operator, name: &TrunkName) -> Result<(), Failure> {
-    let settings = operator.settings()?;
-    let store = operator.store()?;
-    let trunk = super::trunk::find(&Current::read(&store)?, name)?;
-    let mut report = match &trunk.kind {
-        TrunkKind::InboundRegister { .. } => registered(&store, &trunk)?,
-        TrunkKind::OutboundRegister { domain, proxy, .. } => {
-            let host = proxy.as_ref().unwrap_or(domain);
-            ask(&settings, &trunk, host, domain)
+    let test: TrunkTest = match operator.book()? {
+        Book::Store(store) => {
+            let settings = operator.settings()?;
+            let trunk = super::trunk::find(&Current::read(&*store)?, name)?;
+            let report = without_switch(&settings, &*store, &trunk)?;
+            report.of(&trunk)
         }
-        TrunkKind::Peer { address } => {
-            let peer = address.to_string().parse();
-            match peer {
-                Ok(peer) => ask(&settings, &trunk, &peer, &peer),
-                Err(_) => Report::default(),
-            }
+        Book::Switch(operator) => {
+            operator.api("POST", &format!("/trunks/{name}/test"), None::<&()>)?
         }
     };
-    if !trunk.enabled {
-        report.is_good = false;
-        report.next = format!("the trunk is off: `strowger trunk enable {name}`");
-    }
-    report.print(&trunk, operator.output);
-    if report.is_good {
+    print(&test, operator.output);
+    if test.ok {
         Ok(())
     } else {
-        Err(Failure::TrunkTest(trunk.name, report.next))
+        Err(Failure::TrunkTest(name.clone(), test.next))
     }
+}
+
+fn without_switch(
+    settings: &Settings,
+    store: &dyn Store,
+    trunk: &TrunkSpec,
+) -> Result<Report, Failure> {
+    let Some((host, domain)) = far_end(trunk) else {
+        return registered(store, trunk);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let report = match runtime {
+        Ok(runtime) => runtime.block_on(ask(settings, trunk, &host, &domain, false)),
+        Err(error) => Report::default().verdict(false, error),
+    };
+    Ok(report)
+}
+
+/// Whom to ask, and as what; nobody where the PBX comes to us.
+fn far_end(trunk: &TrunkSpec) -> Option<(HostPort, HostPort)> {
+    match &trunk.kind {
+        TrunkKind::InboundRegister { .. } => None,
+        TrunkKind::OutboundRegister { domain, proxy, .. } => {
+            Some((proxy.as_ref().unwrap_or(domain).clone(), domain.clone()))
+        }
+        TrunkKind::Peer { address } => {
+            let peer: HostPort = address.to_string().parse().ok()?;
+            Some((peer.clone(), peer))
+        }
+    }
+}
+
+/// The same in the switch that runs, which knows how the trunk is.
+pub(crate) async fn test_trunk(
+    settings: &Settings,
+    trunk: &TrunkSpec,
+    state: Option<TrunkReport>,
+) -> TrunkTest {
+    let contacts = state.as_ref().map(|state| state.contacts.clone());
+    let is_up = state.is_some_and(|state| state.up);
+    let contacts = contacts.unwrap_or_default();
+    let report = if let Some((host, domain)) = far_end(trunk) {
+        let report = ask(settings, trunk, &host, &domain, true).await;
+        let registers = matches!(trunk.kind, TrunkKind::OutboundRegister { .. });
+        if report.is_good && !is_up && trunk.enabled {
+            let next = if registers {
+                "the PBX is there, and our registration does not hold: the log says what it answers"
+            } else {
+                "the PBX is there, and counts as gone: it did not answer when it was asked last"
+            };
+            report.verdict(false, next)
+        } else {
+            report
+        }
+    } else {
+        let mut report = Report::default();
+        for contact in &contacts {
+            report.step("registered", contact, None);
+        }
+        if contacts.is_empty() {
+            report.step("registered", "nobody", None);
+            report.verdict(false, unregistered(trunk))
+        } else {
+            report.verdict(true, "call")
+        }
+    };
+    report.of(trunk)
+}
+
+/// What to do about a PBX that should register, and has not.
+fn unregistered(trunk: &TrunkSpec) -> String {
+    format!(
+        "no PBX is registered: enter what `strowger trunk show {0} --secrets` prints, or paste `strowger trunk snippet {0} --for PBX`, \
+         and start the switch; a PBX that tries and is refused is in its log",
+        trunk.name
+    )
 }
 
 impl Report {
@@ -80,30 +151,43 @@ impl Report {
         self
     }
 
-    fn print(&self, trunk: &TrunkSpec, output: Output) {
+    /// As whoever asked is told.
+    fn of(mut self, trunk: &TrunkSpec) -> TrunkTest {
+        if !trunk.enabled {
+            self.is_good = false;
+            self.next = format!("the trunk is off: `strowger trunk enable {}`", trunk.name);
+        }
         let ms = |took: Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        if output == Output::Json {
-            let steps = self.steps.iter().map(
-                |step| json!({ "step": step.what, "said": step.said, "ms": step.took.map(ms) }),
-            );
-            print::json(&json!({
-                "trunk": trunk.name, "ok": self.is_good, "steps": steps.collect::<Vec<_>>(), "next": self.next,
-            }));
-            return;
+        let steps = self.steps.into_iter().map(|step| TrunkTestStep {
+            step: step.what.to_owned(),
+            said: step.said,
+            ms: step.took.map(ms),
+        });
+        TrunkTest {
+            trunk: trunk.name.to_string(),
+            ok: self.is_good,
+            steps: steps.collect(),
+            next: self.next,
         }
-        for step in &self.steps {
-            let took = step.took.map(|took| format!("  ({} ms)", ms(took)));
-            print::line(format_args!(
-                "{:<10}{}{}",
-                step.what,
-                step.said,
-                took.unwrap_or_default()
-            ));
-        }
-        // A failure says it at the end, where failures are told.
-        if self.is_good {
-            print::line(format_args!("{:<10}{}", "next", self.next));
-        }
+    }
+}
+
+fn print(test: &TrunkTest, output: Output) {
+    if output == Output::Json {
+        return print::json(test);
+    }
+    for step in &test.steps {
+        let took = step.ms.map(|ms| format!("  ({ms} ms)"));
+        print::line(format_args!(
+            "{:<10}{}{}",
+            step.step,
+            step.said,
+            took.unwrap_or_default()
+        ));
+    }
+    // A failure says it at the end, where failures are told.
+    if test.ok {
+        print::line(format_args!("{:<10}{}", "next", test.next));
     }
 }
 
@@ -133,31 +217,21 @@ fn registered(store: &dyn Store, trunk: &TrunkSpec) -> Result<Report, Failure> {
     if report.steps.is_empty() {
         report.step("registered", "never, or it has unregistered", None);
     }
-    Ok(report.verdict(
-        false,
-        format!(
-            "no PBX is registered: enter what `strowger trunk show {0} --secrets` prints, or paste `strowger trunk snippet {0} --for PBX`, \
-             and start the switch; a PBX that tries and is refused is in its log",
-            trunk.name
-        ),
-    ))
+    Ok(report.verdict(false, unregistered(trunk)))
 }
 
 /// Resolves the host and asks it for its capabilities.
-fn ask(settings: &Settings, trunk: &TrunkSpec, host: &HostPort, domain: &HostPort) -> Report {
+async fn ask(
+    settings: &Settings,
+    trunk: &TrunkSpec,
+    host: &HostPort,
+    domain: &HostPort,
+    is_running: bool,
+) -> Report {
     let mut report = Report::default();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => return report.verdict(false, error),
-    };
     let begun = Instant::now();
-    let located = runtime.block_on(async {
-        let resolver = net::Resolver::new(&settings.sip.name_servers);
-        resolver.locate(host, trunk.transport).await
-    });
+    let resolver = net::Resolver::new(&settings.sip.name_servers);
+    let located = resolver.locate(host, trunk.transport).await;
     let hops = match located {
         Ok(hops) => hops,
         Err(error) => {
@@ -183,22 +257,27 @@ fn ask(settings: &Settings, trunk: &TrunkSpec, host: &HostPort, domain: &HostPor
         None => Uri::sip(None, Host::Name(domain.host().to_owned()), domain.port()),
     };
     let agent = Some(settings.sip.user_agent.to_string()).filter(|agent| !agent.is_empty());
-    let from = settings.sip.udp.first().copied();
+    // A switch that runs has the port itself.
+    let port = |from: SocketAddr| if is_running { 0 } else { from.port() };
+    let from = settings.sip.udp.first();
+    let from = from.map(|from| SocketAddr::new(from.ip(), port(*from)));
     let begun = Instant::now();
-    let probed = runtime.block_on(options(from, hop, uri, agent.as_deref()));
+    let probed = options(from, hop, uri, agent.as_deref()).await;
     let took = Some(begun.elapsed());
     match probed {
         Ok(Probed::Answered(response)) => {
             report.step("OPTIONS", said(&response), took);
-            let (is_good, next) = meaning(&response, trunk);
+            let (is_good, next) = meaning(&response, trunk, is_running);
             report.verdict(is_good, next)
         }
         Ok(Probed::Connected) => {
             report.step("connect", format!("{hop} accepts connections"), took);
-            report.verdict(
-                true,
-                "start the switch: what is said over TLS is tried by its own calls",
-            )
+            let next = if is_running {
+                "what is said over TLS is tried by calls"
+            } else {
+                "start the switch: what is said over TLS is tried by its own calls"
+            };
+            report.verdict(true, next)
         }
         Err(error) => {
             let (said, next) = nothing(&error, hop);
@@ -219,9 +298,11 @@ fn said(response: &Response) -> String {
     said
 }
 
-fn meaning(response: &Response, trunk: &TrunkSpec) -> (bool, String) {
+fn meaning(response: &Response, trunk: &TrunkSpec, is_running: bool) -> (bool, String) {
     let registers = matches!(trunk.kind, TrunkKind::OutboundRegister { .. });
-    let start = if registers {
+    let start = if is_running {
+        "call"
+    } else if registers {
         "start the switch: it registers, and its log says so"
     } else {
         "start the switch, and call"

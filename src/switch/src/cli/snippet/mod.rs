@@ -36,7 +36,7 @@ pub(super) struct Snippet {
 
 /// The PBXs there is a text for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Pbx {
+pub(crate) enum Pbx {
     /// Asterisk 16 and newer: pjsip.conf, extensions.conf
     AsteriskPjsip,
     /// FreePBX 16 and newer: its forms
@@ -91,15 +91,7 @@ impl Snippet {
         let settings = operator.settings()?;
         let trunk = super::trunk::find(&operator.current()?, &self.name)?;
         let facts = Facts::new(&trunk, &settings, self.server);
-        let parts = match self.pbx {
-            Pbx::AsteriskPjsip => asterisk::parts(&facts),
-            Pbx::Freepbx => forms::freepbx(&facts),
-            Pbx::ThreeCx => forms::three_cx(&facts),
-            Pbx::Fusionpbx => forms::fusionpbx(&facts),
-            Pbx::Mikopbx => forms::mikopbx(&facts),
-            Pbx::Freeswitch => freeswitch::parts(&facts),
-            Pbx::Kamailio => kamailio::parts(&facts)?,
-        };
+        let parts = facts.parts(self.pbx)?;
         match operator.output {
             Output::Json => print::json(&as_json(&trunk, &parts)),
             Output::Table => print::raw(&as_text(&parts)),
@@ -113,7 +105,30 @@ impl Snippet {
     }
 }
 
+/// The other side of a trunk, as a program reads it.
+pub(crate) fn snippet(
+    trunk: &TrunkSpec,
+    settings: &Settings,
+    pbx: Pbx,
+    server: Option<HostPort>,
+) -> Result<serde_json::Value, Failure> {
+    let facts = Facts::new(trunk, settings, server);
+    Ok(as_json(trunk, &facts.parts(pbx)?))
+}
+
 impl<'a> Facts<'a> {
+    fn parts(&self, pbx: Pbx) -> Result<Vec<Part>, Failure> {
+        Ok(match pbx {
+            Pbx::AsteriskPjsip => asterisk::parts(self),
+            Pbx::Freepbx => forms::freepbx(self),
+            Pbx::ThreeCx => forms::three_cx(self),
+            Pbx::Fusionpbx => forms::fusionpbx(self),
+            Pbx::Mikopbx => forms::mikopbx(self),
+            Pbx::Freeswitch => freeswitch::parts(self),
+            Pbx::Kamailio => kamailio::parts(self)?,
+        })
+    }
+
     fn new(trunk: &'a TrunkSpec, settings: &'a Settings, server: Option<HostPort>) -> Self {
         let sip = &settings.sip;
         let (tcp, tls) = (sip.tcp(), sip.tls());
