@@ -9,6 +9,7 @@ use store::{BackupError, OpenError, StoreError};
 use crate::boot::BootError;
 use crate::fault::Fault;
 use crate::master_key::MasterKeyError;
+use crate::problem::lister;
 use crate::records::Refusal;
 
 /// Why a command failed.
@@ -32,7 +33,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Store(StoreError),
     /// There is no such record.
-    #[error("there is no {kind} `{name}`: see `strowger {kind} list`")]
+    #[error("there is no {kind} `{name}`: see `{}`", lister(.kind))]
     NotFound {
         /// Trunk, session or route.
         kind: &'static str,

@@ -28,6 +28,15 @@ pub(crate) struct Body {
     pub(crate) hint: String,
 }
 
+/// The command that shows which there are of a kind.
+pub(crate) fn lister(kind: &str) -> String {
+    match kind {
+        "call" => "strowger calls list".to_owned(),
+        "quota of" => "strowger quota show".to_owned(),
+        kind => format!("strowger {kind} list"),
+    }
+}
+
 /// The same as an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Problem(Box<Body>);
@@ -87,7 +96,7 @@ impl Problem {
     /// There is no such thing.
     pub(crate) fn not_found(kind: &str, name: &str) -> Self {
         let detail = format!("there is no {kind} `{name}`");
-        let hint = format!("`strowger {kind} list` shows which there are");
+        let hint = format!("`{}` shows which there are", lister(kind));
         Self::new(StatusCode::NOT_FOUND, "not_found", detail, &hint)
     }
 

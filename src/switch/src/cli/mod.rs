@@ -10,6 +10,8 @@ mod cdr;
 mod check_config;
 mod conversation;
 mod harden;
+#[cfg(test)]
+mod hints;
 mod init;
 mod key;
 mod login;
