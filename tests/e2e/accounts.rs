@@ -303,3 +303,44 @@ fn a_session_of_a_backup_is_adopted_by_the_switch_that_runs() {
     assert_eq!(code, 6, "once: {said}");
     house.assert_clean(&[]);
 }
+
+#[test]
+fn neither_codes_nor_passwords_of_a_login_are_left_behind_by_the_switch() {
+    let mut house = House::new()
+        .registering_trunk(&["alaw"])
+        .logging("trace")
+        .not_logged_in()
+        .build();
+    house.start_unready();
+    let change = json!({"password": "c4n4ry words", "login_code": "c4n4ry-code", "recovery_email": "ann@example.org"});
+    house.telegram.patch_account(SESSION, &change);
+    house.telegram.set(json!({"mail_code": "c4n4ry-mail"}));
+    let line = House::login_line(&house.telegram.new_key());
+    let line = line.each_ref().map(String::as_str);
+    let input = "c4n4ry-code\nc4n4ry wrong\n/recover\n1\nc4n4ry-mail\n";
+    let said = house.expect_command(&line, input);
+    assert!(said.contains("a***@example.org"), "{said}");
+    assert!(said.contains("not the code"), "{said}");
+    assert!(!said.contains("c4n4ry"), "{said}");
+    house.wait_session_up();
+    house.stop();
+    for file in files(house.dir()) {
+        let text = fs::read(&file).unwrap();
+        let found = text.windows(6).any(|window| window == b"c4n4ry");
+        assert!(!found, "{}", file.display());
+    }
+}
+
+#[test]
+fn the_switch_sets_up_an_address_where_telegram_demands_one() {
+    let mut house = house();
+    let needed = json!({"email_required": true});
+    house.telegram.patch_account(SESSION, &needed);
+    let line = House::login_line(&house.telegram.new_key());
+    let line = line.each_ref().map(String::as_str);
+    let input = "nonsense\nann@example.org\n654321\n654321\n";
+    let said = house.expect_command(&line, input);
+    assert!(said.contains("does not take this address"), "{said}");
+    house.wait_session_up();
+    house.assert_clean(&[]);
+}

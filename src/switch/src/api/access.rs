@@ -211,7 +211,7 @@ scopes! {
     Calls
     /// May change records and bans.
     Write
-    /// May make tokens.
+    /// May make tokens and backups, log accounts in and out, and see the log.
     Admin
 }
 
