@@ -66,3 +66,39 @@ fn who_writes_is_answered_once_in_a_while() {
     );
     house.assert_clean(&["discard_reason"]);
 }
+
+#[test]
+fn who_writes_is_not_answered_where_what_people_write_is_not_looked_at() {
+    let mut house = House::new().peer_trunk(&["alaw"]).build();
+    house
+        .telegram
+        .user("bobby", "15550002", &Behaviour::accepts());
+    let set = ["session", "set", SESSION, "--autoreply", "Call us."];
+    let off = ["--messages-processing", "false"];
+    house.expect_command(&[&set[..], &off].concat(), "");
+    house.start();
+    house.wait_session_up();
+    house.telegram.write("bobby", SESSION, "hello");
+    let messages = [("kind", "message")];
+    house.wait_metric("strowger_telegram_updates_total", &messages, 1.0);
+    // A call that nobody takes is told of after whatever is said to that.
+    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port())
+        .key("code", "486")
+        .key("reason", "Busy Here")
+        .start("uas_reject");
+    let call = house.telegram.call("bobby", SESSION, "9.0.0");
+    house.telegram.wait_call(&call, "discarded", s(10));
+    pbx.wait(s(10)).expect_ok();
+    assert_eq!(house.telegram.texts("bobby", 1, s(5)), ["486 Busy Here"]);
+    // An answer without a word of that is one to be given.
+    house.expect_command(&[&set[..4], &["Write to us."]].concat(), "");
+    let exported = house.expect_command(&["export"], "");
+    assert!(
+        exported.contains("messages_processing = true"),
+        "{exported}"
+    );
+    house.telegram.write("bobby", SESSION, "hello");
+    let told = house.telegram.texts("bobby", 2, s(10));
+    assert_eq!(told, ["486 Busy Here", "Write to us."]);
+    house.assert_clean(&["discard_reason"]);
+}

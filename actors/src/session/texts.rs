@@ -47,9 +47,11 @@ impl Session {
         self.write(user_id, cause.to_string(), ctx);
     }
 
-    /// Answers somebody who wrote, if the owner wants that; no bot, for two machines would never stop.
+    /// Answers somebody who wrote, if the owner has what people write looked at (product 2.12); no bot, for two machines would never
+    /// stop.
     pub(super) fn answer(&mut self, user_id: i64, ctx: &mut Context<Self>) {
-        if !self.spec.autoreply.is_empty() && self.is_person(user_id) {
+        let is_wanted = self.spec.messages_processing && !self.spec.autoreply.is_empty();
+        if is_wanted && self.is_person(user_id) {
             self.write(user_id, self.spec.autoreply.clone(), ctx);
         }
     }

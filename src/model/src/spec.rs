@@ -144,7 +144,8 @@ pub struct SessionSpec {
     /// Who may call it; others ring on the account's other devices alone.
     #[serde(default)]
     pub allowed_callers: AllowedCallers,
-    /// Whether texts that people write to the account may be numbers to dial, by the dial rules of its trunks.
+    /// Whether texts that people write to the account are looked at: they may be numbers to dial, by the dial rules of its trunks; if
+    /// not, a bot may be asked, and `autoreply` is the answer.
     #[serde(default)]
     pub messages_processing: bool,
     /// Whether who wrote a number is called back and then put through, instead of being asked to call.
@@ -159,7 +160,7 @@ pub struct SessionSpec {
     /// What that bot is asked.
     #[serde(default)]
     pub inline_query: QueryTemplate,
-    /// What people are answered who write to the account and are in no call with it; empty = nothing.
+    /// With `messages_processing`, what people are answered who write to the account and are in no call with it; empty = nothing.
     #[serde(default)]
     pub autoreply: String,
     /// What it may use over time; without a name the profile `default`, where there is one.

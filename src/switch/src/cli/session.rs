@@ -109,7 +109,7 @@ pub(super) struct People {
     /// Who may call it: user ids, usernames and numbers, as in 4242,@alice,+15550001; an empty text lets everybody
     #[arg(long)]
     allowed_callers: Option<AllowedCallers>,
-    /// Whether what people write to it may be a number to dial, by the `dial_rules` of its trunks
+    /// Whether what people write to it is looked at: it may be a number to dial, by the `dial_rules` of its trunks
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     messages_processing: Option<bool>,
     /// Whether who wrote a number is called back and put through, instead of being asked to call
@@ -124,7 +124,8 @@ pub(super) struct People {
     /// What that bot is asked; with {text}, {userid}, {username}, {phone}, {name}, {session}
     #[arg(long, value_name = "TEMPLATE")]
     inline_query: Option<QueryTemplate>,
-    /// What people are answered who write to it and are in no call with it; an empty text answers nothing
+    /// What people are answered who write to it and are in no call with it, with `messages-processing`, which this turns on unless that is
+    /// said; an empty text answers nothing
     #[arg(long)]
     autoreply: Option<String>,
     /// Its quota profile
@@ -140,7 +141,10 @@ impl People {
         if let Some(callers) = self.allowed_callers {
             spec.allowed_callers = callers;
         }
-        spec.messages_processing = self.messages_processing.unwrap_or(spec.messages_processing);
+        // An answer that is never given is not what anybody wants who asks for one.
+        let answers = self.autoreply.as_ref().is_some_and(|text| !text.is_empty());
+        let known = spec.messages_processing || answers;
+        spec.messages_processing = self.messages_processing.unwrap_or(known);
         spec.callback = self.callback.unwrap_or(spec.callback);
         if let Some(bot) = self.inline_bot {
             spec.inline_bot = bot;

@@ -508,6 +508,12 @@ impl QuotaDraft {
 }
 
 impl SessionDraft {
+    /// Whether it has an answer for people who write. Files of earlier versions say no more than that, and mean
+    /// `messages_processing`, without which nobody is answered.
+    fn answers(&self) -> bool {
+        self.autoreply.as_ref().is_some_and(|text| !text.is_empty())
+    }
+
     /// The whole session: what the file does not say is the default.
     pub(crate) fn spec(&self, name: SessionName) -> SessionSpec {
         SessionSpec {
@@ -516,7 +522,7 @@ impl SessionDraft {
             lines: self.lines.unwrap_or(0),
             stop_on_6xx: self.stop_on_6xx.unwrap_or(false),
             allowed_callers: self.allowed_callers.clone().unwrap_or_default(),
-            messages_processing: self.messages_processing.unwrap_or(false),
+            messages_processing: self.messages_processing.unwrap_or_else(|| self.answers()),
             callback: self.callback.unwrap_or(false),
             text_bridge: self.text_bridge.unwrap_or(false),
             inline_bot: self.inline_bot.clone().unwrap_or_default(),

@@ -290,6 +290,21 @@ fn a_good_file_becomes_changes_and_the_same_file_again_none() {
 }
 
 #[test]
+fn an_answer_for_who_writes_is_given_unless_the_file_says_that_nothing_is_looked_at() {
+    for (said, is_on) in [
+        ("", false),
+        ("autoreply = ''", false),
+        ("autoreply = 'Call us.'", true),
+        ("autoreply = 'Call us.'\nmessages_processing = true", true),
+        ("autoreply = 'Call us.'\nmessages_processing = false", false),
+    ] {
+        let text = format!("[[session]]\nname = \"gateway\"\n{said}\n");
+        let current = after(&plan(&text, &Current::default(), false).changes);
+        assert_eq!(current.sessions[0].messages_processing, is_on, "{said}");
+    }
+}
+
+#[test]
 fn what_is_exported_reads_back_as_the_same() {
     let current = after(&plan(GOOD, &Current::default(), false).changes);
     let text = write(&current, true).unwrap();
