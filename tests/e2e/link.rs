@@ -7,15 +7,9 @@ use serde_json::{Value, json};
 use crate::deadline::{s, until};
 use crate::house::{House, SESSION};
 use crate::pbx::Sipp;
+use crate::refusals::{house, refused};
 use crate::talk::{ALAW, Caller, Ends, Talk};
 use crate::telegram::Behaviour;
-
-/// A house with a PBX known by its address.
-fn house() -> House {
-    let house = House::new().peer_trunk(&["alaw"]).start();
-    house.wait_session_up();
-    house
-}
 
 pub(crate) fn wait_state(house: &House, state: &str) {
     let labels = [("session", SESSION), ("state", state)];
@@ -27,14 +21,6 @@ pub(crate) fn connections(house: &House, what: &str) {
     let path = format!("/connections/{what}");
     let spec = json!({"account": SESSION});
     house.telegram.http().post(&path, &spec);
-}
-
-/// The PBX calls and is refused with 503 and this phrase.
-fn refused(house: &House, name: &str, phrase: &str) {
-    let pbx = Sipp::on(house.dir(), name, house.peer_port()).to(house.sip());
-    let verdict = pbx.number("bobby").key("code", "503").run("uac_refused");
-    let start = verdict.expect_ok().last_final().start();
-    assert_eq!(start, format!("503 {phrase}"));
 }
 
 #[test]
@@ -68,7 +54,7 @@ fn an_account_that_is_logged_out_says_so_and_is_not_asked() {
     let spec = json!({"error": "SESSION_REVOKED", "drop": true});
     house.telegram.http().post(&path, &spec);
     wait_state(&house, "unauthorized");
-    refused(&house, "pbx", "Session is not running");
+    refused(&house, "bobby", "503", "Session is not running");
     let said = house.expect_command(&["session", "show", SESSION], "");
     assert!(said.contains("unauthorized"), "{said}");
     let list = house.expect_command(&["--output", "json", "session", "list"], "");
@@ -159,7 +145,7 @@ fn a_key_that_telegram_no_longer_knows_is_noticed() {
     house.telegram.http().post(&path, &spec);
     wait_state(&house, "unauthorized");
     assert!(house.log().contains("no longer knows the key"));
-    refused(&house, "pbx", "Session is not running");
+    refused(&house, "bobby", "503", "Session is not running");
     house.assert_clean(&[]);
 }
 
