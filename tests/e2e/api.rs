@@ -105,3 +105,88 @@ fn what_would_become_of_a_call_is_told_step_by_step() {
     let (code, said) = house.command(&["status"], "");
     assert_eq!(code, 4, "{said}");
 }
+
+#[test]
+fn call_records_are_found_by_what_is_known_of_a_call() {
+    let mut house = House::new().peer_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    for user in ["nobody1", "nobody2"] {
+        let caller = crate::pbx::Sipp::on(house.dir(), user, house.peer_port());
+        let caller = caller.to(house.sip()).number(user).key("code", "404");
+        caller.run("uac_refused").expect_ok();
+    }
+    house.wait_no_calls();
+    let made = asked(&house, &["token", "create", "books"]);
+    let api = house.admin().with_token(made["token"].as_str().unwrap());
+    let found = |query: &str| {
+        let page = api.get(&format!("/api/v1/cdr?{query}"));
+        let items = page["items"].as_array().unwrap().clone();
+        let to: Vec<String> = items
+            .iter()
+            .map(|it| it["to"].as_str().unwrap().to_owned())
+            .collect();
+        (to, page["next"].as_str().map(str::to_owned))
+    };
+    until("both records", s(10), || {
+        (found("").0.len() == 2).then_some(())
+    });
+    assert_eq!(found("number=nobody1").0, ["nobody1"]);
+    assert_eq!(
+        found("code=404&trunk=office&since=1h&result=rejected")
+            .0
+            .len(),
+        2
+    );
+    for none in ["code=486", "trunk=other", "until=1h", "direction=tg_to_sip"] {
+        assert!(found(none).0.is_empty(), "{none}");
+    }
+    let (first, next) = found("limit=1&trunk=office");
+    assert_eq!(first, ["nobody2"]);
+    let (second, next) = found(&format!("limit=1&cursor={}", next.unwrap()));
+    assert_eq!((second, next), (vec!["nobody1".to_owned()], None));
+    for wrong in ["since=yesterday", "result=bussy", "colour=red"] {
+        assert_eq!(
+            api.text(&format!("/api/v1/cdr?{wrong}")).unwrap().0,
+            400,
+            "{wrong}"
+        );
+    }
+    let csv = api
+        .accepting("text/csv")
+        .text("/api/v1/cdr?limit=1")
+        .unwrap()
+        .1;
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines.len(), 2, "{csv}");
+    assert!(
+        lines[0].starts_with("id,start,direction,") && lines[1].contains(",nobody2,"),
+        "{csv}"
+    );
+    let json = api
+        .accepting("application/jsonl")
+        .text("/api/v1/cdr")
+        .unwrap()
+        .1;
+    let lines: Vec<Value> = json
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!((lines.len(), &lines[1]["to"]), (2, &json!("nobody1")));
+    house.assert_clean(&[]);
+    // The same with and without a switch that runs.
+    let search = [
+        "cdr", "search", "--since", "1h", "--code", "404", "--number", "nobody2",
+    ];
+    for is_running in [true, false] {
+        let found = asked(&house, &search);
+        assert_eq!(found.as_array().unwrap().len(), 1, "{found}");
+        if is_running {
+            house.stop();
+        }
+    }
+    let export = ["cdr", "export", "--format", "csv", "--trunk", "office"];
+    let csv = house.expect_command(&export, "");
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+    let (code, said) = house.command(&["cdr", "search", "--since", "yesterday"], "");
+    assert_eq!(code, 2, "{said}");
+}

@@ -14,6 +14,8 @@ pub(crate) struct Http {
     agent: Agent,
     /// What is sent as `Authorization`.
     authorization: Option<String>,
+    /// What is sent as `Accept`.
+    accept: Option<String>,
 }
 
 impl Http {
@@ -26,6 +28,7 @@ impl Http {
             base: base.into(),
             agent: config.into(),
             authorization: None,
+            accept: None,
         }
     }
 
@@ -37,7 +40,20 @@ impl Http {
         }
     }
 
+    /// The same server, asked for another form of its answers.
+    pub(crate) fn accepting(&self, form: &str) -> Self {
+        Self {
+            authorization: self.authorization.clone(),
+            accept: Some(form.to_owned()),
+            ..Self::new(self.base.clone())
+        }
+    }
+
     fn with<T>(&self, request: ureq::RequestBuilder<T>) -> ureq::RequestBuilder<T> {
+        let request = match &self.accept {
+            Some(form) => request.header("Accept", form),
+            None => request,
+        };
         match &self.authorization {
             Some(authorization) => request.header("Authorization", authorization),
             None => request,

@@ -13,6 +13,7 @@ mod admin;
 mod api;
 mod backups;
 mod boot;
+mod cdr;
 mod cli;
 mod control;
 mod credentials;

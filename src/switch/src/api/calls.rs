@@ -162,22 +162,6 @@ pub(super) async fn hang_up(
     }
 }
 
-/// The records of all calls, newest first
-#[utoipa::path(tag = "cdr", params(PageQuery), security(("token" = ["read"])), responses((status = 200, body = Page<CallView>)))]
-#[get("/cdr")]
-pub(super) async fn list_records(
-    _: Read,
-    store: Data<dyn Store>,
-    query: Query<PageQuery>,
-) -> Result<Json<Page<CallView>>, Problem> {
-    let (before, count) = (cursor(&query)?, query.limit() + 1);
-    let records = from_store(store, move |store| store.calls_before(before, count)).await?;
-    let mut records: Vec<CallView> = records.into_iter().map(CallView::from).collect();
-    Ok(Json(Page::cut(&mut records, &query, |call| {
-        call.id.clone()
-    })))
-}
-
 /// The record of one call
 #[utoipa::path(tag = "cdr", params(("id" = String, Path, description = "its id")), security(("token" = ["read"])), responses((status = 200, body = CallView), (status = 404, body = crate::problem::Body)))]
 #[get("/cdr/{id}")]

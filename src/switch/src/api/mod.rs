@@ -5,7 +5,7 @@
 //! * `trunks`: what is done with a trunk beside changing its record; `quotas`, `backups`.
 //! * `records`: trunks, sessions, routes; everything that changes them is one commit of `office`.
 //! * `roles`: workers and the storage.
-//! * `calls`: those that go on, and the records of those that are over.
+//! * `calls`: those that go on; `cdr`: the records of those that are over.
 //! * `dial`: what an owner does with calls.
 //! * `events`: what happens, as it happens.
 //! * `house`: how the switch is, bans, tokens, the log.
@@ -16,6 +16,7 @@ pub(crate) mod access;
 mod accounts;
 mod backups;
 mod calls;
+mod cdr;
 mod dial;
 mod events;
 mod house;
@@ -176,7 +177,7 @@ pub(crate) fn service() -> impl HttpServiceFactory + OpenApiFactory {
         .service(dial::hold)
         .service(dial::transfer)
         .service(events::listen)
-        .service(calls::list_records)
+        .service(cdr::list_records)
         .service(calls::show_record)
         .service(records::list_trunks)
         .service(records::show_trunk)

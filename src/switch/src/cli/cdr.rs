@@ -1,13 +1,14 @@
 //! `strowger cdr`.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use clap::{Subcommand, ValueEnum};
-use model::CallRecord;
+use clap::{Args, Subcommand, ValueEnum};
+use model::{CallId, CallRecord};
 use store::Store;
 
 use super::Operator;
 use super::book::{Book, answered};
+use crate::cdr::{self, Filter, Words, time, why};
 use crate::control::RECORDS;
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
@@ -20,15 +21,76 @@ pub(super) enum Cdr {
         #[arg(long, default_value_t = 20)]
         count: usize,
     },
+    /// List the calls that are looked for, newest first
+    #[command(after_help = "Example: strowger cdr search --since 2h --trunk office --code 486")]
+    Search {
+        #[command(flatten)]
+        wanted: Wanted,
+        /// How many
+        #[arg(long, default_value_t = 100)]
+        count: usize,
+    },
     /// Print call records, oldest first
+    #[command(after_help = "Example: strowger cdr export --format csv --since 2026-01-01")]
     Export {
         /// One JSON object a line, or comma-separated values with a head
         #[arg(long, value_enum, default_value = "json")]
         format: Format,
+        #[command(flatten)]
+        wanted: Wanted,
         /// Only the last ones
         #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
         count: usize,
     },
+}
+
+/// Which records.
+#[derive(Debug, Args)]
+pub(super) struct Wanted {
+    /// Those that began then or later: 2026-01-31, 2026-01-31T08:00:00Z, or 2h for two hours ago
+    #[arg(long)]
+    since: Option<String>,
+    /// Those that began earlier
+    #[arg(long)]
+    until: Option<String>,
+    /// The trunk, by which a call came or left
+    #[arg(long)]
+    trunk: Option<String>,
+    /// The session
+    #[arg(long)]
+    session: Option<String>,
+    /// A code with which a leg ended, such as 486
+    #[arg(long)]
+    code: Option<u16>,
+    /// What stands anywhere in the number that called, or was called
+    #[arg(long)]
+    number: Option<String>,
+    /// sip_to_tg, tg_to_sip or sip_to_sip
+    #[arg(long)]
+    direction: Option<String>,
+    /// answered, busy, no_answer, declined, cancelled, rejected, limited or failed
+    #[arg(long)]
+    result: Option<String>,
+}
+
+impl Wanted {
+    fn filter(self) -> Result<Filter, Failure> {
+        let words = Words {
+            since: self.since,
+            until: self.until,
+            trunk: self.trunk,
+            session: self.session,
+            code: self.code,
+            number: self.number,
+            direction: self.direction,
+            result: self.result,
+        };
+        let filter = words.read(SystemTime::now());
+        filter.map_err(|error| Failure::Answered {
+            status: 400,
+            said: error.to_string(),
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -42,16 +104,23 @@ pub(super) enum Format {
 impl Cdr {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
         match self {
-            Cdr::List { count } if operator.output == Output::Json => {
-                print::json(&recent(operator, count)?);
+            Cdr::List { count } => show(operator, &recent(operator, &Filter::default(), count)?),
+            Cdr::Search { wanted, count } => {
+                show(operator, &recent(operator, &wanted.filter()?, count)?);
             }
-            Cdr::List { count } => list(&recent(operator, count)?),
-            Cdr::Export { format, count } => {
-                let mut records = recent(operator, count)?;
+            Cdr::Export {
+                format,
+                wanted,
+                count,
+            } => {
+                let mut records = recent(operator, &wanted.filter()?, count)?;
                 records.reverse();
                 match format {
                     Format::Json => records.iter().for_each(print::json),
-                    Format::Csv => csv(&records).iter().for_each(print::line),
+                    Format::Csv => {
+                        print::line(cdr::HEAD);
+                        records.iter().map(cdr::row).for_each(print::line);
+                    }
                 }
             }
         }
@@ -59,29 +128,48 @@ impl Cdr {
     }
 }
 
-/// The newest records, newest first: of the switch that runs, else of its store.
-fn recent(operator: &Operator, count: usize) -> Result<Vec<CallRecord>, Failure> {
-    if let Book::Store(store) = operator.book()? {
-        return Ok(store.recent_calls(count)?);
+fn show(operator: &Operator, records: &[CallRecord]) {
+    if operator.output == Output::Json {
+        print::json(&records);
+    } else {
+        list(records);
     }
+}
+
+/// The newest records that are wanted, newest first: of the switch that runs, else of its store.
+fn recent(operator: &Operator, filter: &Filter, count: usize) -> Result<Vec<CallRecord>, Failure> {
+    let book = operator.book()?;
+    let part = |before: Option<CallId>| match &book {
+        Book::Store(store) => Ok(store.calls_before(before, RECORDS)?),
+        Book::Switch(operator) => {
+            let before = before.map(|before| format!("&before={}", bare(before)));
+            let target = format!("/v1/cdr?count={RECORDS}{}", before.unwrap_or_default());
+            answered(operator.ask("GET", &target)?)
+        }
+    };
     let mut records: Vec<CallRecord> = Vec::new();
+    let mut before = filter.before(None);
     loop {
-        let wanted = RECORDS.min(count.saturating_sub(records.len()));
-        let before = records.last().map(|last| format!("&before={}", bare(last)));
-        let before = before.unwrap_or_default();
-        let target = format!("/v1/cdr?count={wanted}{before}");
-        let part: Vec<CallRecord> = answered(operator.ask("GET", &target)?)?;
-        let got = part.len();
-        records.extend(part);
-        if got < wanted || records.len() >= count {
+        let got: Vec<CallRecord> = part(before)?;
+        let is_last = got.len() < RECORDS;
+        for record in got {
+            if filter.is_past(&record) || records.len() >= count {
+                return Ok(records);
+            }
+            before = Some(record.id);
+            if filter.takes(&record) {
+                records.push(record);
+            }
+        }
+        if is_last {
             return Ok(records);
         }
     }
 }
 
 /// An id as programs write it.
-fn bare(record: &CallRecord) -> String {
-    let id = record.id.to_string();
+fn bare(id: CallId) -> String {
+    let id = id.to_string();
     id.strip_prefix("call-").unwrap_or(&id).to_owned()
 }
 
@@ -114,82 +202,4 @@ fn list(records: &[CallRecord]) {
         ]);
     }
     table.print("no calls yet");
-}
-
-/// The first leg that did not end normally, or else the last one.
-fn why(record: &CallRecord) -> String {
-    let bad = record.legs.iter().find(|leg| leg.code >= 300);
-    bad.or(record.legs.last())
-        .map_or_else(String::new, |leg| format!("{} {}", leg.code, leg.phrase))
-}
-
-fn csv(records: &[CallRecord]) -> Vec<String> {
-    let head = "id,start,direction,trunk,session,from,to,ringing_ms,answered_ms,ended_ms,talk_s,result,ended_by,why,to_trunk";
-    let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
-    let rows = records.iter().map(|record| {
-        let cells = [
-            record.id.to_string(),
-            time(record.started_ms),
-            record.direction.label().to_owned(),
-            record.trunk.clone(),
-            record.session.clone(),
-            record.from.clone(),
-            record.to.clone(),
-            number(record.ringing_after_ms),
-            number(record.answered_after_ms),
-            number(record.ended_after_ms),
-            format!("{:.3}", record.talk_seconds()),
-            record
-                .outcome
-                .map_or("open", model::Outcome::label)
-                .to_owned(),
-            record.ended_by.map_or("", model::Side::label).to_owned(),
-            why(record),
-            record.to_trunk.clone(),
-        ];
-        cells.map(|cell| quoted(&cell)).join(",")
-    });
-    std::iter::once(head.to_owned()).chain(rows).collect()
-}
-
-/// RFC 4180 section 2; a cell that a spreadsheet would take for a formula is shown as text.
-fn quoted(cell: &str) -> String {
-    let formula = cell.starts_with(['=', '@', '-'])
-        || cell.starts_with('+') && !cell.get(1..).is_some_and(digits);
-    let cell = if formula {
-        format!("'{cell}")
-    } else {
-        cell.to_owned()
-    };
-    if cell.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", cell.replace('"', "\"\""))
-    } else {
-        cell
-    }
-}
-
-fn digits(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// A time in UTC, as in RFC 3339.
-fn time(unix_ms: u64) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_of_a_stranger_is_no_formula() {
-        assert_eq!(quoted("=HYPERLINK(\"x\")"), "\"'=HYPERLINK(\"\"x\"\")\"");
-        assert_eq!(quoted("+15550001"), "+15550001");
-        assert_eq!(quoted("a,b"), "\"a,b\"");
-    }
-
-    #[test]
-    fn times_are_in_utc() {
-        assert_eq!(time(1_700_000_000_123), "2023-11-14T22:13:20Z");
-    }
 }

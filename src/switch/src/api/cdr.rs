@@ -1,0 +1,133 @@
+//! Call records, as they are looked for: JSON, JSON lines or comma-separated values.
+
+use std::time::SystemTime;
+
+use actix_web::http::header::{ACCEPT, LINK};
+use actix_web::web::{Data, Query};
+use actix_web::{HttpRequest, HttpResponse, get};
+use model::CallId;
+use serde::Deserialize;
+use store::Store;
+use utoipa::IntoParams;
+
+use super::access::Read;
+use super::calls::{CallView, bare, from_store};
+use super::{BASE, LONGEST_PAGE, PAGE, Page};
+use crate::cdr::{self, Words};
+use crate::problem::Problem;
+
+/// Which call records are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wanted {
+    /// How many, 1 to 1000; 100 unless said. A page may hold fewer and have a next one all the same
+    limit: Option<usize>,
+    /// `next` of the page before
+    cursor: Option<String>,
+    /// Those that began then or later: `2026-01-31`, `2026-01-31T08:00:00Z`, or `2h` for two hours ago
+    since: Option<String>,
+    /// Those that began earlier
+    until: Option<String>,
+    /// The trunk, by which a call came or left
+    trunk: Option<String>,
+    /// The session
+    session: Option<String>,
+    /// A code with which a leg ended, such as 486
+    code: Option<u16>,
+    /// What stands anywhere in the number that called, or was called
+    number: Option<String>,
+    /// `sip_to_tg`, `tg_to_sip` or `sip_to_sip`
+    direction: Option<String>,
+    /// `answered`, `busy`, `no_answer`, `declined`, `cancelled`, `rejected`, `limited` or `failed`
+    result: Option<String>,
+}
+
+/// How the records are written.
+enum Form {
+    Json,
+    Lines,
+    Csv,
+}
+
+/// The first form of `Accept` that is known here.
+fn form(request: &HttpRequest) -> Form {
+    let accept = request.headers().get(ACCEPT);
+    let accept = accept.and_then(|value| value.to_str().ok());
+    let mut kinds = accept.unwrap_or_default().split(',');
+    let known = kinds.find_map(
+        |kind| match kind.split(';').next().unwrap_or_default().trim() {
+            "text/csv" => Some(Form::Csv),
+            "application/jsonl" | "application/x-ndjson" | "application/json-lines" => {
+                Some(Form::Lines)
+            }
+            "application/json" => Some(Form::Json),
+            _ => None,
+        },
+    );
+    known.unwrap_or(Form::Json)
+}
+
+/// The records of calls that are over, newest first. `Accept: text/csv` and `application/jsonl` are answered so, with the next page in `Link`
+#[utoipa::path(tag = "cdr", params(Wanted), security(("token" = ["read"])), responses((status = 200, body = Page<CallView>), (status = 400, body = crate::problem::Body)))]
+#[get("/cdr")]
+pub(super) async fn list_records(
+    _: Read,
+    request: HttpRequest,
+    store: Data<dyn Store>,
+    wanted: Query<Wanted>,
+) -> Result<HttpResponse, Problem> {
+    let query = request.query_string().to_owned();
+    let form = form(&request);
+    let wanted = wanted.into_inner();
+    let cursor = wanted
+        .cursor
+        .as_deref()
+        .map(str::parse::<CallId>)
+        .transpose();
+    let cursor =
+        cursor.map_err(|_| Problem::bad_request("`cursor` is the `next` of another page"))?;
+    let limit = wanted.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
+    let words = Words {
+        since: wanted.since,
+        until: wanted.until,
+        trunk: wanted.trunk,
+        session: wanted.session,
+        code: wanted.code,
+        number: wanted.number,
+        direction: wanted.direction,
+        result: wanted.result,
+    };
+    let filter = words.read(SystemTime::now());
+    let filter = filter.map_err(|error| Problem::bad_request(error.to_string()))?;
+    let found = from_store(store, move |store| filter.search(store, cursor, limit)).await?;
+    let (records, next) = found;
+    let next = next.map(bare);
+    let mut response = HttpResponse::Ok();
+    if let Some(next) = &next {
+        let kept = query.split('&').filter(|part| !part.starts_with("cursor="));
+        let mut kept: Vec<&str> = kept.filter(|part| !part.is_empty()).collect();
+        let cursor = format!("cursor={next}");
+        kept.push(&cursor);
+        let link = format!("<{BASE}/cdr?{}>; rel=\"next\"", kept.join("&"));
+        response.insert_header((LINK, link));
+    }
+    Ok(match form {
+        Form::Json => response.json(Page {
+            items: records.into_iter().map(CallView::from).collect(),
+            next,
+        }),
+        Form::Lines => {
+            let views = records.into_iter().map(CallView::from);
+            let lines = views.filter_map(|view| serde_json::to_string(&view).ok());
+            let body: String = lines.map(|line| line + "\n").collect();
+            response.content_type("application/jsonl").body(body)
+        }
+        Form::Csv => {
+            let rows = records.iter().map(cdr::row);
+            let lines = std::iter::once(cdr::HEAD.to_owned()).chain(rows);
+            let body: String = lines.map(|line| line + "\r\n").collect();
+            response.content_type("text/csv; charset=utf-8").body(body)
+        }
+    })
+}

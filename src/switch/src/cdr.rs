@@ -1,0 +1,382 @@
+//! Call records as owners look for them: which ones, and the columns in which spreadsheets read them.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use model::{CallId, CallRecord, Direction, Outcome, Side};
+use store::{Store, StoreError};
+
+/// How many records are read at once.
+const AT_ONCE: usize = 500;
+/// How many are looked at for one answer; the rest is for the next page.
+const MOST_LOOKED_AT: usize = 20_000;
+
+/// Which records are wanted, as they are asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Words {
+    pub(crate) since: Option<String>,
+    pub(crate) until: Option<String>,
+    pub(crate) trunk: Option<String>,
+    pub(crate) session: Option<String>,
+    pub(crate) code: Option<u16>,
+    pub(crate) number: Option<String>,
+    pub(crate) direction: Option<String>,
+    pub(crate) result: Option<String>,
+}
+
+/// Which records are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Filter {
+    /// Milliseconds since 1970; what began before is not wanted.
+    since: Option<u64>,
+    /// The same for what began then, or later.
+    until: Option<u64>,
+    trunk: Option<String>,
+    session: Option<String>,
+    code: Option<u16>,
+    number: Option<String>,
+    direction: Option<Direction>,
+    result: Option<Outcome>,
+}
+
+/// A word that is not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is {1}")]
+pub(crate) struct Strange(String, &'static str);
+
+/// A time as in RFC 3339, with or without the time of the day, or how long ago it was.
+fn moment(text: &str, now: SystemTime) -> Result<u64, Strange> {
+    let whole = if text.len() == "2026-01-31".len() {
+        format!("{text}T00:00:00Z")
+    } else {
+        text.to_owned()
+    };
+    let ago = || {
+        let ago = humantime::parse_duration(text).ok();
+        ago.and_then(|ago| now.checked_sub(ago))
+    };
+    let at = humantime::parse_rfc3339_weak(&whole).ok().or_else(ago);
+    let since = at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let millis = since.and_then(|since| u64::try_from(since.as_millis()).ok());
+    let what = "no time such as 2026-01-31, 2026-01-31T08:00:00Z or 2h";
+    millis.ok_or_else(|| Strange(text.to_owned(), what))
+}
+
+fn named<T: Copy>(
+    text: &str,
+    all: &[T],
+    label: impl Fn(T) -> &'static str,
+    what: &'static str,
+) -> Result<T, Strange> {
+    let found = all.iter().find(|value| label(**value) == text);
+    found.copied().ok_or_else(|| Strange(text.to_owned(), what))
+}
+
+impl Words {
+    /// What they mean.
+    pub(crate) fn read(self, now: SystemTime) -> Result<Filter, Strange> {
+        let time = |text: Option<String>| text.map(|text| moment(&text, now)).transpose();
+        let direction = self.direction.map(|text| {
+            let what = "no direction: sip_to_tg, tg_to_sip, sip_to_sip";
+            named(&text, &Direction::ALL, Direction::label, what)
+        });
+        let result = self.result.map(|text| {
+            let what = "no result: answered, busy, no_answer, declined, cancelled, rejected, limited, failed";
+            named(&text, &Outcome::ALL, Outcome::label, what)
+        });
+        Ok(Filter {
+            since: time(self.since)?,
+            until: time(self.until)?,
+            trunk: self.trunk,
+            session: self.session,
+            code: self.code,
+            number: self.number,
+            direction: direction.transpose()?,
+            result: result.transpose()?,
+        })
+    }
+}
+
+impl Filter {
+    /// Where to begin, going back in time: behind the cursor, and before the end of what is wanted.
+    pub(crate) fn before(&self, cursor: Option<CallId>) -> Option<CallId> {
+        let until = self.until.map(|until| CallId::new(until, 0));
+        match (cursor, until) {
+            (Some(cursor), Some(until)) => Some(cursor.min(until)),
+            (cursor, until) => cursor.or(until),
+        }
+    }
+
+    /// Whether this record and all that are older are not wanted any more.
+    pub(crate) fn is_past(&self, record: &CallRecord) -> bool {
+        self.since.is_some_and(|since| record.started_ms < since)
+    }
+
+    /// Whether a record is wanted, but for its time.
+    pub(crate) fn takes(&self, record: &CallRecord) -> bool {
+        let is = |wanted: &Option<String>, found: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted == found)
+        };
+        let is_by_trunk = is(&self.trunk, &record.trunk)
+            || !record.to_trunk.is_empty() && is(&self.trunk, &record.to_trunk);
+        let has_code = |code: u16| record.legs.iter().any(|leg| leg.code == code);
+        let has_number = |number: &String| {
+            record.from.contains(number.as_str()) || record.to.contains(number.as_str())
+        };
+        is_by_trunk
+            && is(&self.session, &record.session)
+            && self.code.is_none_or(has_code)
+            && self.number.as_ref().is_none_or(has_number)
+            && self
+                .direction
+                .is_none_or(|wanted| wanted == record.direction)
+            && self
+                .result
+                .is_none_or(|wanted| Some(wanted) == record.outcome)
+    }
+
+    /// Looks through a store, newest first; the records, and the cursor of the next page if there may be more.
+    pub(crate) fn search(
+        &self,
+        store: &dyn Store,
+        cursor: Option<CallId>,
+        limit: usize,
+    ) -> Result<(Vec<CallRecord>, Option<CallId>), StoreError> {
+        let mut before = self.before(cursor);
+        let (mut found, mut looked_at): (Vec<CallRecord>, usize) = (Vec::new(), 0);
+        loop {
+            let part = store.calls_before(before, AT_ONCE)?;
+            let is_last = part.len() < AT_ONCE;
+            looked_at += part.len();
+            for record in part {
+                if self.is_past(&record) {
+                    return Ok((found, None));
+                }
+                before = Some(record.id);
+                if self.takes(&record) {
+                    if found.len() == limit {
+                        let last = found.last().map(|last| last.id);
+                        return Ok((found, last));
+                    }
+                    found.push(record);
+                }
+            }
+            if is_last {
+                return Ok((found, None));
+            }
+            if looked_at >= MOST_LOOKED_AT {
+                return Ok((found, before));
+            }
+        }
+    }
+}
+
+/// The columns of [`row`].
+pub(crate) const HEAD: &str = "id,start,direction,trunk,session,from,to,ringing_ms,answered_ms,ended_ms,talk_s,result,ended_by,why,to_trunk,code,cause";
+
+/// A record as comma-separated values (RFC 4180).
+pub(crate) fn row(record: &CallRecord) -> String {
+    let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
+    let leg = telling(record);
+    let cells = [
+        record.id.to_string(),
+        time(record.started_ms),
+        record.direction.label().to_owned(),
+        record.trunk.clone(),
+        record.session.clone(),
+        record.from.clone(),
+        record.to.clone(),
+        number(record.ringing_after_ms),
+        number(record.answered_after_ms),
+        number(record.ended_after_ms),
+        format!("{:.3}", record.talk_seconds()),
+        record.outcome.map_or("open", Outcome::label).to_owned(),
+        record.ended_by.map_or("", Side::label).to_owned(),
+        why(record),
+        record.to_trunk.clone(),
+        leg.map(|leg| leg.code.to_string()).unwrap_or_default(),
+        leg.map(|leg| leg.reason.clone()).unwrap_or_default(),
+    ];
+    cells.map(|cell| quoted(&cell)).join(",")
+}
+
+/// The first leg that did not end normally, or else the last one.
+fn telling(record: &CallRecord) -> Option<&model::LegEnd> {
+    let bad = record.legs.iter().find(|leg| leg.code >= 300);
+    bad.or(record.legs.last())
+}
+
+/// Why a call ended, in code and words.
+pub(crate) fn why(record: &CallRecord) -> String {
+    telling(record).map_or_else(String::new, |leg| format!("{} {}", leg.code, leg.phrase))
+}
+
+/// RFC 4180 section 2; a cell that a spreadsheet would take for a formula is shown as text.
+fn quoted(cell: &str) -> String {
+    let formula = cell.starts_with(['=', '@', '-'])
+        || cell.starts_with('+') && !cell.get(1..).is_some_and(digits);
+    let cell = if formula {
+        format!("'{cell}")
+    } else {
+        cell.to_owned()
+    };
+    if cell.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", cell.replace('"', "\"\""))
+    } else {
+        cell
+    }
+}
+
+fn digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A time in UTC, as in RFC 3339.
+pub(crate) fn time(unix_ms: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{LegEnd, LegKind};
+    use store::{MasterKey, SledStore};
+
+    use super::*;
+
+    #[test]
+    fn a_cell_of_a_stranger_is_no_formula() {
+        assert_eq!(quoted("=HYPERLINK(\"x\")"), "\"'=HYPERLINK(\"\"x\"\")\"");
+        assert_eq!(quoted("+15550001"), "+15550001");
+        assert_eq!(quoted("a,b"), "\"a,b\"");
+    }
+
+    #[test]
+    fn times_are_in_utc() {
+        assert_eq!(time(1_700_000_000_123), "2023-11-14T22:13:20Z");
+    }
+
+    #[test]
+    fn times_are_understood_as_people_write_them() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (text, seconds) in [
+            ("2023-11-14T22:13:20Z", 1_700_000_000),
+            ("2023-11-14", 1_699_920_000),
+            ("2h", 1_699_992_800),
+        ] {
+            assert_eq!(moment(text, now), Ok(seconds * 1000), "{text}");
+        }
+        for text in ["", "yesterday", "2023-13-14", "99999y"] {
+            assert!(moment(text, now).is_err(), "{text}");
+        }
+    }
+
+    fn record(n: u64, trunk: &str, code: u16) -> CallRecord {
+        CallRecord {
+            id: CallId::new(n, 1),
+            direction: Direction::SipToTg,
+            trunk: trunk.to_owned(),
+            session: "gateway".to_owned(),
+            from: "600".to_owned(),
+            to: format!("+1555{n}"),
+            diverted_from: None,
+            started_ms: n,
+            ringing_after_ms: None,
+            answered_after_ms: None,
+            ended_after_ms: Some(5),
+            ended_by: Some(Side::Sip),
+            outcome: Some(if code == 486 {
+                Outcome::Busy
+            } else {
+                Outcome::Failed
+            }),
+            legs: vec![LegEnd {
+                kind: LegKind::Sip,
+                via: trunk.to_owned(),
+                code,
+                phrase: "x".to_owned(),
+                reason: "busy_here".to_owned(),
+                peer_reason: None,
+            }],
+            to_trunk: String::new(),
+        }
+    }
+
+    #[test]
+    fn records_are_found_by_all_that_is_asked_for_page_by_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = MasterKey::from_octets([7; 32]);
+        let store = SledStore::open(folder.path(), &key).unwrap();
+        let mut records = Vec::new();
+        for n in 1..=1200 {
+            let trunk = if n % 2 == 0 { "even" } else { "odd" };
+            let code = if n % 3 == 0 { 486 } else { 503 };
+            records.push(record(n, trunk, code));
+        }
+        let all: Vec<&CallRecord> = records.iter().collect();
+        store.close_calls(&all).unwrap();
+        let at = |ms: u64| {
+            Some(
+                humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(ms))
+                    .to_string(),
+            )
+        };
+        let words = Words {
+            since: at(600),
+            until: at(1201),
+            trunk: Some("even".to_owned()),
+            code: Some(486),
+            ..Words::default()
+        };
+        let filter = words.read(SystemTime::now()).unwrap();
+        let (mut ids, mut cursor, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let (found, next) = filter.search(&store, cursor, 40).unwrap();
+            ids.extend(found.iter().map(|record| record.started_ms));
+            pages += 1;
+            cursor = next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let expected: Vec<u64> = (600..=1200).rev().filter(|n| n % 6 == 0).collect();
+        assert_eq!(ids, expected);
+        assert_eq!(pages, 3);
+        let count = |words: Words| {
+            let filter = words.read(SystemTime::now()).unwrap();
+            filter.search(&store, None, 5000).unwrap().0.len()
+        };
+        let number = Some("+15551200".to_owned());
+        assert_eq!(
+            count(Words {
+                number,
+                ..Words::default()
+            }),
+            1
+        );
+        let result = Some("busy".to_owned());
+        assert_eq!(
+            count(Words {
+                result,
+                ..Words::default()
+            }),
+            400
+        );
+        let direction = Some("tg_to_sip".to_owned());
+        assert_eq!(
+            count(Words {
+                direction,
+                ..Words::default()
+            }),
+            0
+        );
+        let wrong = Words {
+            result: Some("bussy".to_owned()),
+            ..Words::default()
+        };
+        let error = wrong.read(SystemTime::now()).unwrap_err().to_string();
+        assert!(error.contains("no_answer"), "{error}");
+        assert_eq!(
+            row(&record(1, "a,b", 486)).split(',').count(),
+            HEAD.split(',').count() + 1
+        );
+    }
+}
