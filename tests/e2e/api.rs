@@ -190,3 +190,18 @@ fn call_records_are_found_by_what_is_known_of_a_call() {
     let (code, said) = house.command(&["cdr", "search", "--since", "yesterday"], "");
     assert_eq!(code, 2, "{said}");
 }
+
+#[test]
+fn the_level_of_one_room_is_changed_while_the_switch_runs() {
+    let mut house = House::new().peer_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    let now = asked(&house, &["log", "level", "sip=debug"]);
+    assert!(
+        now["level"].as_str().unwrap().ends_with("sip=debug"),
+        "{now}"
+    );
+    assert_eq!(asked(&house, &["log", "level"]), now);
+    let (code, said) = house.command(&["log", "level", "loud"], "");
+    assert_eq!(code, 2, "{said}");
+    house.assert_clean(&[]);
+}

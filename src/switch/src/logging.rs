@@ -65,7 +65,7 @@ pub(crate) fn start(log: &Log, metrics: &metrics::Metrics) -> Levels {
 }
 
 /// A level alone is for our own rooms: of libraries, warnings are enough, and their traces are not ours to vouch for.
-fn directives(level: &LogLevel) -> String {
+pub(crate) fn directives(level: &LogLevel) -> String {
     match level.as_str() {
         "off" | "error" => level.as_str().to_owned(),
         plain if level.is_plain() => {

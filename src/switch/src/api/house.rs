@@ -428,9 +428,9 @@ async fn change<T: Send + 'static>(
 /// What is logged.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Level {
+pub(crate) struct Level {
     /// A level, or a filter such as `info,sip=debug`; as `log.level` in the settings.
-    level: String,
+    pub(crate) level: String,
 }
 
 /// What is logged

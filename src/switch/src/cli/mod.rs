@@ -14,6 +14,7 @@ mod harden;
 mod hints;
 mod init;
 mod key;
+mod log;
 mod login;
 mod login_live;
 mod logout;
@@ -95,6 +96,9 @@ enum Command {
     /// Print what happens in the switch, as it happens
     #[command(after_help = "Example: strowger events --types call.ended,session.changed")]
     Events(watch::Events),
+    /// What the switch that runs logs
+    #[command(subcommand, after_help = "Example: strowger log level sip=debug")]
+    Log(log::Log),
     /// Trunks: the relations with PBXs
     #[command(
         subcommand,
@@ -241,6 +245,7 @@ fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
         Command::Status => status::status(&operator),
         Command::Calls(command) => command.run(&operator),
         Command::Events(command) => command.run(&operator),
+        Command::Log(command) => command.run(&operator),
         Command::Token(command) => command.run(&operator),
         Command::Trunk(command) => command.run(&operator),
         Command::Session(command) => command.run(&operator),
