@@ -36,7 +36,7 @@ use crate::leg::sip::{SipLeg, SipLegSpec, Way as SipWay};
 use crate::leg::telegram::{TelegramLeg, TelegramLegSpec, Way as TelegramWay};
 use crate::message::{
     Adopt, Answered, CallAnswered, DescribeCall, EndCall, FromMedia, InviteArrived, LegFact,
-    LegOrder, LegReport, OpenRecord, SipMedia,
+    LegOrder, LegReport, OpenRecord, SipMedia, UserMet,
 };
 use crate::session::Session;
 use crate::supervise::{CrashGroup, Door, Down, Parent, Unit, Watch};
@@ -408,6 +408,8 @@ impl Call {
             return;
         };
         let spec = TelegramLegSpec {
+            id: self.id,
+            registry: self.common.registry.clone(),
             leg,
             call: ctx.address(),
             watch: self.watch_leg(leg, ctx),
@@ -738,6 +740,15 @@ impl Handler<DescribeCall> for Call {
                 self.state.label().label().to_owned()
             },
         }))
+    }
+}
+
+impl Handler<UserMet> for Call {
+    type Result = ();
+
+    fn handle(&mut self, UserMet { user }: UserMet, _: &mut Self::Context) {
+        self.watch.handled();
+        self.held.user = Some(user);
     }
 }
 

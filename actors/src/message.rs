@@ -535,6 +535,21 @@ pub(crate) struct Adopt {
     pub(crate) address: actix::Addr<crate::call::Call>,
 }
 
+/// Leg -> Registry: it is certain now whom this call goes to; refused when he may not have another.
+#[derive(Message)]
+#[rtype(result = "Result<(), Cause>")]
+pub(crate) struct MeetUser {
+    pub(crate) call: CallId,
+    pub(crate) user_id: i64,
+}
+
+/// Registry -> Call: it holds a line of this user from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct UserMet {
+    pub(crate) user: model::UserName,
+}
+
 /// Registry -> Call: end, because the switch stops or a quota is used up.
 #[derive(Message)]
 #[rtype(result = "()")]

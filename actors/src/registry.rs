@@ -14,6 +14,7 @@ mod roles;
 mod text;
 mod transfer;
 mod units;
+mod users;
 
 pub use counters::QuotaReport;
 pub(crate) use offer::MAX_FORWARDS;
@@ -412,7 +413,10 @@ impl Registry {
             return self.route_transit(trunk, invite, to, ctx);
         }
         let to = routing::decide_sip(&self.table, &self.known, &offer)?;
-        let subjects = self.subjects(Some(&trunk.name), Some(&to.session.name));
+        let user = self.user_of(&to.peer);
+        let user = user.as_ref();
+        let known = user.map(|user| &user.name);
+        let subjects = self.subjects_with(Some(&trunk.name), Some(&to.session.name), known);
         self.admit(&subjects)?;
         let id = crate::house::call_id();
         let opened = self
@@ -423,6 +427,8 @@ impl Registry {
             self.lines.release(id);
             self.no_line(&trunk.name, full)
         })?;
+        self.take_user(id, user)
+            .inspect_err(|_| self.never_began(id, ctx))?;
         self.known.give(&to.session.name, &to.peer);
         let from = user_of(sip::identity::caller(&invite.request.headers));
         let held = Held {
@@ -431,6 +437,7 @@ impl Registry {
             lines: vec![trunk.name.clone()],
             session: Some(to.session.name.clone()),
             peer: Some(to.peer.clone()),
+            user: known.cloned(),
         };
         let dialled = to.peer.to_string();
         self.counters.quotas.begin(id, subjects);
@@ -457,12 +464,12 @@ impl Registry {
         plan: Plan,
         from: String,
         to: String,
-        _: &mut Context<Self>,
+        ctx: &mut Context<Self>,
     ) {
         let session = match &held.session {
             Some(session) => match self.common.sessions.get(session) {
                 Some(link) => Some(link.door.door()),
-                None => return,
+                None => return self.never_began(id, ctx),
             },
             None => None,
         };
@@ -604,7 +611,10 @@ impl Handler<Inspect> for Registry {
             missing.push("the switch is stopping".to_owned());
         }
         missing.sort();
+        let (session_lines, user_lines) = self.lines.beside_trunks();
         MessageResult(Report {
+            session_lines,
+            user_lines,
             missing,
             calls: self.known.calls.len(),
             lines: self.lines.calls(),

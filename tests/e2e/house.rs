@@ -501,7 +501,8 @@ impl House {
     pub(crate) fn wait_no_lines(&self) {
         until("every line to be returned", s(15), || {
             let page: Value = serde_json::from_str(&self.admin.text("/readyz")?.1).ok()?;
-            let none = page["calls"] == 0 && page["lines"] == 0;
+            let kinds = ["calls", "lines", "session_lines", "user_lines"];
+            let none = kinds.into_iter().all(|kind| page[kind] == 0);
             let taken = self.metrics().sum("strowger_trunk_lines_in_use");
             (none && taken < 0.5).then_some(())
         });

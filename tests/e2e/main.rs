@@ -69,5 +69,5 @@ mod srtp;
 mod supervision;
 mod texts;
 mod transit;
-mod web;
 mod trunks;
+mod web;

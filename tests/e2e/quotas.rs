@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::deadline::s;
 use crate::house::{BRANCH, House, SESSION, TRUNK};
 use crate::pbx::{Sipp, Verdict};
+use crate::telegram::Behaviour;
 
 /// A PBX known by its address whose calls leave by another, with a quota profile.
 fn house(quota: &str) -> House {
@@ -188,4 +189,38 @@ fn a_telegram_user_is_told_that_the_call_was_cut() {
     let metrics = house.metrics();
     let labels = [("trunk", TRUNK), ("result", "answered")];
     assert!(metrics.sum_of("strowger_calls_completed_total", &labels) > 0.5);
+}
+
+#[test]
+fn a_user_has_so_many_calls_at_a_time_whoever_calls_whom() {
+    let mut house = House::new().peer_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    for (user, phone) in [("bobby", "15550002"), ("dora", "15550005")] {
+        house.telegram.user(user, phone, &Behaviour::declines());
+    }
+    let id = house.telegram.http().get("/accounts/bobby")["id"].to_string();
+    let add = ["user", "add", "bob", "--telegram-id", &id, "--lines", "1"];
+    house.expect_command(&add, "");
+    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port()).start("uas_noanswer");
+    let first = house.telegram.call("bobby", SESSION, "9.0.0");
+    house.telegram.wait_call(&first, "received", s(5));
+    let calls = |name: &str, number: &str, code: &str| {
+        let caller = Sipp::new(house.dir(), name).to(house.sip());
+        let caller = caller.number(number).key("code", code);
+        start_line(&caller.run("uac_refused"))
+    };
+    // By his number, which says who he is when Telegram has been asked; somebody else is free.
+    let full = "402 Lines limit is exceeded";
+    assert_eq!(calls("second", "+15550002", "402"), full);
+    assert_eq!(calls("other", "dora", "486"), "486 User declined the call");
+    let list = house.expect_command(&["user", "list"], "");
+    assert!(list.contains("bob") && list.contains(&id), "{list}");
+    house.telegram.discard("bobby", &first, "missed");
+    pbx.wait(s(10)).expect_ok();
+    house.wait_no_lines();
+    assert_eq!(
+        calls("third", "+15550002", "486"),
+        "486 User declined the call"
+    );
+    house.assert_clean(&[]);
 }

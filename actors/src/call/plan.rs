@@ -1,6 +1,6 @@
 //! What a call is made from: what it holds, and what shall be connected with what.
 
-use model::{CallId, Direction, Peer, SessionName, TrunkName, TrunkSpec};
+use model::{CallId, Direction, Peer, SessionName, TrunkName, TrunkSpec, UserName};
 use routing::Hunt;
 
 use crate::message::{Calling, InviteArrived};
@@ -19,6 +19,8 @@ pub(crate) struct Held {
     pub(crate) session: Option<SessionName>,
     /// The Telegram user, as the call was routed.
     pub(crate) peer: Option<Peer>,
+    /// The same as the owner knows him, if he does: a line of his is held.
+    pub(crate) user: Option<UserName>,
 }
 
 impl Held {

@@ -16,6 +16,10 @@ pub struct Report {
     pub calls: usize,
     /// Calls that hold lines; the same number unless something is wrong.
     pub lines: usize,
+    /// Lines of sessions that are taken: one for each call that has a session.
+    pub session_lines: u32,
+    /// Lines of users that are taken: one for each call with somebody who is a user.
+    pub user_lines: u32,
     /// Manager, Worker and Storage.
     pub roles: Vec<super::RoleReport>,
 }

@@ -95,7 +95,8 @@ impl House {
         let table = Table::new(trunks, sessions, store.routes()?)
             .with_transits(store.transits()?)
             .with_quotas(store.quotas()?)
-            .with_roles(store.roles()?);
+            .with_roles(store.roles()?)
+            .with_users(store.users()?);
         let table = Arc::new(table);
         let begun_with = Arc::clone(&table);
         let sockets = settings

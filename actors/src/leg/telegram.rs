@@ -11,7 +11,7 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture,
 };
 use grammers_tl_types as tl;
-use model::{Cause, Farewell, LegId, LegKind, Peer, Reason};
+use model::{CallId, Cause, Farewell, LegId, LegKind, Peer, Reason};
 use telegram::call::{Incoming, Outgoing};
 use telegram::{CallSettings, Event, Input, Output, Refusal, RequestKey, Rpc, RpcError};
 
@@ -19,14 +19,19 @@ use crate::alarm::Alarm;
 use crate::call::Call;
 use crate::leg;
 use crate::message::{
-    BindCall, CallUpdated, Done, Invoke, KnownDh, LegFact, LegOrder, LegReport, Resolve, Resolved,
-    UnbindCall,
+    BindCall, CallUpdated, Callee, Done, Invoke, KnownDh, LegFact, LegOrder, LegReport, MeetUser,
+    Resolve, Resolved, UnbindCall,
 };
+use crate::registry::Registry;
 use crate::session::Session;
 use crate::supervise::{Door, Member, Watch};
 
+/// How long the registry may think about a user before the call goes on without its answer.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// What a Telegram leg is made from.
 pub(crate) struct TelegramLegSpec {
+    pub(crate) id: CallId,
     pub(crate) leg: LegId,
     pub(crate) call: Addr<Call>,
     pub(crate) watch: Watch,
@@ -34,6 +39,7 @@ pub(crate) struct TelegramLegSpec {
     /// The session's name, for the record.
     pub(crate) via: String,
     pub(crate) session: Door<Session>,
+    pub(crate) registry: Door<Registry>,
     pub(crate) way: Way,
 }
 
@@ -50,10 +56,12 @@ pub(crate) enum Way {
 
 /// The leg.
 pub(crate) struct TelegramLeg {
+    id: CallId,
     leg: LegId,
     call: Addr<Call>,
     via: String,
     session: Door<Session>,
+    registry: Door<Registry>,
     way: Way,
     group: Option<Member>,
     core: Option<Core>,
@@ -78,6 +86,8 @@ impl TelegramLeg {
         };
         Self {
             user_id,
+            id: spec.id,
+            registry: spec.registry,
             leg: spec.leg,
             call: spec.call,
             via: spec.via,
@@ -378,6 +388,23 @@ impl Handler<SessionIsBack> for TelegramLeg {
     }
 }
 
+impl TelegramLeg {
+    /// Calls whom the registry has let through.
+    fn met(&mut self, callee: Callee, met: Result<(), Cause>, ctx: &mut Context<Self>) {
+        if self.over || self.core.is_some() {
+            return;
+        }
+        if let Err(cause) = met {
+            self.end(&cause);
+            self.leave_when_done(ctx);
+            return;
+        }
+        let core = Outgoing::new(Instant::now(), callee.user, callee.settings, rand::random());
+        self.core = Some(Core::Outgoing(Box::new(core)));
+        self.drain(Instant::now(), ctx);
+    }
+}
+
 impl Handler<Resolved> for TelegramLeg {
     type Result = ();
 
@@ -388,13 +415,27 @@ impl Handler<Resolved> for TelegramLeg {
         }
         match result {
             Ok(callee) => {
-                self.user_id = Some(callee.user.user_id);
-                let person = Box::new(callee.person);
+                let (call, user_id) = (self.id, callee.user.user_id);
+                self.user_id = Some(user_id);
+                let person = Box::new(callee.person.clone());
                 self.report(LegFact::Met { person });
-                let core =
-                    Outgoing::new(Instant::now(), callee.user, callee.settings, rand::random());
-                self.core = Some(Core::Outgoing(Box::new(core)));
-                self.drain(Instant::now(), ctx);
+                let registry = self.registry.open();
+                let asked = registry.map(|registry| registry.send(MeetUser { call, user_id }));
+                let met = async move {
+                    // A registry that dies or hangs ends no call: the next one is told what it holds.
+                    match asked {
+                        Some(asked) => tokio::time::timeout(PATIENCE, asked)
+                            .await
+                            .ok()
+                            .and_then(Result::ok)
+                            .unwrap_or(Ok(())),
+                        None => Ok(()),
+                    }
+                };
+                let met = met
+                    .into_actor(self)
+                    .map(move |met, leg, ctx| leg.met(*callee, met, ctx));
+                ctx.spawn(met);
             }
             Err(cause) => {
                 self.end(&cause);

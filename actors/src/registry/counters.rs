@@ -42,7 +42,7 @@ pub(super) struct Counters {
 /// What somebody with a quota profile has used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaReport {
-    /// Whose it is: `trunk/NAME` or `session/NAME`.
+    /// Whose it is: `trunk/NAME`, `session/NAME` or `user/NAME`.
     pub subject: String,
     /// The profile.
     pub quota: QuotaName,
@@ -353,7 +353,13 @@ impl Handler<ListQuotas> for Registry {
         let routes = routes.filter_map(|it| self.table.quota_of_route(&it.trunk, &it.session));
         let ways = self.table.transits();
         let ways = ways.filter_map(|it| self.table.quota_of_way(&it.trunk, &it.to));
-        let all = trunks.chain(sessions).chain(routes).chain(ways);
+        let users = self.table.users();
+        let users = users.filter_map(|user| self.table.quota_of_user(&user.name));
+        let all = trunks
+            .chain(sessions)
+            .chain(routes)
+            .chain(ways)
+            .chain(users);
         let mut reports: Vec<_> = all.map(report).collect();
         reports.sort_by(|a, b| a.subject.cmp(&b.subject));
         MessageResult(reports)

@@ -83,15 +83,19 @@ impl Registry {
                 number: &order.number,
             },
         );
-        let subjects = self.subjects(None, Some(&session));
+        let user = self.user_of(&order.peer);
+        let known = user.as_ref().map(|user| &user.name);
+        let subjects = self.subjects_with(None, Some(&session), known);
         let admitted = decided.and_then(|decided| {
             self.admit(&subjects)?;
             let limit = self.table.session(&session).map_or(0, |spec| spec.lines);
             let opened = self.lines.open(id, Some(&session), limit);
             opened.map_err(|_| Cause::new(Reason::LinesLimit))?;
+            self.take_user(id, user.as_ref())?;
             Ok(decided)
         });
         let (dialled, hunt) = admitted.inspect_err(|cause| {
+            self.lines.release(id);
             if self.table.trunk(&order.trunk).is_some() {
                 let attempt = Attempt {
                     direction,
@@ -112,6 +116,7 @@ impl Registry {
             lines: Vec::new(),
             session: Some(session),
             peer: Some(order.peer.clone()),
+            user: known.cloned(),
         };
         let caller = Caller {
             dialled: Some(dialled),

@@ -87,7 +87,9 @@ impl Registry {
         };
         let mut hunt = routing::decide_telegram(&self.table, &self.known, &offer)?;
         self.worker_answers()?;
-        let subjects = self.subjects(None, Some(&session));
+        let user = self.table.user_at(caller.user_id).cloned();
+        let known = user.as_ref().map(|user| &user.name);
+        let subjects = self.subjects_with(None, Some(&session), known);
         let admitted = self.admit(&subjects);
         let first = hunt
             .trunks()
@@ -123,6 +125,7 @@ impl Registry {
             lines: trunks(&targets),
             session: Some(session),
             peer: Some(Peer::UserId(caller.user_id)),
+            user: known.cloned(),
         };
         let plan = Plan::ToSip {
             origin: Origin::Telegram {
@@ -172,6 +175,7 @@ impl Registry {
             lines: own.into_iter().chain(trunks(&targets)).collect(),
             session: None,
             peer: None,
+            user: None,
         };
         let plan = Plan::ToSip {
             origin: Origin::Trunk {
@@ -198,6 +202,11 @@ impl Registry {
         let limit = self.table.session(session).map_or(0, |spec| spec.lines);
         let opened = self.lines.open(call, Some(session), limit);
         opened.map_err(|_| Cause::new(Reason::LinesLimit))?;
+        let user = match caller {
+            Calling::Telegram(caller) => self.table.user_at(caller.user_id).cloned(),
+            Calling::Sip(_) => None,
+        };
+        self.take_user(call, user.as_ref())?;
         self.first_group(call, caller, hunt)
     }
 

@@ -249,7 +249,9 @@ impl Registry {
             dialled: Some(&dialled),
         };
         let hunt = routing::decide_callback(&self.table, &self.known, &offer)?;
-        let subjects = self.subjects(None, Some(&session));
+        let user = self.table.user_at(writer.user_id).cloned();
+        let known = user.as_ref().map(|user| &user.name);
+        let subjects = self.subjects_with(None, Some(&session), known);
         self.worker_answers()?;
         self.admit(&subjects)?;
         let trunk = hunt.trunks().find(|trunk| self.known.is_reachable(trunk));
@@ -260,8 +262,10 @@ impl Registry {
         let to = dialled.first().unwrap_or_default().to_owned();
         let id = crate::house::call_id();
         let limit = self.table.session(&session).map_or(0, |spec| spec.lines);
-        if self.lines.open(id, Some(&session), limit).is_err() {
-            let cause = Cause::new(Reason::LinesLimit);
+        let opened = self.lines.open(id, Some(&session), limit);
+        let opened = opened.map_err(|_| Cause::new(Reason::LinesLimit));
+        if let Err(cause) = opened.and_then(|()| self.take_user(id, user.as_ref())) {
+            self.never_began(id, ctx);
             let attempt = Attempt {
                 direction,
                 trunk: &trunk,
@@ -281,6 +285,7 @@ impl Registry {
             lines: Vec::new(),
             session: Some(session),
             peer: Some(peer),
+            user: known.cloned(),
         };
         let caller = Caller {
             dialled: Some(dialled),

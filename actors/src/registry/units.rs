@@ -99,12 +99,17 @@ impl Handler<Adopt> for Registry {
     fn handle(&mut self, adopt: Adopt, ctx: &mut Self::Context) {
         self.watch.handled();
         let held = *adopt.held;
-        self.lines
-            .adopt(adopt.call, &held.lines, held.session.as_ref());
+        self.lines.adopt(
+            adopt.call,
+            &held.lines,
+            held.session.as_ref(),
+            held.user.as_ref(),
+        );
         for trunk in &held.lines {
             self.count_lines(trunk);
         }
-        let subjects = self.subjects(held.own_trunk(), held.session.as_ref());
+        let session = held.session.as_ref();
+        let subjects = self.subjects_with(held.own_trunk(), session, held.user.as_ref());
         self.counters.quotas.begin(adopt.call, subjects);
         if let Some(answered) = adopt.answered {
             let by = answered.by.as_ref();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::{
     CallId, CallRecord, OpenCall, QuotaSpec, RoleSpec, RouteSpec, SessionName, SessionSpec,
-    TransitSpec, TrunkSpec,
+    TransitSpec, TrunkSpec, UserSpec,
 };
 use store::{
     BackupError, Change, Entry, KeyId, KeySource, MasterKey, SledStore, Space, Stats, Store,
@@ -74,6 +74,10 @@ impl Store for Faulty {
 
     fn quotas(&self) -> Result<Vec<QuotaSpec>, StoreError> {
         self.store.quotas()
+    }
+
+    fn users(&self) -> Result<Vec<UserSpec>, StoreError> {
+        self.store.users()
     }
 
     fn roles(&self) -> Result<Vec<RoleSpec>, StoreError> {

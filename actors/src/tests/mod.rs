@@ -15,3 +15,4 @@ mod refusals;
 mod roles;
 mod scene;
 mod transit;
+mod users;

@@ -54,7 +54,8 @@ pub(super) async fn change(scene: &Scene, changes: &[Change]) {
     let table = table
         .with_transits(store.transits().unwrap())
         .with_quotas(store.quotas().unwrap())
-        .with_roles(store.roles().unwrap());
+        .with_roles(store.roles().unwrap())
+        .with_users(store.users().unwrap());
     scene.house.apply(Arc::new(table), |_| None).await;
 }
 

@@ -223,7 +223,9 @@ impl Scene {
     pub(crate) async fn settles_at(&self, calls: usize) {
         let mut report = self.house.report().await;
         for _ in 0..200 {
-            if report.calls == calls && report.lines == calls && report.missing.is_empty() {
+            let beside = report.session_lines + report.user_lines;
+            let is_balanced = report.lines == calls && (calls > 0 || beside == 0);
+            if report.calls == calls && is_balanced && report.missing.is_empty() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

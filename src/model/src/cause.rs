@@ -91,7 +91,7 @@ causes! {
     Unauthorized = "unauthorized", 401, "Unauthorized", Sip, Rejected, "enter login and password in the trunk of the PBX; normal as a first reply";
     DatabaseError = "database_error", 500, "Database error", Here, Failed, "retry; check the disk and the log";
     NoResponseFromManager = "no_response_from_manager", 503, "No response from Manager", Here, Failed, "wait a minute; look at the CPU load and the log";
-    LinesLimit = "lines_limit", 402, "Lines limit is exceeded", Here, Limited, "raise `lines` of the trunk or session";
+    LinesLimit = "lines_limit", 402, "Lines limit is exceeded", Here, Limited, "raise `lines` of the trunk, session or user";
     TotalDuration = "total_duration", 402, "Total calls duration is exceeded", Here, Limited, "wait for the window, raise the quota profile, or `strowger quota reset`; see `strowger quota show`";
     FailCalls = "fail_calls", 402, "Amount of fail calls is exceeded", Here, Limited, "find out why the calls fail; wait for the window, raise the quota profile, or `strowger quota reset`";
     CallDuration = "call_duration", 402, "The call was limited to {}", Here, Limited, "raise `call_seconds` of the quota profile";

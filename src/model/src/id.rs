@@ -144,6 +144,10 @@ name! {
     QuotaName
 }
 name! {
+    /// The name by which an owner knows a Telegram user.
+    UserName
+}
+name! {
     /// The name of a worker.
     WorkerName
 }

@@ -1,9 +1,9 @@
-//! Lines: how many calls a trunk and a session hold at a time.
+//! Lines: how many calls a trunk, a session and a user hold at a time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use model::{CallId, SessionName, TrunkName};
+use model::{CallId, SessionName, TrunkName, UserName};
 
 /// Whose lines are all taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,13 +12,24 @@ pub enum Full {
     Trunk,
     /// The session's.
     Session,
+    /// The user's.
+    User,
 }
 
-/// The lines in use: of each call one of its session, if it has one, and one of each trunk it is on or rings at. Returned by the call's id, any
-/// number of times.
+/// What one call holds.
+#[derive(Debug, Default, Clone)]
+struct Held {
+    trunks: Vec<TrunkName>,
+    session: Option<SessionName>,
+    user: Option<UserName>,
+}
+
+/// The lines in use: of each call one of its session and one of its user, if it has them, and one of each trunk it is on or rings at. Returned
+/// by the call's id, any number of times.
 #[derive(Debug, Default, Clone)]
 pub struct Lines {
-    calls: HashMap<CallId, (Vec<TrunkName>, Option<SessionName>)>,
+    calls: HashMap<CallId, Held>,
+    users: HashMap<UserName, u32>,
     trunks: HashMap<TrunkName, u32>,
     sessions: HashMap<SessionName, u32>,
 }
@@ -38,14 +49,18 @@ impl Lines {
             }
             *self.sessions.entry(session.clone()).or_default() += 1;
         }
-        self.calls.insert(call, (Vec::new(), session.cloned()));
+        let held = Held {
+            session: session.cloned(),
+            ..Held::default()
+        };
+        self.calls.insert(call, held);
         Ok(())
     }
 
     /// Takes a line of a trunk for a call that is open; one that it has already is not taken twice.
     pub fn take(&mut self, call: CallId, trunk: &TrunkName, limit: u32) -> Result<(), Full> {
         let used = self.trunk_in_use(trunk);
-        let Some((held, _)) = self.calls.get_mut(&call) else {
+        let Some(Held { trunks: held, .. }) = self.calls.get_mut(&call) else {
             return Err(Full::Session);
         };
         if held.contains(trunk) {
@@ -59,9 +74,28 @@ impl Lines {
         Ok(())
     }
 
+    /// Takes a line of a user for a call that is open; one that it has already is not taken twice, and that of another is returned.
+    pub fn take_user(&mut self, call: CallId, user: &UserName, limit: u32) -> Result<(), Full> {
+        let used = self.user_in_use(user);
+        let Some(held) = self.calls.get_mut(&call) else {
+            return Err(Full::Session);
+        };
+        if held.user.as_ref() == Some(user) {
+            return Ok(());
+        }
+        if limit != 0 && used >= limit {
+            return Err(Full::User);
+        }
+        if let Some(before) = held.user.replace(user.clone()) {
+            lower(&mut self.users, &before);
+        }
+        *self.users.entry(user.clone()).or_default() += 1;
+        Ok(())
+    }
+
     /// Returns the line of one trunk, on which the call is no more.
     pub fn give_back(&mut self, call: CallId, trunk: &TrunkName) {
-        let Some((held, _)) = self.calls.get_mut(&call) else {
+        let Some(Held { trunks: held, .. }) = self.calls.get_mut(&call) else {
             return;
         };
         if let Some(at) = held.iter().position(|held| held == trunk) {
@@ -71,8 +105,17 @@ impl Lines {
     }
 
     /// Takes the lines of a call that is already up, whatever the limits; what it held before is returned.
-    pub fn adopt(&mut self, call: CallId, trunks: &[TrunkName], session: Option<&SessionName>) {
+    pub fn adopt(
+        &mut self,
+        call: CallId,
+        trunks: &[TrunkName],
+        session: Option<&SessionName>,
+        user: Option<&UserName>,
+    ) {
         let _unlimited = self.open(call, session, 0);
+        if let Some(user) = user {
+            let _unlimited = self.take_user(call, user, 0);
+        }
         for trunk in trunks {
             let _unlimited = self.take(call, trunk, 0);
         }
@@ -80,12 +123,19 @@ impl Lines {
 
     /// Returns the lines of a call, and says of which trunks; returning them again changes nothing.
     pub fn release(&mut self, call: CallId) -> Option<Vec<TrunkName>> {
-        let (trunks, session) = self.calls.remove(&call)?;
+        let Held {
+            trunks,
+            session,
+            user,
+        } = self.calls.remove(&call)?;
         for trunk in &trunks {
             lower(&mut self.trunks, trunk);
         }
         if let Some(session) = session {
             lower(&mut self.sessions, &session);
+        }
+        if let Some(user) = user {
+            lower(&mut self.users, &user);
         }
         Some(trunks)
     }
@@ -100,6 +150,18 @@ impl Lines {
         self.sessions.get(session).copied().unwrap_or(0)
     }
 
+    /// Returns how many lines of the user are taken.
+    pub fn user_in_use(&self, user: &UserName) -> u32 {
+        self.users.get(user).copied().unwrap_or(0)
+    }
+
+    /// Returns how many lines of all sessions, and of all users, are taken.
+    pub fn beside_trunks(&self) -> (u32, u32) {
+        let sum = |counts: &mut dyn Iterator<Item = &u32>| counts.sum();
+        let sessions = sum(&mut self.sessions.values());
+        (sessions, sum(&mut self.users.values()))
+    }
+
     /// Returns how many calls hold lines.
     pub fn calls(&self) -> usize {
         self.calls.len()
@@ -109,5 +171,9 @@ impl Lines {
 fn lower<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: &K) {
     if let Some(used) = counts.get_mut(key) {
         *used = used.saturating_sub(1);
+        // Names come and go with the records.
+        if *used == 0 {
+            counts.remove(key);
+        }
     }
 }

@@ -9,7 +9,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use model::{CallId, Cause, NameError, Outcome, QuotaSpec, Reason, SessionName, Side, TrunkName};
+use model::{
+    CallId, Cause, NameError, Outcome, QuotaSpec, Reason, SessionName, Side, TrunkName, UserName,
+};
 use serde::{Deserialize, Serialize};
 
 /// Whoever gives up sooner than this has not failed.
@@ -26,6 +28,8 @@ pub enum Subject {
     Route(TrunkName, SessionName),
     /// That of the way from one trunk to another.
     Transit(TrunkName, TrunkName),
+    /// A Telegram user's, whichever session he is called by.
+    User(UserName),
 }
 
 impl fmt::Display for Subject {
@@ -35,6 +39,7 @@ impl fmt::Display for Subject {
             Subject::Session(name) => write!(f, "session/{name}"),
             Subject::Route(trunk, session) => write!(f, "route/{trunk}/{session}"),
             Subject::Transit(trunk, to) => write!(f, "transit/{trunk}/{to}"),
+            Subject::User(name) => write!(f, "user/{name}"),
         }
     }
 }
@@ -44,7 +49,7 @@ impl fmt::Display for Subject {
 pub enum SubjectError {
     /// No kind before the name.
     #[error(
-        "whose quota? write trunk/NAME, session/NAME, route/TRUNK/SESSION or transit/TRUNK/TRUNK instead of `{0}`"
+        "whose quota? write trunk/NAME, session/NAME, user/NAME, route/TRUNK/SESSION or transit/TRUNK/TRUNK instead of `{0}`"
     )]
     Kind(String),
     /// The name.
@@ -60,6 +65,7 @@ impl FromStr for Subject {
         match parts.as_slice() {
             ["trunk", name] => Ok(Subject::Trunk(name.parse()?)),
             ["session", name] => Ok(Subject::Session(name.parse()?)),
+            ["user", name] => Ok(Subject::User(name.parse()?)),
             ["route", trunk, session] => Ok(Subject::Route(trunk.parse()?, session.parse()?)),
             ["transit", trunk, to] => Ok(Subject::Transit(trunk.parse()?, to.parse()?)),
             _ => Err(SubjectError::Kind(text.to_owned())),
@@ -226,6 +232,20 @@ impl Quotas {
         }
     }
 
+    /// Somebody takes part in a call that has begun, and was not known then.
+    pub fn join(&mut self, call: CallId, subject: Option<(Subject, QuotaSpec)>) {
+        let Some((subject, quota)) = subject.filter(|(_, quota)| is_limited(quota)) else {
+            return;
+        };
+        let open = self.calls.entry(call).or_insert_with(|| Open {
+            subjects: Vec::new(),
+            answered: None,
+        });
+        if !open.subjects.iter().any(|(known, _)| *known == subject) {
+            open.subjects.push((subject, quota));
+        }
+    }
+
     /// The call is answered, perhaps by somebody who was not known when it began. Of a call that was answered before, which another
     /// incarnation of its registry knew, also since when.
     pub fn answered(
@@ -236,14 +256,8 @@ impl Quotas {
         by: impl IntoIterator<Item = (Subject, QuotaSpec)>,
     ) {
         self.count(now);
-        for (subject, quota) in by.into_iter().filter(|(_, quota)| is_limited(quota)) {
-            let open = self.calls.entry(call).or_insert_with(|| Open {
-                subjects: Vec::new(),
-                answered: None,
-            });
-            if !open.subjects.iter().any(|(known, _)| *known == subject) {
-                open.subjects.push((subject, quota));
-            }
+        for subject in by {
+            self.join(call, Some(subject));
         }
         if let Some(open) = self.calls.get_mut(&call) {
             open.answered.get_or_insert(Talk {

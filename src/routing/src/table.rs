@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::{
     DEFAULT_QUOTA, DialRules, HeaderField, QuotaName, QuotaSpec, Role, RoleSpec, RouteSpec,
-    SessionName, SessionSpec, TransitSpec, TrunkKind, TrunkName, TrunkSpec,
+    SessionName, SessionSpec, TransitSpec, TrunkKind, TrunkName, TrunkSpec, UserName, UserSpec,
 };
 
 use crate::route::AllTerms;
@@ -39,6 +39,9 @@ pub struct Table {
     /// The rules of routes and ways.
     terms: AllTerms,
     inbound: Sheet<TrunkName, Arc<DialPlan>>,
+    users: Sheet<UserName, Arc<UserSpec>>,
+    /// The same by their ids at Telegram.
+    users_by_id: Sheet<i64, Vec<UserName>>,
     /// Roles that were ever switched; the others are on.
     roles: BTreeMap<Role, RoleSpec>,
     /// Of trunks that dial what Telegram users write.
@@ -324,6 +327,57 @@ impl Table {
         self
     }
 
+    /// The same with users; who is none of them is not limited as a user.
+    pub fn with_users(mut self, users: Vec<UserSpec>) -> Self {
+        for user in users {
+            self.put_user(user);
+        }
+        self
+    }
+
+    /// Puts a user in the place of the one that has his name, if there is one.
+    pub fn put_user(&mut self, user: UserSpec) {
+        self.remove_user(&user.name);
+        let name = &user.name;
+        self.users_by_id.alter(user.telegram_id, |list| {
+            if let Err(at) = list.binary_search(name) {
+                list.insert(at, name.clone());
+            }
+        });
+        self.users.put(name.clone(), Arc::new(user));
+    }
+
+    /// Takes a user away; false when there is none.
+    pub fn remove_user(&mut self, name: &UserName) -> bool {
+        let Some(user) = self.users.remove(name) else {
+            return false;
+        };
+        let leave = |list: &mut Vec<UserName>| list.retain(|other| other != name);
+        self.users_by_id.alter(user.telegram_id, leave);
+        true
+    }
+
+    /// Returns the user of this name.
+    pub fn user(&self, name: &UserName) -> Option<&UserSpec> {
+        self.users.get(name).map(Arc::as_ref)
+    }
+
+    /// Returns the user of this id at Telegram.
+    pub fn user_at(&self, telegram_id: i64) -> Option<&UserSpec> {
+        self.user(self.users_by_id.get(&telegram_id)?.first()?)
+    }
+
+    /// Returns another user with the same id at Telegram; the first by name.
+    pub fn same_user(&self, user: &UserSpec) -> Option<&UserName> {
+        let mut same = self.users_by_id.get(&user.telegram_id)?.iter();
+        same.find(|other| **other != user.name)
+    }
+
+    /// Returns all users, by name.
+    pub fn users(&self) -> impl Iterator<Item = &UserSpec> {
+        self.users.values().map(Arc::as_ref)
+    }
+
     /// The same with roles, of which those without a record are on.
     pub fn with_roles(mut self, roles: Vec<RoleSpec>) -> Self {
         for role in roles {
@@ -395,6 +449,13 @@ impl Table {
     /// Returns the rules of routes and ways.
     pub(crate) fn terms(&self) -> &AllTerms {
         &self.terms
+    }
+
+    /// The same for a user.
+    pub fn quota_of_user(&self, name: &UserName) -> Option<(Subject, QuotaSpec)> {
+        let user = self.user(name)?;
+        let quota = self.quota_or_default(user.quota.as_ref())?;
+        Some((Subject::User(name.clone()), quota.clone()))
     }
 
     /// Returns the trunk of this name.

@@ -11,6 +11,7 @@ use super::*;
 mod caller;
 mod dial;
 mod hunt;
+mod leases;
 mod number;
 mod order;
 mod pool;
@@ -514,7 +515,7 @@ fn lines_are_never_above_the_limit_and_never_leak() {
         let call = CallId::new(1, n as u128);
         match dice(9) {
             0 => {
-                lines.adopt(call, &trunks[..trunk], Some(&session));
+                lines.adopt(call, &trunks[..trunk], Some(&session), None);
                 model[n] = Some((0..trunk).collect());
             }
             1 | 2 => {

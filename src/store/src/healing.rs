@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use model::{
     CallId, CallRecord, OpenCall, QuotaSpec, RoleSpec, RouteSpec, SessionName, SessionSpec,
-    TransitSpec, TrunkSpec,
+    TransitSpec, TrunkSpec, UserSpec,
 };
 
 use crate::{
@@ -192,6 +192,10 @@ impl Store for Healing {
 
     fn roles(&self) -> Result<Vec<RoleSpec>, StoreError> {
         self.ask(Store::roles)
+    }
+
+    fn users(&self) -> Result<Vec<UserSpec>, StoreError> {
+        self.ask(Store::users)
     }
 
     fn generation(&self) -> Result<u64, StoreError> {

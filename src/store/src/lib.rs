@@ -22,7 +22,7 @@ use std::path::Path;
 
 use model::{
     CallId, CallRecord, OpenCall, QuotaName, QuotaSpec, RoleSpec, RouteSpec, SessionName,
-    SessionSpec, TransitSpec, TrunkName, TrunkSpec,
+    SessionSpec, TransitSpec, TrunkName, TrunkSpec, UserName, UserSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,10 @@ pub enum Change {
     PutQuota(QuotaSpec),
     /// Removes a quota profile.
     RemoveQuota(QuotaName),
+    /// Adds or replaces a user.
+    PutUser(UserSpec),
+    /// Removes a user.
+    RemoveUser(UserName),
     /// Switches a role on or off.
     PutRole(RoleSpec),
 }
@@ -114,6 +118,8 @@ pub trait Store: Send + Sync {
     fn transits(&self) -> Result<Vec<TransitSpec>, StoreError>;
     /// Returns all quota profiles, by name.
     fn quotas(&self) -> Result<Vec<QuotaSpec>, StoreError>;
+    /// Returns all users, by name.
+    fn users(&self) -> Result<Vec<UserSpec>, StoreError>;
     /// Returns the roles that were ever switched.
     fn roles(&self) -> Result<Vec<RoleSpec>, StoreError>;
     /// Returns the generation of the configuration: how many commits there were.

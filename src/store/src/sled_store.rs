@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use model::{
     CallId, CallRecord, OpenCall, QuotaSpec, RoleSpec, RouteSpec, Secret, SessionName, SessionSpec,
-    TransitSpec, TrunkName, TrunkSpec,
+    TransitSpec, TrunkName, TrunkSpec, UserSpec,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -77,6 +77,7 @@ pub struct SledStore {
     counters: Tree,
     quotas: Tree,
     roles: Tree,
+    users: Tree,
     farewells: Tree,
     tokens: Tree,
     meta: Tree,
@@ -211,6 +212,7 @@ impl SledStore {
             counters: tree("counters")?,
             quotas: tree("quotas")?,
             roles: tree("roles")?,
+            users: tree("users")?,
             farewells: tree("farewells")?,
             tokens: tree("tokens")?,
             committing: Mutex::default(),
@@ -397,6 +399,7 @@ impl SledStore {
                     Self::present(&self.transits, "route", &transit_key(from, to))?;
                 }
                 Change::RemoveQuota(name) => Self::present(&self.quotas, "quota", name.as_str())?,
+                Change::RemoveUser(name) => Self::present(&self.users, "user", name.as_str())?,
                 Change::PutSession(spec) if spec.enabled => {
                     let adopts = |change: &Change| matches!(change, Change::AdoptSession(name) if *name == spec.name);
                     if self.is_restored(&spec.name)? && !changes.iter().any(adopts) {
@@ -411,7 +414,8 @@ impl SledStore {
                 | Change::PutRoute(_)
                 | Change::PutTransit(_)
                 | Change::PutQuota(_)
-                | Change::PutRole(_) => {}
+                | Change::PutRole(_)
+                | Change::PutUser(_) => {}
             }
         }
         Ok(())
@@ -574,6 +578,10 @@ impl Store for SledStore {
         all("quotas", &self.quotas)
     }
 
+    fn users(&self) -> Result<Vec<UserSpec>, StoreError> {
+        all("users", &self.users)
+    }
+
     fn roles(&self) -> Result<Vec<RoleSpec>, StoreError> {
         all("roles", &self.roles)
     }
@@ -596,7 +604,7 @@ impl Store for SledStore {
             (Batch::default(), Batch::default(), Batch::default());
         let (mut transits, mut quotas, mut meta) =
             (Batch::default(), Batch::default(), Batch::default());
-        let mut roles = Batch::default();
+        let (mut roles, mut users) = (Batch::default(), Batch::default());
         for change in changes {
             match change {
                 Change::PutTrunk(spec) => {
@@ -640,6 +648,11 @@ impl Store for SledStore {
                     quotas.insert(name, encode("quotas", name, spec)?);
                 }
                 Change::RemoveQuota(name) => quotas.remove(name.as_str()),
+                Change::PutUser(spec) => {
+                    let name = spec.name.as_str();
+                    users.insert(name, encode("users", name, spec)?);
+                }
+                Change::RemoveUser(name) => users.remove(name.as_str()),
                 Change::PutRole(spec) => {
                     let name = spec.role.label();
                     roles.insert(name, encode("roles", name, spec)?);
@@ -659,8 +672,9 @@ impl Store for SledStore {
                     &self.quotas,
                     &self.meta,
                     &self.roles,
+                    &self.users,
                 ),
-                |(a, b, c, d, e, f, g)| {
+                |(a, b, c, d, e, f, g, h)| {
                     a.apply_batch(&trunks)?;
                     b.apply_batch(&sessions)?;
                     c.apply_batch(&routes)?;
@@ -668,6 +682,7 @@ impl Store for SledStore {
                     e.apply_batch(&quotas)?;
                     f.apply_batch(&meta)?;
                     g.apply_batch(&roles)?;
+                    h.apply_batch(&users)?;
                     Ok(())
                 },
             );

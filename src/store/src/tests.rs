@@ -278,6 +278,24 @@ fn a_role_that_was_switched_stays_so() {
     assert_eq!(store.roles().unwrap(), [on]);
 }
 
+#[test]
+fn users_are_records() {
+    let dir = folder();
+    let store = open(dir.path()).unwrap();
+    let ann = model::UserSpec {
+        lines: 2,
+        ..model::UserSpec::new("ann".parse().unwrap(), 4242)
+    };
+    let gone = Change::RemoveUser(ann.name.clone());
+    assert!(store.commit(None, std::slice::from_ref(&gone)).is_err());
+    store.commit(None, &[Change::PutUser(ann.clone())]).unwrap();
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.users().unwrap(), [ann]);
+    store.commit(None, &[gone]).unwrap();
+    assert!(store.users().unwrap().is_empty());
+}
+
 /// The writer of the next test: writes all that must be durable until it is killed, and says each once it is acknowledged.
 #[test]
 fn writer_that_is_killed() {

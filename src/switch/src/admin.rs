@@ -166,6 +166,7 @@ async fn readyz(shown: web::Data<Shown>) -> HttpResponse {
     let notes = recovery::notes(&shown.store);
     let body = json!({
         "ready": ready, "node": shown.node, "missing": report.missing, "notes": notes, "calls": report.calls, "lines": report.lines,
+        "session_lines": report.session_lines, "user_lines": report.user_lines,
     });
     HttpResponse::build(status).json(body)
 }

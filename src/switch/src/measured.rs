@@ -6,7 +6,7 @@ use std::time::Instant;
 use metrics::{Metrics, StoreOp};
 use model::{
     CallId, CallRecord, OpenCall, QuotaSpec, RoleSpec, RouteSpec, SessionName, SessionSpec,
-    TransitSpec, TrunkSpec,
+    TransitSpec, TrunkSpec, UserSpec,
 };
 use store::{
     BackupError, Change, Entry, KeyId, KeySource, MasterKey, Space, Stats, Store, StoreError,
@@ -50,6 +50,10 @@ impl<S: Store> Store for Measured<S> {
 
     fn quotas(&self) -> Result<Vec<QuotaSpec>, StoreError> {
         self.timed(StoreOp::Scan, S::quotas)
+    }
+
+    fn users(&self) -> Result<Vec<UserSpec>, StoreError> {
+        self.timed(StoreOp::Scan, S::users)
     }
 
     fn roles(&self) -> Result<Vec<RoleSpec>, StoreError> {

@@ -185,6 +185,8 @@ impl From<Refusal> for Problem {
             | Refusal::RouteRules(..)
             | Refusal::Conflict(_)
             | Refusal::NoWorker(..)
+            | Refusal::User(_)
+            | Refusal::SameUser(..)
             | Refusal::NoWay(..)
             | Refusal::Quota(_)
             | Refusal::NoQuota(..)

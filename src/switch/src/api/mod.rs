@@ -5,6 +5,7 @@
 //! * `trunks`: what is done with a trunk beside changing its record; `quotas`, `backups`.
 //! * `records`: trunks, sessions, routes; everything that changes them is one commit of `office`.
 //! * `roles`: workers and the storage.
+//! * `users`: Telegram users known by name.
 //! * `calls`: those that go on; `cdr`: the records of those that are over.
 //! * `dial`: what an owner does with calls.
 //! * `events`: what happens, as it happens.
@@ -26,6 +27,7 @@ mod roles;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trunks;
+mod users;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::StatusCode;
@@ -215,6 +217,10 @@ pub(crate) fn service() -> impl HttpServiceFactory + OpenApiFactory {
         .service(records::list_routes)
         .service(records::put_route)
         .service(records::remove_route)
+        .service(users::list_users)
+        .service(users::show_user)
+        .service(users::put_user)
+        .service(users::remove_user)
         .service(roles::list_workers)
         .service(roles::show_worker)
         .service(roles::enable_worker)

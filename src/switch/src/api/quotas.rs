@@ -63,9 +63,9 @@ pub(super) async fn list_quotas(
     Ok(Json(Page::of(views.into_iter(), &query, key)))
 }
 
-/// Forgets what a trunk or a session has used
-#[utoipa::path(tag = "quotas", params(("kind" = String, Path, description = "`trunk` or `session`"), ("name" = String, Path, description = "its name")), security(("token" = ["write"])), responses((status = 204), (status = 404, body = crate::problem::Body), (status = 503, body = crate::problem::Body)))]
-#[post("/quotas/{kind}/{name}/reset")]
+/// Forgets what a trunk, a session, a user or a route has used
+#[utoipa::path(tag = "quotas", params(("kind" = String, Path, description = "`trunk`, `session`, `user`, `route` or `transit`"), ("name" = String, Path, description = "its name; of a route both ends, with `/` between them")), security(("token" = ["write"])), responses((status = 204), (status = 404, body = crate::problem::Body), (status = 503, body = crate::problem::Body)))]
+#[post("/quotas/{kind}/{name:.+}/reset")]
 pub(super) async fn reset_quota(
     _: Write,
     house: Data<House>,
@@ -78,9 +78,12 @@ pub(super) async fn reset_quota(
     let is_there = match &subject {
         Some(Subject::Trunk(name)) => current.trunk(name).is_some(),
         Some(Subject::Session(name)) => current.session(name).is_some(),
+        Some(Subject::User(name)) => current.table.user(name).is_some(),
+        Some(Subject::Route(trunk, session)) => current.table.route(trunk, session).is_some(),
+        Some(Subject::Transit(trunk, to)) => current.table.transit(trunk, to).is_some(),
         None => {
             return Err(Problem::bad_request(
-                "a subject is trunk/NAME or session/NAME",
+                "a subject is trunk/NAME, session/NAME, user/NAME, route/TRUNK/SESSION or transit/TRUNK/TRUNK",
             ));
         }
     };

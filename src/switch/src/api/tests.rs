@@ -254,11 +254,24 @@ fn records_change_by_generation_and_refusals_say_why() {
         let removed = request("DELETE", "/api/v1/trunks/office", None);
         assert_eq!(send(removed).await.0, 200);
         assert_eq!(send(get("/api/v1/trunks/office")).await.0, 404);
+        let user = |body: Value| request("PUT", "/api/v1/users/ann", None).set_json(body);
+        assert_eq!(send(user(json!({"lines": 1}))).await.0, 422);
+        let ann = json!({"telegram_id": 4242, "lines": 1});
+        let stale = user(ann.clone()).insert_header(("If-Match", "\"1\""));
+        assert_eq!(send(stale).await.0, 412);
+        assert_eq!(send(user(ann)).await, (201, json!({"generation": 6})));
+        let (_, shown) = send(get("/api/v1/users/ann")).await;
+        assert_eq!(shown["telegram_id"], 4242, "{shown}");
+        let (_, page) = send(get("/api/v1/users")).await;
+        assert_eq!(page["items"][0]["name"], "ann", "{page}");
+        let gone = request("DELETE", "/api/v1/users/ann", None);
+        assert_eq!(send(gone).await, (200, json!({"generation": 7})));
+        assert_eq!(send(get("/api/v1/users/ann")).await.0, 404);
         let off = |part: &str| request("POST", &format!("/api/v1/{part}/disable"), None);
         let stale = off("storage").insert_header(("If-Match", "\"1\""));
         assert_eq!(send(stale).await.0, 412);
-        let fresh = off("storage").insert_header(("If-Match", "\"5\""));
-        assert_eq!(send(fresh).await, (200, json!({"generation": 6})));
+        let fresh = off("storage").insert_header(("If-Match", "\"7\""));
+        assert_eq!(send(fresh).await, (200, json!({"generation": 8})));
         let shown = send(get("/api/v1/storage")).await.1;
         assert_eq!(
             (&shown["enabled"], &shown["state"]),

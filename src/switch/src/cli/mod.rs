@@ -32,6 +32,7 @@ mod tests;
 mod token;
 mod trunk;
 mod trunk_test;
+mod user;
 mod watch;
 
 use std::path::PathBuf;
@@ -120,6 +121,12 @@ enum Command {
         after_help = "Example: strowger quota add small --call-seconds 120"
     )]
     Quota(quota::Quota),
+    /// Users: Telegram users known by name, and what they may use
+    #[command(
+        subcommand,
+        after_help = "Example: strowger user add ann --telegram-id 4242 --lines 1"
+    )]
+    User(user::User),
     /// Workers: what carries SIP and audio
     #[command(subcommand, after_help = "Example: strowger worker disable local")]
     Worker(roles::Worker),
@@ -253,6 +260,7 @@ fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
         Command::Apply(command) => command.run(&operator),
         Command::Export(command) => command.run(&operator),
         Command::Quota(command) => command.run(&operator),
+        Command::User(command) => command.run(&operator),
         Command::Worker(command) => command.run(&operator),
         Command::Storage(command) => command.run(&operator),
         Command::Ban(command) => command.run(&operator),

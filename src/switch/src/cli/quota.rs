@@ -38,12 +38,12 @@ pub(super) enum Quota {
     },
     /// Show who has a profile, and what of it is used
     Show {
-        /// Only this one: trunk/NAME, session/NAME, route/TRUNK/SESSION or transit/TRUNK/TRUNK
+        /// Only this one: trunk/NAME, session/NAME, user/NAME, route/TRUNK/SESSION or transit/TRUNK/TRUNK
         subject: Option<Subject>,
     },
     /// Forget what somebody has used
     Reset {
-        /// Whose: trunk/NAME, session/NAME, route/TRUNK/SESSION or transit/TRUNK/TRUNK
+        /// Whose: trunk/NAME, session/NAME, user/NAME, route/TRUNK/SESSION or transit/TRUNK/TRUNK
         subject: Subject,
     },
 }

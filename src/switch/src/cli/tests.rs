@@ -616,3 +616,40 @@ fn roles_are_switched_while_no_switch_runs() {
     assert!(desk.run(&far).is_err());
     assert!(desk.current().trunks.is_empty());
 }
+
+#[test]
+fn users_are_added_changed_listed_and_deleted() {
+    let desk = Desk::new();
+    let add = [
+        "user",
+        "add",
+        "ann",
+        "--telegram-id",
+        "4242",
+        "--lines",
+        "1",
+    ];
+    assert_eq!(desk.run(&add), Ok(()));
+    assert_eq!(desk.run(&add), Err(6));
+    let same = ["user", "add", "bob", "--telegram-id", "4242"];
+    assert!(desk.run(&same).is_err(), "the same person");
+    let unknown = ["user", "set", "ann", "--quota", "small"];
+    assert!(desk.run(&unknown).is_err(), "no such profile");
+    assert_eq!(desk.run(&["quota", "add", "small"]), Ok(()));
+    assert_eq!(desk.run(&unknown), Ok(()));
+    assert!(
+        desk.run(&["quota", "remove", "small"]).is_err(),
+        "she has it"
+    );
+    for output in ["table", "json"] {
+        assert_eq!(desk.run(&["--output", output, "user", "list"]), Ok(()));
+    }
+    let ann = desk.current().users[0].clone();
+    assert_eq!((ann.telegram_id, ann.lines), (4242, 1));
+    assert_eq!(desk.run(&["user", "set", "ann", "--no-quota"]), Ok(()));
+    assert_eq!(desk.current().users[0].quota, None);
+    assert_eq!(desk.run(&["user", "set", "bob", "--lines", "1"]), Err(5));
+    assert_eq!(desk.run(&["user", "delete", "ann"]), Ok(()));
+    assert_eq!(desk.run(&["user", "delete", "ann"]), Err(5));
+    assert!(desk.current().users.is_empty());
+}

@@ -4,7 +4,7 @@
 
 use model::{
     QuotaError, QuotaName, RouteTerms, SessionName, SpecError, TermsError, TransitSpec, TrunkName,
-    TrunkSpec, WorkerName,
+    TrunkSpec, UserError, UserName, WorkerName,
 };
 use routing::{Conflict, DialPlan, DialPlanError, Table};
 use store::{Change, Space, Store, StoreError};
@@ -41,6 +41,12 @@ pub(crate) enum Refusal {
     /// A way that leads nowhere else.
     #[error("trunk {0} has no way to itself")]
     Circle(TrunkName),
+    /// A user that cannot be.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// Nobody could tell whose line it is.
+    #[error("users {0} and {1} are the same person: both have the telegram_id {2}")]
+    SameUser(UserName, UserName, i64),
     /// A profile that could not work.
     #[error(transparent)]
     Quota(#[from] QuotaError),
@@ -65,6 +71,8 @@ impl Refusal {
             | Refusal::Conflict(_)
             | Refusal::NoWay(..)
             | Refusal::NoWorker(..)
+            | Refusal::User(_)
+            | Refusal::SameUser(..)
             | Refusal::Quota(_)
             | Refusal::NoQuota(..)
             | Refusal::Circle(_) => true,
@@ -151,6 +159,13 @@ fn make(next: &mut Table, change: &Change) -> Result<(), Refusal> {
             next.put_quota(spec.clone());
         }
         Change::PutRole(spec) => next.put_role(*spec),
+        Change::PutUser(spec) => {
+            spec.check()?;
+            next.put_user(spec.clone());
+        }
+        Change::RemoveUser(name) => {
+            return was_there(next.remove_user(name), "user", name.to_string());
+        }
         Change::RemoveQuota(name) => {
             return was_there(next.remove_quota(name), "quota", name.to_string());
         }
@@ -190,6 +205,13 @@ fn complete(next: &Table, change: &Change) -> Result<(), Refusal> {
             let who = format!("route {} --to {}", spec.trunk, spec.to);
             has_quota(who, spec.terms.quota.as_ref())
         }
+        Change::PutUser(spec) => {
+            if let Some(other) = next.same_user(spec) {
+                let (one, two) = (other.clone(), spec.name.clone());
+                return Err(Refusal::SameUser(one, two, spec.telegram_id));
+            }
+            has_quota(format!("user {}", spec.name), spec.quota.as_ref())
+        }
         Change::RemoveTrunk(name) => no_way(next.ways_at(name).find(ends_nowhere)),
         Change::RemoveQuota(gone) => {
             let trunks = next.trunks();
@@ -199,6 +221,10 @@ fn complete(next: &Table, change: &Change) -> Result<(), Refusal> {
             let sessions = next.sessions();
             for session in sessions.filter(|session| session.quota.as_ref() == Some(gone)) {
                 has_quota(format!("session {}", session.name), Some(gone))?;
+            }
+            let users = next.users();
+            for user in users.filter(|user| user.quota.as_ref() == Some(gone)) {
+                has_quota(format!("user {}", user.name), Some(gone))?;
             }
             let has = |terms: &RouteTerms| terms.quota.as_ref() == Some(gone);
             for route in next.routes().filter(|route| has(&route.terms)) {
@@ -214,6 +240,7 @@ fn complete(next: &Table, change: &Change) -> Result<(), Refusal> {
         | Change::AdoptSession(_)
         | Change::RemoveRoute(..)
         | Change::PutRole(_)
+        | Change::RemoveUser(_)
         | Change::RemoveTransit(..)
         | Change::PutQuota(_) => Ok(()),
     }

@@ -1,6 +1,6 @@
-//! Trunks, sessions, routes and quotas as one file: what `apply` reads and `export` writes.
+//! Trunks, sessions, routes, quotas and users as one file: what `apply` reads and `export` writes.
 //!
-//! One TOML with `[[trunk]]`, `[[session]]`, `[[route]]` and `[[quota]]`. Reading is strict: a key nobody reads or a value of the wrong kind
+//! One TOML with `[[trunk]]`, `[[session]]`, `[[route]]`, `[[quota]]` and `[[user]]`. Reading is strict: a key nobody reads or a value of the wrong kind
 //! is a fault with its line. A trunk without login or password keeps those it has; a PBX that registers here gets new ones when there are none.
 
 mod commit;
@@ -15,7 +15,7 @@ use model::{
     AllowedCallers, BareDigits, BotName, CallerIdRules, CallerNameRules, Codec, DialRules,
     DtmfMethod, HeaderField, HostPort, QueryTemplate, QuotaName, QuotaSpec, RouteSpec, RouteTerms,
     Secret, SessionName, SessionSpec, Srtp, SrtpOverPlain, TransitSpec, Transport, TrunkKind,
-    TrunkName, TrunkSpec, TrustedIps, WorkerChoice,
+    TrunkName, TrunkSpec, TrustedIps, UserName, UserSpec, WorkerChoice,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -32,6 +32,7 @@ pub(crate) struct Records {
     pub(crate) sessions: Vec<Placed<SessionDraft>>,
     pub(crate) routes: Vec<Placed<RouteDraft>>,
     pub(crate) quotas: Vec<Placed<QuotaDraft>>,
+    pub(crate) users: Vec<Placed<UserDraft>>,
 }
 
 /// A record and where it begins.
@@ -203,6 +204,19 @@ pub(crate) struct QuotaDraft {
     pub(crate) fail_window_seconds: Option<u32>,
 }
 
+/// A user as written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct UserDraft {
+    #[schema(value_type = Option<String>)]
+    pub(crate) name: Option<UserName>,
+    pub(crate) telegram_id: Option<i64>,
+    pub(crate) lines: Option<u32>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) quota: Option<QuotaName>,
+    pub(crate) note: Option<String>,
+}
+
 /// The order of a new route.
 pub(crate) const PRIORITY: u32 = 100;
 
@@ -300,6 +314,18 @@ impl From<&QuotaSpec> for QuotaDraft {
     }
 }
 
+impl From<&UserSpec> for UserDraft {
+    fn from(spec: &UserSpec) -> Self {
+        Self {
+            name: Some(spec.name.clone()),
+            telegram_id: Some(spec.telegram_id),
+            lines: Some(spec.lines),
+            quota: spec.quota.clone(),
+            note: Some(spec.note.clone()).filter(|note| !note.is_empty()),
+        }
+    }
+}
+
 impl From<&RouteSpec> for RouteDraft {
     fn from(spec: &RouteSpec) -> Self {
         Self {
@@ -333,7 +359,13 @@ impl TrunkDraft {
 }
 
 /// How TOML writes that there are none of a kind.
-const NONE: [&str; 4] = ["trunk = []", "session = []", "route = []", "quota = []"];
+const NONE: [&str; 5] = [
+    "trunk = []",
+    "session = []",
+    "route = []",
+    "quota = []",
+    "user = []",
+];
 
 /// Everything of a store as the text of a file, with the passwords of trunks if they are wanted; never the keys of sessions.
 pub(crate) fn write(current: &Current, secrets: bool) -> Result<String, toml::ser::Error> {
@@ -343,6 +375,7 @@ pub(crate) fn write(current: &Current, secrets: bool) -> Result<String, toml::se
         session: Vec<SessionDraft>,
         route: Vec<RouteDraft>,
         quota: Vec<QuotaDraft>,
+        user: Vec<UserDraft>,
     }
     let file = File {
         trunk: {
@@ -363,6 +396,7 @@ pub(crate) fn write(current: &Current, secrets: bool) -> Result<String, toml::se
             routes.chain(transits).collect()
         },
         quota: current.quotas.iter().map(QuotaDraft::from).collect(),
+        user: current.users.iter().map(UserDraft::from).collect(),
     };
     let text = toml::to_string(&file)?;
     // No records at all have no other form in TOML than a key of their own, which nobody wants to read.
@@ -376,7 +410,7 @@ pub(crate) fn write(current: &Current, secrets: bool) -> Result<String, toml::se
         "Without passwords: those that there are stay."
     };
     Ok(format!(
-        "# Trunks, sessions, routes and quotas: read back with `strowger apply`. {what}\n\n{}",
+        "# Trunks, sessions, routes, quotas and users: read back with `strowger apply`. {what}\n\n{}",
         shown.trim_start()
     ))
 }

@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 
 use model::{
     QuotaName, QuotaSpec, Role, RoleSpec, RouteSpec, RouteTerms, Secret, SessionName, SessionSpec,
-    TermsError, TransitSpec, TrunkKind, TrunkName, TrunkSpec,
+    TermsError, TransitSpec, TrunkKind, TrunkName, TrunkSpec, UserName, UserSpec,
 };
 use routing::{DialPlan, Table};
 use serde::{Deserialize, Serialize};
 use store::{Change, Store, StoreError};
 
-use super::{Kind, PRIORITY, Placed, QuotaDraft, Records, RouteDraft, SessionDraft, TrunkDraft};
+use super::{
+    Kind, PRIORITY, Placed, QuotaDraft, Records, RouteDraft, SessionDraft, TrunkDraft, UserDraft,
+};
 use crate::credentials;
 use crate::fault::{Fault, FaultKind, Place};
 
@@ -27,6 +29,8 @@ pub(crate) struct Current {
     /// Those that were ever switched; the others are on.
     #[serde(default)]
     pub(crate) roles: Vec<RoleSpec>,
+    #[serde(default)]
+    pub(crate) users: Vec<UserSpec>,
 }
 
 /// What has to change.
@@ -65,6 +69,7 @@ impl Current {
             transits: store.transits()?,
             quotas: store.quotas()?,
             roles: store.roles()?,
+            users: store.users()?,
         })
     }
 
@@ -83,6 +88,11 @@ impl Current {
         self.quotas.iter().find(|quota| quota.name == *name)
     }
 
+    /// The user of this name.
+    pub(crate) fn user(&self, name: &UserName) -> Option<&UserSpec> {
+        self.users.iter().find(|user| user.name == *name)
+    }
+
     /// Whether a role is switched on.
     pub(crate) fn has_role(&self, role: Role) -> bool {
         let found = self.roles.iter().find(|spec| spec.role == role);
@@ -99,6 +109,7 @@ impl Current {
         .with_transits(self.transits.clone())
         .with_quotas(self.quotas.clone())
         .with_roles(self.roles.clone())
+        .with_users(self.users.clone())
     }
 
     /// The records that a decision is made by.
@@ -111,6 +122,7 @@ impl Current {
             transits: table.transits().cloned().collect(),
             quotas: table.quotas().cloned().collect(),
             roles: table.roles().copied().collect(),
+            users: table.users().cloned().collect(),
         }
     }
 
@@ -140,7 +152,7 @@ impl Current {
 }
 
 impl Plan {
-    /// Compares; with `prune`, trunks, routes and quotas that the file does not have are removed. Sessions never are: their keys
+    /// Compares; with `prune`, trunks, routes, quotas and users that the file does not have are removed. Sessions never are: their keys
     /// cannot be brought back.
     pub(crate) fn new(
         records: &Records,
@@ -163,6 +175,7 @@ impl Plan {
         plan.trunks(&records.trunks, &known, &mut wanted);
         plan.sessions(&records.sessions, &known, &mut wanted);
         plan.routes(&records.routes, &known, &wanted);
+        plan.users(&records.users, &known, &wanted);
         plan.distinct(records, &wanted);
         if prune {
             plan.prune(records, current);
@@ -216,6 +229,38 @@ impl Plan {
                 );
             }
             wanted.put_quota(spec);
+        }
+    }
+
+    fn users(&mut self, drafts: &[Placed<UserDraft>], known: &Table, wanted: &Table) {
+        let (mut seen, mut ids) = (Vec::new(), BTreeMap::new());
+        for Placed { record, place } in drafts {
+            let Some(name) = &record.name else {
+                self.fault(place, "name", "every [[user]] needs a name");
+                continue;
+            };
+            if seen.contains(&name) {
+                self.fault(place, "name", format!("there are two users `{name}`"));
+                continue;
+            }
+            seen.push(name);
+            let spec = match record.spec(name) {
+                Ok(spec) => spec,
+                Err(what) => {
+                    self.fault(place, "telegram_id", what);
+                    continue;
+                }
+            };
+            if let Some(other) = ids.insert(spec.telegram_id, name) {
+                let what = format!("users {other} and {name} have the same telegram_id");
+                self.fault(place, "telegram_id", what);
+            }
+            self.known_quota(place, spec.quota.as_ref(), wanted);
+            let before = known.user(name);
+            if before != Some(&spec) {
+                let sign = if before.is_some() { '~' } else { '+' };
+                self.change(sign, format!("user {name}"), Change::PutUser(spec));
+            }
         }
     }
 
@@ -422,6 +467,17 @@ impl Plan {
     }
 
     fn prune(&mut self, records: &Records, current: &Current) {
+        for user in &current.users {
+            let mut drafts = records.users.iter();
+            let name = &user.name;
+            if !drafts.any(|draft| draft.record.name.as_ref() == Some(name)) {
+                self.change(
+                    '-',
+                    format!("user {name}"),
+                    Change::RemoveUser(name.clone()),
+                );
+            }
+        }
         let ends = records.routes.iter().map(|draft| &draft.record);
         let ends = ends.map(|draft| (&draft.trunk, &draft.session, &draft.to));
         let ends: Vec<_> = ends.collect();
@@ -504,6 +560,23 @@ impl QuotaDraft {
                 .unwrap_or(default.fail_window_seconds),
             name: default.name,
         }
+    }
+}
+
+impl UserDraft {
+    /// The whole user, if it is said who that is at Telegram; or what is wrong.
+    pub(crate) fn spec(&self, name: &UserName) -> Result<UserSpec, String> {
+        let Some(telegram_id) = self.telegram_id else {
+            return Err(format!("user {name} needs a telegram_id"));
+        };
+        let spec = UserSpec {
+            lines: self.lines.unwrap_or(0),
+            quota: self.quota.clone(),
+            note: self.note.clone().unwrap_or_default(),
+            ..UserSpec::new(name.clone(), telegram_id)
+        };
+        spec.check().map_err(|error| error.to_string())?;
+        Ok(spec)
     }
 }
 

@@ -78,6 +78,8 @@ const QUOTA: &[&str] = &[
     "fail_window_seconds",
 ];
 
+const USER: &[&str] = &["name", "telegram_id", "lines", "quota", "note"];
+
 impl Records {
     /// Reads the text of a file, or returns every fault in it.
     pub(crate) fn read(file: &str, text: &str) -> Result<Self, Vec<Fault>> {
@@ -93,12 +95,16 @@ impl Records {
                 }
                 "route" => records.routes = elements(&source, "route", value, ROUTE, &mut faults),
                 "quota" => records.quotas = elements(&source, "quota", value, QUOTA, &mut faults),
+                "user" => records.users = elements(&source, "user", value, USER, &mut faults),
                 other => faults.push(Fault {
                     place: source.place(key.span().start),
                     kind: FaultKind::UnknownKey {
                         key: other.to_owned(),
                         section: String::new(),
-                        meant: meant(other, ["trunk", "session", "route", "quota"].into_iter()),
+                        meant: meant(
+                            other,
+                            ["trunk", "session", "route", "quota", "user"].into_iter(),
+                        ),
                     },
                 }),
             }

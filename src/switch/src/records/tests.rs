@@ -73,6 +73,7 @@ fn after(changes: &[Change]) -> Current {
             Change::PutRoute(spec) => current.routes.push(spec.clone()),
             Change::PutTransit(spec) => current.transits.push(spec.clone()),
             Change::PutQuota(spec) => current.quotas.push(spec.clone()),
+            Change::PutUser(spec) => current.users.push(spec.clone()),
             other => panic!("{other:?}"),
         }
     }
@@ -422,4 +423,41 @@ fn an_export_without_passwords_is_applied_without_touching_them() {
     let text = write(&current, false).unwrap();
     assert!(!text.contains("password ="), "{text}");
     assert!(plan(&text, &current, true).changes.is_empty(), "{text}");
+}
+
+#[test]
+fn users_are_written_and_read_and_are_different_people() {
+    let text = "[[user]]\nname = \"ann\"\ntelegram_id = 4242\nlines = 2\nquota = \"small\"\nnote = \"sales\"\n\n\
+                [[user]]\nname = \"bob\"\ntelegram_id = 4243\n\n[[quota]]\nname = \"small\"\n";
+    let current = after(&plan(text, &Current::default(), false).changes);
+    let ann = &current.users[0];
+    assert_eq!((ann.telegram_id, ann.lines), (4242, 2));
+    assert_eq!(ann.note, "sales");
+    assert_eq!(
+        ann.quota.as_ref().map(ToString::to_string).as_deref(),
+        Some("small")
+    );
+    let text = write(&current, true).unwrap();
+    assert!(plan(&text, &current, true).changes.is_empty(), "{text}");
+    let gone = plan("[[quota]]\nname = \"small\"\n", &current, true).changes;
+    assert!(matches!(
+        &gone[..],
+        [Change::RemoveUser(_), Change::RemoveUser(_)]
+    ));
+    for (wrong, said) in [
+        ("name = \"c\"\n", "user c needs a telegram_id"),
+        ("name = \"c\"\ntelegram_id = -1\n", "-1 is no id"),
+        (
+            "name = \"c\"\ntelegram_id = 7\nquota = \"none\"\n",
+            "there is no quota `none`",
+        ),
+        (
+            "name = \"c\"\ntelegram_id = 7\n[[user]]\nname = \"d\"\ntelegram_id = 7\n",
+            "users c and d have the same telegram_id",
+        ),
+    ] {
+        let records = Records::read("r.toml", &format!("[[user]]\n{wrong}")).unwrap();
+        let faults = Plan::new(&records, &Current::default(), false).unwrap_err();
+        assert!(faults[0].to_string().contains(said), "{}", faults[0]);
+    }
 }
