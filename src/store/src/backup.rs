@@ -246,7 +246,10 @@ impl SledStore {
         });
         let together = |name: &[u8]| {
             let name = std::str::from_utf8(name).unwrap_or_default();
-            ["meta", TRUNKS, SESSIONS, "routes", "transits"].contains(&name)
+            [
+                "meta", TRUNKS, SESSIONS, "routes", "transits", "quotas", "roles", "users",
+            ]
+            .contains(&name)
         };
         write(file, &master, |writer| {
             let mut copy = |name: &[u8]| -> Result<(), BackupError> {
