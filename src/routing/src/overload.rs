@@ -29,6 +29,10 @@ const SHRINK: f64 = 0.7;
 /// How it grows when all is quiet, and when it is only no worse.
 const REGROW: f64 = 2.0;
 const GROW: f64 = 1.1;
+/// What a delay that has only begun leaves of the rate: one stall, which may be the machine's and not ours, refuses nobody.
+const FIRST_DELAY: f64 = 1.25;
+/// A delay is remembered for a second: only when it stands for longer has another one followed.
+const DELAY_STAYS: Duration = Duration::from_millis(1_100);
 /// How far below its limit a sign is quiet.
 const QUIET: f64 = 0.8;
 /// The same of the delay, which leaps.
@@ -227,12 +231,19 @@ impl Overload {
                     return (Admitted::ALL, None);
                 };
                 let rate = self.rate_of(CPU_FOR, |seen| seen.admitted).max(START);
-                let rate = (rate * self.factor(sign)).max(LEAST);
+                let (factor, stepped) = match sign {
+                    // The first step comes when it has stayed.
+                    Sign::Delay => (FIRST_DELAY, now + DELAY_STAYS.saturating_sub(STEP)),
+                    Sign::Cpu | Sign::Mailbox => (self.factor(sign), now),
+                    // Nobody is let in, and afterwards as many as before.
+                    Sign::Memory => (1.0, now),
+                };
+                let rate = (rate * factor).max(LEAST);
                 self.state = State::Shedding {
                     since: now,
                     sign,
                     rate,
-                    stepped: now,
+                    stepped,
                     quiet: None,
                 };
                 (self.admitted(rate), Some(Turn::Begins(sign)))
@@ -611,6 +622,29 @@ mod tests {
         let (at, turn) = world.turns[1];
         assert!(matches!(turn, Turn::Over(lasted) if lasted >= over));
         assert!(at <= before + s(3), "{at:?} {before:?}");
+    }
+
+    #[test]
+    fn one_stall_of_a_busy_switch_refuses_nobody_and_one_after_the_other_do() {
+        let mut world = World::new(LoadLimits::default());
+        let busy = Seen {
+            offered: 10,
+            admitted: 10,
+            ..CALM
+        };
+        let stalled = Seen {
+            delay: Duration::from_millis(300),
+            ..busy
+        };
+        world.looks(busy, s(5));
+        for (seen, span) in [(stalled, 1000), (busy, 3000)] {
+            for _ in 0..span / 100 {
+                let admitted = world.look(seen);
+                assert!(admitted.share > 0.99, "{admitted:?}");
+            }
+        }
+        assert_eq!(world.turns.len(), 2, "{:?}", world.turns);
+        assert!(world.looks(stalled, s(4)).share < 0.5);
     }
 
     #[test]
