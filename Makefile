@@ -93,7 +93,7 @@ boundaries: ## what the rooms must not know: clocks and sockets in the cores, ac
 	for room in $(CORES); do wall $$room 'tokio|mio|socket2|hyper|async-std|smol|actix[a-z-]*|actors|net|store|metrics|switch'; done; \
 	wall store 'tokio|actix[a-z-]*|actors|net|switch'; wall net 'actix[a-z-]*|actors|store|routing|switch'; echo "boundaries hold"
 
-bench: setup-tests ## SIP alone (reading, calls and registrations a second); cost of a call beside libopus alone; Telegram: setting up calls, idle accounts; ARGS=--sweep, --only telegram
+bench: setup-tests ## SIP alone (reading, calls and registrations a second), overload; cost of a call beside libopus alone; Telegram: setting up calls, idle accounts; ARGS=--sweep, --only telegram
 	cargo bench --bench calls -- $(ARGS)
 
 dist: setup-build ## release binary with its checksum in target/dist

@@ -55,6 +55,7 @@ mod floor;
 mod house;
 mod load;
 mod options;
+mod overload;
 mod parsing;
 mod pbx;
 mod peer;
@@ -64,6 +65,7 @@ mod report;
 mod run;
 mod signal;
 mod signalling;
+mod storm;
 mod switchboard;
 mod track;
 
@@ -83,6 +85,10 @@ fn main() -> ExitCode {
     }
     if std::env::args().nth(1).as_deref() == Some(load::WORD) {
         load::play();
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args().nth(1).as_deref() == Some(storm::WORD) {
+        overload::play();
         return ExitCode::SUCCESS;
     }
     let Some(options) = Options::read(words) else {
@@ -140,6 +146,14 @@ fn main() -> ExitCode {
     if options.does(Workload::Registration) {
         let dir = folder("registration-");
         let found = switchboard::registrations(&options, &dir);
+        found.print();
+        figures.add(|all| found.figures(all));
+        is_good &= found.is_good();
+        swept(&dir);
+    }
+    if options.does(Workload::Overload) {
+        let dir = folder("overload-");
+        let found = overload::measure(&dir);
         found.print();
         figures.add(|all| found.figures(all));
         is_good &= found.is_good();

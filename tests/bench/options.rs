@@ -13,6 +13,8 @@ pub(crate) enum Workload {
     Signalling,
     /// Registrations a second.
     Registration,
+    /// Calls at ten times the rate that can be carried.
+    Overload,
     /// Calls held between a PBX and Telegram.
     Transcode,
     /// How fast calls to Telegram are set up, and what accounts cost that do nothing.
@@ -27,6 +29,7 @@ impl Workload {
             "commit" => Some(Workload::Commit),
             "signalling" => Some(Workload::Signalling),
             "registration" => Some(Workload::Registration),
+            "overload" => Some(Workload::Overload),
             "transcode" => Some(Workload::Transcode),
             "telegram" => Some(Workload::Telegram),
             _ => None,
@@ -67,7 +70,7 @@ pub(crate) struct Options {
 
 const HELP: &str = "\
 What a call costs: make bench [ARGS=\"...\"]
-  --only WORKLOAD    parse, records, commit, signalling, registration, transcode or telegram alone
+  --only WORKLOAD    parse, records, commit, signalling, registration, overload, transcode or telegram alone
   --sip-calls N      signalling: calls between two trunks (20000)
   --per-second N     signalling: how many a second (200)
   --registrations N  registration: how many (3000), 100 a second

@@ -66,6 +66,13 @@ mod rows;
 mod secrets;
 mod soak;
 mod srtp;
+#[path = "../bench/storm.rs"]
+#[allow(
+    dead_code,
+    clippy::cast_possible_truncation,
+    reason = "shared with the benchmark"
+)]
+mod storm;
 mod supervision;
 mod texts;
 mod transit;

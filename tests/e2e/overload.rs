@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::deadline::{s, until};
 use crate::house::{House, LOGIN, PASSWORD, SESSION};
 use crate::pbx::Sipp;
+use crate::storm::{self, Orders, Said};
 use crate::telegram::Behaviour;
 
 /// More memory than there is: as long as so much is to be free, nobody is let in.
@@ -213,4 +214,73 @@ fn bye_is_answered_while_new_calls_are_refused() {
         (now == Some(0.0)).then_some(())
     });
     house.assert_clean(&[]);
+}
+
+/// Goodput of calls between two PBXs: what is carried, of so many a second.
+fn storm(house: &House, per_second: f64, run: u64) -> Said {
+    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    until("earlier calls to be let go", s(20), || {
+        let now = house.metrics().value("strowger_overloaded", &[]);
+        (now == Some(0.0)).then_some(())
+    });
+    storm::run(Orders {
+        switch: house.sip(),
+        caller: local(house.peer_port()),
+        called: local(house.branch_port()),
+        per_second,
+        seconds: 6.0,
+        settle: 3.0,
+        run,
+    })
+}
+
+/// The benchmark `overload` measures it; this fails when it is not there: without it five times of what can be carried leave nothing.
+#[test]
+fn five_times_of_what_can_be_carried_leaves_most_of_it_and_every_bye_is_answered() {
+    // A fifth of one processor: so little that it is what the setting leaves, and not the machine or whatever else it has to do.
+    let processors = std::thread::available_parallelism().unwrap().get();
+    let percent = (20 / processors).max(1);
+    let mut house = House::new()
+        .peer_trunk(&["alaw"])
+        .leaves_by(&["alaw"])
+        .rtp_ports(6000)
+        .setting("overload.delay_ms = 0")
+        // Finished transactions are forgotten after 6.4 s instead of 32.
+        .setting("sip.t1_ms = 100")
+        .setting("sip.guard.peer_rate = 0")
+        .setting(&format!("overload.cpu_percent = {percent}"))
+        .start();
+    // What it carries: the best of rates that double until one is too much.
+    let (mut rate, mut best, mut run) = (25.0, 0.0_f64, 0);
+    while run < 7 {
+        run += 1;
+        let said = storm(&house, rate, run);
+        assert_eq!(said.ends_unanswered, 0, "{rate}: {said:?}");
+        best = best.max(said.goodput);
+        if said.goodput < rate * 0.8 {
+            break;
+        }
+        rate *= 2.0;
+    }
+    let said = storm(&house, best * 5.0, run + 1);
+    let began = Instant::now();
+    let shed = house.metrics().sum("strowger_calls_shed_total");
+    house.wait_metric("strowger_overloaded", &[], 0.0);
+    let took = began.elapsed();
+    let Said {
+        goodput,
+        refused,
+        told,
+        ends_unanswered,
+        ..
+    } = said;
+    eprintln!(
+        "carried {best:.0} a second; of five times that {goodput:.0}, {refused} refused, {shed} by overload control, over after {took:?}"
+    );
+    assert!(goodput >= best * 0.4, "{goodput} of {best}");
+    assert_eq!(ends_unanswered, 0);
+    assert!(refused > 0 && told == refused, "{told} of {refused}");
+    assert!(took <= s(5), "{took:?}");
+    house.wait_no_calls();
+    house.assert_running();
 }
