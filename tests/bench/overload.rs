@@ -27,9 +27,11 @@ const BARS: [(f64, f64); 4] = [(1.0, 0.9), (2.0, 0.8), (5.0, 0.7), (10.0, 0.6)];
 /// When it must be over, at the latest.
 const RECOVERY: Duration = Duration::from_secs(5);
 /// The search for the capacity: from this rate upwards in such steps, so often at most.
-const FIRST_RATE: f64 = 500.0;
+const FIRST_RATE: f64 = 700.0;
 const STEP: f64 = 1.4;
 const STEPS: usize = 10;
+/// More than this a second do not find room in the table of transactions, so briefly as they are kept.
+const MOST: f64 = 1_500.0;
 /// A rate of which less is carried is too much; two of them one after the other end the search, for one may be the machine's doing.
 const CARRIES: f64 = 0.9;
 const MISSES: usize = 2;
@@ -84,7 +86,7 @@ impl Board {
         for (name, port) in [("a", a), ("b", b)] {
             write!(
                 records,
-                "[[trunk]]\nname = \"{name}\"\nkind = \"peer\"\naddress = \"127.0.0.1:{port}\"\ncodecs = [\"alaw\"]\n\n"
+                "[[trunk]]\nname = \"{name}\"\nkind = \"peer\"\naddress = \"127.0.0.1:{port}\"\ncodecs = [\"alaw\"]\nfailure_limit = 0\n\n"
             )
             .unwrap();
         }
@@ -204,7 +206,7 @@ pub(crate) fn measure(dir: &Path) -> Overload {
         } else {
             0
         };
-        if misses == MISSES {
+        if misses == MISSES || rate * STEP > MOST {
             break;
         }
         rate *= STEP;
