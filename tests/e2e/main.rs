@@ -32,6 +32,7 @@ mod crash;
 mod dial;
 mod digits;
 mod disk;
+mod doctor;
 mod endings;
 mod events;
 mod exchange;

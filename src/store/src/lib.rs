@@ -32,7 +32,7 @@ pub use error::{OpenError, StoreError};
 pub use healing::Healing;
 pub use keys::{KeyError, KeySource};
 pub use seal::{KeyId, MasterKey, NoKey, NoRandom};
-pub use sled_store::SledStore;
+pub use sled_store::{SledStore, free_bytes};
 pub use tokens::{TokenRecord, read_tokens, token_hash, write_tokens};
 
 /// One change of what an owner edits.

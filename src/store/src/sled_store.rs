@@ -449,6 +449,12 @@ fn write_mark(folder: &Path, generation: u64) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Returns the free space of the file system that a folder lies on, or will; nothing where the system does not say.
+pub fn free_bytes(folder: &Path) -> Option<u64> {
+    let there = folder.ancestors().find(|folder| folder.exists());
+    fs2::available_space(there.unwrap_or(Path::new("."))).ok()
+}
+
 /// How sled is used here.
 pub(crate) fn config(folder: &Path) -> sled::Config {
     sled::Config::new()

@@ -102,6 +102,9 @@ pub(crate) enum Failure {
     /// The other end of a trunk is not as it should be.
     #[error("trunk {0}: {1}")]
     TrunkTest(TrunkName, String),
+    /// So many things keep the switch from carrying calls.
+    #[error("failed checks: {0}")]
+    Doctor(usize),
     /// Something that this record cannot be asked for.
     #[error("{0}")]
     Refused(String),
@@ -161,6 +164,7 @@ impl Failure {
             | Failure::Write(_)
             | Failure::Login(..)
             | Failure::TrunkTest(..)
+            | Failure::Doctor(_)
             | Failure::Password(_) => 1,
             Failure::Boot(error) => error.code(),
             Failure::Usage(_) | Failure::Rule(..) | Failure::DialRules(..) => 2,

@@ -9,6 +9,7 @@ mod book;
 mod cdr;
 mod check_config;
 mod conversation;
+mod doctor;
 mod harden;
 #[cfg(test)]
 mod hints;
@@ -91,6 +92,9 @@ enum Command {
     /// Say how the switch that runs is: trunks, sessions, calls
     #[command(after_help = "Example: strowger status --output json")]
     Status,
+    /// Look for what would keep this switch from carrying calls, and say what to do about it
+    #[command(after_help = "Example: strowger doctor --output json")]
+    Doctor,
     /// Calls that go on
     #[command(subcommand, after_help = "Example: strowger calls list")]
     Calls(status::Calls),
@@ -250,6 +254,7 @@ fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
         Command::CheckConfig(command) => command.run(operator),
         Command::Init(command) => command.run(),
         Command::Status => status::status(&operator),
+        Command::Doctor => doctor::run(&operator),
         Command::Calls(command) => command.run(&operator),
         Command::Events(command) => command.run(&operator),
         Command::Log(command) => command.run(&operator),

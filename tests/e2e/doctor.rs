@@ -1,0 +1,122 @@
+//! `strowger doctor` finds what would keep the switch from carrying calls, with and without a switch that runs.
+
+use std::fs::{self, Permissions};
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::house::{House, STROWGER};
+use crate::ports;
+use crate::process::said;
+
+/// A folder with settings that are good.
+fn settings(dir: &Path, rtp: u16, sip: u16) {
+    let text = format!(
+        "[data]\ndir = \"data\"\n[sip]\nudp = \"127.0.0.1:{sip}\"\n[rtp]\naddress = \"127.0.0.1\"\nrange = \"{rtp}-{}\"\n",
+        rtp + 9
+    );
+    fs::write(dir.join("strowger.toml"), text).unwrap();
+}
+
+fn doctor(dir: &Path) -> (Option<i32>, Vec<Value>) {
+    let output = Command::new(STROWGER)
+        .current_dir(dir)
+        .args(["--config", "strowger.toml", "--output", "json", "doctor"])
+        .output()
+        .unwrap();
+    let found = serde_json::from_slice(&output.stdout);
+    let found = found.unwrap_or_else(|error| panic!("{error}: {}", said(&output)));
+    (output.status.code(), found)
+}
+
+/// What is said of a check, with this verdict.
+fn found<'a>(all: &'a [Value], check: &str, verdict: &str) -> &'a Value {
+    let wanted = |it: &&Value| it["check"] == check && it["verdict"] == verdict;
+    let found = all.iter().find(wanted);
+    found.unwrap_or_else(|| panic!("no {verdict} of {check}: {all:#?}"))
+}
+
+#[test]
+fn each_trouble_is_one_line_with_its_cure() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, rtp, sip) = (dir.path(), ports::block(10), ports::one());
+    settings(dir, rtp, sip);
+    let (code, all) = doctor(dir);
+    assert_eq!(code, Some(0), "{all:#?}");
+    for check in ["settings", "folder", "key", "store", "sip", "rtp"] {
+        found(&all, check, "ok");
+    }
+    assert!(!dir.join("data").exists(), "it only looks");
+
+    // A port of RTP that somebody has, and then all of them.
+    let one = UdpSocket::bind(("127.0.0.1", rtp + 4)).unwrap();
+    let (code, all) = doctor(dir);
+    let said = found(&all, "rtp", "warn");
+    assert!(
+        said["said"]
+            .as_str()
+            .unwrap()
+            .contains(&(rtp + 4).to_string())
+    );
+    assert!(said["cure"].is_string() && code == Some(0), "{said}");
+    drop(one);
+    let all_ports = (rtp..rtp + 10).map(|port| UdpSocket::bind(("127.0.0.1", port)).unwrap());
+    let all_ports: Vec<UdpSocket> = all_ports.collect();
+    let (code, all) = doctor(dir);
+    assert_eq!(code, Some(1));
+    found(&all, "rtp", "fail");
+    drop(all_ports);
+
+    let theirs = UdpSocket::bind(("127.0.0.1", sip)).unwrap();
+    let (code, all) = doctor(dir);
+    assert_eq!(code, Some(1));
+    found(&all, "sip", "fail");
+    drop(theirs);
+
+    // A key that everybody can read.
+    let list = Command::new(STROWGER)
+        .current_dir(dir)
+        .args(["--config", "strowger.toml", "trunk", "list"])
+        .output();
+    assert!(list.unwrap().status.success());
+    let key = dir.join("strowger.key");
+    fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    let (code, all) = doctor(dir);
+    assert_eq!(code, Some(1));
+    let said = found(&all, "key", "fail");
+    assert!(
+        said["said"].as_str().unwrap().contains("chmod 600"),
+        "{said}"
+    );
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+
+    // A store that is no store.
+    let db = dir.join("data/store/db");
+    let good = fs::read(&db).unwrap();
+    fs::write(&db, vec![0x5a; good.len()]).unwrap();
+    let (code, all) = doctor(dir);
+    assert_eq!(code, Some(1));
+    found(&all, "store", "fail");
+    fs::write(&db, good).unwrap();
+
+    fs::write(dir.join("strowger.toml"), "[sip]\nt1_ms = 7\n").unwrap();
+    let (code, all) = doctor(dir);
+    assert_eq!(code, Some(1));
+    let said = found(&all, "settings", "fail");
+    let text = said["said"].as_str().unwrap();
+    assert!(text.contains("strowger.toml:2:9: `sip.t1_ms`"), "{said}");
+}
+
+#[test]
+fn a_switch_that_runs_is_asked() {
+    let house = House::new().registering_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    let (code, said) = house.command(&["doctor"], "");
+    assert_eq!(code, 0, "{said}");
+    for line in ["it is that of the switch that runs", "is up", "is not up"] {
+        assert!(said.contains(line), "{line} is missing: {said}");
+    }
+}
