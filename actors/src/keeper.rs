@@ -37,7 +37,7 @@ pub(crate) struct Keeper {
     metrics: metrics::Metrics,
     /// Where the banned are written for firewalls.
     ban_file: Option<PathBuf>,
-    /// The last flush failed.
+    /// What was written last failed.
     is_stuck: bool,
     /// When records were flushed last.
     flushed: Option<std::time::Instant>,
@@ -88,9 +88,17 @@ impl Actor for Keeper {
 
 impl Keeper {
     /// What became of a write. What is only in memory as yet does not tell that the store works, what is on the disk does.
-    fn noted(&self, written: Result<(), StoreError>, is_flushed: bool) -> Result<(), StoreError> {
+    fn noted(
+        &mut self,
+        written: Result<(), StoreError>,
+        is_flushed: bool,
+    ) -> Result<(), StoreError> {
         if is_flushed || written.is_err() {
             self.health.note(written.is_ok());
+            if written.is_ok() && self.is_stuck {
+                tracing::warn!("the store is written again, and what waited for it");
+            }
+            self.is_stuck = written.is_err();
         }
         written
     }
@@ -98,17 +106,14 @@ impl Keeper {
     /// Flushes, and tells how long it took.
     fn flush(&mut self) -> bool {
         let begun = std::time::Instant::now();
-        let ok = match self.noted(self.store.flush(), true) {
+        let flushed = self.store.flush();
+        let ok = match self.noted(flushed, true) {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!(%error, "the store cannot be flushed");
                 false
             }
         };
-        if ok && self.is_stuck {
-            tracing::warn!("the store is written again, and what waited for it");
-        }
-        self.is_stuck = !ok;
         let unix = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();
@@ -124,7 +129,8 @@ impl Keeper {
         }
         let gathered = std::mem::take(&mut self.gathered);
         let records: Vec<&CallRecord> = gathered.iter().map(|(record, _)| &**record).collect();
-        let written = self.noted(self.store.close_calls(&records), true);
+        let written = self.store.close_calls(&records);
+        let written = self.noted(written, true);
         self.flushed = Some(std::time::Instant::now());
         if let Err(error) = &written {
             tracing::error!(count = records.len(), %error, "call records could not be written");
