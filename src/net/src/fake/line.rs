@@ -45,6 +45,8 @@ pub struct Status {
     pub talking: Option<Instant>,
     /// The codec in use.
     pub codec: Option<Codec>,
+    /// The keys that came, of a phone that agreed on telephone-events.
+    pub keys: String,
     /// What was said and heard, once it is over.
     pub audio: Option<Arc<Audio>>,
     /// How it ended.
@@ -73,6 +75,7 @@ impl Line {
             ringing: None,
             talking: None,
             codec: None,
+            keys: String::new(),
             audio: None,
             end: None,
         });
@@ -95,10 +98,22 @@ impl Line {
 
     /// Waits until the call has come this far, or further; an error is what was known when the time was over.
     pub async fn reaches(&self, phase: Phase, within: Duration) -> Result<Status, Box<Status>> {
+        self.comes_to(|status| status.phase >= phase, within).await
+    }
+
+    /// Waits until so many keys have come, or more; an error is what was known when the time was over.
+    pub async fn gets_keys(&self, many: usize, within: Duration) -> Result<Status, Box<Status>> {
+        self.comes_to(|status| status.keys.len() >= many, within)
+            .await
+    }
+
+    async fn comes_to(
+        &self,
+        is_so: impl FnMut(&Status) -> bool,
+        within: Duration,
+    ) -> Result<Status, Box<Status>> {
         let mut status = self.status.clone();
-        let reached =
-            tokio::time::timeout(within, status.wait_for(|status| status.phase >= phase)).await;
-        match reached {
+        match tokio::time::timeout(within, status.wait_for(is_so)).await {
             Ok(Ok(status)) => Ok(status.clone()),
             Ok(Err(_)) | Err(_) => Err(Box::new(self.status())),
         }
@@ -106,6 +121,7 @@ impl Line {
 }
 
 /// Where a player writes how its call goes.
+#[derive(Clone)]
 pub(super) struct Board(watch::Sender<Status>);
 
 impl Board {
@@ -122,6 +138,10 @@ impl Board {
             status.talking.get_or_insert_with(Instant::now);
             status.codec = Some(codec);
         });
+    }
+
+    pub(super) fn key(&self, key: char) {
+        self.0.send_modify(|status| status.keys.push(key));
     }
 
     pub(super) fn over(&self, end: End, audio: Option<Audio>) {

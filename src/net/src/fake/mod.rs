@@ -6,6 +6,7 @@
 //!
 //! * `telegram`, `server`, `user`: Telegram above MTProto.
 //! * `phone`, `digest`: the phone.
+//! * `keys`: what the phone is sent as telephone-events.
 //! * `talk`, `coder`, `g711`: the voice of both. `speech`, `recording`: what is said and heard.
 //! * `pace`: whether the machine kept time meanwhile.
 //! * `line`: one call of a player, as seen from outside.
@@ -14,6 +15,7 @@ mod coder;
 mod config;
 mod digest;
 mod g711;
+mod keys;
 mod line;
 mod pace;
 mod phone;

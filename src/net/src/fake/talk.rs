@@ -10,6 +10,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
 use super::coder::Coder;
+use super::keys::Keys;
 use super::recording::Recording;
 use super::speech::{Said, Speech};
 
@@ -56,7 +57,7 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    /// Starts to speak, unless it is mute, and to listen.
+    /// Starts to speak, unless it is mute, and to listen; `keys` reads the packets that are no audio.
     pub(super) fn start(
         carrier: Carrier,
         sockets: Vec<UdpSocket>,
@@ -64,6 +65,7 @@ impl Talk {
         payload_type: u8,
         speech: Speech,
         is_mute: bool,
+        keys: Option<Keys>,
     ) -> Self {
         let (signals, signals_rx) = mpsc::unbounded_channel();
         let (events_tx, events) = mpsc::unbounded_channel();
@@ -76,6 +78,7 @@ impl Talk {
             payload_type,
             next,
             is_mute,
+            keys,
             frames: 0,
             audio: Audio {
                 said: Said {
@@ -125,6 +128,7 @@ struct Voice {
     /// When the next packet is due; absent before the transport can send.
     next: Option<Instant>,
     is_mute: bool,
+    keys: Option<Keys>,
     frames: u32,
     audio: Audio,
     events: mpsc::UnboundedSender<TalkEvent>,
@@ -214,7 +218,8 @@ impl Voice {
 
     fn hear(&mut self, packet: &RtpIn) {
         let now = Instant::now();
-        if !packet.payload.is_empty() {
+        let is_key = self.keys.as_mut().is_some_and(|keys| keys.take(packet));
+        if !is_key && !packet.payload.is_empty() {
             let pcm = self.coder.decode(&packet.payload);
             self.audio.heard.push(now, packet, self.coder.clock(), &pcm);
         }

@@ -283,6 +283,7 @@ impl Conversation {
             OPUS,
             speech,
             self.device.world.is_mute(),
+            None,
         ));
     }
 }

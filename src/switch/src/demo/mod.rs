@@ -61,6 +61,7 @@ async fn play() -> Result<Checks, StageError> {
     scenes::registration(&stage, &mut checks).await;
     scenes::phone_calls_user(&stage, &mut checks).await;
     scenes::user_calls_phone(&stage, &mut checks).await;
+    scenes::texts(&stage, &mut checks).await;
     scenes::refusals(&stage, &mut checks).await;
     scenes::afterwards(&stage, &mut checks).await;
     stage.strike().await;

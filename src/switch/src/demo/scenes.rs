@@ -22,6 +22,11 @@ const DELAY: Duration = Duration::from_millis(100);
 /// From the order to ringing, and from the answer to audio; usually 50 to 250 ms, of which the stand-in takes 30 a request.
 const SET_UP: Duration = Duration::from_secs(1);
 
+/// The number of the phone that a Telegram user writes.
+const WRITTEN: &str = "601";
+/// The keys she types when she is through.
+const TYPED: &str = "42#";
+
 /// Scene 1.
 pub(super) async fn registration(stage: &Stage, checks: &mut Checks) {
     print::line(format!(
@@ -122,15 +127,56 @@ pub(super) async fn user_calls_phone(stage: &Stage, checks: &mut Checks) {
 }
 
 /// Scene 4.
+pub(super) async fn texts(stage: &Stage, checks: &mut Checks) {
+    print::line(format!(
+        "4  tg:alice writes {WRITTEN} and is called back, then the phone; she types {TYPED}."
+    ));
+    let begun = Instant::now();
+    stage.telegram.write("alice", WRITTEN);
+    let Some(alice) = stage.telegram.next_call("alice", PATIENCE).await else {
+        return checks.missing("4 tg:alice is called back", "nobody called");
+    };
+    let rung = begun.elapsed();
+    let Some(phone) = stage.phone.next_call(PATIENCE).await else {
+        alice.hang_up();
+        return checks.missing("4 the phone rings", &ending(&alice.status()));
+    };
+    for line in [&alice, &phone] {
+        reaches(line, Phase::Talking).await;
+    }
+    stage.telegram.write("alice", TYPED);
+    let (Ok(got) | Err(got)) = phone
+        .gets_keys(TYPED.len(), PATIENCE)
+        .await
+        .map_err(|got| *got);
+    alice.hang_up();
+    for line in [&alice, &phone] {
+        reaches(line, Phase::Over).await;
+    }
+    print::line(format!(
+        "   called back after {}, the phone gets {} as telephone-events",
+        ms(rung),
+        got.keys
+    ));
+    checks.within("4 tg:alice is called back", SET_UP, rung);
+    checks.same("4 keys at the phone", TYPED, &got.keys);
+    checks.same(
+        "4 texts in the chat",
+        "0",
+        &stage.telegram.texts().len().to_string(),
+    );
+}
+
+/// Scene 5.
 pub(super) async fn refusals(stage: &Stage, checks: &mut Checks) {
-    print::line("4  Calls that Telegram refuses, with the exact answers the PBX gets.");
+    print::line("5  Calls that Telegram refuses, with the exact answers the PBX gets.");
     // The flood comes last: after it the session asks nothing until the wait is over.
     let flood = format!("503 Too Many Requests: retry after {FLOOD_SECONDS}");
     let cases = [
-        ("4 declined", "david", "486 User declined the call"),
-        ("4 privacy", "ellen", "403 USER_PRIVACY_RESTRICTED"),
-        ("4 unknown", "nobody_at_all", "404 USERNAME_NOT_OCCUPIED"),
-        ("4 flood", "frank", flood.as_str()),
+        ("5 declined", "david", "486 User declined the call"),
+        ("5 privacy", "ellen", "403 USER_PRIVACY_RESTRICTED"),
+        ("5 unknown", "nobody_at_all", "404 USERNAME_NOT_OCCUPIED"),
+        ("5 flood", "frank", flood.as_str()),
     ];
     for (what, name, expected) in cases {
         let call = stage.phone.dial(name);
@@ -147,7 +193,7 @@ pub(super) async fn refusals(stage: &Stage, checks: &mut Checks) {
                 .and_then(|seconds| seconds.parse().ok())
                 .unwrap_or(0.0);
             checks.at_least(
-                "4 Retry-After of the flood",
+                "5 Retry-After of the flood",
                 f64::from(FLOOD_SECONDS),
                 seconds,
             );
@@ -161,7 +207,7 @@ pub(super) async fn afterwards(stage: &Stage, checks: &mut Checks) {
         loop {
             let report = stage.house.report().await;
             let records = closed(stage);
-            if report.calls == 0 && report.lines == 0 && records.len() == 7 {
+            if report.calls == 0 && report.lines == 0 && records.len() == 8 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -177,18 +223,20 @@ pub(super) async fn afterwards(stage: &Stage, checks: &mut Checks) {
         "0",
         &stage.telegram.open_calls().to_string(),
     );
-    checks.same("call records closed", "7", &records.len().to_string());
+    checks.same("call records closed", "8", &records.len().to_string());
     print::line("");
     print_records(&records);
 }
 
-/// A call too many, while the trunk's one line is in use.
+/// A call too many, while the trunk's one line is in use: first what is said of it, then what becomes of it.
 async fn second_call(stage: &Stage, checks: &mut Checks) {
+    let said = stage.rehearse("robert").await;
     let call = stage.phone.dial("robert");
     let got = ending(&reaches(&call, Phase::Over).await);
     print::line(format!(
-        "   a second call, while the trunk's one line is in use: {got}"
+        "   a second call, while the trunk's one line is in use: {got}; route test had said: {said}"
     ));
+    checks.same("2 route test said so", &got, &said);
     checks.same("2 line limit", "402 Lines limit is exceeded", &got);
 }
 

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actors::{Account, House, Parts, Settings, SipSettings, StartError, TelegramSettings};
+use actors::{
+    Account, House, Parts, Settings, SipSettings, StartError, TelegramSettings, TryCall, Via,
+};
 use model::{
-    Codec, NameError, RouteSpec, Secret, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec,
-    VerboseRejects,
+    Codec, DialRuleError, DialRules, NameError, RouteSpec, Secret, SessionName, SessionSpec,
+    TrunkKind, TrunkName, TrunkSpec, VerboseRejects,
 };
 use net::fake::{Manner, Person, Phone, PhoneManner, PhoneSettings, Simulation, Telegram};
 use net::media::MediaConfig;
@@ -25,6 +27,8 @@ pub(super) const PASSWORD: &str = "demo-Zt5-rW8-kQ2";
 pub(super) const DELIBERATION: Duration = Duration::from_millis(400);
 /// The wait Telegram orders in the last scene.
 pub(super) const FLOOD_SECONDS: u32 = 17;
+/// What people may write to be called back and put through.
+const NUMBERS: &str = r"^\d+$";
 /// RTP ports: below what the system hands out, a window of this size.
 const RTP_PORTS: u16 = 200;
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -46,6 +50,8 @@ pub(super) enum StageError {
     Start(#[from] StartError),
     #[error(transparent)]
     Name(#[from] NameError),
+    #[error(transparent)]
+    Rules(#[from] DialRuleError),
     #[error("a player did not come")]
     Cast,
     #[error("the house does not get ready: {0}")]
@@ -59,6 +65,7 @@ pub(super) struct Stage {
     pub(super) phone: Phone,
     pub(super) telegram: Telegram,
     pub(super) sip: SocketAddr,
+    trunk: TrunkName,
     cast: Cast,
     _folder: tempfile::TempDir,
 }
@@ -73,7 +80,7 @@ impl Stage {
             "office".parse::<TrunkName>()?,
             "gateway".parse::<SessionName>()?,
         );
-        store.commit(None, &records(&trunk, &session))?;
+        store.commit(None, &records(&trunk, &session, NUMBERS.parse()?))?;
         let cast = Cast::hire()?;
         let simulation = Simulation {
             people: people(),
@@ -115,6 +122,7 @@ impl Stage {
             phone,
             telegram,
             sip,
+            trunk,
             cast,
             _folder: folder,
         };
@@ -141,6 +149,23 @@ impl Stage {
             Err(_) => Err(StageError::NotReady(
                 self.house.report().await.missing.join(", "),
             )),
+        }
+    }
+
+    /// What `strowger route test` says of a call of the phone: the refusal, or the decision in words.
+    pub(super) async fn rehearse(&self, to: &str) -> String {
+        let call = TryCall {
+            from: LOGIN.to_owned(),
+            to: to.to_owned(),
+            via: Via::Trunk(self.trunk.clone()),
+        };
+        match self.house.try_call(call).await {
+            Some(Ok(report)) => match report.refusal {
+                Some(refusal) => format!("{} {}", refusal.code, refusal.phrase),
+                None => report.decision,
+            },
+            Some(Err(_)) => "no such trunk".to_owned(),
+            None => "nothing".to_owned(),
         }
     }
 
@@ -186,11 +211,12 @@ impl Cast {
     }
 }
 
-fn records(trunk: &TrunkName, session: &SessionName) -> [Change; 3] {
+fn records(trunk: &TrunkName, session: &SessionName, dial_rules: DialRules) -> [Change; 3] {
     [
         Change::PutTrunk(Box::new(TrunkSpec {
             lines: 1,
             number: Some("600".to_owned()),
+            dial_rules,
             ring_seconds: 30,
             ..TrunkSpec::new(
                 trunk.clone(),
@@ -202,6 +228,8 @@ fn records(trunk: &TrunkName, session: &SessionName) -> [Change; 3] {
         })),
         Change::PutSession(SessionSpec {
             phone: "15550000".to_owned(),
+            messages_processing: true,
+            callback: true,
             ..SessionSpec::new(session.clone())
         }),
         Change::PutRoute(RouteSpec {

@@ -15,6 +15,7 @@ use tokio::net::UdpSocket;
 use super::desk::{Invited, RING, answer_challenge};
 use super::{PhoneManner, PhoneSettings};
 use crate::fake::coder::Coder;
+use crate::fake::keys::Keys;
 use crate::fake::line::{Board, End};
 use crate::fake::speech::Speech;
 use crate::fake::talk::{Carrier, Talk};
@@ -345,6 +346,9 @@ impl Conversation {
             ..PlainConfig::default()
         };
         let plain = PlainRtp::new(Instant::now(), config, audio, Some(remote), rand::random());
+        let keys = audio
+            .dtmf_payload_type
+            .map(|payload_type| Keys::new(payload_type, self.board.clone()));
         let sockets = std::mem::take(&mut self.sockets);
         let (carrier, speech) = (Carrier::Plain(Box::new(plain)), Speech::new(self.voice));
         self.talk = Some(Talk::start(
@@ -354,6 +358,7 @@ impl Conversation {
             audio.payload_type,
             speech,
             false,
+            keys,
         ));
         self.board.talking(audio.codec);
         self.local.version += 1;
