@@ -6,6 +6,7 @@
 // A new state must be thought of everywhere: no wildcard hides it.
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
+mod association;
 pub mod attachment;
 pub mod call;
 pub mod crypt;

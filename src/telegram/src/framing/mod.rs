@@ -5,7 +5,7 @@
 //! count.
 
 mod acked;
-pub(crate) mod sctp;
+mod sctp;
 mod single;
 #[cfg(test)]
 mod tests;

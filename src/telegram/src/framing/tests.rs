@@ -479,7 +479,6 @@ fn an_abort_starts_the_association_over() {
         panic!()
     };
     caller.restart();
-    caller.associate();
     pair.send(0, "two");
     pair.run(Duration::from_secs(5));
     assert_eq!(
@@ -492,7 +491,6 @@ fn an_abort_starts_the_association_over() {
         panic!()
     };
     caller.restart();
-    caller.associate();
     pair.send(0, "three");
     pair.run(Duration::from_secs(5));
     assert_eq!(pair.delivered[1], ["one", "one", "two", "three"]);
