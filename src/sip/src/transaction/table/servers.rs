@@ -7,13 +7,16 @@ use rand::Rng;
 
 use super::{Owner, ServerEntry, ServerMachine, Transactions};
 use crate::Hop;
-use crate::message::{Method, Request, Response, respond};
+use crate::message::{HeaderName, Method, Request, Response, respond};
 use crate::transaction::action::{Action, sends};
 use crate::transaction::driver::{Output, ServerKey};
 use crate::transaction::invite_server::{self, InviteServer};
 use crate::transaction::matching::{MergeMatch, ServerMatch};
 use crate::transaction::server::{self, Server};
 use crate::transaction::timer::Timer;
+
+/// When to come back after finding the table full, seconds.
+const COME_BACK: std::ops::RangeInclusive<u64> = 5..=30;
 
 impl Transactions {
     pub(super) fn start_server(
@@ -26,7 +29,7 @@ impl Transactions {
         merge: Option<MergeMatch>,
     ) -> Option<ServerKey> {
         if !self.has_room() {
-            self.refuse(source, target, request, 503, "too many transactions");
+            self.have_no_room(source, target, request);
             return None;
         }
         let tx = ServerKey(self.next_key());
@@ -73,6 +76,17 @@ impl Transactions {
 
     pub(super) fn is_full(&self) -> bool {
         self.servers.len() >= self.config.servers
+    }
+
+    /// RFC 3261 21.5.4: the caller is told when to come back, each at another time.
+    fn have_no_room(&mut self, source: Hop, target: Hop, request: &Request) {
+        let tag = self.tag_of(request);
+        let mut response = respond(request, 503, "", Some(&tag));
+        let wait = self.rng.random_range(COME_BACK);
+        response.headers.push(HeaderName::from("Retry-After"), wait);
+        self.answer_once(source, target, &response);
+        let why = "too many transactions";
+        self.outputs.push_back(Output::Malformed { source, why });
     }
 
     /// Answers without a transaction.

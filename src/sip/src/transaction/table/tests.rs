@@ -494,8 +494,13 @@ fn the_oldest_stranger_makes_room() {
     }
     pair.seen.clear();
     ask(&mut pair, 5);
-    let refused = |(_, output): &(Side, Output)| matches!(output, Output::Response { response, .. } if response.status == 503);
-    assert!(pair.seen.iter().any(refused));
+    let refused = pair.seen.iter().find_map(|(_, output)| match output {
+        Output::Response { response, .. } if response.status == 503 => Some(response),
+        _ => None,
+    });
+    let headers = &refused.unwrap().headers;
+    let wait = headers.get(&HeaderName::from("Retry-After")).unwrap();
+    assert!((5..=30).contains(&wait.parse::<u64>().unwrap()), "{wait}");
     assert_eq!((pair.bob.server_count(), pair.bob.strangers.len()), (3, 0));
 }
 
