@@ -148,6 +148,7 @@ impl Endpoint {
                         self.transactions.server_count(),
                     );
                     self.common.metrics.sip_transactions(clients, servers);
+                    self.common.valve.holds(clients, servers);
                     self.tell_repeats();
                     self.arm(now, at, ctx);
                     return;

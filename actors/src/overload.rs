@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use metrics::Metrics;
 use model::{Cause, Reason, VerboseRejects};
-use routing::{Admitted, LoadLimits, Overload, Seen, Sign, Turn};
+use routing::{Admitted, LoadLimits, Overload, Seen, Sign, Turn, is_closed, sustained};
+use sip::transaction::TRANSACTIONS;
 use sip::{Hop, Limits, Request, Response, respond, shed};
 
 use crate::house::Shared;
@@ -75,6 +76,8 @@ pub(crate) struct Valve {
     waiting: AtomicUsize,
     /// No new call found room there since the last look.
     was_full: AtomicBool,
+    /// Transactions in the fuller of the endpoint's two tables.
+    transactions: AtomicUsize,
     house: OnceLock<Weak<Shared>>,
 }
 
@@ -189,6 +192,7 @@ impl Valve {
             has_shed: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             was_full: AtomicBool::new(false),
+            transactions: AtomicUsize::new(0),
             house: OnceLock::new(),
         }
     }
@@ -226,7 +230,9 @@ impl Valve {
         if self.has_shed.load(Ordering::Relaxed) && shed::is_ack_to(octets, &self.tag) {
             return Passage::Ends;
         }
-        let is_full = self.waiting.load(Ordering::Relaxed) >= HALF_FULL;
+        let is_closed = is_closed(self.filled());
+        let is_crowded = self.waiting.load(Ordering::Relaxed) >= HALF_FULL;
+        let is_full = is_closed || is_crowded;
         if !is_full && !self.is_shedding.load(Ordering::Relaxed) {
             return Passage::Passes;
         }
@@ -239,12 +245,17 @@ impl Valve {
         let (is_in, why) = {
             let mut flow = lock(&self.flow);
             let is_in = flow.decide(now, identity, call, is_full);
-            (is_in, flow.why.unwrap_or(Sign::Mailbox))
+            let short = if is_closed {
+                Sign::Transactions
+            } else {
+                Sign::Mailbox
+            };
+            (is_in, flow.why.unwrap_or(short))
         };
         if is_in {
             return Passage::Passes;
         }
-        self.was_full.fetch_or(is_full, Ordering::Relaxed);
+        self.was_full.fetch_or(is_crowded, Ordering::Relaxed);
         self.refuse(source, &request, is_known(), why, identity);
         Passage::Ends
     }
@@ -262,12 +273,13 @@ impl Valve {
 
     /// Whether a call of a Telegram user is let in; one that is not is counted.
     pub(crate) fn admits_telegram(&self, now: Instant) -> bool {
+        let is_full = is_closed(self.filled());
         let (is_in, why) = {
             let mut flow = lock(&self.flow);
-            let is_in = flow.decide(now, rand::random(), rand::random(), false);
-            (is_in, flow.why)
+            let is_in = flow.decide(now, rand::random(), rand::random(), is_full);
+            (is_in, flow.why.unwrap_or(Sign::Transactions))
         };
-        if let Some(why) = why.filter(|_| !is_in) {
+        if !is_in {
             self.metrics.call_shed("telegram", why.label());
         }
         is_in
@@ -286,9 +298,21 @@ impl Valve {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
-    /// There is another endpoint, with an empty mailbox.
+    /// There is another endpoint, with an empty mailbox and empty tables.
     pub(crate) fn emptied(&self) {
         self.waiting.store(0, Ordering::Relaxed);
+        self.transactions.store(0, Ordering::Relaxed);
+    }
+
+    /// So many transactions are in the endpoint's tables of clients and of servers.
+    pub(crate) fn holds(&self, clients: usize, servers: usize) {
+        let most = clients.max(servers);
+        self.transactions.store(most, Ordering::Relaxed);
+    }
+
+    /// Which share of the fuller one is taken.
+    fn filled(&self) -> f64 {
+        self.transactions.load(Ordering::Relaxed) as f64 / TRANSACTIONS as f64
     }
 
     /// How long requests of strangers may wait; zero: as long as they do.
@@ -428,13 +452,13 @@ pub(crate) struct Overseer {
 }
 
 impl Overseer {
-    /// For this valve.
-    pub(crate) fn new(valve: &Arc<Valve>, metrics: Metrics) -> Self {
+    /// For this valve. `kept` is how long a transaction is kept at the most.
+    pub(crate) fn new(valve: &Arc<Valve>, metrics: Metrics, kept: Duration) -> Self {
         Self {
             valve: Arc::downgrade(valve),
             metrics,
             threads: Vec::new(),
-            overload: Overload::new(OFF),
+            overload: Overload::new(OFF).sustains(sustained(TRANSACTIONS, kept)),
             processors: net::load::processors() as f64,
             cpu: net::load::cpu_time(),
             refused: 0,
@@ -490,6 +514,7 @@ impl Overseer {
             cpu: busy / (elapsed.as_secs_f64() * self.processors).max(f64::EPSILON),
             free: net::load::free_memory(),
             refused: std::mem::replace(&mut self.refused, refused) != refused || was_full,
+            filled: valve.filled(),
             offered: std::mem::take(&mut flow.offered),
             admitted: std::mem::take(&mut flow.let_in),
         };
@@ -643,6 +668,32 @@ mod tests {
         }
         valve.emptied();
         assert!(passes(&valve, now, &invite(3)));
+    }
+
+    #[test]
+    fn a_table_that_is_nearly_full_takes_no_new_call_at_once() {
+        let now = Instant::now();
+        let valve = valve(now);
+        valve.holds(TRANSACTIONS / 2, TRANSACTIONS * 8 / 10);
+        assert!(passes(&valve, now, &invite(1)) && valve.admits_telegram(now));
+        for (clients, servers) in [
+            (0, TRANSACTIONS * 9 / 10),
+            (TRANSACTIONS * 9 / 10, 0),
+            (TRANSACTIONS, TRANSACTIONS),
+        ] {
+            valve.holds(clients, servers);
+            let call = clients + 2 * servers;
+            assert!(!passes(&valve, now, &invite(call)));
+            assert!(!valve.admits_telegram(now));
+            let bye = String::from_utf8(invite(call)).unwrap();
+            assert!(passes(&valve, now, bye.replace("INVITE", "BYE").as_bytes()));
+        }
+        assert!(
+            !valve.was_full.load(Ordering::Relaxed),
+            "the mailbox has room"
+        );
+        valve.emptied();
+        assert!(passes(&valve, now, &invite(5)));
     }
 
     #[test]

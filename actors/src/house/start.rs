@@ -243,7 +243,9 @@ fn watch_threads(common: &Common, keeper: &ArbiterHandle) -> Watchdog {
 
 /// Looks how much there is to do.
 fn oversee(common: &Common) -> std::io::Result<()> {
-    let mut overseer = Overseer::new(&common.valve, common.metrics.clone());
+    // RFC 3261 timers B, F, H and J.
+    let kept = common.transactions_config().times.t1 * 64;
+    let mut overseer = Overseer::new(&common.valve, common.metrics.clone(), kept);
     tokio::spawn(overseer.watch());
     for runtime in common.media.runtimes() {
         runtime.spawn(overseer.watch());

@@ -117,7 +117,7 @@ fixed! {
     /// Why a datagram was dropped without an answer.
     Dropped, ["malformed", "rate_limit", "ban_list", "overload", "stale", "ping"];
     /// What shows that there is too much to do.
-    OverloadSign, ["delay", "cpu", "memory", "mailbox"];
+    OverloadSign, ["delay", "cpu", "memory", "mailbox", "transactions"];
     /// Where calls come from that are refused for it.
     ShedFrom, ["sip", "telegram"];
     /// States of a session.

@@ -43,8 +43,8 @@ impl Load {
 }
 
 impl Metrics {
-    /// How the load is: whether calls are refused, which signs (`delay`, `cpu`, `memory`, `mailbox`) stand, and which share of new calls is
-    /// let in, 0 to 1.
+    /// How the load is: whether calls are refused, which signs (`delay`, `cpu`, `memory`, `mailbox`, `transactions`) stand, and which
+    /// share of new calls is let in, 0 to 1.
     pub fn load(&self, overloaded: bool, signs: &[&'static str], admitted: f64) {
         let load = &self.all.load;
         load.overloaded.set(overloaded.into());

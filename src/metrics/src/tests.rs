@@ -199,7 +199,7 @@ fn tell_everything(metrics: &Metrics) {
     metrics.backup(None, 1.7e9);
     metrics.stores_set_aside(1);
     metrics.thread_stalled("keeper");
-    metrics.load(true, &["cpu"], 0.5);
+    metrics.load(true, &["cpu", "transactions"], 0.5);
     metrics.call_shed("sip", "cpu");
     metrics.sip_stale();
     assert_eq!((metrics.calls_shed(), metrics.mailboxes_refused()), (1, 1));

@@ -44,7 +44,9 @@ pub use limiter::{Errand, Group, Limiter, Pace, Paces, RESTRICTED_FOR, Refused, 
 pub use lines::{Full, Lines};
 pub use number::called_peer;
 pub use order::{Order, decide_order};
-pub use overload::{Admitted, BURST, LoadLimits, Overload, STEP, Seen, Sign, Turn};
+pub use overload::{
+    Admitted, BURST, LoadLimits, Overload, STEP, Seen, Sign, Turn, is_closed, sustained,
+};
 pub use peers::{FOUND_FOR, Found, LookUp, NOBODY_FOR, Peers};
 pub use quota::{CallEnd, Counter, Quotas, Subject, SubjectError, Usage};
 pub use rehearsal::{Step, steps_of_sip, steps_of_telegram};

@@ -1,7 +1,7 @@
 //! Whether there is too much to do, and how many new calls are let in meanwhile (SEC-D6).
 //!
-//! Four signs tell of it: work that waits too long for its thread, a busy processor, little memory, a full mailbox. While one of them
-//! stands, new calls are let in at a rate that follows what can be carried (the loss algorithm of RFC 7339 section 7, with ourselves
+//! Five signs tell of it: work that waits too long for its thread, a busy processor, little memory, a full mailbox, and more calls than the
+//! table of transactions has room for. While one of them stands, new calls are let in at a rate that follows what can be carried (the loss algorithm of RFC 7339 section 7, with ourselves
 //! for the server): each half second the rate shrinks by as much as the worst sign is over its limit, and grows where all are below.
 //! So the switch goes on at its capacity instead of refusing everybody and nobody by turns.
 
@@ -42,6 +42,26 @@ const MANY: u64 = 10;
 /// How many more calls than the rate says are let in between two looks, for they come as they like.
 pub const BURST: f64 = 1.5;
 
+/// How full a table of transactions is from which on calls are let in only as fast as it has room for; how full it is meant to be at
+/// most; and from when on there is no new call, for the rest belongs to the BYE and CANCEL of those that are there.
+const TABLE_PACED: f64 = 0.25;
+const TABLE_MEANT: f64 = 0.75;
+const TABLE_CLOSED: f64 = 0.9;
+/// Transactions of a call in one table: INVITE and BYE, or INVITE and CANCEL.
+const OF_A_CALL: f64 = 2.0;
+
+/// How many new calls a second a table with so much room takes for as long as they come, where a transaction is kept for so long: RFC 3261
+/// timers H and J, RFC 6026 timers L and M, 64 T1. With 20,000 and the usual 32 s these are 234.
+pub fn sustained(room: usize, kept: Duration) -> f64 {
+    let room = room as f64 * TABLE_MEANT;
+    (room / (OF_A_CALL * kept.as_secs_f64().max(f64::EPSILON))).clamp(LEAST, MOST)
+}
+
+/// Whether a table of which this share is taken has no room for new calls.
+pub fn is_closed(filled: f64) -> bool {
+    filled >= TABLE_CLOSED
+}
+
 /// From when on there is too much to do. Zero: this sign is not looked at.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoadLimits {
@@ -77,11 +97,19 @@ pub enum Sign {
     Memory,
     /// A mailbox is full.
     Mailbox,
+    /// More calls come than the table of transactions has room for.
+    Transactions,
 }
 
 impl Sign {
     /// Every sign.
-    pub const ALL: [Sign; 4] = [Sign::Delay, Sign::Cpu, Sign::Memory, Sign::Mailbox];
+    pub const ALL: [Sign; 5] = [
+        Sign::Delay,
+        Sign::Cpu,
+        Sign::Memory,
+        Sign::Mailbox,
+        Sign::Transactions,
+    ];
 
     /// The value of the metric label `reason`.
     pub fn label(self) -> &'static str {
@@ -90,6 +118,7 @@ impl Sign {
             Sign::Cpu => "cpu",
             Sign::Memory => "memory",
             Sign::Mailbox => "mailbox",
+            Sign::Transactions => "transactions",
         }
     }
 }
@@ -107,6 +136,8 @@ pub struct Seen {
     pub free: Option<u64>,
     /// Whether a mailbox refused anything.
     pub refused: bool,
+    /// Which share of the fuller table of transactions is taken, 0 to 1.
+    pub filled: f64,
     /// New calls that came, and how many of them were let in.
     pub offered: u64,
     /// See `offered`.
@@ -177,6 +208,8 @@ struct Past {
 #[derive(Debug)]
 pub struct Overload {
     limits: LoadLimits,
+    /// Calls a second for which the tables of transactions have room in the long run.
+    sustained: f64,
     state: State,
     past: VecDeque<Past>,
     /// Since when every look found that a mailbox had refused something.
@@ -191,12 +224,20 @@ impl Overload {
     pub fn new(limits: LoadLimits) -> Self {
         Self {
             limits,
+            sustained: MOST,
             state: State::Calm,
             past: VecDeque::new(),
             refusing: None,
             refused: None,
             standing: Vec::new(),
         }
+    }
+
+    /// So many calls a second the tables of transactions take for as long as they come; see [`sustained`].
+    #[must_use]
+    pub fn sustains(mut self, per_second: f64) -> Self {
+        self.sustained = per_second;
+        self
     }
 
     /// From the next look on these limits hold.
@@ -237,6 +278,8 @@ impl Overload {
                     Sign::Cpu | Sign::Mailbox => (self.factor(sign), now),
                     // Nobody is let in, and afterwards as many as before.
                     Sign::Memory => (1.0, now),
+                    // What the table has room for holds anyway.
+                    Sign::Transactions => (1.0, now),
                 };
                 let rate = (rate * factor).max(LEAST);
                 self.state = State::Shedding {
@@ -363,7 +406,37 @@ impl Overload {
                         .refusing
                         .is_some_and(|since| now.saturating_duration_since(since) > limits.mailbox)
             }
+            // A table that is full of calls that were, while few new ones come, will be empty by itself.
+            Sign::Transactions => self.pace().is_some_and(|pace| self.offered() > pace),
         }
+    }
+
+    /// How many calls a second there is room for in the table of transactions, where that is to be looked at. Its entries stay for tens
+    /// of seconds, so a rate that were corrected step by step would be far too high before it was far too low: this one follows from
+    /// how full it is, and settles where as many entries come as go. It holds from early on, or the places of a first wave would be missed
+    /// until they become free all at once.
+    fn pace(&self) -> Option<f64> {
+        let filled = self.last()?.filled;
+        if filled < TABLE_PACED {
+            return None;
+        }
+        let share = if filled < TABLE_MEANT {
+            1.0 + (0.5 - filled).max(0.0)
+        } else {
+            ((TABLE_CLOSED - filled) / (TABLE_CLOSED - TABLE_MEANT)).max(0.0)
+        };
+        Some(self.sustained * share)
+    }
+
+    /// How many calls come in a second.
+    fn offered(&self) -> f64 {
+        let last = self.last().filter(|seen| seen.offered >= MANY);
+        let last = last.map_or(0.0, |seen| {
+            seen.offered as f64 / seen.elapsed.as_secs_f64().max(f64::EPSILON)
+        });
+        // Of calls that come much faster than a moment ago the last look knows first.
+        self.rate_of(COUNTED_FOR, |seen| seen.offered)
+            .max(last / 2.0)
     }
 
     /// How far a sign that can be measured is towards its limit; 1 is at it.
@@ -381,7 +454,7 @@ impl Overload {
                 };
                 self.cpu(span).map_or(0.0, |cpu| cpu / self.limits.cpu)
             }
-            Sign::Delay | Sign::Cpu | Sign::Memory | Sign::Mailbox => 0.0,
+            Sign::Delay | Sign::Cpu | Sign::Memory | Sign::Mailbox | Sign::Transactions => 0.0,
         }
     }
 
@@ -397,6 +470,8 @@ impl Overload {
             Sign::Delay | Sign::Cpu => (1.0 / self.ratio(sign)).clamp(SHRINK, 1.0),
             Sign::Memory => 0.0,
             Sign::Mailbox => SHRINK,
+            // Any other sign asks for more.
+            Sign::Transactions => 1.0,
         }
     }
 
@@ -408,6 +483,9 @@ impl Overload {
             // Nobody is let in, and afterwards as many as before.
             Some(Sign::Memory) => rate,
             Some(sign @ (Sign::Delay | Sign::Cpu | Sign::Mailbox)) => carried * self.factor(sign),
+            // Nothing else is short, so it grows, but not beyond what there is room for: when there is more, that would come as a wave.
+            Some(Sign::Transactions) if self.pace().is_some_and(|pace| rate >= pace) => rate,
+            Some(Sign::Transactions) => rate * GROW,
             None if is_quiet => rate * REGROW,
             None => rate * GROW,
         };
@@ -425,6 +503,9 @@ impl Overload {
             && self.ratio(Sign::Cpu) <= QUIET
             && free.is_none_or(|free| free as f64 >= roomy)
             && (limits.mailbox.is_zero() || !refused)
+            && self
+                .pace()
+                .is_none_or(|pace| self.offered() <= pace * QUIET)
     }
 
     fn admitted(&self, rate: f64) -> Admitted {
@@ -434,14 +515,8 @@ impl Overload {
                 rate: Some(0.0),
             };
         }
-        let last = self.last().filter(|seen| seen.offered >= MANY);
-        let last = last.map_or(0.0, |seen| {
-            seen.offered as f64 / seen.elapsed.as_secs_f64().max(f64::EPSILON)
-        });
-        // Of calls that come much faster than a moment ago the last look knows first.
-        let offered = self
-            .rate_of(COUNTED_FOR, |seen| seen.offered)
-            .max(last / 2.0);
+        let rate = self.pace().map_or(rate, |pace| rate.min(pace));
+        let offered = self.offered();
         Admitted {
             share: if offered > rate { rate / offered } else { 1.0 },
             rate: Some(rate),
@@ -468,6 +543,7 @@ mod tests {
         cpu: 0.2,
         free: Some(1 << 30),
         refused: false,
+        filled: 0.0,
         offered: 0,
         admitted: 0,
     };
@@ -711,6 +787,96 @@ mod tests {
         // Below its limit nobody is refused, ever.
         let (each, world) = carried(capacity, 800.0, s(20));
         assert!(world.turns.is_empty() && each.iter().all(|each| *each >= 790.0));
+    }
+
+    /// A table with so much room where each call leaves so many entries for 6.4 s, and calls that come at such a rate for such a time, and
+    /// then no more: what was let in at each look, how full the table was at the most, and who looked.
+    fn tabled(of_a_call: u64, offered: f64, span: Duration) -> (Vec<f64>, f64, World) {
+        const ROOM: usize = 20_000;
+        let kept = Duration::from_millis(6_400);
+        let mut world = World::new(LoadLimits::default());
+        world.overload = Overload::new(LoadLimits::default()).sustains(sustained(ROOM, kept));
+        let mut admitted = Admitted::ALL;
+        let mut entries: VecDeque<(Instant, u64)> = VecDeque::new();
+        let (mut each, mut fullest) = (Vec::new(), 0.0_f64);
+        let looks = span.as_millis() / LOOK.as_millis();
+        for look in 0..looks + 100 {
+            let come = if look < looks {
+                offered * LOOK.as_secs_f64()
+            } else {
+                0.0
+            };
+            while entries
+                .front()
+                .is_some_and(|(at, _)| world.now.saturating_duration_since(*at) >= kept)
+            {
+                entries.pop_front();
+            }
+            let mut in_now = 0;
+            let most = whole((come * admitted.share).round()).min(admitted.within(LOOK));
+            let taken: u64 = entries.iter().map(|(_, count)| count).sum();
+            let filled = |in_now| (taken + in_now * of_a_call) as f64 / ROOM as f64;
+            while in_now < most && !is_closed(filled(in_now)) {
+                in_now += 1;
+            }
+            entries.push_back((world.now, in_now * of_a_call));
+            fullest = fullest.max(filled(in_now));
+            each.push(in_now as f64 / LOOK.as_secs_f64());
+            admitted = world.look(Seen {
+                offered: whole(come.round()),
+                admitted: in_now,
+                filled: filled(in_now),
+                ..CALM
+            });
+        }
+        (each, fullest, world)
+    }
+
+    #[test]
+    fn a_table_of_transactions_never_fills_and_what_it_has_room_for_is_carried() {
+        for of_a_call in 1..=3 {
+            // What goes in when three quarters of it are taken, for ever.
+            let room = 20_000.0 * TABLE_MEANT / (of_a_call as f64 * 6.4);
+            for (times, least_soon) in [(2.0, 0.8), (5.0, 0.7), (10.0, 0.6), (50.0, 0.4)] {
+                let (each, fullest, world) = tabled(of_a_call, room * times, s(60));
+                let what = format!("{of_a_call} entries, {times}x");
+                assert!(fullest < 0.95, "{what}: {fullest}");
+                let mean = |from: usize, to: usize| {
+                    each[from..to].iter().sum::<f64>() / (to - from) as f64
+                };
+                let long = mean(100, 600) / room;
+                // Who leaves one entry only is taken for one who leaves two.
+                let least = if of_a_call == 1 { 0.5 } else { 0.7 };
+                assert!(long > least, "{what}: {long} in the long run");
+                if of_a_call == 2 {
+                    assert!(long > 0.95, "{what}: {long} in the long run");
+                    let soon = mean(30, 80) / room;
+                    assert!(soon >= least_soon, "{what}: {soon} after 3 s");
+                }
+                let [(begun, Turn::Begins(sign)), (over, Turn::Over(_))] = world.turns[..] else {
+                    panic!("{what}: {:?}", world.turns)
+                };
+                assert_eq!(sign, Sign::Transactions, "{what}");
+                assert!(begun < s(15) && over <= s(65), "{what}: {begun:?} {over:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_that_fills_no_faster_than_it_empties_is_no_overload() {
+        let (_, fullest, world) = tabled(2, 1_100.0, s(60));
+        assert!(fullest > 0.65 && world.turns.is_empty(), "{fullest}");
+        // With the usual T1, and a switch that talks with two trunks.
+        assert!((sustained(20_000, s(32)) - 234.4).abs() < 0.1);
+        let mut world = World::new(LoadLimits::default());
+        world.overload = Overload::new(LoadLimits::default()).sustains(234.0);
+        let full = Seen {
+            filled: 1.0,
+            ..CALM
+        };
+        assert_eq!(world.looks(full, s(30)), Admitted::ALL);
+        let one = Seen { offered: 1, ..full };
+        assert_eq!(world.look(one).within(LOOK), 0, "there is no room at all");
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub struct SentBy {
     pub port: Option<u16>,
 }
 
+/// The most transactions of either kind at a time, unless something else is wanted.
+pub const TRANSACTIONS: usize = 20_000;
+
 /// The settings of the transaction layer.
 #[derive(Debug, Clone)]
 pub struct TransactionsConfig {
@@ -66,8 +69,8 @@ impl TransactionsConfig {
             }],
             datagram: None,
             force_rport: true,
-            servers: 20_000,
-            clients: 20_000,
+            servers: TRANSACTIONS,
+            clients: TRANSACTIONS,
             limits: Limits::default(),
             screened: false,
         }

@@ -15,7 +15,7 @@ mod table;
 mod timer;
 
 pub use action::Failure;
-pub use driver::{ClientKey, Input, Output, SentBy, ServerKey, TransactionsConfig};
+pub use driver::{ClientKey, Input, Output, SentBy, ServerKey, TRANSACTIONS, TransactionsConfig};
 pub use repeats::Repeats;
 pub use table::Transactions;
 pub use timer::Times;

@@ -62,7 +62,7 @@ pub(crate) struct Status {
 /// How the load is.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Load {
-    /// What is short while new calls are refused for it: `delay`, `cpu`, `memory` or `mailbox`.
+    /// What is short while new calls are refused for it: `delay`, `cpu`, `memory`, `mailbox` or `transactions`.
     pub(crate) overloaded: Option<String>,
     /// The share of new calls that is let in, 0 to 1.
     pub(crate) admitted: f64,
