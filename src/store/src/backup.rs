@@ -17,8 +17,8 @@ use sled::Db;
 use crate::keys::{KeyError, KeySource};
 use crate::seal::{KeyId, MasterKey, Seal, WRAPPED};
 use crate::sled_store::{
-    ADOPT, CALLS, OPEN_CALLS, SCHEMA, SCHEMA_KEY, SESSIONS, SledStore, TELEGRAM_TREE, TRUNKS,
-    UNSEALED, VERSION, is_sealed, make_folder, wrapped_key,
+    ADOPT, CALLS, OPEN_CALLS, SCHEMA, SCHEMA_KEY, SEALED_SINCE, SESSIONS, SledStore, TELEGRAM_TREE,
+    TRUNKS, UNSEALED, VERSION, is_sealed, make_folder, wrapped_key,
 };
 
 /// The first line.
@@ -315,7 +315,7 @@ fn examine(file: &Path, keys: &dyn KeySource) -> Result<Examined, BackupError> {
     })?;
     match schema {
         UNSEALED => {}
-        SCHEMA => {
+        SEALED_SINCE..=SCHEMA => {
             let master = keys.key(&[]).map_err(BackupError::Key)?;
             let name = wrapped_key(master.id());
             let found = wrapped.iter().find(|(key, _)| *key == name);

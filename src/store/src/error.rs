@@ -66,6 +66,21 @@ pub enum OpenError {
         /// What went wrong.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// It could not be brought to the present schema.
+    #[error(
+        "the store {path} cannot be brought from schema {from} to {to} ({source}); nothing is lost, and the next start goes on where this \
+         one ended"
+    )]
+    Migrating {
+        /// The folder.
+        path: PathBuf,
+        /// The schema found.
+        from: u8,
+        /// The schema wanted.
+        to: u8,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// It was written by a newer program.
     #[error(
         "the store {path} has schema {found}, this program knows {known}: use the newer program"
@@ -91,6 +106,7 @@ impl OpenError {
             | OpenError::Key(_)
             | OpenError::WrongKey { .. }
             | OpenError::Sealing { .. }
+            | OpenError::Migrating { .. }
             | OpenError::Newer { .. } => false,
         }
     }

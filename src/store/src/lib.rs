@@ -11,6 +11,7 @@ mod bans;
 mod error;
 mod healing;
 mod keys;
+mod migration;
 mod seal;
 mod sealing;
 mod sled_store;
@@ -31,6 +32,7 @@ pub use bans::{read_bans, write_bans};
 pub use error::{OpenError, StoreError};
 pub use healing::Healing;
 pub use keys::{KeyError, KeySource};
+pub use migration::Migration;
 pub use seal::{KeyId, MasterKey, NoKey, NoRandom};
 pub use sled_store::{SledStore, free_bytes};
 pub use tokens::{TokenRecord, read_tokens, token_hash, write_tokens};
@@ -104,6 +106,10 @@ pub struct Stats {
     pub calls: u64,
     /// Free space of the file system it lies on, where the system says so.
     pub free_bytes: Option<u64>,
+    /// The layout it has.
+    pub schema: u8,
+    /// How it came to that; nothing where it was made with it.
+    pub migration: Option<Migration>,
 }
 
 /// What the house needs of a database.

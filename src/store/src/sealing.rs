@@ -1,27 +1,24 @@
 //! Seals a store that was written before secrets were sealed (schema 1).
 //!
 //! The records cannot be overwritten in place: sled keeps what was written before for as long as it likes. So a new store grows beside
-//! the old one and takes its place when it is complete, read back, and on the disk. Before that, a sealed backup is written, for the way
-//! back to the older program. A crash at any moment leaves the old store or the new one, and the next start goes on from there.
+//! the old one and takes its place when it is complete, read back, and on the disk. The sealed backup that every migration begins with is the
+//! way back to the older program. A crash at any moment leaves the old store or the new one, and the next start goes on from there.
 
-use std::error::Error;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use fs2::FileExt;
 use sled::Db;
 
-use crate::backup::{self, beside};
+use crate::OpenError;
+use crate::backup::beside;
+use crate::migration::Failed;
 use crate::seal::MasterKey;
 use crate::sled_store::{
-    self, LOCK_PATIENCE, LOCK_RETRY, SCHEMA_KEY, SledStore, is_sealed, make_folder,
+    self, LOCK_PATIENCE, LOCK_RETRY, SCHEMA_KEY, SEALED_SINCE, SledStore, is_sealed, make_folder,
 };
-use crate::{KeySource, OpenError};
-
-/// What goes wrong on the way is told in one sentence; nothing was changed then.
-type Failed = Box<dyn Error + Send + Sync>;
 
 /// The store that grows.
 fn growing(folder: &Path) -> PathBuf {
@@ -57,30 +54,18 @@ pub(crate) fn settle(folder: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Seals the store `db` in `folder`; returns where its backup is.
-pub(crate) fn seal_store(
-    folder: &Path,
-    db: Db,
-    keys: &dyn KeySource,
-) -> Result<PathBuf, OpenError> {
-    let master = keys.key(&[]).map_err(OpenError::Key)?;
-    let sealed = replace(folder, db, &master);
+/// Seals the store `db` in `folder`; returns it as it is then. Nothing was changed when that fails.
+pub(crate) fn seal_store(folder: &Path, db: Db, master: &MasterKey) -> Result<Db, Failed> {
+    let sealed = replace(folder, db, master);
     if sealed.is_err() {
         let _ = fs::remove_dir_all(growing(folder));
     }
-    sealed.map_err(|source| OpenError::Sealing {
-        path: folder.to_owned(),
-        source,
-    })
+    sealed?;
+    Ok(sled_store::config(folder).open()?)
 }
 
-fn replace(folder: &Path, db: Db, master: &MasterKey) -> Result<PathBuf, Failed> {
+fn replace(folder: &Path, db: Db, master: &MasterKey) -> Result<(), Failed> {
     let (new, old) = (growing(folder), replaced(folder));
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let backup = beside(folder, &format!("-before-sealing-{}.backup", now.as_secs()));
-    write_backup(&db, &backup, master)?;
     if new.exists() {
         fs::remove_dir_all(&new)?;
     }
@@ -100,25 +85,13 @@ fn replace(folder: &Path, db: Db, master: &MasterKey) -> Result<PathBuf, Failed>
     }
     // What cannot be removed now is removed at the next start.
     let _ = fs::remove_dir_all(&old);
-    Ok(backup)
-}
-
-fn write_backup(db: &Db, file: &Path, master: &MasterKey) -> Result<(), Failed> {
-    backup::write(file, master, |backup| {
-        for name in db.tree_names() {
-            for entry in &db.open_tree(&name)? {
-                let (key, value) = entry?;
-                backup.entry(&name, &key, &value)?;
-            }
-        }
-        Ok(())
-    })
+    Ok(())
 }
 
 /// Copies every record, and reads it back.
 fn copy(db: &Db, folder: &Path, master: &MasterKey) -> Result<(), Failed> {
     let new = sled_store::config(folder).open()?;
-    let seal = sled_store::found(&new.open_tree("meta")?, master)?;
+    let seal = sled_store::found(&new.open_tree("meta")?, master, SEALED_SINCE)?;
     for name in db.tree_names() {
         let (from, to) = (db.open_tree(&name)?, new.open_tree(&name)?);
         let tree = std::str::from_utf8(&name)?;

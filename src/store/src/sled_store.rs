@@ -20,12 +20,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sled::{Batch, Db, IVec, Tree};
 
-pub(crate) use self::unlock::{FoundError, found, wrapped_key};
-use self::unlock::{master_keys, unlock};
+use self::unlock::master_keys;
+pub(crate) use self::unlock::{FoundError, found, unlock, wrapped_key};
 
+use crate::migration::{self, STEPS, Step};
 use crate::seal::{KeyId, MasterKey, SEALED, Seal};
 use crate::{
-    BackupError, Change, Entry, KeySource, OpenError, Space, Stats, Store, StoreError, sealing,
+    BackupError, Change, Entry, KeySource, Migration, OpenError, Space, Stats, Store, StoreError,
+    sealing,
 };
 
 /// The version byte of a record.
@@ -33,6 +35,7 @@ pub(crate) const VERSION: u8 = 1;
 /// The layout of the trees. 1: nothing is sealed; 2: trunks and Telegram's spaces are.
 pub(crate) const SCHEMA: u8 = 2;
 pub(crate) const UNSEALED: u8 = 1;
+pub(crate) const SEALED_SINCE: u8 = 2;
 /// Keys of `meta`: the layout, and each wrapped data key with the id of its master key.
 pub(crate) const SCHEMA_KEY: &str = "schema";
 const WRAPPED_KEY: &[u8] = b"key/";
@@ -64,7 +67,10 @@ pub struct SledStore {
     path: PathBuf,
     db: Db,
     seal: Seal,
-    /// The backup of the store as it was before it was sealed, when that has just been done.
+    schema: u8,
+    /// How it came to that, if it was made with an older one.
+    migration: Option<Migration>,
+    /// The backup of the store as it was before its migration, when that has just been done.
     backup: Option<PathBuf>,
     trunks: Tree,
     sessions: Tree,
@@ -94,12 +100,21 @@ pub struct SledStore {
 
 impl SledStore {
     /// Opens or creates the store in `folder`, readable by its owner alone, with the master key that `keys` gives. Waits up to a
-    /// second for a lock that somebody is letting go of. A store that was not sealed is sealed first ([`SledStore::backup`]).
+    /// second for a lock that somebody is letting go of. A store of an older schema is brought to the present one first ([`SledStore::backup`]).
     pub fn open(folder: &Path, keys: &dyn KeySource) -> Result<Self, OpenError> {
+        Self::open_by(folder, keys, STEPS)
+    }
+
+    /// The same with these steps between schemas.
+    pub(crate) fn open_by(
+        folder: &Path,
+        keys: &dyn KeySource,
+        steps: &[Step],
+    ) -> Result<Self, OpenError> {
         // sled's own threads finish their writes, and with them hold the lock, for a moment after the store was dropped.
         let began = Instant::now();
         loop {
-            match Self::open_now(folder, keys) {
+            match Self::open_now(folder, keys, steps) {
                 Err(OpenError::Locked { .. }) if began.elapsed() < LOCK_PATIENCE => {
                     thread::sleep(LOCK_RETRY);
                 }
@@ -130,21 +145,29 @@ impl SledStore {
         }
     }
 
-    /// Where the store is as it was before this call of [`SledStore::open`] sealed it: a file for [`crate::restore`].
+    /// How the store came to its schema; nothing where it was made with it.
+    pub fn migration(&self) -> Option<Migration> {
+        self.migration
+    }
+
+    /// Where the store is as it was before this call of [`SledStore::open`] changed its schema: a file for [`crate::restore`].
     pub fn backup(&self) -> Option<&Path> {
         self.backup.as_deref()
     }
 
-    fn open_now(folder: &Path, keys: &dyn KeySource) -> Result<Self, OpenError> {
+    fn open_now(folder: &Path, keys: &dyn KeySource, steps: &[Step]) -> Result<Self, OpenError> {
         // sled panics on some kinds of damage. Nothing of it is kept when it does, so nothing half-made can be seen.
-        catch_unwind(AssertUnwindSafe(|| Self::open_sound(folder, keys))).unwrap_or_else(|_| {
-            Err(OpenError::Damaged {
-                path: folder.to_owned(),
-            })
-        })
+        catch_unwind(AssertUnwindSafe(|| Self::open_sound(folder, keys, steps))).unwrap_or_else(
+            |_| {
+                Err(OpenError::Damaged {
+                    path: folder.to_owned(),
+                })
+            },
+        )
     }
 
-    fn open_sound(folder: &Path, keys: &dyn KeySource) -> Result<Self, OpenError> {
+    fn open_sound(folder: &Path, keys: &dyn KeySource, steps: &[Step]) -> Result<Self, OpenError> {
+        let newest = migration::newest(steps);
         let path = folder.to_owned();
         sealing::settle(folder)?;
         // sled reports a folder it may not write like a broken one: try first, for the clearer message.
@@ -163,18 +186,18 @@ impl SledStore {
         let meta = tree("meta")?;
         let schema = meta.get(SCHEMA_KEY).map_err(failed)?;
         let seal = match schema.as_deref().and_then(|bytes| bytes.first().copied()) {
-            Some(found) if found > SCHEMA => {
+            Some(found) if found > newest => {
                 return Err(OpenError::Newer {
                     path,
                     found,
-                    known: SCHEMA,
+                    known: newest,
                 });
             }
-            Some(SCHEMA) => unlock(&meta, &path, keys)?,
-            Some(UNSEALED) => {
+            Some(found) if found == newest => unlock(&meta, &path, keys)?.1,
+            Some(found) if found >= UNSEALED => {
                 drop((meta, schema));
-                let backup = sealing::seal_store(folder, db, keys)?;
-                let mut store = Self::open_sound(folder, keys)?;
+                let backup = migration::run(folder, db, found, steps, keys)?;
+                let mut store = Self::open_sound(folder, keys, steps)?;
                 store.backup = Some(backup);
                 return Ok(store);
             }
@@ -184,7 +207,7 @@ impl SledStore {
             None if read_mark(folder).is_some() => return Err(damaged()),
             None => {
                 let master = keys.key(&[]).map_err(OpenError::Key)?;
-                let seal = found(&meta, &master).map_err(|error| match error {
+                let seal = found(&meta, &master, newest).map_err(|error| match error {
                     FoundError::Database(source) => open_error(&path, source),
                     FoundError::Random(error) => OpenError::Key(error.into()),
                 })?;
@@ -201,6 +224,8 @@ impl SledStore {
         let calls = tree(CALLS)?;
         let store = Self {
             seal,
+            schema: newest,
+            migration: migration::last(&meta).map_err(failed)?,
             backup: None,
             trunks: tree(TRUNKS)?,
             sessions: tree(SESSIONS)?,
@@ -867,6 +892,8 @@ impl Store for SledStore {
             routes: (self.routes.len() + self.transits.len()) as u64,
             calls: self.call_count.load(Ordering::Relaxed),
             free_bytes: fs2::available_space(&self.path).ok(),
+            schema: self.schema,
+            migration: self.migration,
         })
     }
 }

@@ -7,6 +7,7 @@ use model::{Direction, Farewell, Secret, TrunkKind};
 
 use super::*;
 
+mod migration;
 mod sealed;
 
 fn trunk(name: &str) -> TrunkSpec {

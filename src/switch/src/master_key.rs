@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use model::Secret;
-use store::{KeyError, KeyId, KeySource, MasterKey, NoKey, NoRandom, SledStore};
+use store::{KeyError, KeyId, KeySource, MasterKey, Migration, NoKey, NoRandom, SledStore};
 
 /// The name of the credential, and of the file where no other is given.
 pub(crate) const NAME: &str = "strowger.key";
@@ -176,8 +176,14 @@ impl KeyPlace {
             ));
         }
         if let Some(backup) = store.backup() {
+            let done = match store.migration() {
+                Some(Migration { from, to, .. }) if from > 1 => {
+                    format!("the store is now of schema {to} instead of {from}")
+                }
+                Some(_) | None => "the secrets in the store are now sealed".to_owned(),
+            };
             tell(&format!(
-                "the secrets in the store are now sealed; {} is the store as it was, also sealed: remove it when you are content",
+                "{done}; {} is the store as it was, also sealed: remove it when you are content",
                 backup.display()
             ));
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sled::{Batch, Tree};
 
-use super::{SCHEMA, SCHEMA_KEY, WRAPPED_KEY, open_error};
+use super::{SCHEMA_KEY, WRAPPED_KEY, open_error};
 use crate::seal::{KeyId, MasterKey, NoRandom, Seal};
 use crate::{KeySource, OpenError};
 
@@ -18,10 +18,10 @@ pub(crate) enum FoundError {
 }
 
 /// Begins a store: writes its layout and a new data key, wrapped for `master`, at once.
-pub(crate) fn found(meta: &Tree, master: &MasterKey) -> Result<Seal, FoundError> {
+pub(crate) fn found(meta: &Tree, master: &MasterKey, schema: u8) -> Result<Seal, FoundError> {
     let seal = Seal::generate()?;
     let mut batch = Batch::default();
-    batch.insert(SCHEMA_KEY, &[SCHEMA]);
+    batch.insert(SCHEMA_KEY, &[schema]);
     batch.insert(wrapped_key(master.id()), seal.wrap(master)?);
     meta.apply_batch(batch)?;
     Ok(seal)
@@ -31,8 +31,12 @@ pub(crate) fn wrapped_key(id: KeyId) -> Vec<u8> {
     [WRAPPED_KEY, id.octets()].concat()
 }
 
-/// Unwraps the data key with the master key that `keys` has.
-pub(super) fn unlock(meta: &Tree, path: &Path, keys: &dyn KeySource) -> Result<Seal, OpenError> {
+/// Unwraps the data key with the master key that `keys` has; returns both.
+pub(crate) fn unlock(
+    meta: &Tree,
+    path: &Path,
+    keys: &dyn KeySource,
+) -> Result<(MasterKey, Seal), OpenError> {
     let wanted = master_keys(meta).map_err(|source| open_error(path, source))?;
     let damaged = || OpenError::Damaged {
         path: path.to_owned(),
@@ -45,7 +49,10 @@ pub(super) fn unlock(meta: &Tree, path: &Path, keys: &dyn KeySource) -> Result<S
         .get(wrapped_key(master.id()))
         .map_err(|source| open_error(path, source))?;
     match wrapped {
-        Some(wrapped) => Seal::unwrap(&master, &wrapped).ok_or_else(damaged),
+        Some(wrapped) => match Seal::unwrap(&master, &wrapped) {
+            Some(seal) => Ok((master, seal)),
+            None => Err(damaged()),
+        },
         None => Err(OpenError::WrongKey {
             path: path.to_owned(),
             found: master.id(),

@@ -28,7 +28,7 @@ const PASSWORD: &[u8] = b"a-long-password";
 const AUTH_KEY: &[u8] = b"0123456789-auth-key-of-256-octets";
 
 /// A store as the versions before wrote it: records in the clear.
-fn unsealed_store(folder: &Path) {
+pub(super) fn unsealed_store(folder: &Path) {
     let db = sled::open(folder).unwrap();
     let put = |tree: &str, key: &[u8], value: &[u8]| {
         db.open_tree(tree).unwrap().insert(key, value).unwrap();
@@ -49,7 +49,7 @@ fn unsealed_store(folder: &Path) {
     assert!(is_in(folder, PASSWORD) && is_in(folder, AUTH_KEY));
 }
 
-fn assert_all_is_there(store: &SledStore) {
+pub(super) fn assert_all_is_there(store: &SledStore) {
     assert_eq!(store.trunks().unwrap(), vec![trunk("office")]);
     let session: SessionName = "main".parse().unwrap();
     let space = Space::Telegram(&session);

@@ -256,6 +256,9 @@ fn records(
                     "`strowger run` takes the newest backup, or `strowger backup restore`"
                 }
                 OpenError::Folder { .. } => "look at the owner and the rights of the folder",
+                OpenError::Migrating { .. } => {
+                    "look at the room and the rights of the folder, and start again"
+                }
                 OpenError::Key(_) | OpenError::WrongKey { .. } | OpenError::Sealing { .. } => {
                     "bring back the key file that belongs to this store"
                 }
