@@ -516,6 +516,8 @@ pub(crate) struct TrunkSaid {
     pub(crate) call: CallId,
     pub(crate) trunk: TrunkName,
     pub(crate) works: bool,
+    /// How long its PBX wants to be left alone.
+    pub(crate) held_back: Option<std::time::Duration>,
 }
 
 /// A call that is answered, as it tells a new registry.

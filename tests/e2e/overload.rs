@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::deadline::{s, until};
-use crate::house::{House, LOGIN, PASSWORD, SESSION};
+use crate::house::{BRANCH, House, LOGIN, PASSWORD, SESSION};
 use crate::pbx::Sipp;
 use crate::storm::{self, Orders, Said};
 use crate::telegram::Behaviour;
@@ -283,4 +283,39 @@ fn five_times_of_what_can_be_carried_leaves_most_of_it_and_every_bye_is_answered
     assert!(took <= s(5), "{took:?}");
     house.wait_no_calls();
     house.assert_running();
+}
+
+/// A PBX that has too much to do is left alone for as long as it says, and then called again.
+#[test]
+fn a_pbx_that_says_when_to_come_back_is_left_alone_until_then() {
+    let mut house = House::new()
+        .peer_trunk(&["alaw"])
+        .branch_saying("failure_limit = 0")
+        .leaves_by(&["alaw"])
+        .start();
+    let trunk = [("trunk", BRANCH)];
+    let refused = |house: &House, name: &str| {
+        let pbx = Sipp::on(house.dir(), name, house.peer_port());
+        let pbx = pbx.to(house.sip()).number("6001").key("code", "503");
+        let verdict = pbx.run("uac_refused");
+        verdict.expect_ok().last_final().start().to_owned()
+    };
+    let branch = Sipp::on(house.dir(), "branch", house.branch_port());
+    let branch = branch.start("uas_503_retry");
+    let began = Instant::now();
+    assert_eq!(refused(&house, "first"), "503 Service Unavailable");
+    branch.wait(s(10)).expect_ok();
+    house.wait_metric("strowger_trunk_blocked", &trunk, 1.0);
+    // Nobody is asked.
+    let phrase = "503 SIP account is unavailable";
+    assert_eq!(refused(&house, "second"), phrase);
+    house.wait_metric("strowger_trunk_blocked", &trunk, 0.0);
+    let took = began.elapsed();
+    assert!(took >= s(5) && took < s(10), "{took:?}");
+    let branch = Sipp::on(house.dir(), "branch-again", house.branch_port()).start("uas");
+    let pbx = Sipp::on(house.dir(), "third", house.peer_port());
+    let pbx = pbx.to(house.sip()).number("6001").pause(s(1));
+    pbx.run("uac").expect_ok();
+    branch.wait(s(10)).expect_ok();
+    house.assert_clean(&[]);
 }

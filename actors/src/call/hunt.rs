@@ -69,6 +69,7 @@ impl Call {
                 call: self.id,
                 trunk: rang.trunk,
                 works,
+                held_back: routing::held_back(&cause),
             });
         }
         self.early_ended(leg);

@@ -4,7 +4,7 @@
 //! after a crash.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{
     ActorFutureExt, AsyncContext, Context, Handler, MessageResult, SpawnHandle, WrapFuture,
@@ -82,6 +82,8 @@ pub(super) struct Failures {
     counter: FailureCounter,
     /// The call by which it is tried.
     trial: Option<CallId>,
+    /// Until when its PBX wants to be left alone. Not written down: it is a minute at most.
+    held_back: Option<Instant>,
 }
 
 impl Failures {
@@ -89,11 +91,30 @@ impl Failures {
     pub(super) fn is_blocked(&self) -> bool {
         // A copy: to ask changes nothing but what a clock that was set back has made wrong.
         let mut counter = self.counter;
-        match counter.health(unix_millis()) {
-            Health::Working => false,
-            Health::Blocked { .. } => true,
-            Health::OnTrial => self.trial.is_some(),
+        let is_held_back = self.held_back.is_some_and(|until| Instant::now() < until);
+        is_held_back
+            || match counter.health(unix_millis()) {
+                Health::Working => false,
+                Health::Blocked { .. } => true,
+                Health::OnTrial => self.trial.is_some(),
+            }
+    }
+
+    /// Leaves the PBX alone for so long from now on, or until later if it has said so before; true when it was not left alone already.
+    fn hold_back(&mut self, wait: Duration) -> bool {
+        let now = Instant::now();
+        let is_new = self.held_back.is_none_or(|until| until <= now);
+        self.held_back = self.held_back.max(Some(now + wait));
+        is_new
+    }
+
+    /// Whether the wait has ended since this was asked last.
+    fn is_let_go(&mut self) -> bool {
+        let is_over = self.held_back.is_some_and(|until| until <= Instant::now());
+        if is_over {
+            self.held_back = None;
         }
+        is_over
     }
 
     /// A call is placed there; while it is not certain that it works, by this one it is tried.
@@ -249,6 +270,17 @@ impl Registry {
         self.watch_quotas(ctx);
     }
 
+    /// Notes that the PBX of a trunk has too much to do (SEC-D6).
+    fn hold_back(&mut self, trunk: &TrunkName, wait: Duration) {
+        if let Some(unit) = self.known.trunks.get_mut(trunk)
+            && unit.failures.hold_back(wait)
+        {
+            let seconds = wait.as_secs();
+            tracing::warn!(%trunk, seconds, "the PBX has too much to do: no call is placed there for a while");
+        }
+        self.show_failures(trunk);
+    }
+
     /// Notes whether a trunk works.
     fn trunk_said(&mut self, trunk: &TrunkName, call: CallId, works: bool) {
         let Some(spec) = self.table.trunk(trunk) else {
@@ -306,7 +338,8 @@ impl Registry {
         let now = unix_millis();
         let blocked = self.known.trunks.iter_mut().filter_map(|(trunk, unit)| {
             let health = unit.failures.counter.health(now);
-            (health != Health::Working).then(|| trunk.clone())
+            let is_let_go = unit.failures.is_let_go();
+            (is_let_go || health != Health::Working).then(|| trunk.clone())
         });
         for trunk in blocked.collect::<Vec<_>>() {
             self.show_failures(&trunk);
@@ -397,5 +430,8 @@ impl Handler<TrunkSaid> for Registry {
     fn handle(&mut self, said: TrunkSaid, _: &mut Self::Context) {
         self.watch.handled();
         self.trunk_said(&said.trunk, said.call, said.works);
+        if let Some(wait) = said.held_back {
+            self.hold_back(&said.trunk, wait);
+        }
     }
 }

@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 /// How long a trunk is blocked at most.
 const MOST: Duration = Duration::from_secs(600);
 
+/// How long a PBX that has too much to do is left alone at most.
+const MOST_HELD_BACK: Duration = Duration::from_secs(60);
+
 /// When a trunk is blocked, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -63,6 +66,15 @@ pub fn verdict(cause: &Cause) -> Option<bool> {
     let is_refused = cause.reason() == Reason::SipRefused;
     let is_broken = (500..600).contains(&cause.code());
     (is_answer || is_silent || is_refused).then_some(is_answer || is_refused && !is_broken)
+}
+
+/// How long no call is to be placed on a trunk whose PBX answered so: it has too much to do, and says when to come back (RFC 3261
+/// 21.5.4). A minute at most, whatever it says.
+pub fn held_back(cause: &Cause) -> Option<Duration> {
+    let is_overloaded = cause.reason() == Reason::SipRefused && cause.code() == 503;
+    let wait = cause.retry_after().filter(|wait| !wait.is_zero());
+    wait.filter(|_| is_overloaded)
+        .map(|wait| wait.min(MOST_HELD_BACK))
 }
 
 impl FailureCounter {
@@ -207,5 +219,22 @@ mod tests {
         ] {
             assert_eq!(verdict(&cause), said, "{cause}");
         }
+    }
+
+    #[test]
+    fn a_pbx_that_says_when_to_come_back_is_left_alone_for_so_long_and_no_more_than_a_minute() {
+        let said = |code, seconds| {
+            Cause::sip_refused(code, "So").with_retry_after(Duration::from_secs(seconds))
+        };
+        assert_eq!(held_back(&said(503, 7)), Some(Duration::from_secs(7)));
+        assert_eq!(held_back(&said(503, 86_400)), Some(MOST_HELD_BACK));
+        assert_eq!(held_back(&said(503, 0)), None);
+        // These speak for whoever is called, and ours of ourselves.
+        for code in [404, 480, 486, 500, 600, 603] {
+            assert_eq!(held_back(&said(code, 7)), None, "{code}");
+        }
+        let ours = Cause::new(Reason::Overloaded).with_retry_after(Duration::from_secs(7));
+        assert_eq!(held_back(&ours), None);
+        assert_eq!(held_back(&Cause::sip_refused(503, "So")), None);
     }
 }

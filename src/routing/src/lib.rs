@@ -37,7 +37,7 @@ pub use decide::{
     decide_sip, decide_sip_text, decide_telegram, decide_transit, running,
 };
 pub use dial::{DialPlan, DialPlanError};
-pub use health::{FailureCounter, Health, Patience, verdict};
+pub use health::{FailureCounter, Health, Patience, held_back, verdict};
 pub use hunt::Hunt;
 pub use identity::{Identity, identify, identify_registrar};
 pub use limiter::{Errand, Group, Limiter, Pace, Paces, RESTRICTED_FOR, Refused, Waits};
