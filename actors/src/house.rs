@@ -458,6 +458,7 @@ impl House {
             None => None,
         };
         let mut report = asked.unwrap_or_else(silent);
+        report.stores = !self.common.store_health.fails();
         self.complete(&mut report.roles);
         if self.common.endpoint.open().is_none() {
             report

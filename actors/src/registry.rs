@@ -616,6 +616,7 @@ impl Handler<Inspect> for Registry {
             session_lines,
             user_lines,
             missing,
+            stores: true,
             calls: self.known.calls.len(),
             lines: self.lines.calls(),
             roles: self.roles(),

@@ -64,6 +64,12 @@ fn calls_go_on_while_the_disk_is_full_and_what_cannot_be_written_is_told() {
         (answered(&house) > before + 50.0).then_some(())
     });
     house.assert_running();
+    // Whoever looks is told.
+    let told = "the store takes nothing: see whether its disk is full";
+    let page = |house: &House| house.admin().text("/readyz").unwrap().1;
+    assert!(page(&house).contains(told), "{}", page(&house));
+    let status = house.expect_command(&["status"], "");
+    assert!(status.contains(told), "{status}");
     assert!(house.log().contains("ERROR"), "nothing is said");
     // What is to be durable is refused, and what there was is there.
     let change = ["trunk", "set", TRUNK, "--lines", "77"];
@@ -91,6 +97,12 @@ fn calls_go_on_while_the_disk_is_full_and_what_cannot_be_written_is_told() {
             .then_some(())
     });
     house.expect_command(&change, "");
+    assert!(!page(&house).contains(told), "{}", page(&house));
+    let status = house.expect_command(&["status"], "");
+    assert!(
+        status.contains("schema 2") && !status.contains(told),
+        "{status}"
+    );
     office.busy(false);
     let active = |house: &House| house.metrics().sum("strowger_calls_active");
     until("the last call to end", s(20), || {

@@ -1,10 +1,11 @@
 //! `strowger doctor` finds what would keep the switch from carrying calls, with and without a switch that runs.
 
 use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -102,6 +103,36 @@ fn each_trouble_is_one_line_with_its_cure() {
     found(&all, "store", "fail");
     fs::write(&db, good).unwrap();
 
+    // One of a program that comes after this.
+    let schema = |number: u8| {
+        let db = sled::open(dir.join("data/store")).unwrap();
+        let meta = db.open_tree("meta").unwrap();
+        let before = meta.insert("schema", &[number]).unwrap().unwrap();
+        db.flush().unwrap();
+        before.first().copied().unwrap()
+    };
+    let known = schema(99);
+    let (code, all) = doctor(dir);
+    assert_eq!(code, Some(1));
+    let newer = found(&all, "store", "fail");
+    let text = newer["said"].as_str().unwrap();
+    assert!(
+        text.contains(&format!("schema 99, this program knows {known}")),
+        "{newer}"
+    );
+    let run = Command::new(STROWGER)
+        .current_dir(dir)
+        .args(["--config", "strowger.toml", "run"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        run.status.code(),
+        Some(74),
+        "{}",
+        crate::process::said(&run)
+    );
+    assert_eq!(schema(known), 99, "it is left as it is");
+
     fs::write(dir.join("strowger.toml"), "[sip]\nt1_ms = 7\n").unwrap();
     let (code, all) = doctor(dir);
     assert_eq!(code, Some(1));
@@ -119,4 +150,29 @@ fn a_switch_that_runs_is_asked() {
     for line in ["it is that of the switch that runs", "is up", "is not up"] {
         assert!(said.contains(line), "{line} is missing: {said}");
     }
+}
+
+#[test]
+fn status_is_shown_again_and_again_until_the_switch_is_gone() {
+    let mut house = House::new().peer_trunk(&["alaw"]).start();
+    let mut child = Command::new(STROWGER)
+        .current_dir(house.dir())
+        .args(["--config", "strowger.toml", "--output", "json"])
+        .args(["status", "--watch=1"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut uptime = || -> Option<u64> {
+        let line = lines.next()?.unwrap();
+        let status: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(status["store"]["schema"], 2, "{status}");
+        assert_eq!(status["store"]["works"], true, "{status}");
+        status["uptime_s"].as_u64()
+    };
+    let (first, _, third) = (uptime().unwrap(), uptime().unwrap(), uptime().unwrap());
+    assert!(third > first, "{first} {third}");
+    house.stop();
+    while uptime().is_some() {}
+    assert_eq!(child.wait().unwrap().code(), Some(4), "there is no switch");
 }

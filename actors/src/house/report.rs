@@ -12,6 +12,8 @@ pub const SILENT: &str = "the registry does not answer";
 pub struct Report {
     /// What has not started, or does not run, in words; empty when the house is ready.
     pub missing: Vec<String>,
+    /// Whether the store takes what is written to it.
+    pub stores: bool,
     /// Calls now.
     pub calls: usize,
     /// Calls that hold lines; the same number unless something is wrong.

@@ -114,8 +114,10 @@ fn who_must_be_counted_is_refused_while_the_store_takes_nothing() {
         quota.fail_calls = 1000;
         let scene = Scene::with(Simulation::default(), &[Change::PutQuota(quota.clone())]).await;
         talks(&scene).await;
+        assert!(scene.house.report().await.stores);
         scene.fault.writes(true);
         becomes(&scene, Role::Storage, RoleState::Unavailable).await;
+        assert!(!scene.house.report().await.stores);
         assert_eq!(told(&scene).await, "500 Database error");
         let text = alice_reads(&scene).await;
         assert!(text.contains("500 Database error"), "{text}");
@@ -125,6 +127,7 @@ fn who_must_be_counted_is_refused_while_the_store_takes_nothing() {
         assert_eq!(registers(&scene).await, "500 Database error");
         scene.fault.writes(false);
         becomes(&scene, Role::Storage, RoleState::Running).await;
+        assert!(scene.house.report().await.stores);
         assert_eq!(registers(&scene).await, "200 OK");
         talks(&scene).await;
         scene.settles_at(0).await;

@@ -32,6 +32,9 @@ struct Shown {
     store: PathBuf,
 }
 
+/// What is said while the store takes nothing.
+pub(crate) const STORES_NOTHING: &str = "the store takes nothing: see whether its disk is full";
+
 /// The listener cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen for HTTP on {address} (admin.listen): {source}")]
@@ -163,7 +166,10 @@ async fn readyz(shown: web::Data<Shown>) -> HttpResponse {
         StatusCode::SERVICE_UNAVAILABLE
     };
     // Calls are possible all the same, but somebody should look.
-    let notes = recovery::notes(&shown.store);
+    let mut notes = recovery::notes(&shown.store);
+    if !report.stores {
+        notes.push(STORES_NOTHING.to_owned());
+    }
     let body = json!({
         "ready": ready, "node": shown.node, "missing": report.missing, "notes": notes, "calls": report.calls, "lines": report.lines,
         "session_lines": report.session_lines, "user_lines": report.user_lines,

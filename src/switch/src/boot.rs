@@ -150,12 +150,15 @@ async fn serve(
         Arc::clone(&office),
         Arc::clone(&house),
     );
+    let stats = store.stats().map_err(StartError::from)?;
     let desk = Desk {
         settings: Data::new(settings.clone()),
         logins: Data::new(logins),
         process: Data::new(Process {
             node: settings.node.name.to_string(),
             started,
+            schema: stats.schema,
+            migration: stats.migration,
         }),
         house: Data::from(Arc::clone(&house)),
         keyring: Data::new(Keyring::open(Arc::clone(&store)).map_err(StartError::from)?),

@@ -25,6 +25,11 @@ pub(crate) fn raw(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
+/// Whether somebody still reads the result: a pipe may have closed.
+pub(crate) fn is_read() -> bool {
+    std::io::stdout().lock().flush().is_ok()
+}
+
 /// Prints what is no result: a hint, a warning, a failure.
 pub(crate) fn note(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");

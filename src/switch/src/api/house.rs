@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, delete, get, post, put, web};
 use actors::{House, LoadReport, SessionReport, TrunkReport};
 use model::{IpPrefix, Scope};
 use serde::{Deserialize, Serialize};
-use store::TokenRecord;
+use store::{Migration, TokenRecord};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::{self, Admin, Keyring, MOST_TOKENS, Read, Write};
@@ -30,6 +30,10 @@ pub(crate) struct Process {
     pub(crate) node: String,
     /// When it began.
     pub(crate) started: Instant,
+    /// The schema of the store.
+    pub(crate) schema: u8,
+    /// How the store came to that.
+    pub(crate) migration: Option<Migration>,
 }
 
 /// How the switch is.
@@ -47,6 +51,8 @@ pub(crate) struct Status {
     pub(crate) missing: Vec<String>,
     /// The generation of the records.
     pub(crate) generation: u64,
+    /// The store.
+    pub(crate) store: StoreState,
     /// Calls that go on.
     pub(crate) calls: u64,
     /// Whether there is too much to do.
@@ -57,6 +63,35 @@ pub(crate) struct Status {
     pub(crate) trunks: Vec<TrunkState>,
     /// The sessions.
     pub(crate) sessions: Vec<SessionState>,
+}
+
+/// How the store is.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct StoreState {
+    /// Whether it takes what is written to it: not while its disk is full.
+    pub(crate) works: bool,
+    /// Its layout.
+    pub(crate) schema: u8,
+    /// How it came to that; nothing where it was made with it.
+    pub(crate) migration: Option<MigrationView>,
+}
+
+/// A store that came from an older layout.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct MigrationView {
+    /// The schema it had.
+    pub(crate) from: u8,
+    /// The schema it got.
+    pub(crate) to: u8,
+    /// When that was done, in seconds since 1970.
+    pub(crate) at: u64,
+}
+
+impl From<Migration> for MigrationView {
+    fn from(migration: Migration) -> Self {
+        let Migration { from, to, at } = migration;
+        Self { from, to, at }
+    }
 }
 
 /// How the load is.
@@ -156,6 +191,11 @@ pub(super) async fn show_status(
         ready: report.missing.is_empty(),
         missing: report.missing,
         generation: current.generation,
+        store: StoreState {
+            works: report.stores,
+            schema: process.schema,
+            migration: process.migration.map(MigrationView::from),
+        },
         calls: u64::try_from(report.calls).unwrap_or(u64::MAX),
         load: house.load().into(),
         trunks: trunks.into_iter().map(TrunkState::from).collect(),

@@ -45,7 +45,7 @@ pub(crate) use backups::BackupView;
 pub(crate) use calls::CallView;
 pub(crate) use dial::{Dialling, Orders, WantedDial, WantedHold, WantedKeys, WantedTransfer};
 pub(crate) use events::{Envelope, Listeners};
-pub(crate) use house::{Level, Load, Made, Process, Status, TokenView, WantedToken};
+pub(crate) use house::{Level, Load, Made, Process, Status, StoreState, TokenView, WantedToken};
 pub(crate) use quotas::QuotaView;
 pub(crate) use records::{Tried, WantedCall};
 pub(crate) use roles::RoleView;

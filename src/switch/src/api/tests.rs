@@ -70,6 +70,8 @@ pub(crate) async fn desk(
         process: Data::new(Process {
             node: "here".to_owned(),
             started: Instant::now(),
+            schema: 2,
+            migration: None,
         }),
         house: Data::from(Arc::clone(&house)),
         keyring: Data::new(Keyring::open(Arc::clone(&store)).unwrap()),

@@ -90,8 +90,10 @@ enum Command {
     #[command(after_help = "Example: strowger init /etc/strowger")]
     Init(init::Init),
     /// Say how the switch that runs is: trunks, sessions, calls
-    #[command(after_help = "Example: strowger status --output json")]
-    Status,
+    #[command(
+        after_help = "Example: strowger status --watch; strowger status --output json, with --watch one line each time"
+    )]
+    Status(status::Watched),
     /// Look for what would keep this switch from carrying calls, and say what to do about it
     #[command(after_help = "Example: strowger doctor --output json")]
     Doctor,
@@ -253,7 +255,7 @@ fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
         Command::Demo => return Ok(demo::run()),
         Command::CheckConfig(command) => command.run(operator),
         Command::Init(command) => command.run(),
-        Command::Status => status::status(&operator),
+        Command::Status(command) => command.run(&operator),
         Command::Doctor => doctor::run(&operator),
         Command::Calls(command) => command.run(&operator),
         Command::Events(command) => command.run(&operator),

@@ -1,14 +1,18 @@
 //! `strowger status` and `strowger calls`: what the switch that runs is doing.
 
-use std::time::Duration;
+use std::io::IsTerminal;
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use model::CallId;
 use serde_json::Value;
 
 use super::{Operator, unix};
+use crate::admin::STORES_NOTHING;
 use crate::api::{
-    CallView, Dialling, Load, Page, Status, WantedDial, WantedHold, WantedKeys, WantedTransfer,
+    CallView, Dialling, Load, Page, Status, StoreState, WantedDial, WantedHold, WantedKeys,
+    WantedTransfer,
 };
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
@@ -16,8 +20,47 @@ use crate::print::{self, Output, Table};
 /// How many calls are asked for at once.
 const AT_ONCE: usize = 1000;
 
+/// What takes the cursor to the upper left corner and clears the terminal (ECMA-48, CUP and ED).
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+#[derive(Debug, Args)]
+pub(super) struct Watched {
+    /// Again and again, every so many seconds, until Ctrl-C or until the switch is gone
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "2",
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    watch: Option<u64>,
+}
+
+impl Watched {
+    pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
+        let Some(seconds) = self.watch else {
+            return status(operator);
+        };
+        let clears = operator.output == Output::Table && std::io::stdout().is_terminal();
+        loop {
+            if clears {
+                print::raw(CLEAR);
+            }
+            status(operator)?;
+            if operator.output == Output::Table && !clears {
+                print::line("");
+            }
+            if !print::is_read() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_secs(seconds));
+        }
+    }
+}
+
 /// Prints one screen about the switch.
-pub(super) fn status(operator: &Operator) -> Result<(), Failure> {
+fn status(operator: &Operator) -> Result<(), Failure> {
     if operator.output == Output::Json {
         print::json(&operator.get::<Value>("/status")?);
         return Ok(());
@@ -36,6 +79,7 @@ pub(super) fn status(operator: &Operator) -> Result<(), Failure> {
     line("calls", &status.calls.to_string());
     line("load", &load(&status.load));
     line("generation", &status.generation.to_string());
+    line("store", &store(&status.store));
     for role in &status.roles {
         let off = if role.enabled { "" } else { ", switched off" };
         line(&role.role, &format!("{}{off}", role.state));
@@ -71,6 +115,21 @@ pub(super) fn status(operator: &Operator) -> Result<(), Failure> {
     }
     table.print("no sessions yet: make one with `strowger session login NAME --phone N`");
     Ok(())
+}
+
+/// Whether the store works, and where it comes from.
+fn store(store: &StoreState) -> String {
+    let works = if store.works {
+        String::new()
+    } else {
+        format!("; {STORES_NOTHING}")
+    };
+    let came = store.migration.as_ref().map(|migration| {
+        let at = UNIX_EPOCH + Duration::from_secs(migration.at);
+        let at = humantime::format_rfc3339_seconds(at);
+        format!(", from {} on {at}", migration.from)
+    });
+    format!("schema {}{}{works}", store.schema, came.unwrap_or_default())
 }
 
 /// Whether calls are refused for overload, and how many were.
