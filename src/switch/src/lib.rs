@@ -13,6 +13,7 @@ mod admin;
 mod api;
 mod backups;
 mod boot;
+mod call_log;
 mod cdr;
 mod cli;
 mod control;

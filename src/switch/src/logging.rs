@@ -10,6 +10,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
+use crate::call_log::CallLog;
 use crate::settings::{Log, LogFormat, LogLevel};
 
 /// The rooms of this house, as targets of events.
@@ -21,6 +22,8 @@ const ROOMS: [&str; 10] = [
 pub(crate) struct Levels {
     filter: reload::Handle<EnvFilter, Registry>,
     now: Mutex<String>,
+    /// What was logged of the last calls.
+    pub(crate) calls: CallLog,
 }
 
 impl Levels {
@@ -49,8 +52,10 @@ impl Levels {
 pub(crate) fn start(log: &Log, metrics: &metrics::Metrics) -> Levels {
     let filter = EnvFilter::new(directives(&log.level));
     let (filter, handle) = reload::Layer::new(filter);
+    let calls = CallLog::default();
     let registry = tracing_subscriber::registry()
         .with(filter)
+        .with(calls.clone())
         .with(Count(metrics.clone()));
     let writer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let _ = match log.format {
@@ -60,6 +65,7 @@ pub(crate) fn start(log: &Log, metrics: &metrics::Metrics) -> Levels {
     count_panics(metrics.clone());
     Levels {
         filter: handle,
+        calls,
         now: Mutex::new(log.level.as_str().to_owned()),
     }
 }

@@ -13,6 +13,8 @@ use utoipa::ToSchema;
 
 use super::access::{Calls, Read};
 use super::{Page, PageQuery};
+use crate::call_log::LogLine;
+use crate::logging::Levels;
 use crate::problem::Problem;
 
 /// A call.
@@ -145,6 +147,21 @@ pub(super) async fn show_call(
     let call = house.call(id(&name)?).await;
     let call = call.ok_or_else(|| Problem::not_found("call", &name))?;
     Ok(Json(call.into()))
+}
+
+/// What was logged of a call, oldest first, as far as it is still in memory
+#[utoipa::path(tag = "log", params(("id" = String, Path, description = "its id")), security(("token" = ["read"])), responses((status = 200, body = [LogLine]), (status = 404, body = crate::problem::Body)))]
+#[get("/calls/{id}/log")]
+pub(super) async fn show_call_log(
+    _: Read,
+    levels: Data<Levels>,
+    name: Path<String>,
+) -> Result<Json<Vec<LogLine>>, Problem> {
+    let lines = levels.calls.of(id(&name)?);
+    if lines.is_empty() {
+        return Err(Problem::not_found("call in the log", &name));
+    }
+    Ok(Json(lines))
 }
 
 /// Ends a call

@@ -235,6 +235,7 @@ pub(crate) fn service() -> impl HttpServiceFactory + OpenApiFactory {
         .service(house::make_token)
         .service(house::revoke_token)
         .service(house::show_log_level)
+        .service(calls::show_call_log)
         .service(house::set_log_level)
         .default_service(web::route().to(nothing))
 }

@@ -192,6 +192,35 @@ fn every_operation_asks_for_its_scope() {
 }
 
 #[test]
+fn what_was_logged_of_a_call_is_shown_to_who_may_read() {
+    use tracing_subscriber::layer::SubscriberExt;
+    let folder = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let (house, desk) = desk(folder.path(), &metrics::Metrics::new("0")).await;
+        let id = model::CallId::from_bytes([5; 16]);
+        let subscriber = tracing_subscriber::registry().with(desk.levels.calls.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(call = %id, cause = "486", "call ended");
+        });
+        let app = app!(desk, TOKENS);
+        let read = token(&desk, &[Scope::Read]);
+        let asked = async |id: &str| {
+            let path = format!("/api/v1/calls/{id}/log");
+            call_service(&app, request("GET", &path, Some(&read)).to_request()).await
+        };
+        let lines: Value = read_body_json(asked(&id.to_string()).await).await;
+        assert_eq!(lines[0]["text"], "call ended cause=\"486\"", "{lines}");
+        assert_eq!(lines[0]["level"], "INFO", "{lines}");
+        assert_eq!(lines.as_array().unwrap().len(), 1);
+        let other = model::CallId::from_bytes([6; 16]).to_string();
+        for unknown in [&*other, "nonsense"] {
+            assert_eq!(asked(unknown).await.status(), 404, "{unknown}");
+        }
+        house.stop(std::time::Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
 fn records_change_by_generation_and_refusals_say_why() {
     let folder = tempfile::tempdir().unwrap();
     actix::System::new().block_on(async {

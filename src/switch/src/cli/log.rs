@@ -1,9 +1,11 @@
 //! `strowger log`: what the switch that runs logs.
 
 use clap::Subcommand;
+use model::CallId;
 
 use super::Operator;
 use crate::api::Level;
+use crate::call_log::LogLine;
 use crate::failure::Failure;
 use crate::logging;
 use crate::print::{self, Output};
@@ -18,23 +20,55 @@ pub(super) enum Log {
         /// error, warn, info, debug, trace or off, for all; TARGET=LEVEL for one room such as sip; a filter such as info,sip=debug
         level: Option<String>,
     },
+    /// Print what was logged of one call, as far as it is still in memory
+    #[command(
+        after_help = "Example: strowger log call ID, with the id that `calls list` or `cdr search` shows"
+    )]
+    Call {
+        /// Its id
+        id: CallId,
+    },
 }
 
 impl Log {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
-        let Log::Level { level } = self;
-        let mut now: Level = operator.get("/log/levels")?;
-        if let Some(wanted) = level {
-            now.level = joined(&now.level, &wanted);
-            operator.api::<()>("PUT", "/log/levels", Some(&now))?;
+        match self {
+            Log::Level { level } => show_level(level, operator),
+            Log::Call { id } => show_call(id, operator),
         }
-        if operator.output == Output::Json {
-            print::json(&now);
-        } else {
-            print::line(now.level);
-        }
-        Ok(())
     }
+}
+
+fn show_call(id: CallId, operator: &Operator) -> Result<(), Failure> {
+    let lines: Vec<LogLine> = operator.get(&format!("/calls/{id}/log"))?;
+    if operator.output == Output::Json {
+        print::json(&lines);
+        return Ok(());
+    }
+    for line in lines {
+        let LogLine {
+            at,
+            level,
+            target,
+            text,
+        } = line;
+        print::line(format_args!("{at} {level:>5} {target}: {text}"));
+    }
+    Ok(())
+}
+
+fn show_level(level: Option<String>, operator: &Operator) -> Result<(), Failure> {
+    let mut now: Level = operator.get("/log/levels")?;
+    if let Some(wanted) = level {
+        now.level = joined(&now.level, &wanted);
+        operator.api::<()>("PUT", "/log/levels", Some(&now))?;
+    }
+    if operator.output == Output::Json {
+        print::json(&now);
+    } else {
+        print::line(now.level);
+    }
+    Ok(())
 }
 
 /// The filter that there is, with one room's level changed; anything else takes its place.
