@@ -167,6 +167,13 @@ fn every_series_exists_from_the_start() {
 #[test]
 fn a_call_is_counted_once_everywhere() {
     let house = Talk::start(Caller::Pbx, "9.0.0", ALAW).end(Ends::Pbx);
+    let log = house.log();
+    let id = log.split_once(" call=").unwrap().1;
+    let id = id.split_whitespace().next().unwrap();
+    let said = house.expect_command(&["log", "call", id], "");
+    for line in ["call begins", "call bridged", "call over"] {
+        assert!(said.contains(line), "{line} is missing: {said}");
+    }
     let metrics = house.metrics();
     let trunk = [("direction", "sip_to_tg"), ("trunk", TRUNK)];
     assert_eq!(
