@@ -113,6 +113,11 @@ impl Server {
 
     /// A user played by the simulator.
     pub(crate) fn user(&self, name: &str, phone: &str, behaviour: &Behaviour) {
+        // Somebody who is there already would be there twice, and the first would be called.
+        let (status, _) = self.http.send("GET", &format!("/accounts/{name}"), None);
+        if status == 200 {
+            return self.patch_account(name, &json!({"behaviour": behaviour.0}));
+        }
         self.account(json!({"username": name, "first_name": name, "phone": phone, "scripted": true, "behaviour": behaviour.0}));
     }
 
