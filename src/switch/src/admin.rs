@@ -111,7 +111,7 @@ pub(crate) fn start(
                     if let Some(shown) = shown {
                         let code = answer.status().as_u16();
                         let route = answer.request().match_pattern();
-                        let route = route.unwrap_or_default();
+                        let route = label_of(&route.unwrap_or_default());
                         shown.metrics.http(&route, method.as_str(), code);
                     }
                     Ok(answer)
@@ -134,6 +134,11 @@ pub(crate) fn start(
     .run();
     let handle = server.handle();
     Ok((server, handle))
+}
+
+/// A route as the description of the interface writes it: a name that may have a `/` in it has a pattern where it is served.
+fn label_of(pattern: &str) -> String {
+    pattern.replace(":.+}", "}")
 }
 
 async fn show_metrics(shown: web::Data<Shown>) -> HttpResponse {
@@ -192,11 +197,15 @@ mod tests {
 
     /// Status and body of a page.
     async fn get(address: SocketAddr, path: &'static str) -> (u16, String) {
+        ask(address, "GET", path).await
+    }
+
+    async fn ask(address: SocketAddr, method: &'static str, path: &'static str) -> (u16, String) {
         let fetch = move || {
             let mut stream = TcpStream::connect(address).unwrap();
             write!(
                 stream,
-                "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
             )
             .unwrap();
             let mut text = String::new();
@@ -234,6 +243,8 @@ mod tests {
             assert_eq!(get(address, "/livez").await.0, 200);
             assert_eq!(get(address, "/healthz").await.0, 200);
             assert_eq!(get(address, "/api/v1/trunks/office").await.0, 401);
+            let reset = "/api/v1/quotas/route/office/gateway/reset";
+            assert_eq!(ask(address, "POST", reset).await.0, 401);
             let (status, body) = get(address, "/nothing").await;
             assert_eq!(status, 404);
             assert!(
@@ -246,6 +257,7 @@ mod tests {
                 "strowger_ready 1",
                 "strowger_http_requests_total{code=\"404\",method=\"GET\",route=\"other\"} 1",
                 "strowger_http_requests_total{code=\"401\",method=\"GET\",route=\"/api/v1/trunks/{name}\"} 1",
+                "strowger_http_requests_total{code=\"401\",method=\"POST\",route=\"/api/v1/quotas/{kind}/{name}/reset\"} 1",
             ] {
                 assert!(text.contains(line), "{line} is not in {text}");
             }
