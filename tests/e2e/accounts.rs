@@ -10,23 +10,13 @@ use crate::house::{House, SESSION};
 use crate::http::Http;
 use crate::login::{devices, files, privacy, rings_elsewhere, with_another_device};
 use crate::talk::{ALAW, Caller, Ends, Talk};
+use crate::trunks::owner_token;
 
 const UP: &str = "strowger_telegram_session_up";
 
 /// The admin listener with a token that may do everything.
 fn api(house: &House) -> Http {
-    let line = [
-        "--output",
-        "json",
-        "token",
-        "create",
-        "page",
-        "--scope",
-        "read,write,admin",
-    ];
-    let made = house.expect_command(&line, "");
-    let made: Value = serde_json::from_str(made.lines().next().unwrap()).unwrap();
-    house.admin().with_token(made["token"].as_str().unwrap())
+    house.admin().with_token(&owner_token(house))
 }
 
 /// A house whose session was never logged in, and which runs.

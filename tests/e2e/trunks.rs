@@ -8,7 +8,7 @@ use crate::house::{House, PASSWORD, SESSION, TRUNK};
 use crate::pbx::Sipp;
 
 /// A token that may do everything.
-fn token(house: &House) -> String {
+pub(crate) fn owner_token(house: &House) -> String {
     let line = [
         "--output",
         "json",
@@ -60,7 +60,7 @@ fn a_registration_is_begun_anew_and_the_trunk_tried_while_the_switch_runs() {
     let (code, said) = house.command(&["trunk", "reconnect", TRUNK], "");
     assert_eq!(code, 6, "{said}");
 
-    let api = house.admin().with_token(&token(&house));
+    let api = house.admin().with_token(&owner_token(&house));
     let path = format!("/api/v1/trunks/{TRUNK}/snippet");
     let (status, text) = api.send("GET", &format!("{path}?for=asterisk-pjsip"), None);
     assert_eq!(status, 200, "{text}");
@@ -83,7 +83,7 @@ fn what_a_trunk_has_used_is_shown_and_forgotten_over_http() {
         .registering_trunk(&["alaw"])
         .start();
     house.wait_session_up();
-    let api = house.admin().with_token(&token(&house));
+    let api = house.admin().with_token(&owner_token(&house));
     let page = api.get("/api/v1/quotas");
     assert_eq!(page["items"][0]["subject"], "session/gateway", "{page}");
     assert_eq!(page["items"][0]["talk_limit_ms"], 600_000, "{page}");
@@ -123,7 +123,7 @@ fn a_backup_during_fifty_calls_is_restored_elsewhere_with_the_same_records() {
     until("fifty calls", s(30), || {
         (up(&house) >= f64::from(u32::try_from(CALLS).unwrap())).then_some(())
     });
-    let api = house.admin().with_token(&token(&house));
+    let api = house.admin().with_token(&owner_token(&house));
     let exported = house.expect_command(&["export", "--secrets"], "");
     let (status, made) = api.send("POST", "/api/v1/backup", None);
     assert_eq!(status, 201, "{made}");
