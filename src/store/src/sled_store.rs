@@ -1,66 +1,38 @@
 //! The store on sled 0.34.
 
+mod check;
+mod count;
+mod layout;
+mod opening;
 mod unlock;
 
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use model::{
     CallId, CallRecord, OpenCall, QuotaSpec, RoleSpec, RouteSpec, Secret, SessionName, SessionSpec,
-    TransitSpec, TrunkName, TrunkSpec, UserSpec,
+    TransitSpec, TrunkSpec, UserSpec,
 };
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use sled::{Batch, Db, IVec, Tree};
 
+pub(crate) use self::layout::{
+    ADOPT, CALLS, LOCK_PATIENCE, LOCK_RETRY, OPEN_CALLS, SCHEMA, SCHEMA_KEY, SEALED_SINCE,
+    SESSIONS, TELEGRAM_TREE, TRUNKS, UNSEALED, VERSION, decode, encode, is_sealed, transit_key,
+};
+use self::layout::{CLEAR_BINDINGS, CLEAR_TELEGRAM, all, route_key, telegram_tree};
+pub use self::opening::free_bytes;
+use self::opening::write_mark;
+pub(crate) use self::opening::{config, make_folder};
 use self::unlock::master_keys;
-pub(crate) use self::unlock::{FoundError, found, unlock, wrapped_key};
+pub(crate) use self::unlock::{found, unlock, wrapped_key};
 
-use crate::migration::{self, STEPS, Step};
 use crate::seal::{KeyId, MasterKey, SEALED, Seal};
 use crate::{
     BackupError, Change, Entry, KeySource, Migration, OpenError, Space, Stats, Store, StoreError,
-    sealing,
 };
-
-/// The version byte of a record.
-pub(crate) const VERSION: u8 = 1;
-/// The layout of the trees. 1: nothing is sealed; 2: trunks and Telegram's spaces are.
-pub(crate) const SCHEMA: u8 = 2;
-pub(crate) const UNSEALED: u8 = 1;
-pub(crate) const SEALED_SINCE: u8 = 2;
-/// Keys of `meta`: the layout, and each wrapped data key with the id of its master key.
-pub(crate) const SCHEMA_KEY: &str = "schema";
-const WRAPPED_KEY: &[u8] = b"key/";
-/// The tree of the trunks; passwords are in it.
-pub(crate) const TRUNKS: &str = "trunks";
-pub(crate) const SESSIONS: &str = "sessions";
-/// Calls that have ended, and calls that go on.
-pub(crate) const CALLS: &str = "cdr";
-pub(crate) const OPEN_CALLS: &str = "open";
-/// How the key of `meta` begins that says of a session that it came from a backup; the name follows.
-pub(crate) const ADOPT: &str = "adopt/";
-/// sled's default cache is 1 GiB. Configuration is read once and call records are written and seldom read: little is enough.
-const CACHE_BYTES: u64 = 4 << 20;
-/// How old a soft write can be when the process is killed.
-const FLUSH_EVERY_MS: u64 = 250;
-/// How many call records are counted while somebody waits.
-const COUNTED_AT_ONCE: usize = 5_000;
-/// The file that says how new the database must be.
-const MARK: &str = "generation";
-/// How long a lock is waited for, and how often it is tried.
-pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(1);
-pub(crate) const LOCK_RETRY: Duration = Duration::from_millis(10);
-/// What a commit left to be cleared away, so that a crash in between cannot forget it: a key of `meta`, then the name.
-const CLEAR_BINDINGS: &str = "clear/bindings/";
-const CLEAR_TELEGRAM: &str = "clear/telegram/";
 
 /// A [`Store`] in a folder of its own.
 pub struct SledStore {
@@ -99,30 +71,6 @@ pub struct SledStore {
 }
 
 impl SledStore {
-    /// Opens or creates the store in `folder`, readable by its owner alone, with the master key that `keys` gives. Waits up to a
-    /// second for a lock that somebody is letting go of. A store of an older schema is brought to the present one first ([`SledStore::backup`]).
-    pub fn open(folder: &Path, keys: &dyn KeySource) -> Result<Self, OpenError> {
-        Self::open_by(folder, keys, STEPS)
-    }
-
-    /// The same with these steps between schemas.
-    pub(crate) fn open_by(
-        folder: &Path,
-        keys: &dyn KeySource,
-        steps: &[Step],
-    ) -> Result<Self, OpenError> {
-        // sled's own threads finish their writes, and with them hold the lock, for a moment after the store was dropped.
-        let began = Instant::now();
-        loop {
-            match Self::open_now(folder, keys, steps) {
-                Err(OpenError::Locked { .. }) if began.elapsed() < LOCK_PATIENCE => {
-                    thread::sleep(LOCK_RETRY);
-                }
-                done => return done,
-            }
-        }
-    }
-
     /// Reads what the house reads at its start: damage that opening does not see is seen here.
     pub fn check_sound(&self) -> Result<(), OpenError> {
         let read = || -> Result<(), StoreError> {
@@ -153,162 +101,6 @@ impl SledStore {
     /// Where the store is as it was before this call of [`SledStore::open`] changed its schema: a file for [`crate::restore`].
     pub fn backup(&self) -> Option<&Path> {
         self.backup.as_deref()
-    }
-
-    fn open_now(folder: &Path, keys: &dyn KeySource, steps: &[Step]) -> Result<Self, OpenError> {
-        // sled panics on some kinds of damage. Nothing of it is kept when it does, so nothing half-made can be seen.
-        catch_unwind(AssertUnwindSafe(|| Self::open_sound(folder, keys, steps))).unwrap_or_else(
-            |_| {
-                Err(OpenError::Damaged {
-                    path: folder.to_owned(),
-                })
-            },
-        )
-    }
-
-    fn open_sound(folder: &Path, keys: &dyn KeySource, steps: &[Step]) -> Result<Self, OpenError> {
-        let newest = migration::newest(steps);
-        let path = folder.to_owned();
-        sealing::settle(folder)?;
-        // sled reports a folder it may not write like a broken one: try first, for the clearer message.
-        let probe = folder.join(".writable");
-        make_folder(folder)
-            .and_then(|()| File::create(&probe))
-            .and_then(|_| fs::remove_file(&probe))
-            .map_err(|source| OpenError::Folder {
-                path: path.clone(),
-                source,
-            })?;
-        let failed = |source| open_error(&path, source);
-        let damaged = || OpenError::Damaged { path: path.clone() };
-        let db = config(folder).open().map_err(failed)?;
-        let tree = |name: &str| db.open_tree(name).map_err(failed);
-        let meta = tree("meta")?;
-        let schema = meta.get(SCHEMA_KEY).map_err(failed)?;
-        let seal = match schema.as_deref().and_then(|bytes| bytes.first().copied()) {
-            Some(found) if found > newest => {
-                return Err(OpenError::Newer {
-                    path,
-                    found,
-                    known: newest,
-                });
-            }
-            Some(found) if found == newest => unlock(&meta, &path, keys)?.1,
-            Some(found) if found >= UNSEALED => {
-                drop((meta, schema));
-                let backup = migration::run(folder, db, found, steps, keys)?;
-                let mut store = Self::open_sound(folder, keys, steps)?;
-                store.backup = Some(backup);
-                return Ok(store);
-            }
-            Some(_) => return Err(damaged()),
-            None if !is_empty(&db).map_err(failed)? => return Err(damaged()),
-            // sled takes what it cannot read for the torn end of its log: of a broken file nothing may be left, without an error.
-            None if read_mark(folder).is_some() => return Err(damaged()),
-            None => {
-                let master = keys.key(&[]).map_err(OpenError::Key)?;
-                let seal = found(&meta, &master, newest).map_err(|error| match error {
-                    FoundError::Database(source) => open_error(&path, source),
-                    FoundError::Random(error) => OpenError::Key(error.into()),
-                })?;
-                Self::sync_files(&db, folder).map_err(|source| OpenError::Folder {
-                    path: path.clone(),
-                    source,
-                })?;
-                seal
-            }
-        };
-        // A folder that was there before may be open to others; its secrets are in this file. Where the owner is somebody
-        // else, the system refuses, and its rights are theirs to choose.
-        let _ = fs::set_permissions(folder.join("db"), Permissions::from_mode(0o600));
-        let calls = tree(CALLS)?;
-        let store = Self {
-            seal,
-            schema: newest,
-            migration: migration::last(&meta).map_err(failed)?,
-            backup: None,
-            trunks: tree(TRUNKS)?,
-            sessions: tree(SESSIONS)?,
-            routes: tree("routes")?,
-            transits: tree("transits")?,
-            open_calls: tree(OPEN_CALLS)?,
-            bindings: tree("bindings")?,
-            bans: tree("bans")?,
-            counters: tree("counters")?,
-            quotas: tree("quotas")?,
-            roles: tree("roles")?,
-            users: tree("users")?,
-            farewells: tree("farewells")?,
-            tokens: tree("tokens")?,
-            committing: Mutex::default(),
-            call_count: Arc::default(),
-            last_call: calls.last().map_err(failed)?.map(|(key, _)| key),
-            counting: Once::new(),
-            mark_due: AtomicU64::new(0),
-            calls,
-            meta,
-            path: path.clone(),
-            db,
-        };
-        store
-            .clear_leftovers()
-            .map_err(|source| open_error(&path, source))?;
-        let generation = store.generation().map_err(|_| damaged())?;
-        match read_mark(folder) {
-            // Or only what was written last.
-            Some(mark) if mark > generation => return Err(damaged()),
-            Some(mark) if mark == generation => {}
-            Some(_) | None => {
-                write_mark(folder, generation).map_err(|source| OpenError::Folder {
-                    path: path.clone(),
-                    source,
-                })?
-            }
-        }
-        Ok(store)
-    }
-
-    /// Clears away what belonged to trunks and sessions that a commit removed.
-    fn clear_leftovers(&self) -> Result<(), sled::Error> {
-        for entry in self.meta.scan_prefix("clear/") {
-            let (key, _) = entry?;
-            let text = String::from_utf8_lossy(&key);
-            if let Some(trunk) = text.strip_prefix(CLEAR_BINDINGS) {
-                self.bindings.remove(trunk)?;
-            } else if let Some(session) = text.strip_prefix(CLEAR_TELEGRAM) {
-                self.db.drop_tree(telegram_tree(session))?;
-            }
-            self.meta.remove(&key)?;
-        }
-        Ok(())
-    }
-
-    /// Counts the call records that there were at the start, in a thread of its own when they are many; new ones are counted as they are
-    /// written, for their ids are greater.
-    fn count_calls(&self) {
-        let Some(last) = self.last_call.clone() else {
-            return;
-        };
-        let count = |tree: &Tree, from: std::ops::Bound<&[u8]>, most: usize| {
-            let range = (from, std::ops::Bound::Included(last.as_ref()));
-            let keys = tree.range::<&[u8], _>(range).keys().flatten().take(most);
-            keys.fold((0, None), |(count, _), key| (count + 1, Some(key)))
-        };
-        let (counted, up_to) = count(&self.calls, std::ops::Bound::Unbounded, COUNTED_AT_ONCE);
-        self.call_count.fetch_add(counted, Ordering::Relaxed);
-        let Some(up_to) = up_to.filter(|up_to| *up_to < last) else {
-            return;
-        };
-        let (tree, total) = (self.calls.clone(), Arc::clone(&self.call_count));
-        let work = move || {
-            let from = std::ops::Bound::Excluded(up_to.as_ref());
-            let range = (from, std::ops::Bound::Included(last.as_ref()));
-            for _ in tree.range::<&[u8], _>(range).keys().flatten() {
-                total.fetch_add(1, Ordering::Relaxed);
-            }
-        };
-        // Without a thread the number is too low, and nothing else is wrong.
-        let _ = thread::Builder::new().name("count".to_owned()).spawn(work);
     }
 
     /// Writes the mark, if it is due.
@@ -398,188 +190,12 @@ impl SledStore {
     pub(crate) fn known_keys(&self) -> Result<Vec<KeyId>, sled::Error> {
         master_keys(&self.meta)
     }
-
-    fn present(tree: &Tree, kind: &'static str, name: &str) -> Result<(), StoreError> {
-        if tree.contains_key(name)? {
-            Ok(())
-        } else {
-            Err(StoreError::Missing {
-                kind,
-                name: name.to_owned(),
-            })
-        }
-    }
-
-    fn check(&self, changes: &[Change]) -> Result<(), StoreError> {
-        for change in changes {
-            match change {
-                Change::RemoveTrunk(name) => Self::present(&self.trunks, "trunk", name.as_str())?,
-                Change::RemoveSession(name) => {
-                    Self::present(&self.sessions, "session", name.as_str())?;
-                }
-                Change::RemoveRoute(trunk, session) => {
-                    Self::present(&self.routes, "route", &route_key(trunk, session))?;
-                }
-                Change::RemoveTransit(from, to) => {
-                    Self::present(&self.transits, "route", &transit_key(from, to))?;
-                }
-                Change::RemoveQuota(name) => Self::present(&self.quotas, "quota", name.as_str())?,
-                Change::RemoveUser(name) => Self::present(&self.users, "user", name.as_str())?,
-                Change::PutSession(spec) if spec.enabled => {
-                    let adopts = |change: &Change| matches!(change, Change::AdoptSession(name) if *name == spec.name);
-                    if self.is_restored(&spec.name)? && !changes.iter().any(adopts) {
-                        return Err(StoreError::NotAdopted {
-                            session: spec.name.clone(),
-                        });
-                    }
-                }
-                Change::PutTrunk(_)
-                | Change::PutSession(_)
-                | Change::AdoptSession(_)
-                | Change::PutRoute(_)
-                | Change::PutTransit(_)
-                | Change::PutQuota(_)
-                | Change::PutRole(_)
-                | Change::PutUser(_) => {}
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Drop for SledStore {
     fn drop(&mut self) {
         self.mark();
     }
-}
-
-/// The generation that the database must at least have, beside it: absent before the first start of a version that writes it.
-fn read_mark(folder: &Path) -> Option<u64> {
-    let text = fs::read_to_string(folder.join(MARK)).ok()?;
-    text.trim().parse().ok()
-}
-
-/// Written after the database itself is on the disk.
-fn write_mark(folder: &Path, generation: u64) -> std::io::Result<()> {
-    let new = folder.join(format!("{MARK}.new"));
-    let mut file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
-    writeln!(file, "{generation}")?;
-    file.sync_all()?;
-    fs::rename(&new, folder.join(MARK))?;
-    File::open(folder)?.sync_all()
-}
-
-/// Returns the free space of the file system that a folder lies on, or will; nothing where the system does not say.
-pub fn free_bytes(folder: &Path) -> Option<u64> {
-    let there = folder.ancestors().find(|folder| folder.exists());
-    fs2::available_space(there.unwrap_or(Path::new("."))).ok()
-}
-
-/// How sled is used here.
-pub(crate) fn config(folder: &Path) -> sled::Config {
-    sled::Config::new()
-        .path(folder)
-        .cache_capacity(CACHE_BYTES)
-        .flush_every_ms(Some(FLUSH_EVERY_MS))
-}
-
-/// Makes a folder readable by its owner alone, unless it is there.
-pub(crate) fn make_folder(folder: &Path) -> std::io::Result<()> {
-    if folder.exists() {
-        return Ok(());
-    }
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-/// Whether the values of this tree are sealed.
-pub(crate) fn is_sealed(tree: &str) -> bool {
-    tree == TRUNKS || tree.starts_with(TELEGRAM_TREE)
-}
-
-fn is_empty(db: &Db) -> Result<bool, sled::Error> {
-    for name in db.tree_names() {
-        if !db.open_tree(name)?.is_empty() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-fn open_error(path: &Path, source: sled::Error) -> OpenError {
-    let path = path.to_owned();
-    match source {
-        sled::Error::Io(io) if io.to_string().contains("lock") => OpenError::Locked { path },
-        source => OpenError::Unreadable { path, source },
-    }
-}
-
-/// How the names of the trees of sessions begin.
-pub(crate) const TELEGRAM_TREE: &str = "tg/";
-
-fn telegram_tree(session: &str) -> String {
-    format!("{TELEGRAM_TREE}{session}")
-}
-
-/// Names hold no `/`, so the key is unambiguous.
-fn route_key(trunk: &TrunkName, session: &SessionName) -> String {
-    format!("{trunk}/{session}")
-}
-
-pub(crate) fn transit_key(from: &TrunkName, to: &TrunkName) -> String {
-    format!("{from}/{to}")
-}
-
-pub(crate) fn encode(
-    tree: &'static str,
-    key: &str,
-    record: &impl Serialize,
-) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = vec![VERSION];
-    serde_json::to_writer(&mut bytes, record).map_err(|source| StoreError::Record {
-        tree,
-        key: key.to_owned(),
-        source,
-    })?;
-    Ok(bytes)
-}
-
-pub(crate) fn decode<T: DeserializeOwned>(
-    tree: &'static str,
-    key: &[u8],
-    bytes: &[u8],
-) -> Result<T, StoreError> {
-    let key = || String::from_utf8_lossy(key).into_owned();
-    match bytes.split_first() {
-        Some((&VERSION, json)) => {
-            serde_json::from_slice(json).map_err(|source| StoreError::Record {
-                tree,
-                key: key(),
-                source,
-            })
-        }
-        other => {
-            let version = other.map_or(0, |(version, _)| *version);
-            Err(StoreError::Version {
-                tree: tree.to_owned(),
-                key: key(),
-                version,
-            })
-        }
-    }
-}
-
-fn all<T: DeserializeOwned>(name: &'static str, tree: &Tree) -> Result<Vec<T>, StoreError> {
-    let mut records = Vec::new();
-    for entry in tree {
-        let (key, value) = entry?;
-        records.push(decode(name, &key, &value)?);
-    }
-    Ok(records)
 }
 
 impl Store for SledStore {

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use sled::{Batch, Tree};
 
-use super::{SCHEMA_KEY, WRAPPED_KEY, open_error};
+use super::layout::{SCHEMA_KEY, WRAPPED_KEY};
+use super::opening::open_error;
 use crate::seal::{KeyId, MasterKey, NoRandom, Seal};
 use crate::{KeySource, OpenError};
 

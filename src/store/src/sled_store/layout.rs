@@ -1,0 +1,114 @@
+//! What stands where in the database, and how: names of trees, keys, the version byte of each record.
+
+use std::time::Duration;
+
+use model::{SessionName, TrunkName};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sled::Tree;
+
+use crate::StoreError;
+
+/// The version byte of a record.
+pub(crate) const VERSION: u8 = 1;
+/// The layout of the trees. 1: nothing is sealed; 2: trunks and Telegram's spaces are.
+pub(crate) const SCHEMA: u8 = 2;
+pub(crate) const UNSEALED: u8 = 1;
+pub(crate) const SEALED_SINCE: u8 = 2;
+/// Keys of `meta`: the layout, and each wrapped data key with the id of its master key.
+pub(crate) const SCHEMA_KEY: &str = "schema";
+pub(super) const WRAPPED_KEY: &[u8] = b"key/";
+/// The tree of the trunks; passwords are in it.
+pub(crate) const TRUNKS: &str = "trunks";
+pub(crate) const SESSIONS: &str = "sessions";
+/// Calls that have ended, and calls that go on.
+pub(crate) const CALLS: &str = "cdr";
+pub(crate) const OPEN_CALLS: &str = "open";
+/// How the key of `meta` begins that says of a session that it came from a backup; the name follows.
+pub(crate) const ADOPT: &str = "adopt/";
+/// sled's default cache is 1 GiB. Configuration is read once and call records are written and seldom read: little is enough.
+pub(super) const CACHE_BYTES: u64 = 4 << 20;
+/// How old a soft write can be when the process is killed.
+pub(super) const FLUSH_EVERY_MS: u64 = 250;
+/// How many call records are counted while somebody waits.
+pub(super) const COUNTED_AT_ONCE: usize = 5_000;
+/// The file that says how new the database must be.
+pub(super) const MARK: &str = "generation";
+/// How long a lock is waited for, and how often it is tried.
+pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const LOCK_RETRY: Duration = Duration::from_millis(10);
+/// What a commit left to be cleared away, so that a crash in between cannot forget it: a key of `meta`, then the name.
+pub(super) const CLEAR_BINDINGS: &str = "clear/bindings/";
+pub(super) const CLEAR_TELEGRAM: &str = "clear/telegram/";
+
+/// Whether the values of this tree are sealed.
+pub(crate) fn is_sealed(tree: &str) -> bool {
+    tree == TRUNKS || tree.starts_with(TELEGRAM_TREE)
+}
+
+/// How the names of the trees of sessions begin.
+pub(crate) const TELEGRAM_TREE: &str = "tg/";
+
+pub(super) fn telegram_tree(session: &str) -> String {
+    format!("{TELEGRAM_TREE}{session}")
+}
+
+/// Names hold no `/`, so the key is unambiguous.
+pub(super) fn route_key(trunk: &TrunkName, session: &SessionName) -> String {
+    format!("{trunk}/{session}")
+}
+
+pub(crate) fn transit_key(from: &TrunkName, to: &TrunkName) -> String {
+    format!("{from}/{to}")
+}
+
+pub(crate) fn encode(
+    tree: &'static str,
+    key: &str,
+    record: &impl Serialize,
+) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = vec![VERSION];
+    serde_json::to_writer(&mut bytes, record).map_err(|source| StoreError::Record {
+        tree,
+        key: key.to_owned(),
+        source,
+    })?;
+    Ok(bytes)
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(
+    tree: &'static str,
+    key: &[u8],
+    bytes: &[u8],
+) -> Result<T, StoreError> {
+    let key = || String::from_utf8_lossy(key).into_owned();
+    match bytes.split_first() {
+        Some((&VERSION, json)) => {
+            serde_json::from_slice(json).map_err(|source| StoreError::Record {
+                tree,
+                key: key(),
+                source,
+            })
+        }
+        other => {
+            let version = other.map_or(0, |(version, _)| *version);
+            Err(StoreError::Version {
+                tree: tree.to_owned(),
+                key: key(),
+                version,
+            })
+        }
+    }
+}
+
+pub(super) fn all<T: DeserializeOwned>(
+    name: &'static str,
+    tree: &Tree,
+) -> Result<Vec<T>, StoreError> {
+    let mut records = Vec::new();
+    for entry in tree {
+        let (key, value) = entry?;
+        records.push(decode(name, &key, &value)?);
+    }
+    Ok(records)
+}
