@@ -22,10 +22,12 @@ use crate::refusal;
 
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often memory is looked at, the dearest of all: the kernel adds it up from many places.
+const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
 /// A look that was itself late by so much says nothing: the process was stopped, or the machine.
 const ASLEEP: Duration = Duration::from_secs(1);
-/// How often a thread says how late it comes to its work.
-const BEAT: Duration = Duration::from_millis(20);
+/// How often a thread says how late it comes to its work: often enough for the 100 ms that are too late, seldom enough for a switch that idles.
+const BEAT: Duration = Duration::from_millis(50);
 /// Of how long the delays are looked at together.
 const WINDOW: Duration = Duration::from_secs(1);
 /// Messages in the mailbox of the endpoint, of 1024, from which on no new call is put there: the rest is for calls that are up.
@@ -446,6 +448,8 @@ pub(crate) struct Overseer {
     overload: Overload,
     processors: f64,
     cpu: Option<Duration>,
+    /// What was free, and when that was looked at.
+    memory: Option<(Instant, Option<u64>)>,
     refused: u64,
     shed: u64,
     last: Instant,
@@ -461,6 +465,7 @@ impl Overseer {
             overload: Overload::new(OFF).sustains(sustained(TRANSACTIONS, kept)),
             processors: net::load::processors() as f64,
             cpu: net::load::cpu_time(),
+            memory: None,
             refused: 0,
             shed: 0,
             last: Instant::now(),
@@ -502,6 +507,7 @@ impl Overseer {
         let busy = cpu.zip(before).map_or(0.0, |(now, before)| {
             now.saturating_sub(before).as_secs_f64()
         });
+        let free = self.free_memory(now);
         let delays = self.threads.iter().map(|thread| lock(&thread.0).p99(now));
         let delay = delays.max().unwrap_or_default();
         let refused = self.metrics.mailboxes_refused() + self.metrics.sip_dropped_so_far();
@@ -512,7 +518,7 @@ impl Overseer {
             elapsed,
             delay,
             cpu: busy / (elapsed.as_secs_f64() * self.processors).max(f64::EPSILON),
-            free: net::load::free_memory(),
+            free,
             refused: std::mem::replace(&mut self.refused, refused) != refused || was_full,
             filled: valve.filled(),
             offered: std::mem::take(&mut flow.offered),
@@ -533,6 +539,18 @@ impl Overseer {
         self.metrics
             .load(admitted.rate.is_some(), &signs, admitted.share);
         self.tell(turn, &seen);
+    }
+
+    fn free_memory(&mut self, now: Instant) -> Option<u64> {
+        let is_new = |at: Instant| now.saturating_duration_since(at) < LOOK_AT_MEMORY;
+        match self.memory {
+            Some((at, free)) if is_new(at) => free,
+            Some(_) | None => {
+                let free = net::load::free_memory();
+                self.memory = Some((now, free));
+                free
+            }
+        }
     }
 
     fn tell(&mut self, turn: Option<Turn>, seen: &Seen) {
@@ -752,18 +770,18 @@ mod tests {
         let ms = Duration::from_millis;
         let mut late = Late::default();
         assert_eq!(late.p99(began), Duration::ZERO, "it has not begun");
-        for beat in 0..50 {
+        for beat in 0..20 {
             late.came(began + BEAT * beat);
         }
-        let now = began + BEAT * 50;
+        let now = began + BEAT * 20;
         assert_eq!(late.p99(now), Duration::ZERO);
         assert_eq!(late.p99(now + ms(300)), ms(300), "it is late still");
         late.came(now + ms(300));
         assert_eq!(late.p99(now + ms(300)), ms(300));
         // A second later it is forgotten.
-        for beat in 1..60 {
+        for beat in 1..24 {
             late.came(now + ms(300) + BEAT * beat);
         }
-        assert_eq!(late.p99(now + ms(300) + BEAT * 60), Duration::ZERO);
+        assert_eq!(late.p99(now + ms(300) + BEAT * 24), Duration::ZERO);
     }
 }
