@@ -5,6 +5,8 @@
 
 mod audio;
 mod callback;
+#[cfg(feature = "chaos")]
+pub(crate) mod chaos;
 #[cfg(test)]
 pub(crate) mod crash;
 mod ending;

@@ -10,6 +10,8 @@
 
 mod alarm;
 mod call;
+#[cfg(any(test, feature = "chaos"))]
+mod chaos;
 mod endpoint;
 mod events;
 mod farewell;
@@ -29,6 +31,8 @@ mod text;
 mod trunk;
 mod watchdog;
 
+#[cfg(feature = "chaos")]
+pub use chaos::{Harm, Victim};
 pub use events::{Event, Listener, Missed};
 pub use house::{
     Account, CallOrder, CallReport, DialOrder, EXIT_REGISTRY_LOST, EXIT_STORE_LOST, House, MANAGER,

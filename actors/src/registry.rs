@@ -4,6 +4,8 @@
 //! trunks, sessions and calls announce themselves to the next incarnation, which starts only what is missing.
 
 mod apply;
+#[cfg(feature = "chaos")]
+pub(crate) mod chaos;
 mod counters;
 #[cfg(test)]
 pub(crate) mod crash;

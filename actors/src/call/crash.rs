@@ -4,7 +4,7 @@ use actix::{Handler, Message};
 use model::{LegId, LegKind};
 
 use super::{Call, LegAddr};
-use crate::tests::crash::Crash;
+use crate::chaos::Crash;
 
 /// Test -> Call: let a leg die.
 #[derive(Message)]

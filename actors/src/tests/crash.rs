@@ -2,40 +2,14 @@
 
 use std::time::Duration;
 
-use actix::{Actor, Addr, Context, Handler, Message};
+use actix::{Actor, Addr, Context, Handler};
 use model::{CallRecord, LegKind, Outcome};
 use net::fake::{Line, Phase};
 
 use super::scene::{PATIENCE, Scene, play, reaches, session};
-use crate::call::Call;
 use crate::call::crash::CrashLeg;
-use crate::endpoint::Endpoint;
-use crate::keeper::Keeper;
-use crate::leg::sip::SipLeg;
-use crate::leg::telegram::TelegramLeg;
-use crate::registry::Registry;
+pub(crate) use crate::chaos::Crash;
 use crate::registry::crash::{Children, Supervised};
-use crate::session::Session;
-use crate::trunk::Trunk;
-
-/// Test -> any actor: die.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Crash;
-
-macro_rules! mortal {
-    ($($actor:ty)*) => {$(
-        impl Handler<Crash> for $actor {
-            type Result = ();
-
-            fn handle(&mut self, _: Crash, _: &mut Self::Context) {
-                panic!("{} dies on purpose", stringify!($actor));
-            }
-        }
-    )*};
-}
-
-mortal!(Registry Endpoint Keeper Trunk Session Call SipLeg TelegramLeg);
 
 /// Two calls, one each way: the phone and alice, bobby and the phone.
 struct Calls {

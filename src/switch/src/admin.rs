@@ -15,6 +15,8 @@ use utoipa_actix_web::AppExt;
 use crate::api::access::{Access, Keyring};
 use crate::api::{self, Listeners, Orders, Process};
 use crate::backups::Backups;
+#[cfg(feature = "chaos")]
+use crate::chaos::serve as more;
 use crate::logging::Levels;
 use crate::logins::Logins;
 use crate::office::Office;
@@ -102,6 +104,7 @@ pub(crate) fn start(
         App::new()
             .app_data(shown.clone())
             .configure(|app| desk.give(access, app))
+            .configure(more)
             .wrap_fn(|request, next| {
                 let shown = request.app_data::<web::Data<Shown>>().cloned();
                 let method = request.method().clone();
@@ -135,6 +138,10 @@ pub(crate) fn start(
     let handle = server.handle();
     Ok((server, handle))
 }
+
+/// Nothing more: only the end-to-end tests are served with harm.
+#[cfg(not(feature = "chaos"))]
+fn more(_: &mut web::ServiceConfig) {}
 
 /// A route as the description of the interface writes it: a name that may have a `/` in it has a pattern where it is served.
 fn label_of(pattern: &str) -> String {

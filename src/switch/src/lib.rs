@@ -15,6 +15,8 @@ mod backups;
 mod boot;
 mod call_log;
 mod cdr;
+#[cfg(feature = "chaos")]
+mod chaos;
 mod cli;
 mod control;
 mod credentials;
