@@ -718,10 +718,12 @@ impl Handler<Down> for Call {
     fn handle(&mut self, down: Down, ctx: &mut Self::Context) {
         self.watch.handled();
         let Unit::Leg(_, leg) = down.who else { return };
-        self.common.metrics.actor_died("leg", down.panicked);
-        let Some(slot) = self.legs.get(&leg).filter(|slot| slot.end.is_none()) else {
-            return;
-        };
+        let slot = self.legs.get(&leg).filter(|slot| slot.end.is_none());
+        // One that has reported its end stops in good order.
+        if slot.is_some() || down.panicked {
+            self.common.metrics.actor_died("leg", down.panicked);
+        }
+        let Some(slot) = slot else { return };
         let kind = slot.address.kind();
         let cause = Cause::new(Reason::InternalError);
         let end = crate::leg::end(kind, slot.via.clone(), &cause);

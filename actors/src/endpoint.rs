@@ -38,6 +38,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// When a PBX should try again.
 const COME_BACK: Duration = Duration::from_secs(5);
 
+/// When whoever asks whether calls are possible should ask again while the switch stops: as long as its calls are told to wait then.
+const STOPPED_FOR: Duration = Duration::from_secs(30);
+
 /// A bound leg.
 struct Bound {
     dialog: DialogId,
@@ -403,6 +406,10 @@ impl Endpoint {
         }
         let status = if self.common.is_open() { 200 } else { 503 };
         let mut response = respond(request, status, "", Some(tag));
+        if status == 503 {
+            let wait = STOPPED_FOR.as_secs();
+            response.headers.push(HeaderName::from("Retry-After"), wait);
+        }
         if is_known {
             response.headers.push(HeaderName::Allow, ALLOW);
             response.headers.push(HeaderName::Accept, "application/sdp");
@@ -626,7 +633,10 @@ impl Handler<Unbind> for Endpoint {
     fn handle(&mut self, Unbind { owner }: Unbind, _: &mut Self::Context) {
         self.watch.handled();
         if let Some(bound) = self.legs.remove(&owner) {
-            self.dialogs.remove(&bound.dialog);
+            // A successor may have bound the same dialog meanwhile.
+            if self.dialogs.get(&bound.dialog) == Some(&owner) {
+                self.dialogs.remove(&bound.dialog);
+            }
             if let Some(tx) = bound.invite {
                 self.invites.remove(&tx);
             }

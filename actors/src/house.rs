@@ -56,6 +56,7 @@ use crate::refusal;
 use crate::registry::{QuotaReport, Registry};
 use crate::session::Session;
 use crate::supervise::{Door, DoorKeeper};
+use crate::trunk::AllSeries;
 use crate::watchdog::Watchdog;
 
 /// Octets of a request that are too many for a datagram when the way is not known (RFC 3261 18.1.1).
@@ -210,6 +211,7 @@ pub(crate) struct Shared {
     pub(crate) endpoint: Door<Endpoint>,
     pub(crate) keeper: Door<Keeper>,
     pub(crate) sessions: Links,
+    pub(crate) series: AllSeries,
     pub(crate) store_health: Arc<StoreHealth>,
     pub(crate) streams: Streams,
     pub(crate) events: Events,

@@ -5,6 +5,7 @@
 //! call.
 
 mod qualify;
+mod series;
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ use sip::registration::{
 use sip::{Hop, Host, Request, Uri};
 
 pub(crate) use self::qualify::pair;
+pub(crate) use self::series::AllSeries;
 
 use crate::house::{Common, tag};
 use crate::message::{
@@ -408,8 +410,13 @@ impl Trunk {
             password: password.clone(),
             agent: self.common.sip_local(registrar).agent,
         };
+        let earlier = self.common.series.of(&self.spec.name, &config.aor);
+        let registration = Outbound::new(config, rand::random());
         self.account = Some(Account {
-            registration: Outbound::new(config, rand::random()),
+            registration: match earlier {
+                Some(series) => registration.in_series(series),
+                None => registration,
+            },
             is_lost: false,
         });
         self.bind(ctx);
@@ -438,6 +445,11 @@ impl Trunk {
             loop {
                 match account.registration.poll_output() {
                     OutboundOutput::Send { target, request } => {
+                        if !self.is_retired {
+                            self.common
+                                .series
+                                .keep(&self.spec.name, &account.registration);
+                        }
                         self.common.to_endpoint(SendRequest {
                             owner: Some(self.owner),
                             target,
@@ -627,6 +639,9 @@ impl Handler<Retire> for Trunk {
             let until = account.registration.registered_until();
             until > Some(Instant::now())
         };
+        if !retire.is_succeeded {
+            self.common.series.forget(&self.spec.name);
+        }
         if !retire.is_succeeded && self.account.as_ref().is_some_and(is_registered) {
             self.account_input(OutboundInput::Stop, ctx);
             ctx.run_later(GOODBYE, |_, ctx| ctx.stop());

@@ -30,6 +30,7 @@ use crate::message::{FromTelegram, Received};
 use crate::overload::{Overseer, Passage, Valve};
 use crate::session::Session;
 use crate::supervise::{Door, DoorKeeper};
+use crate::trunk::AllSeries;
 use crate::watchdog::{self, Watchdog};
 
 /// Why a house does not start.
@@ -170,6 +171,7 @@ impl House {
             endpoint: endpoint.door(),
             keeper: keeper.door(),
             sessions: links,
+            series: AllSeries::default(),
             store_health: Arc::default(),
             sip: sockets.iter().map(SipSocket::sender).collect(),
             open: AtomicBool::new(true),

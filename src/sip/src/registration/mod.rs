@@ -26,7 +26,7 @@ pub use self::binding::Binding;
 use self::binding::{Wish, same_address};
 pub use self::outbound::{
     Outbound, OutboundConfig, OutboundError, OutboundEvent, OutboundInput, OutboundOutput, Place,
-    Places,
+    Places, Series,
 };
 use crate::Hop;
 use crate::message::{HeaderName, Request, Response, Uri, respond};

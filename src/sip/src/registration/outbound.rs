@@ -184,15 +184,23 @@ pub enum OutboundError {
     Unreachable,
 }
 
+/// What ties the REGISTERs of an account together, and how far they have come (RFC 3261 10.2): whoever goes on with the registrations of
+/// another begins with this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Series {
+    call_id: String,
+    tag: String,
+    /// Of the last request.
+    cseq: u32,
+}
+
 /// One account of ours at a registrar.
 #[derive(Debug)]
 pub struct Outbound {
     config: OutboundConfig,
     answerer: Answerer,
     state: State,
-    call_id: String,
-    tag: String,
-    cseq: u32,
+    series: Series,
     /// What we ask for.
     expires: Duration,
     /// Until when the registrar has us, whatever becomes of the refresh under way.
@@ -234,9 +242,11 @@ impl Outbound {
             answerer,
             config,
             state: State::Idle,
-            call_id,
-            tag,
-            cseq: 0,
+            series: Series {
+                call_id,
+                tag,
+                cseq: 0,
+            },
             expires: EXPIRES,
             bound_until: None,
             failures: 0,
@@ -245,11 +255,27 @@ impl Outbound {
         }
     }
 
+    /// Goes on with the series of another, which sends nothing any more. Before the first input.
+    pub fn in_series(mut self, series: Series) -> Self {
+        self.series = series;
+        self
+    }
+
+    /// The address of record.
+    pub fn aor(&self) -> &Uri {
+        &self.config.aor
+    }
+
+    /// The series so far.
+    pub fn series(&self) -> &Series {
+        &self.series
+    }
+
     /// What responses to its requests are matched by.
     pub fn id(&self) -> DialogId {
         DialogId {
-            call_id: self.call_id.clone(),
-            local_tag: self.tag.clone(),
+            call_id: self.series.call_id.clone(),
+            local_tag: self.series.tag.clone(),
         }
     }
 
@@ -487,7 +513,7 @@ impl Outbound {
         response
             .headers
             .cseq()
-            .is_some_and(|cseq| cseq.number == self.cseq && cseq.method == Method::Register)
+            .is_some_and(|cseq| cseq.number == self.series.cseq && cseq.method == Method::Register)
     }
 
     /// The time of our contact, else of the response, else what we asked for (RFC 3261 10.2.4).
@@ -515,20 +541,20 @@ impl Outbound {
     }
 
     fn send_with(&mut self, expires: Duration, credentials: Option<(HeaderName, String)>) {
-        self.cseq += 1;
+        self.series.cseq += 1;
         let config = &self.config;
         let place = config.places.current();
         let mut request = Request::new(Method::Register, config.registrar.clone());
         let headers = &mut request.headers;
         let aor = NameAddr::new(config.aor.clone());
         headers.push(HeaderName::MaxForwards, 70);
-        headers.push(HeaderName::From, aor.clone().with_tag(&self.tag));
+        headers.push(HeaderName::From, aor.clone().with_tag(&self.series.tag));
         headers.push(HeaderName::To, aor);
-        headers.push(HeaderName::CallId, &self.call_id);
+        headers.push(HeaderName::CallId, &self.series.call_id);
         headers.push(
             HeaderName::CSeq,
             CSeq {
-                number: self.cseq,
+                number: self.series.cseq,
                 method: Method::Register,
             },
         );

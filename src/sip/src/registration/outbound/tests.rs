@@ -358,3 +358,26 @@ fn a_refusal_counts_for_all_places() {
     let event = scene.event(status(&request, 403, &[]));
     assert!(matches!(event, OutboundEvent::Failed { .. }), "{event:?}");
 }
+
+#[test]
+fn whoever_goes_on_with_a_series_has_its_call_id_and_higher_numbers() {
+    let mut scene = Scene::new();
+    let first = scene.send(OutboundInput::Start);
+    let second = scene.send(status(&first, 423, &[(HeaderName::MinExpires, "900")]));
+    let series = scene.outbound.series().clone();
+    let mut heir = Scene::new();
+    heir.outbound = Outbound::new(config(), 8).in_series(series);
+    assert_eq!(heir.outbound.id(), scene.outbound.id());
+    let third = heir.send(OutboundInput::Start);
+    assert_eq!(third.headers.call_id(), first.headers.call_id());
+    let number = |request: &Request| request.headers.cseq().unwrap().number;
+    assert_eq!([&first, &second, &third].map(number), [1, 2, 3]);
+    // What is said to the one that is gone is not for its heir.
+    let (sent, events) = heir.put(status(&second, 200, &[]));
+    assert_eq!((sent, events), (None, Vec::new()));
+    let event = heir.event(status(&third, 200, &[]));
+    assert!(
+        matches!(event, OutboundEvent::Registered { .. }),
+        "{event:?}"
+    );
+}
