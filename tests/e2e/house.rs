@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -380,8 +380,13 @@ impl House {
 
     /// Waits until the switch has ended, and returns its exit code.
     pub(crate) fn wait_gone(&mut self, limit: Duration) -> Option<i32> {
+        self.wait_ended(limit)?.code()
+    }
+
+    /// Waits until the switch has ended, and returns how.
+    pub(crate) fn wait_ended(&mut self, limit: Duration) -> Option<ExitStatus> {
         let mut process = self.process.take().expect("the switch was started");
-        process.wait(limit)?.code()
+        process.wait(limit)
     }
 
     /// Ends the switch as a power failure would.

@@ -75,6 +75,7 @@ mod srtp;
 )]
 mod storm;
 mod supervision;
+mod survival;
 mod texts;
 mod transit;
 mod trunks;

@@ -3,7 +3,7 @@
 
   sipp.py run SCENARIO --dir D --to host:port [--number 600] [--from 1001] [--auth user:pass]
         [--port 5091] [--rtp 30000] [-d 2000] [--calls 1] [--rate 1] [--limit N] [--timeout 60]
-        [--transport u1|t1|l1|w1|x1] [--key name=value ...] [--echo]
+        [--transport u1|t1|l1|w1|x1] [--key name=value ...] [--echo] [--audio PORT]
   sipp.py start SCENARIO --dir D --port 5092 ...   a callee or registrar in the background
   sipp.py wait  --dir D [--timeout 60]             its verdict, after --calls calls
   sipp.py stop  --dir D
@@ -29,7 +29,10 @@ def build(a, d):
     keys.update(k.split("=", 1) for k in a.key)
     text = open(sc).read()
     if "[code]" in text:                       # sipp wants the status code literally in the scenario
-        sc = d + "/scenario.xml"; P.write(sc, text.replace("[code]", keys["code"]).replace("[reason]", keys["reason"]))
+        text = text.replace("[code]", keys["code"]).replace("[reason]", keys["reason"])
+        sc = d + "/scenario.xml"; P.write(sc, text)
+    if a.audio:                                # somebody else listens there
+        sc = d + "/scenario.xml"; P.write(sc, text.replace("[media_port]", str(a.audio)))
     M.dtmf_pcap(media + "/dtmf.pcap", keys["digits"])
     c = ["sipp"] + ([a.to] if a.to else []) + ["-sf", sc, "-i", a.ip, "-p", str(a.port), "-mi", a.ip if ":" in a.ip else "127.0.0.1",
          "-mp", str(a.rtp), "-m", str(a.calls), "-d", str(a.d), "-s", a.number,
@@ -77,7 +80,7 @@ def main():
     p.add_argument("--calls", type=int, default=1); p.add_argument("--rate", type=float, default=1)
     p.add_argument("--ip", default="127.0.0.1"); p.add_argument("--limit", type=int, default=1000); p.add_argument("--timeout", type=int, default=60)
     p.add_argument("--transport", default="u1"); p.add_argument("--key", action="append", default=[])
-    p.add_argument("--echo", action="store_true")
+    p.add_argument("--echo", action="store_true"); p.add_argument("--audio", type=int)
     a = p.parse_intermixed_args(); d = os.path.abspath(a.dir); os.makedirs(d, exist_ok=True)
     if a.verb in ("stop", "kill"):
         P.stop("sipp", d, 5.0 if a.verb == "stop" else 0); print("{}"); return 0

@@ -117,6 +117,11 @@ impl Sipp {
         self.arg("--calls", &calls.to_string())
     }
 
+    /// Has its audio heard at this port of loopback, by an [`Ear`](super::Ear).
+    pub(crate) fn heard_at(self, port: u16) -> Self {
+        self.arg("--audio", &port.to_string())
+    }
+
     /// Sends the audio back.
     pub(crate) fn echo(mut self) -> Self {
         self.args.push("--echo".into());
