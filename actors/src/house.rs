@@ -718,6 +718,10 @@ impl House {
         if let Err(error) = store::write_bans(&*self.store, &self.bans()) {
             tracing::error!(%error, "the bans could not be kept");
         }
+        // What was counted of the last calls must not wait for the next look.
+        if let Some(registry) = self.common.registry.open() {
+            let _ = tokio::time::timeout(within, registry.send(Settle)).await;
+        }
         if let Some(keeper) = self.common.keeper.open() {
             let _ = tokio::time::timeout(within, keeper.send(Settle)).await;
         }

@@ -25,7 +25,7 @@ pub(crate) struct CloseLost {
     pub(crate) cause: Cause,
 }
 
-/// House -> Keeper: write what has gathered, now.
+/// House -> Registry, Keeper: write what has gathered, now. The keeper comes second: what the registry writes passes it.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Settle;

@@ -18,7 +18,8 @@ use crate::call::Held;
 use crate::events::About;
 use crate::house::unix_millis;
 use crate::message::{
-    CallAnswered, EndCall, ListQuotas, LoadCounters, ResetQuota, SaveCounters, TrunkSaid, Unblock,
+    CallAnswered, EndCall, ListQuotas, LoadCounters, ResetQuota, SaveCounters, Settle, TrunkSaid,
+    Unblock,
 };
 
 /// How often what has been counted is written down.
@@ -364,6 +365,15 @@ impl Handler<CallAnswered> for Registry {
             self.counters.quotas.answered(now, now, call, by);
             self.watch_quotas(ctx);
         }
+    }
+}
+
+impl Handler<Settle> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, _: Settle, _: &mut Self::Context) {
+        self.watch.handled();
+        self.write_counters();
     }
 }
 
