@@ -65,6 +65,7 @@ mod roles;
 mod rough;
 mod rows;
 mod secrets;
+mod shutdown;
 mod soak;
 mod srtp;
 #[path = "../bench/storm.rs"]

@@ -1,4 +1,4 @@
-//! The page that says which test proves which row.
+//! The pages that say which test proves which row.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,9 @@ fn sources(folder: &Path, into: &mut String) {
 #[test]
 fn every_row_has_a_test_that_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("tests/e2e/ROWS.md")).unwrap();
+    let pages = ["ROWS.md", "SURVIVAL.md"];
+    let pages = pages.map(|page| fs::read_to_string(root.join("tests/e2e").join(page)).unwrap());
+    let page = pages.concat();
     let mut code = String::new();
     for folder in ["tests/e2e", "src", "actors/src"] {
         sources(&root.join(folder), &mut code);

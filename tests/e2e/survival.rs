@@ -41,12 +41,12 @@ fn deaths(house: &House, kind: &str) -> f64 {
 }
 
 /// A PBX and a Telegram user in conversation; the PBX's audio is heard by an ear, which sends it back.
-struct Conversation {
-    pbx: Sipp,
-    ear: Ear,
-    talker: Talker,
+pub(crate) struct Conversation {
+    pub(crate) pbx: Sipp,
+    pub(crate) ear: Ear,
+    pub(crate) talker: Talker,
     user: &'static str,
-    call: String,
+    pub(crate) call: String,
 }
 
 impl Conversation {
@@ -80,7 +80,7 @@ impl Conversation {
     }
 
     /// The same with bobby, in a house of its own.
-    fn with_bobby(house: &House) -> Self {
+    pub(crate) fn with_bobby(house: &House) -> Self {
         house.wait_session_up();
         Self::begin(house, "bobby", "15550002")
     }
@@ -144,7 +144,7 @@ impl Conversation {
 }
 
 /// What a trunk has talked, as the registry counts it.
-fn talked_ms(house: &House) -> u64 {
+pub(crate) fn talked_ms(house: &House) -> u64 {
     let used = ["--output", "json", "quota", "show", "trunk/office"];
     let used: Value = serde_json::from_str(&house.expect_command(&used, "")).unwrap();
     used[0]["talked_ms"].as_u64().unwrap()
@@ -402,10 +402,10 @@ fn a_media_thread_that_stalls_is_seen_and_heard() {
     house.assert_clean(&[]);
 }
 
-#[test]
-fn an_actor_that_hangs_for_10_s_ends_the_process() {
+/// A thread hangs, and the process is gone a little more than ten seconds later, by what systemd starts it again for.
+fn hangs(victim: &str) {
     let mut house = counting();
-    harm(&house, json!({"victim": "registry", "stall_ms": 60_000}));
+    harm(&house, json!({"victim": victim, "stall_ms": 60_000}));
     let hung = Instant::now();
     let ended = house.wait_ended(s(16)).expect("the process ends");
     let took = hung.elapsed();
@@ -415,4 +415,14 @@ fn an_actor_that_hangs_for_10_s_ends_the_process() {
     assert!(log.contains("a thread hangs"), "{log}");
     house.start();
     house.assert_clean(&[]);
+}
+
+#[test]
+fn an_actor_that_hangs_for_10_s_ends_the_process() {
+    hangs("registry");
+}
+
+#[test]
+fn a_media_thread_that_hangs_for_10_s_ends_the_process() {
+    hangs("media");
 }

@@ -122,6 +122,11 @@ impl Sipp {
         self.arg("--audio", &port.to_string())
     }
 
+    /// Makes so many calls a second, one unless said.
+    pub(crate) fn rate(self, calls: u32) -> Self {
+        self.arg("--rate", &calls.to_string())
+    }
+
     /// Sends the audio back.
     pub(crate) fn echo(mut self) -> Self {
         self.args.push("--echo".into());
