@@ -6,7 +6,7 @@ use model::{SessionName, TrunkName};
 use net::telegram::{Action, HardenError, Hardened};
 
 use super::{CLOSING, House};
-use crate::message::{EndCallsOf, Reconnect, Unplug};
+use crate::message::{EndCallsOf, Reconnect, Retire, Unplug};
 
 impl House {
     /// Begins anew with a trunk, which registers, or asks whether its peer is there, at once; its calls go on, and who is registered stays
@@ -27,9 +27,18 @@ impl House {
         if let Some(registry) = self.common.registry.open() {
             let session = session.clone();
             // Twice as long: first the session says goodbye.
-            let _ = tokio::time::timeout(CLOSING * 2, registry.send(Unplug { session })).await;
+            let asked = tokio::time::timeout(CLOSING * 2, registry.send(Unplug { session }));
+            if asked.await.is_ok_and(|answer| answer.is_ok()) {
+                return;
+            }
         }
-        // There may have been no registry.
+        // There is no registry just now. The session must not live to see the next one: it would be taken for one that has its connection.
+        let link = self.common.sessions.get(session);
+        if let Some(actor) = link.and_then(|link| link.door.door().open()) {
+            let is_succeeded = false;
+            let retired = actor.send(Retire { is_succeeded });
+            let _ = tokio::time::timeout(CLOSING, retired).await;
+        }
         self.common.sessions.close(session).await;
     }
 

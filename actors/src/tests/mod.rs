@@ -1,5 +1,6 @@
 //! The whole house with a phone and Telegram users in this process.
 
+mod accounts;
 mod callback;
 pub(crate) mod crash;
 mod dial;

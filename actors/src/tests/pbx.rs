@@ -78,6 +78,15 @@ impl Pbx {
         registers.filter_map(expires).collect()
     }
 
+    /// Call-ID and CSeq of the registrations so far.
+    pub(crate) fn series(&self) -> Vec<(String, u32)> {
+        let requests = self.requests.lock().unwrap();
+        let registers = requests.iter().filter(|it| it.method == Method::Register);
+        let place =
+            |it: &Request| Some((it.headers.call_id()?.to_owned(), it.headers.cseq()?.number));
+        registers.filter_map(place).collect()
+    }
+
     /// The keys that came by INFO so far.
     pub(crate) fn keys(&self) -> String {
         let requests = self.requests.lock().unwrap();
