@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::deadline::{s, until};
 use crate::house::{House, PASSWORD, SESSION, TRUNK};
+use crate::link::connections;
 use crate::pbx::{Ear, SipMessage, Sipp};
 use crate::telegram::{Behaviour, Talker, Voice};
 
@@ -240,15 +241,8 @@ fn a_session_that_dies_costs_its_call_no_packet_and_a_hang_up_then_is_told() {
 fn a_conversation_loses_no_packet_in_30_s_without_telegram() {
     let mut house = counting();
     let talk = Conversation::with_bobby(&house);
-    let connections = |what: &str| {
-        let spec = json!({"account": SESSION});
-        house
-            .telegram
-            .http()
-            .post(&format!("/connections/{what}"), &spec);
-    };
-    connections("refuse");
-    connections("drop");
+    connections(&house, "refuse");
+    connections(&house, "drop");
     let cut = Instant::now();
     talk.ear.wait_heard_until(cut + s(30));
     let heard = talk.ear.heard(cut, Instant::now());
@@ -259,7 +253,7 @@ fn a_conversation_loses_no_packet_in_30_s_without_telegram() {
     // A hang-up is queued for when there is somebody to be told. He is gone as well, who would notice by himself.
     assert_eq!(talk.asks(&house, "BYE", 200), "SIP/2.0 200 OK");
     talk.talker.vanish();
-    connections("accept");
+    connections(&house, "accept");
     let ended = house.telegram.wait_call(&talk.call, "discarded", s(40));
     assert_eq!(ended["reason"], "hangup", "{ended}");
     house.wait_session_up();
