@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path, Query};
 use actix_web::{HttpResponse, delete, get, post, put, web};
 use actors::{House, LoadReport, SessionReport, TrunkReport};
-use model::{IpPrefix, Scope};
+use model::{BanRecord, IpPrefix, Scope};
 use serde::{Deserialize, Serialize};
 use store::{Migration, TokenRecord};
 use utoipa::{IntoParams, ToSchema};
@@ -296,22 +296,44 @@ fn prefix(text: &str) -> Result<IpPrefix, Problem> {
     prefix.map_err(|error: model::IpPrefixError| Problem::bad_request(error.to_string()))
 }
 
-/// Who is banned
-#[utoipa::path(tag = "bans", params(PageQuery), security(("token" = ["read"])), responses((status = 200, body = Page<Ban>)))]
+/// Which bans.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WantedBans {
+    /// Only the ban of this address or network, if there is one
+    prefix: Option<String>,
+    /// How many items, 1 to 1000; 100 unless said
+    limit: Option<usize>,
+    /// `next` of the page before
+    cursor: Option<String>,
+}
+
+/// Who is banned, all or one
+#[utoipa::path(tag = "bans", params(WantedBans), security(("token" = ["read"])), responses((status = 200, body = Page<Ban>), (status = 400, body = crate::problem::Body)))]
 #[get("/bans")]
 pub(super) async fn list_bans(
     _: Read,
     house: Data<House>,
-    query: Query<PageQuery>,
-) -> Json<Page<Ban>> {
-    let bans = house.bans().into_iter().map(|ban| Ban {
+    query: Query<WantedBans>,
+) -> Result<Json<Page<Ban>>, Problem> {
+    let WantedBans {
+        prefix: only,
+        limit,
+        cursor,
+    } = query.into_inner();
+    let only = only.as_deref().map(prefix).transpose()?;
+    let wanted = |ban: &BanRecord| only.is_none_or(|only| ban.prefix == only);
+    let bans = house.bans().into_iter().filter(wanted).map(|ban| Ban {
         prefix: ban.prefix.to_string(),
         until: ban.until,
         times: ban.times,
     });
     let mut bans: Vec<Ban> = bans.collect();
     bans.sort_by(|a, b| a.prefix.cmp(&b.prefix));
-    Json(Page::of(bans.into_iter(), &query, |ban| ban.prefix.clone()))
+    let query = PageQuery { limit, cursor };
+    let page = Page::of(bans.into_iter(), &query, |ban| ban.prefix.clone());
+    Ok(Json(page))
 }
 
 /// Listens no more to an address or network

@@ -2,7 +2,8 @@
 //!
 //! * `access`: tokens, their scopes, and who guesses.
 //! * `accounts`: logins and logouts of sessions.
-//! * `trunks`: what is done with a trunk beside changing its record; `quotas`, `backups`.
+//! * `trunks`: what is done with a trunk beside changing its record; `backups`.
+//! * `quotas`: profiles, and what of them is used.
 //! * `records`: trunks, sessions, routes; everything that changes them is one commit of `office`.
 //! * `roles`: workers and the storage.
 //! * `users`: Telegram users known by name.
@@ -200,6 +201,9 @@ pub(crate) fn service() -> impl HttpServiceFactory + OpenApiFactory {
         .service(trunks::show_snippet)
         .service(quotas::list_quotas)
         .service(quotas::reset_quota)
+        .service(quotas::show_quota)
+        .service(quotas::put_quota)
+        .service(quotas::remove_quota)
         .service(backups::list_backups)
         .service(backups::make_backup)
         .service(accounts::begin_login)

@@ -1,15 +1,20 @@
-//! Who has a quota, and what of it is used.
+//! Quota profiles, which are records, and who has one and what of it is used, which is the registry's.
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path, Query};
-use actix_web::{HttpResponse, get, post};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, put};
 use actors::{House, QuotaReport, Subject};
+use model::QuotaName;
 use serde::{Deserialize, Serialize};
+use store::Change;
 use utoipa::ToSchema;
 
 use super::access::{Read, Write};
-use super::{Page, PageQuery};
+use super::records::changed;
+use super::{Changed, Page, PageQuery, of_generation};
 use crate::office::Office;
 use crate::problem::Problem;
+use crate::records::QuotaDraft;
 
 /// What somebody with a quota profile has used.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -93,4 +98,61 @@ pub(super) async fn reset_quota(
     let done = house.reset_quota(subject).await;
     done.ok_or_else(|| Problem::busy(actors::SILENT))?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// One quota profile
+#[utoipa::path(tag = "quotas", params(("name" = String, Path, description = "its name")), security(("token" = ["read"])), responses((status = 200, body = QuotaDraft), (status = 404, body = crate::problem::Body)))]
+#[get("/quotas/{name}")]
+pub(super) async fn show_quota(
+    _: Read,
+    office: Data<Office>,
+    name: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let current = office.current().await;
+    let missing = || Problem::not_found("quota", &name);
+    let wanted: QuotaName = name.parse().map_err(|_| missing())?;
+    let quota = current.table.quota(&wanted).ok_or_else(missing)?;
+    let quota = QuotaDraft::from(quota);
+    Ok(of_generation(current.generation, StatusCode::OK, &quota))
+}
+
+/// Makes a quota profile, or brings it to what is said; calls that are up keep what they began with
+///
+/// What is absent is not limited.
+#[utoipa::path(tag = "quotas", params(("name" = String, Path, description = "its name")), request_body = QuotaDraft, security(("token" = ["write"])), responses((status = 200, body = Changed), (status = 201, body = Changed), (status = 412, body = crate::problem::Body), (status = 422, body = crate::problem::Body)))]
+#[put("/quotas/{name}")]
+pub(super) async fn put_quota(
+    _: Write,
+    office: Data<Office>,
+    request: HttpRequest,
+    path: Path<String>,
+    draft: Json<QuotaDraft>,
+) -> Result<HttpResponse, Problem> {
+    let wanted: QuotaName = path
+        .parse()
+        .map_err(|error: model::NameError| Problem::invalid(error.to_string()))?;
+    if draft.name.as_ref().is_some_and(|name| *name != wanted) {
+        return Err(Problem::invalid("`name` is another one than in the path"));
+    }
+    let status = match office.current().await.table.quota(&wanted) {
+        Some(_) => StatusCode::OK,
+        None => StatusCode::CREATED,
+    };
+    let changes = vec![Change::PutQuota(draft.spec(&wanted))];
+    changed(&office, &request, status, changes).await
+}
+
+/// Removes a quota profile that nobody has
+#[utoipa::path(tag = "quotas", params(("name" = String, Path, description = "its name")), security(("token" = ["write"])), responses((status = 200, body = Changed), (status = 404, body = crate::problem::Body), (status = 412, body = crate::problem::Body), (status = 422, body = crate::problem::Body)))]
+#[delete("/quotas/{name}")]
+pub(super) async fn remove_quota(
+    _: Write,
+    office: Data<Office>,
+    request: HttpRequest,
+    path: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let missing = || Problem::not_found("quota", &path);
+    let name: QuotaName = path.parse().map_err(|_| missing())?;
+    let changes = vec![Change::RemoveQuota(name)];
+    changed(&office, &request, StatusCode::OK, changes).await
 }

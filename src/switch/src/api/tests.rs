@@ -326,6 +326,85 @@ fn records_change_by_generation_and_refusals_say_why() {
 }
 
 #[test]
+fn quota_profiles_change_by_generation_and_bans_by_their_prefix() {
+    let folder = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let (house, desk) = desk(folder.path(), &metrics::Metrics::new("0")).await;
+        let app = app!(desk, Access::Owner);
+        let send = async |request: TestRequest| {
+            let response = call_service(&app, request.to_request()).await;
+            let status = response.status().as_u16();
+            let etag = response.headers().get("etag").cloned();
+            let body = actix_web::test::read_body(response).await;
+            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+            (
+                status,
+                body,
+                etag.map(|tag| tag.to_str().unwrap().to_owned()),
+            )
+        };
+        let small =
+            |method, body: Value| request(method, "/api/v1/quotas/small", None).set_json(body);
+        let nothing = json!({});
+        assert_eq!(send(small("GET", nothing.clone())).await.0, 404);
+        assert_eq!(send(small("DELETE", nothing.clone())).await.0, 404);
+        let (status, made, _) = send(small("PUT", json!({"call_seconds": 120}))).await;
+        assert_eq!((status, made), (201, json!({"generation": 1})));
+        let (status, shown, etag) = send(small("GET", nothing.clone())).await;
+        assert_eq!((status, etag.as_deref()), (200, Some("\"1\"")));
+        assert_eq!(
+            (&shown["call_seconds"], &shown["fail_calls"]),
+            (&json!(120), &json!(0)),
+            "{shown}"
+        );
+        let stale = small("PUT", json!({"fail_calls": 9})).insert_header(("If-Match", "\"0\""));
+        assert_eq!(send(stale).await.0, 412);
+        let fresh = small("PUT", json!({"fail_calls": 9})).insert_header(("If-Match", "\"1\""));
+        assert_eq!(send(fresh).await.1, json!({"generation": 2}));
+        assert_eq!(send(small("PUT", json!({"calls": 9}))).await.0, 400);
+        let other = send(small("PUT", json!({"name": "large"}))).await;
+        assert_eq!(other.0, 422, "{}", other.1);
+        // Windows of no length limit nothing, and would be refused by the record.
+        let bad = json!({"fail_calls": 1, "fail_window_seconds": 0});
+        assert_eq!(send(small("PUT", bad)).await.0, 422);
+        let ann = request("PUT", "/api/v1/users/ann", None);
+        let ann = ann.set_json(json!({"telegram_id": 4242, "quota": "small"}));
+        assert_eq!(send(ann).await.0, 201);
+        let refused = send(small("DELETE", nothing.clone())).await;
+        assert_eq!(refused.0, 422, "ann has it: {}", refused.1);
+        let gone = request("DELETE", "/api/v1/users/ann", None);
+        assert_eq!(send(gone).await.0, 200);
+        let stale = small("DELETE", nothing.clone()).insert_header(("If-Match", "\"1\""));
+        assert_eq!(send(stale).await.0, 412);
+        assert_eq!(send(small("DELETE", nothing.clone())).await.0, 200);
+        assert_eq!(send(small("GET", nothing.clone())).await.0, 404);
+
+        for prefix in ["192.0.2.0/24", "198.51.100.7"] {
+            let ban = request("PUT", "/api/v1/bans", None);
+            let ban = ban.set_json(json!({"prefix": prefix, "seconds": 60}));
+            assert_eq!(send(ban).await.0, 204);
+        }
+        let bans = async |query: &str| {
+            let list = request("GET", &format!("/api/v1/bans{query}"), None);
+            let (status, page, _) = send(list).await;
+            let items = page["items"].as_array().cloned().unwrap_or_default();
+            let prefixes = items.iter().map(|ban| ban["prefix"].as_str().unwrap());
+            (status, prefixes.map(str::to_owned).collect::<Vec<_>>())
+        };
+        assert_eq!(bans("").await.1.len(), 2);
+        let one = bans("?prefix=192.0.2.0/24").await;
+        assert_eq!(one, (200, vec!["192.0.2.0/24".to_owned()]));
+        assert_eq!(bans("?prefix=203.0.113.1").await, (200, vec![]));
+        assert_eq!(bans("?prefix=nobody").await.0, 400);
+        let lift = || request("DELETE", "/api/v1/bans?prefix=192.0.2.0/24", None);
+        assert_eq!(send(lift()).await.0, 204);
+        assert_eq!(send(lift()).await.0, 404);
+        assert_eq!(bans("").await.1, ["198.51.100.7"]);
+        house.stop(std::time::Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
 fn tokens_are_made_and_revoked_and_taken_nowhere_in_the_clear() {
     let folder = tempfile::tempdir().unwrap();
     actix::System::new().block_on(async {

@@ -193,9 +193,10 @@ impl From<&RouteTerms> for RouteDraft {
 }
 
 /// A quota profile as written.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct QuotaDraft {
+    #[schema(value_type = Option<String>)]
     pub(crate) name: Option<QuotaName>,
     pub(crate) call_seconds: Option<u32>,
     pub(crate) total_seconds: Option<u32>,
