@@ -217,6 +217,11 @@ impl House {
         &self.admin
     }
 
+    /// The address of the admin listener.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
     /// Its SIP address.
     pub(crate) fn sip(&self) -> SocketAddr {
         self.sip

@@ -32,6 +32,12 @@ impl Http {
         }
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        let address = self.base.trim_start_matches("http://");
+        address.parse().unwrap()
+    }
+
     /// The same server, asked with a token.
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self {

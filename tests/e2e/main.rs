@@ -23,6 +23,7 @@ mod telegram;
 mod tone;
 
 mod accounts;
+mod afar;
 mod api;
 mod backups;
 mod bridge;

@@ -200,7 +200,7 @@ open! {
         "/api/v1/sessions/{name}", "/api/v1/sessions/{name}/enable", "/api/v1/sessions/{name}/disable", "/api/v1/sessions/{name}/login",
         "/api/v1/sessions/{name}/login/code", "/api/v1/sessions/{name}/login/password", "/api/v1/sessions/{name}/login/email",
         "/api/v1/sessions/{name}/login/resend", "/api/v1/sessions/{name}/login/recover", "/api/v1/sessions/{name}/logout",
-        "/api/v1/sessions/{name}/harden", "/api/v1/sessions/{name}/adopt", "/api/v1/routes", "/api/v1/routes/test", "/api/v1/quotas", "/api/v1/quotas/{name}",
+        "/api/v1/sessions/{name}/harden", "/api/v1/sessions/{name}/adopt", "/api/v1/routes", "/api/v1/routes/test", "/api/v1/quotas", "/api/v1/quotas/{name}", "/api/v1/records", "/api/v1/records/secrets",
         "/api/v1/quotas/{kind}/{name}/reset", "/api/v1/bans", "/api/v1/tokens", "/api/v1/tokens/{id}", "/api/v1/backup",
         "/api/v1/log/levels",
     ];

@@ -211,7 +211,7 @@ pub(crate) fn why(record: &CallRecord) -> String {
 }
 
 /// RFC 4180 section 2; a cell that a spreadsheet would take for a formula is shown as text.
-fn quoted(cell: &str) -> String {
+pub(crate) fn quoted(cell: &str) -> String {
     let formula = cell.starts_with(['=', '@', '-'])
         || cell.starts_with('+') && !cell.get(1..).is_some_and(digits);
     let cell = if formula {

@@ -56,6 +56,27 @@ pub(crate) enum Failure {
     /// A change that cannot be made.
     #[error(transparent)]
     Commit(Refusal),
+    /// The switch is somewhere else, and does not answer.
+    #[error("the switch at {url} does not answer: {why}")]
+    Unreachable {
+        /// Where it should be.
+        url: String,
+        /// Why not.
+        why: String,
+    },
+    /// Nobody can tell whether it is the switch.
+    #[error(
+        "TLS with {url} fails: {why}; the certificate must be one that this host trusts (SSL_CERT_FILE names others), and name that host"
+    )]
+    Tls {
+        /// Where it should be.
+        url: String,
+        /// What is wrong with its certificate or its protocol.
+        why: String,
+    },
+    /// What cannot be done from afar.
+    #[error("`strowger {0}` works on the host of the switch alone: run it there, without --api")]
+    NotFromAfar(String),
     /// No switch runs.
     #[error("no switch runs on {0}: start it with `strowger run`, or give its folder with --data")]
     NoSwitch(PathBuf),
@@ -167,7 +188,10 @@ impl Failure {
             | Failure::Doctor(_)
             | Failure::Password(_) => 1,
             Failure::Boot(error) => error.code(),
-            Failure::Usage(_) | Failure::Rule(..) | Failure::DialRules(..) => 2,
+            Failure::Usage(_)
+            | Failure::NotFromAfar(_)
+            | Failure::Rule(..)
+            | Failure::DialRules(..) => 2,
             Failure::Faults(_)
             | Failure::Spec(_)
             | Failure::Key(_)
@@ -180,13 +204,16 @@ impl Failure {
             // What `/api/v1` answers is told in the same codes as what is done without a switch.
             Failure::Answered { status, .. } => match status {
                 404 => 5,
-                409 | 412 => 6,
+                401 | 403 | 409 | 412 | 429 => 6,
                 422 => 3,
                 400 => 2,
                 503 => 4,
                 _ => 1,
             },
-            Failure::Locked(_) | Failure::NoSwitch(_) => 4,
+            Failure::Locked(_)
+            | Failure::NoSwitch(_)
+            | Failure::Unreachable { .. }
+            | Failure::Tls { .. } => 4,
             Failure::NotFound { .. } => 5,
             Failure::Commit(_)
             | Failure::Exists { .. }

@@ -3,7 +3,7 @@
 //! * `cli`: the commands, what they print, their exit codes.
 //! * `settings`: what the process needs to know, and what is wrong with it.
 //! * `records`: trunks, sessions and routes: as one file, and how they change.
-//! * `office`: the records of the switch that runs; `control`: how a command reaches it; `problem`: how it refuses.
+//! * `office`: the records of the switch that runs; `control`: the socket where commands reach it; `reach`: how they do; `problem`: how it refuses.
 //! * `api`: the HTTP interface.
 //! * `demo`: a house with played far ends.
 //! * `reload`: what SIGHUP does. `boot`: the order of starting and stopping; `admin`: probes and metrics; `logging`: the log; `measured`: the store, timed;
@@ -33,6 +33,7 @@ mod measured;
 mod office;
 mod print;
 mod problem;
+mod reach;
 mod records;
 mod recovery;
 mod reload;

@@ -3,8 +3,11 @@
 //! A pipe that closes early (`| head`) is no error, so results of writing are dropped.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
+
+use crate::cdr::quoted;
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -13,6 +16,19 @@ pub(crate) enum Output {
     Table,
     /// For programs.
     Json,
+    /// For spreadsheets, where there is a table: RFC 4180.
+    Csv,
+}
+
+/// Whether hints are left out.
+static QUIET: AtomicBool = AtomicBool::new(false);
+/// Whether it is told how the switch was asked.
+static VERBOSE: AtomicBool = AtomicBool::new(false);
+
+/// Says how much is told beside results and failures.
+pub(crate) fn set_volume(is_quiet: bool, is_verbose: bool) {
+    QUIET.store(is_quiet, Ordering::Relaxed);
+    VERBOSE.store(is_verbose, Ordering::Relaxed);
 }
 
 /// Prints a line of the result.
@@ -30,9 +46,23 @@ pub(crate) fn is_read() -> bool {
     std::io::stdout().lock().flush().is_ok()
 }
 
-/// Prints what is no result: a hint, a warning, a failure.
+/// Prints what is no result: a hint or a warning, unless nobody wants any.
 pub(crate) fn note(text: impl std::fmt::Display) {
+    if !QUIET.load(Ordering::Relaxed) {
+        failure(text);
+    }
+}
+
+/// Prints why something was not done.
+pub(crate) fn failure(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Prints how it was done, if somebody wants to know.
+pub(crate) fn detail(text: impl std::fmt::Display) {
+    if VERBOSE.load(Ordering::Relaxed) {
+        failure(text);
+    }
 }
 
 /// Asks for something on the same line.
@@ -45,7 +75,7 @@ pub(crate) fn prompt(text: impl std::fmt::Display) {
 pub(crate) fn json(value: &impl Serialize) {
     match serde_json::to_string(value) {
         Ok(text) => line(text),
-        Err(error) => note(error),
+        Err(error) => failure(error),
     }
 }
 
@@ -69,8 +99,14 @@ impl<const N: usize> Table<N> {
         self.rows.push(row);
     }
 
-    /// Prints it, or `none` when it has no rows.
-    pub(crate) fn print(&self, none: &str) {
+    /// Prints it, or `none` when it has no rows; as comma-separated values with their head in any case.
+    pub(crate) fn print(&self, output: Output, none: &str) {
+        if output == Output::Csv {
+            for row in self.values() {
+                line(row);
+            }
+            return;
+        }
         if self.rows.is_empty() {
             note(none);
             return;
@@ -78,6 +114,17 @@ impl<const N: usize> Table<N> {
         for row in self.lines() {
             line(row);
         }
+    }
+
+    /// The rows as RFC 4180 has them, the head first.
+    fn values(&self) -> Vec<String> {
+        let row = |cells: &[String]| {
+            let cells = cells.iter().map(|cell| quoted(cell));
+            cells.collect::<Vec<_>>().join(",")
+        };
+        let head = self.head.map(str::to_owned);
+        let rows = self.rows.iter().map(|cells| row(cells));
+        std::iter::once(row(&head)).chain(rows).collect()
     }
 
     fn lines(&self) -> Vec<String> {
@@ -114,6 +161,16 @@ mod tests {
         assert_eq!(
             table.lines(),
             ["NAME         KIND", "a-long-name  peer", "b            é"]
+        );
+        table.row(["=1+1".into(), "a,\"b\"".into()]);
+        assert_eq!(
+            table.values(),
+            [
+                "name,kind",
+                "a-long-name,peer",
+                "b,é",
+                "'=1+1,\"a,\"\"b\"\"\""
+            ]
         );
     }
 }

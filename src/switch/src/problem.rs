@@ -41,7 +41,20 @@ pub(crate) fn lister(kind: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Problem(Box<Body>);
 
+/// The cause of a refusal for wrong tokens.
+pub(crate) const WRONG_TOKENS: &str = "too_many_wrong_tokens";
+
 impl Problem {
+    /// The name of what is wrong.
+    pub(crate) fn cause(&self) -> &str {
+        &self.0.cause
+    }
+
+    /// What to do next.
+    pub(crate) fn hint(&self) -> &str {
+        &self.0.hint
+    }
+
     /// What is wrong, in words.
     pub(crate) fn detail(&self) -> &str {
         &self.0.detail

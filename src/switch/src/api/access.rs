@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::Scope;
 use store::{Store, StoreError, TokenRecord};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, WRONG_TOKENS};
 
 /// How many wrong tokens an address may show in a minute.
 const GUESSES: u32 = 5;
@@ -95,7 +95,7 @@ impl Keyring {
         if self.has_guessed(now, from) {
             return Err(Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
-                "too_many_wrong_tokens",
+                WRONG_TOKENS,
                 "too many wrong tokens from this address",
                 "wait a minute, and use a token of `strowger token create`",
             ));

@@ -41,6 +41,8 @@ pub(super) struct Wanted {
     direction: Option<String>,
     /// `answered`, `busy`, `no_answer`, `declined`, `cancelled`, `rejected`, `limited` or `failed`
     result: Option<String>,
+    /// As they are kept, with all that is known of a call, instead of as calls are shown here; only as JSON
+    whole: Option<bool>,
 }
 
 /// How the records are written.
@@ -87,6 +89,7 @@ pub(super) async fn list_records(
         .transpose();
     let cursor =
         cursor.map_err(|_| Problem::bad_request("`cursor` is the `next` of another page"))?;
+    let whole = wanted.whole.unwrap_or_default();
     let limit = wanted.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
     let words = Words {
         since: wanted.since,
@@ -113,6 +116,10 @@ pub(super) async fn list_records(
         response.insert_header((LINK, link));
     }
     Ok(match form {
+        Form::Json if whole => response.json(Page {
+            items: records,
+            next,
+        }),
         Form::Json => response.json(Page {
             items: records.into_iter().map(CallView::from).collect(),
             next,

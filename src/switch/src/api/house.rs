@@ -21,7 +21,7 @@ use crate::problem::Problem;
 /// The longest name of a token, octets.
 const LONGEST_NAME: usize = 64;
 /// The longest ban by hand: a year.
-const LONGEST_BAN: u64 = 366 * 24 * 3600;
+pub(crate) const LONGEST_BAN: u64 = 366 * 24 * 3600;
 
 /// What does not change while the process runs.
 #[derive(Clone)]
@@ -155,6 +155,15 @@ pub(crate) struct SessionState {
     pub(crate) until: Option<u64>,
     /// The trunks that it is paired with.
     pub(crate) trunks: Vec<String>,
+    /// Until when Telegram lets it place no calls, in seconds since 1970.
+    #[serde(default)]
+    pub(crate) calls_until: Option<u64>,
+    /// Until when it may look nobody up, in seconds since 1970.
+    #[serde(default)]
+    pub(crate) look_ups_until: Option<u64>,
+    /// Until when the account is limited for spam, in seconds since 1970.
+    #[serde(default)]
+    pub(crate) restricted_until: Option<u64>,
 }
 
 impl From<&SessionReport> for SessionState {
@@ -165,6 +174,9 @@ impl From<&SessionReport> for SessionState {
             state: report.state.clone(),
             until: report.until,
             trunks: report.trunks.iter().map(ToString::to_string).collect(),
+            calls_until: report.waits.calls_until,
+            look_ups_until: report.waits.look_ups_until,
+            restricted_until: report.waits.restricted_until,
         }
     }
 }
@@ -263,14 +275,24 @@ pub(super) async fn list_actors(_: Admin, house: Data<House>) -> Result<Json<Vec
 }
 
 /// A ban.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Ban {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Ban {
     /// An address or a network.
-    prefix: String,
+    pub(crate) prefix: String,
     /// When it ends, in seconds since 1970.
-    until: u64,
+    pub(crate) until: u64,
     /// How often the address was banned for its failures; 0 for a ban by hand.
-    times: u32,
+    pub(crate) times: u32,
+}
+
+impl From<&BanRecord> for Ban {
+    fn from(ban: &BanRecord) -> Self {
+        Self {
+            prefix: ban.prefix.to_string(),
+            until: ban.until,
+            times: ban.times,
+        }
+    }
 }
 
 /// Which ban.
@@ -282,13 +304,13 @@ pub(super) struct Which {
 }
 
 /// A ban that is wanted.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct WantedBan {
+pub(crate) struct WantedBan {
     /// An address or a network, such as 192.0.2.0/24.
-    prefix: String,
-    /// For how long; a day unless said.
-    seconds: Option<u64>,
+    pub(crate) prefix: String,
+    /// For how long, a year at most; a day unless said.
+    pub(crate) seconds: Option<u64>,
 }
 
 fn prefix(text: &str) -> Result<IpPrefix, Problem> {
@@ -324,12 +346,8 @@ pub(super) async fn list_bans(
     } = query.into_inner();
     let only = only.as_deref().map(prefix).transpose()?;
     let wanted = |ban: &BanRecord| only.is_none_or(|only| ban.prefix == only);
-    let bans = house.bans().into_iter().filter(wanted).map(|ban| Ban {
-        prefix: ban.prefix.to_string(),
-        until: ban.until,
-        times: ban.times,
-    });
-    let mut bans: Vec<Ban> = bans.collect();
+    let bans = house.bans().into_iter().filter(wanted);
+    let mut bans: Vec<Ban> = bans.map(|ban| Ban::from(&ban)).collect();
     bans.sort_by(|a, b| a.prefix.cmp(&b.prefix));
     let query = PageQuery { limit, cursor };
     let page = Page::of(bans.into_iter(), &query, |ban| ban.prefix.clone());

@@ -7,6 +7,7 @@
 //! * `records`: trunks, sessions, routes; everything that changes them is one commit of `office`.
 //! * `roles`: workers and the storage.
 //! * `users`: Telegram users known by name.
+//! * `whole`: all records, and changes of several as one.
 //! * `calls`: those that go on; `cdr`: the records of those that are over.
 //! * `dial`: what an owner does with calls.
 //! * `events`: what happens, as it happens.
@@ -29,6 +30,7 @@ mod roles;
 pub(crate) mod tests;
 mod trunks;
 mod users;
+mod whole;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::StatusCode;
@@ -46,11 +48,15 @@ pub(crate) use backups::BackupView;
 pub(crate) use calls::CallView;
 pub(crate) use dial::{Dialling, Orders, WantedDial, WantedHold, WantedKeys, WantedTransfer};
 pub(crate) use events::{Envelope, Listeners};
-pub(crate) use house::{Level, Load, Made, Process, Status, StoreState, TokenView, WantedToken};
+pub(crate) use house::{
+    Ban, LONGEST_BAN, Level, Load, Made, Process, Status, StoreState, TokenView, WantedBan,
+    WantedToken,
+};
 pub(crate) use quotas::QuotaView;
-pub(crate) use records::{Tried, WantedCall};
+pub(crate) use records::{SessionView, Tried, TrunkFacts, WantedCall};
 pub(crate) use roles::RoleView;
 pub(crate) use trunks::{TrunkTest, TrunkTestStep};
+pub(crate) use whole::WantedCommit;
 
 /// Where everything lies.
 pub(crate) const BASE: &str = "/api/v1";
@@ -112,9 +118,9 @@ impl<T> Page<T> {
 
 /// What became of a change.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-struct Changed {
+pub(crate) struct Changed {
     /// The generation of the records that there is now.
-    generation: u64,
+    pub(crate) generation: u64,
 }
 
 /// The generation that whoever asks has seen, of `If-Match`.
@@ -225,6 +231,9 @@ pub(crate) fn service() -> impl HttpServiceFactory + OpenApiFactory {
         .service(users::show_user)
         .service(users::put_user)
         .service(users::remove_user)
+        .service(whole::show_records)
+        .service(whole::show_secrets)
+        .service(whole::commit)
         .service(roles::list_workers)
         .service(roles::show_worker)
         .service(roles::enable_worker)

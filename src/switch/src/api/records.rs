@@ -1,6 +1,7 @@
 //! Trunks, sessions and routes. Every change is one commit.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path, Query};
@@ -20,6 +21,7 @@ use crate::credentials;
 use crate::office::{InForce, Office};
 use crate::problem::Problem;
 use crate::records::{PRIORITY, RouteDraft, SessionDraft, TrunkDraft};
+use crate::settings::Settings;
 
 /// The longest number that can be tried, octets.
 const LONGEST_NUMBER: usize = 256;
@@ -31,15 +33,50 @@ struct TrunkView {
     record: TrunkDraft,
     /// How it is.
     state: Option<TrunkState>,
+    /// What is entered in the PBX beside its login.
+    #[serde(flatten)]
+    facts: TrunkFacts,
+}
+
+/// Where the PBX finds this switch.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct TrunkFacts {
+    /// Address and port, as far as the settings say them.
+    pub(crate) server: String,
+    /// The realm of its password.
+    pub(crate) realm: String,
+}
+
+impl From<&Settings> for TrunkFacts {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            server: server(settings),
+            realm: settings.sip.realm.as_str().to_owned(),
+        }
+    }
+}
+
+/// Where a PBX finds us.
+fn server(settings: &Settings) -> String {
+    let Some(listen) = settings.sip.udp.first() else {
+        return "-".to_owned();
+    };
+    match settings.sip.public_address {
+        Some(address) => SocketAddr::new(address, listen.port()).to_string(),
+        None if listen.ip().is_unspecified() => {
+            format!("the address of this host, port {}, UDP", listen.port())
+        }
+        None => listen.to_string(),
+    }
 }
 
 /// A session.
-#[derive(Debug, Serialize, ToSchema)]
-struct SessionView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct SessionView {
     /// Its record.
-    record: SessionDraft,
+    pub(crate) record: SessionDraft,
     /// How it is.
-    state: Option<SessionState>,
+    pub(crate) state: Option<SessionState>,
 }
 
 /// A name, or the problem that nothing can have it.
@@ -75,15 +112,18 @@ pub(super) async fn list_trunks(
     _: Read,
     house: Data<House>,
     office: Data<Office>,
+    settings: Data<Settings>,
     query: Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
     let current = office.current().await;
+    let facts = TrunkFacts::from(&**settings);
     let states = house.trunks().await.ok_or_else(silent)?;
     let states = states.into_iter().map(|state| (state.name.clone(), state));
     let mut states: HashMap<TrunkName, TrunkReport> = states.collect();
     let views = current.table.trunks().map(|spec| TrunkView {
         record: TrunkDraft::from(spec).without_password(),
         state: states.remove(&spec.name).map(TrunkState::from),
+        facts: facts.clone(),
     });
     let page = Page::of(views, &query, |view| {
         view.record
@@ -102,6 +142,7 @@ pub(super) async fn show_trunk(
     _: Read,
     house: Data<House>,
     office: Data<Office>,
+    settings: Data<Settings>,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let current = office.current().await;
@@ -112,6 +153,7 @@ pub(super) async fn show_trunk(
         state: states
             .find(|state| state.name == spec.name)
             .map(TrunkState::from),
+        facts: TrunkFacts::from(&**settings),
     };
     Ok(of_generation(current.generation, StatusCode::OK, &view))
 }

@@ -405,6 +405,78 @@ fn quota_profiles_change_by_generation_and_bans_by_their_prefix() {
 }
 
 #[test]
+fn passwords_are_kept_by_whoever_changes_trunks_without_seeing_them() {
+    let folder = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let (house, desk) = desk(folder.path(), &metrics::Metrics::new("0")).await;
+        let app = app!(desk, TOKENS);
+        let writer = token(&desk, &[Scope::Read, Scope::Write]);
+        let admin = token(&desk, &[Scope::Admin]);
+        let send = async |request: TestRequest| {
+            let response = call_service(&app, request.to_request()).await;
+            let status = response.status().as_u16();
+            let body = actix_web::test::read_body(response).await;
+            (status, serde_json::from_slice(&body).unwrap_or_default())
+        };
+        let commit = |expected: u64, changes: Value| {
+            let post = request("POST", "/api/v1/records", Some(&writer));
+            post.set_json(json!({"expected": expected, "changes": changes}))
+        };
+        let get = |path: &str, token: &str| request("GET", path, Some(token));
+        for name in ["here", "there"] {
+            let draft = if name == "here" {
+                json!({})
+            } else {
+                json!({"kind": "outbound_register", "login": "600600", "password": "0123456789abcdef",
+                    "domain": "pbx.example.org"})
+            };
+            let put = request("PUT", &format!("/api/v1/trunks/{name}"), Some(&writer));
+            assert_eq!(send(put.set_json(draft)).await.0, 201);
+        }
+        let (_, before): (_, Value) = send(get("/api/v1/records/secrets", &admin)).await;
+        let (_, seen): (_, Value) = send(get("/api/v1/records", &writer)).await;
+        let text = seen.to_string();
+        for trunk in before["trunks"].as_array().unwrap() {
+            let kind = trunk["kind"].as_object().unwrap();
+            let password = kind.values().next().unwrap()["password"].as_str();
+            let password = password.or(trunk["kind"]["password"].as_str()).unwrap();
+            assert!(!text.contains(password), "{text}");
+        }
+        // What was seen is put back, with another number of lines.
+        let mut changes = Vec::new();
+        for trunk in seen["trunks"].as_array().unwrap() {
+            let mut trunk = trunk.clone();
+            trunk["lines"] = json!(9);
+            changes.push(json!({"put_trunk": trunk}));
+        }
+        assert_eq!(send(commit(1, json!(changes))).await.0, 412);
+        assert_eq!(send(commit(2, json!(changes))).await, (200, json!({"generation": 3})));
+        let (_, mut after): (_, Value) = send(get("/api/v1/records/secrets", &admin)).await;
+        for trunk in after["trunks"].as_array_mut().unwrap() {
+            assert_eq!(trunk["lines"], 9);
+            trunk["lines"] = json!(0);
+        }
+        assert_eq!(before["trunks"], after["trunks"]);
+        // The password of another account, or of a trunk that is not there, is nobody's.
+        let there = changes.last().unwrap().to_string();
+        for (old, new) in [("600600", "601601"), ("pbx.example.org", "192.0.2.66"), ("there", "new")] {
+            let change: Value = serde_json::from_str(&there.replace(old, new)).unwrap();
+            let (status, said): (_, Value) = send(commit(3, json!([change]))).await;
+            assert_eq!(status, 422, "{said}");
+            assert!(said["detail"].as_str().unwrap().contains("needs a password"), "{said}");
+        }
+        let adopt = send(commit(3, json!([{"adopt_session": "gateway"}]))).await;
+        let (status, said): (_, Value) = adopt;
+        assert_eq!(status, 422, "{said}");
+        let refused: (_, Value) = send(get("/api/v1/records/secrets", &writer)).await;
+        assert_eq!(refused.0, 403, "{}", refused.1);
+        let (status, said): (_, Value) = send(commit(3, json!([{"put_nothing": 1}]))).await;
+        assert_eq!(status, 400, "{said}");
+        house.stop(std::time::Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
 fn tokens_are_made_and_revoked_and_taken_nowhere_in_the_clear() {
     let folder = tempfile::tempdir().unwrap();
     actix::System::new().block_on(async {

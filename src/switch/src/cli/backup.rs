@@ -14,7 +14,6 @@ use super::Operator;
 use super::book::answered;
 use crate::api::{BASE, BackupView};
 use crate::backups;
-use crate::control;
 use crate::failure::Failure;
 use crate::print::{self, Output};
 
@@ -62,18 +61,20 @@ fn create(operator: &Operator, wanted: Option<PathBuf>) -> Result<(), Failure> {
     if let Some(wanted) = wanted.as_deref().filter(|wanted| wanted.exists()) {
         return Err(taken(wanted));
     }
+    let target = format!("{BASE}/backup");
+    let asked = operator
+        .reach()?
+        .ask_within(PATIENCE, "POST", &target, "")?;
+    if operator.is_afar() {
+        show_afar(operator.output, &answered(asked)?);
+        return Ok(());
+    }
     let loaded = operator.loaded()?;
-    let data = &loaded.settings.data.dir;
-    let asked = control::ask_within(PATIENCE, data, "POST", &format!("{BASE}/backup"), "");
-    let asked = asked.map_err(|source| Failure::File {
-        path: data.join(control::SOCKET),
-        source,
-    })?;
     let made = if let Some(answer) = asked {
         // Where the switch is, this command is too; a relative path would be another one.
         PathBuf::from(answered::<BackupView>(Some(answer))?.file)
     } else {
-        let store = loaded.open_store(|what| print::note(what))?;
+        let store = operator.store()?;
         backups::create(&loaded.settings, &store, &loaded.key)?
     };
     let file = match wanted {
@@ -90,6 +91,17 @@ fn create(operator: &Operator, wanted: Option<PathBuf>) -> Result<(), Failure> {
     let contents = verify(operator, &file)?;
     show(operator, &file, contents);
     Ok(())
+}
+
+/// The file lies on the host of the switch, where `strowger backup verify` can read it.
+fn show_afar(output: Output, made: &BackupView) {
+    let BackupView { file, octets, .. } = made;
+    match output {
+        Output::Json => print::json(made),
+        Output::Table | Output::Csv => print::line(format_args!(
+            "{file}: written on the host of the switch, {octets} octets"
+        )),
+    }
 }
 
 /// Moves a file to a place where none must be, also to another disk.
@@ -137,7 +149,7 @@ fn show(operator: &Operator, file: &Path, contents: Contents) {
         Output::Json => print::json(&json!({
             "file": file, "octets": octets, "entries": entries, "sessions": sessions, "trunks": trunks, "calls": calls,
         })),
-        Output::Table => print::line(format_args!(
+        Output::Table | Output::Csv => print::line(format_args!(
             "{}: whole, and the key fits; {octets} octets, {sessions} sessions, {trunks} trunks, {calls} call records",
             file.display()
         )),

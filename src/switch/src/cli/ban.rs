@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use model::{BanRecord, IpPrefix};
+use store::Store;
 
+use super::book::Book;
 use super::{Operator, unix};
-use crate::control;
+use crate::api::{Ban as BanView, LONGEST_BAN, WantedBan};
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
 
@@ -35,9 +37,18 @@ impl Ban {
             Ban::List => list(operator),
             Ban::Add { prefix, length } => {
                 let seconds = length.as_secs();
-                let target = format!("/v1/bans?prefix={prefix}&seconds={seconds}");
-                if operator.ask("PUT", &target)?.is_none() {
-                    change(operator, |bans| {
+                if seconds > LONGEST_BAN {
+                    return Err(Failure::Usage("a ban is for a year at most"));
+                }
+                match operator.book()? {
+                    Book::Switch(operator) => {
+                        let wanted = WantedBan {
+                            prefix: prefix.to_string(),
+                            seconds: Some(seconds),
+                        };
+                        let () = operator.api("PUT", "/bans", Some(&wanted))?;
+                    }
+                    Book::Store(store) => change(&*store, |bans| {
                         bans.retain(|ban| ban.prefix != prefix);
                         let until = unix() + seconds;
                         bans.push(BanRecord {
@@ -45,7 +56,7 @@ impl Ban {
                             until,
                             times: 0,
                         });
-                    })?;
+                    })?,
                 }
                 let length = humantime::format_duration(Duration::from_secs(seconds));
                 print::line(format_args!("{prefix} is banned for {length}"));
@@ -56,12 +67,14 @@ impl Ban {
                     kind: "ban",
                     name: prefix.to_string(),
                 };
-                match operator.ask("DELETE", &format!("/v1/bans?prefix={prefix}"))? {
-                    Some((404, _)) => return Err(missing()),
-                    Some(_) => {}
-                    None => {
+                match operator.book()? {
+                    Book::Switch(operator) => {
+                        let path = format!("/bans?prefix={prefix}");
+                        let () = operator.api("DELETE", &path, None::<&()>)?;
+                    }
+                    Book::Store(store) => {
                         let mut is_there = false;
-                        change(operator, |bans| {
+                        change(&*store, |bans| {
                             is_there = bans.iter().any(|ban| ban.prefix == prefix);
                             bans.retain(|ban| ban.prefix != prefix);
                         })?;
@@ -78,18 +91,15 @@ impl Ban {
 }
 
 fn list(operator: &Operator) -> Result<(), Failure> {
-    let bans = match operator.ask("GET", "/v1/bans")? {
-        Some((_, body)) => serde_json::from_str(&body).map_err(|error| Failure::File {
-            path: control::SOCKET.into(),
-            source: error.into(),
-        })?,
-        None => store::read_bans(&operator.store()?)?,
+    let mut bans: Vec<BanView> = match operator.book()? {
+        Book::Switch(operator) => operator.list("/bans")?,
+        Book::Store(store) => {
+            let bans = store::read_bans(&*store)?;
+            bans.iter().map(BanView::from).collect()
+        }
     };
     let now = unix();
-    let bans: Vec<BanRecord> = bans
-        .into_iter()
-        .filter(|ban: &BanRecord| ban.until > now)
-        .collect();
+    bans.retain(|ban| ban.until > now);
     if operator.output == Output::Json {
         print::json(&bans);
         return Ok(());
@@ -102,20 +112,19 @@ fn list(operator: &Operator) -> Result<(), Failure> {
             times => times.to_string(),
         };
         table.row([
-            ban.prefix.to_string(),
+            ban.prefix.clone(),
             humantime::format_duration(left).to_string(),
             times,
         ]);
     }
-    table.print("nobody is banned");
+    table.print(operator.output, "nobody is banned");
     Ok(())
 }
 
-fn change(operator: &Operator, how: impl FnOnce(&mut Vec<BanRecord>)) -> Result<(), Failure> {
-    let store = operator.store()?;
-    let mut bans = store::read_bans(&store)?;
+fn change(store: &dyn Store, how: impl FnOnce(&mut Vec<BanRecord>)) -> Result<(), Failure> {
+    let mut bans = store::read_bans(store)?;
     how(&mut bans);
     let now = unix();
     bans.retain(|ban| ban.until > now);
-    Ok(store::write_bans(&store, &bans)?)
+    Ok(store::write_bans(store, &bans)?)
 }

@@ -5,10 +5,10 @@ use store::{Change, SledStore};
 
 use super::Operator;
 use super::conversation::LoginFailure;
-use crate::api::{BASE, LONGEST_PAGE, Page};
-use crate::control::{self, Commit, Committed};
+use crate::api::{BASE, Changed, LONGEST_PAGE, Page, WantedCommit};
+use crate::control;
 use crate::failure::Failure;
-use crate::problem::Problem;
+use crate::problem::{Problem, WRONG_TOKENS};
 use crate::records::{self, Current};
 
 /// The records, wherever they are.
@@ -22,13 +22,13 @@ pub(super) enum Book<'a> {
 impl Operator {
     /// Opens the records.
     pub(super) fn book(&self) -> Result<Book<'_>, Failure> {
-        match self.ask("GET", "/v1/ping")? {
-            Some(_) => Ok(Book::Switch(self)),
-            None => Ok(Book::Store(Box::new(self.store()?))),
+        if self.reach()?.is_there()? {
+            return Ok(Book::Switch(self));
         }
+        Ok(Book::Store(Box::new(self.store()?)))
     }
 
-    /// All records, with their secrets.
+    /// All records; where a switch runs without their secrets.
     pub(super) fn current(&self) -> Result<Current, Failure> {
         self.book()?.current()
     }
@@ -44,8 +44,7 @@ impl Operator {
         let body = body.map_err(strange)?.unwrap_or_default();
         let answer = self.tell(method, &format!("{BASE}{path}"), &body)?;
         let Some(answer) = answer else {
-            let data = self.settings()?.data.dir;
-            return Err(Failure::NoSwitch(data));
+            return Err(self.reach()?.nobody());
         };
         answered(Some(answer))
     }
@@ -66,7 +65,7 @@ impl Operator {
         };
         let is_told = matches!(status, 410 | 422 | 429 | 502);
         match serde_json::from_str::<Problem>(&text) {
-            Ok(problem) if is_told => Err(Failure::Login(
+            Ok(problem) if is_told && problem.cause() != WRONG_TOKENS => Err(Failure::Login(
                 session.clone(),
                 LoginFailure::Told(problem.detail().to_owned()),
             )),
@@ -95,11 +94,19 @@ impl Operator {
 }
 
 impl Book<'_> {
-    /// All records, with their secrets.
+    /// All records; of a switch that runs without their secrets, which it keeps where a change brings none.
     pub(super) fn current(&self) -> Result<Current, Failure> {
         match self {
             Book::Store(store) => Ok(Current::read(&**store)?),
-            Book::Switch(operator) => answered(operator.ask("GET", "/v1/records")?),
+            Book::Switch(operator) => operator.get("/records"),
+        }
+    }
+
+    /// All records, with their secrets.
+    pub(super) fn current_with_secrets(&self) -> Result<Current, Failure> {
+        match self {
+            Book::Store(store) => Ok(Current::read(&**store)?),
+            Book::Switch(operator) => operator.get("/records/secrets"),
         }
     }
 
@@ -109,10 +116,9 @@ impl Book<'_> {
         match self {
             Book::Store(store) => Ok(records::commit(&**store, Some(expected), &changes)?),
             Book::Switch(operator) => {
-                let wanted = Commit { expected, changes };
-                let body = serde_json::to_string(&wanted).map_err(strange)?;
-                let answer = operator.tell("POST", "/v1/records", &body)?;
-                answered(answer).map(|done: Committed| done.generation)
+                let wanted = WantedCommit { expected, changes };
+                let done: Changed = operator.api("POST", "/records", Some(&wanted))?;
+                Ok(done.generation)
             }
         }
     }
@@ -134,6 +140,10 @@ pub(super) fn answered<T: serde::de::DeserializeOwned>(
         return serde_json::from_str(body).map_err(strange);
     }
     let said = match serde_json::from_str::<Problem>(&body) {
+        // Whose token does not do must know what to do.
+        Ok(problem) if matches!(status, 401 | 403 | 429) => {
+            format!("{}: {}", problem.detail(), problem.hint())
+        }
         Ok(problem) => problem.detail().to_owned(),
         Err(_) => format!("the switch answers {status}"),
     };

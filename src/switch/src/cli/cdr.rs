@@ -3,15 +3,15 @@
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand, ValueEnum};
-use model::{CallId, CallRecord};
-use store::Store;
+use model::CallRecord;
 
 use super::Operator;
-use super::book::{Book, answered};
+use super::book::Book;
+use crate::api::{LONGEST_PAGE, Page};
 use crate::cdr::{self, Filter, Words, time, why};
-use crate::control::RECORDS;
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
+use crate::reach::escaped;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Cdr {
@@ -74,8 +74,8 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn filter(self) -> Result<Filter, Failure> {
-        let words = Words {
+    fn words(self) -> Words {
+        Words {
             since: self.since,
             until: self.until,
             trunk: self.trunk,
@@ -84,13 +84,36 @@ impl Wanted {
             number: self.number,
             direction: self.direction,
             result: self.result,
-        };
-        let filter = words.read(SystemTime::now());
-        filter.map_err(|error| Failure::Answered {
-            status: 400,
-            said: error.to_string(),
-        })
+        }
     }
+}
+
+/// The same as the switch is asked.
+fn query(words: &Words) -> String {
+    let code = words.code.map(|code| code.to_string());
+    let parts = [
+        ("since", &words.since),
+        ("until", &words.until),
+        ("trunk", &words.trunk),
+        ("session", &words.session),
+        ("code", &code),
+        ("number", &words.number),
+        ("direction", &words.direction),
+        ("result", &words.result),
+    ];
+    let given = parts.into_iter().filter_map(|(name, value)| {
+        let value = value.as_ref()?;
+        Some(format!("&{name}={}", escaped(value)))
+    });
+    given.collect()
+}
+
+fn filter(words: &Words) -> Result<Filter, Failure> {
+    let filter = words.clone().read(SystemTime::now());
+    filter.map_err(|error| Failure::Answered {
+        status: 400,
+        said: error.to_string(),
+    })
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -104,16 +127,16 @@ pub(super) enum Format {
 impl Cdr {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
         match self {
-            Cdr::List { count } => show(operator, &recent(operator, &Filter::default(), count)?),
+            Cdr::List { count } => show(operator, &recent(operator, &Words::default(), count)?),
             Cdr::Search { wanted, count } => {
-                show(operator, &recent(operator, &wanted.filter()?, count)?);
+                show(operator, &recent(operator, &wanted.words(), count)?);
             }
             Cdr::Export {
                 format,
                 wanted,
                 count,
             } => {
-                let mut records = recent(operator, &wanted.filter()?, count)?;
+                let mut records = recent(operator, &wanted.words(), count)?;
                 records.reverse();
                 match format {
                     Format::Json => records.iter().for_each(print::json),
@@ -132,48 +155,43 @@ fn show(operator: &Operator, records: &[CallRecord]) {
     if operator.output == Output::Json {
         print::json(&records);
     } else {
-        list(records);
+        list(operator.output, records);
     }
 }
 
 /// The newest records that are wanted, newest first: of the switch that runs, else of its store.
-fn recent(operator: &Operator, filter: &Filter, count: usize) -> Result<Vec<CallRecord>, Failure> {
+fn recent(operator: &Operator, words: &Words, count: usize) -> Result<Vec<CallRecord>, Failure> {
     let book = operator.book()?;
-    let part = |before: Option<CallId>| match &book {
-        Book::Store(store) => Ok(store.calls_before(before, RECORDS)?),
-        Book::Switch(operator) => {
-            let before = before.map(|before| format!("&before={}", bare(before)));
-            let target = format!("/v1/cdr?count={RECORDS}{}", before.unwrap_or_default());
-            answered(operator.ask("GET", &target)?)
-        }
-    };
+    let filter = filter(words)?;
+    let query = query(words);
     let mut records: Vec<CallRecord> = Vec::new();
-    let mut before = filter.before(None);
+    let (mut before, mut cursor) = (None, String::new());
     loop {
-        let got: Vec<CallRecord> = part(before)?;
-        let is_last = got.len() < RECORDS;
-        for record in got {
-            if filter.is_past(&record) || records.len() >= count {
-                return Ok(records);
+        let limit = LONGEST_PAGE.min(count - records.len());
+        let is_last = match &book {
+            Book::Store(store) => {
+                let (found, next) = filter.search(&**store, before, limit)?;
+                records.extend(found);
+                before = next;
+                before.is_none()
             }
-            before = Some(record.id);
-            if filter.takes(&record) {
-                records.push(record);
+            Book::Switch(operator) => {
+                let path = format!("/cdr?whole=true&limit={limit}{query}{cursor}");
+                let page: Page<CallRecord> = operator.get(&path)?;
+                records.extend(page.items);
+                cursor = page
+                    .next
+                    .map_or_else(String::new, |next| format!("&cursor={next}"));
+                cursor.is_empty()
             }
-        }
-        if is_last {
+        };
+        if is_last || records.len() >= count {
             return Ok(records);
         }
     }
 }
 
-/// An id as programs write it.
-fn bare(id: CallId) -> String {
-    let id = id.to_string();
-    id.strip_prefix("call-").unwrap_or(&id).to_owned()
-}
-
-fn list(records: &[CallRecord]) {
+fn list(output: Output, records: &[CallRecord]) {
     let mut table = Table::new([
         "start",
         "direction",
@@ -201,5 +219,5 @@ fn list(records: &[CallRecord]) {
             why(record),
         ]);
     }
-    table.print("no calls yet");
+    table.print(output, "no calls yet");
 }

@@ -15,7 +15,6 @@ use serde::Serialize;
 use store::{OpenError, SledStore};
 
 use super::Operator;
-use super::book::answered;
 use crate::api::Status;
 use crate::failure::Failure;
 use crate::fault::Fault;
@@ -155,7 +154,9 @@ fn examine(operator: &Operator, loaded: &Loaded, findings: &mut Findings) {
             |file| format!("{} is good", file.display()),
         ),
     );
-    let runs = matches!(operator.ask("GET", "/v1/ping"), Ok(Some(_)));
+    let runs = operator
+        .reach()
+        .is_ok_and(|reach| reach.is_there().unwrap_or(false));
     folders(loaded, findings);
     let current = records(operator, loaded, runs, findings);
     sip(settings, runs, findings);
@@ -220,7 +221,7 @@ fn records(
     findings: &mut Findings,
 ) -> Option<Current> {
     if runs {
-        let read = operator.ask("GET", "/v1/records").and_then(answered);
+        let read = operator.get("/records");
         return match read {
             Ok(current) => {
                 findings.ok("store", "it is that of the switch that runs");

@@ -34,7 +34,7 @@ pub(super) struct Harden {
 impl Harden {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
         let params = boot::telegram_params(&operator.settings()?);
-        if self.test_retry.is_some() && params.test_dc.is_none() {
+        if !operator.is_afar() && self.test_retry.is_some() && params.test_dc.is_none() {
             return Err(Failure::Usage("--test-retry is for telegram.test_dc alone"));
         }
         let failed = |failure| Failure::Login(self.name.clone(), failure);
@@ -86,5 +86,5 @@ fn show(output: Output, rows: Vec<Row>) {
     for row in rows {
         table.row([row.setting, row.result, row.detail]);
     }
-    table.print("nothing was to be set");
+    table.print(output, "nothing was to be set");
 }

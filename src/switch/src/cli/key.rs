@@ -2,14 +2,15 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde_json::json;
-use store::{KeyId, MasterKey, SledStore, Store};
+use store::{KeyId, MasterKey, Store};
 
 use super::Operator;
-use crate::control;
+use super::book::{Book, answered};
+use crate::api::BASE;
 use crate::failure::Failure;
 use crate::master_key;
 use crate::print::{self, Output};
@@ -80,8 +81,8 @@ fn show(operator: &Operator) -> Result<(), Failure> {
     let file = place.place().display().to_string();
     match (operator.output, key) {
         (Output::Json, id) => print::json(&json!({"file": file, "id": id})),
-        (Output::Table, Some(id)) => print::line(format_args!("{file}: key {id}")),
-        (Output::Table, None) => print::line(format_args!(
+        (Output::Table | Output::Csv, Some(id)) => print::line(format_args!("{file}: key {id}")),
+        (Output::Table | Output::Csv, None) => print::line(format_args!(
             "{file}: not there yet, made with the first secret"
         )),
     }
@@ -146,31 +147,18 @@ fn rotate(operator: &Operator) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Who has the store open: the switch that runs, or this command.
-enum Holder {
-    Switch(PathBuf),
-    Here(Box<SledStore>),
-}
+/// Who has the store open: the switch that runs, or this command. A switch elsewhere is never asked (`afar`).
+struct Holder<'a>(Book<'a>);
 
-impl Holder {
-    fn find(operator: &Operator) -> Result<Self, Failure> {
-        let data = operator.settings()?.data.dir;
-        Ok(match ask(&data, "GET", "/v1/keys", "")? {
-            Some(_) => Holder::Switch(data),
-            None => Holder::Here(Box::new(operator.store()?)),
-        })
+impl<'a> Holder<'a> {
+    fn find(operator: &'a Operator) -> Result<Self, Failure> {
+        operator.book().map(Holder)
     }
 
     fn ids(&self) -> Result<Vec<String>, Failure> {
-        match self {
-            Holder::Switch(data) => {
-                let body = told(data, "GET", "/v1/keys", "")?;
-                serde_json::from_str(&body).map_err(|error| Failure::File {
-                    path: control::SOCKET.into(),
-                    source: error.into(),
-                })
-            }
-            Holder::Here(store) => {
+        match &self.0 {
+            Book::Switch(operator) => operator.get("/keys"),
+            Book::Store(store) => {
                 let ids = store.master_keys()?;
                 Ok(ids.iter().map(ToString::to_string).collect())
             }
@@ -178,55 +166,21 @@ impl Holder {
     }
 
     fn add(&self, key: &MasterKey) -> Result<(), Failure> {
-        match self {
-            Holder::Switch(data) => told(data, "PUT", "/v1/keys", key.digits().expose()).map(drop),
-            Holder::Here(store) => Ok(store.add_master_key(key)?),
+        match &self.0 {
+            Book::Switch(operator) => {
+                let target = format!("{BASE}/keys");
+                answered(operator.tell("PUT", &target, key.digits().expose())?)
+            }
+            Book::Store(store) => Ok(store.add_master_key(key)?),
         }
     }
 
     fn remove(&self, id: KeyId) -> Result<(), Failure> {
-        match self {
-            Holder::Switch(data) => match ask(data, "DELETE", &format!("/v1/keys?id={id}"), "")? {
-                Some((404, _)) => Err(Failure::NotFound {
-                    kind: "key",
-                    name: id.to_string(),
-                }),
-                answer => good(data, answer).map(drop),
-            },
-            Holder::Here(store) => Ok(store.remove_master_key(id)?),
+        match &self.0 {
+            Book::Switch(operator) => {
+                operator.api("DELETE", &format!("/keys?id={id}"), None::<&()>)
+            }
+            Book::Store(store) => Ok(store.remove_master_key(id)?),
         }
-    }
-}
-
-fn ask(
-    data: &Path,
-    method: &str,
-    target: &str,
-    body: &str,
-) -> Result<Option<(u16, String)>, Failure> {
-    control::ask(data, method, target, body).map_err(|source| Failure::File {
-        path: data.join(control::SOCKET),
-        source,
-    })
-}
-
-fn told(data: &Path, method: &str, target: &str, body: &str) -> Result<String, Failure> {
-    good(data, ask(data, method, target, body)?)
-}
-
-/// The body of an answer that is a success.
-fn good(data: &Path, answer: Option<(u16, String)>) -> Result<String, Failure> {
-    match answer {
-        Some((200..=299, body)) => Ok(body),
-        Some((409, said)) => Err(Failure::Refused(said)),
-        Some((status, said)) => Err(Failure::File {
-            path: data.join(control::SOCKET),
-            source: io::Error::other(format!("the switch answers {status} {said}")),
-        }),
-        // It ended between two questions.
-        None => Err(Failure::File {
-            path: data.join(control::SOCKET),
-            source: io::ErrorKind::NotConnected.into(),
-        }),
     }
 }

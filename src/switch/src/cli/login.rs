@@ -41,7 +41,8 @@ pub(super) struct Login {
 impl Login {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
         let settings = operator.settings()?;
-        if settings.telegram.application().is_none() {
+        // Elsewhere it is another one's.
+        if !operator.is_afar() && settings.telegram.application().is_none() {
             return Err(Failure::Usage(
                 "telegram.api_id and telegram.api_hash are needed to log in: get them at https://my.telegram.org",
             ));
@@ -59,7 +60,7 @@ impl Login {
             Book::Switch(operator) => {
                 let wanted = self.wanted(beginning);
                 let Some(account) = login_live::run(operator, &self.name, &wanted)? else {
-                    return Err(Failure::NoSwitch(settings.data.dir));
+                    return Err(operator.reach()?.nobody());
                 };
                 account.is_bot
             }

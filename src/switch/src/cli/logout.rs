@@ -54,7 +54,7 @@ impl Logout {
                 let path = format!("/sessions/{name}/logout");
                 let done = operator.api_of_session("POST", &path, None::<&()>, name)?;
                 let Some(LoggedOutView { done }) = done else {
-                    return Err(Failure::NoSwitch(operator.settings()?.data.dir));
+                    return Err(operator.reach()?.nobody());
                 };
                 match done.as_str() {
                     "now" => "is logged out",

@@ -1,8 +1,10 @@
 //! The command line: one file for each group of commands.
 //!
-//! Whatever reads or changes records, or logs accounts in and out, asks the switch that runs, over its control socket, or opens the store itself where
-//! none runs (`book`, `login_live`). What restores a backup needs a store that no switch has open, and says so. `docs/cli.md` describes every command and exit code.
+//! Whatever reads or changes records, or logs accounts in and out, asks the switch that runs (`reach`), or opens the store itself where
+//! none runs (`book`, `login_live`). With `--api` it asks a switch anywhere, and what is not for that says so (`afar`). What restores a backup needs a
+//! store that no switch has open, and says so. `docs/cli.md` describes every command and exit code.
 
+mod afar;
 mod backup;
 mod ban;
 mod book;
@@ -36,7 +38,7 @@ mod trunk_test;
 mod user;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -44,14 +46,14 @@ pub(crate) use conversation::LoginFailure;
 pub(crate) use snippet::{Pbx, snippet};
 pub(crate) use trunk_test::test_trunk;
 
-use clap::{Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use store::SledStore;
 
 use crate::boot;
-use crate::control;
 use crate::demo;
 use crate::failure::Failure;
 use crate::print::{self, Output};
+use crate::reach::{Answer, Api, Reach};
 use crate::settings::{self, Loaded, Settings, Sources};
 
 /// A self-hosted telephony switch between Telegram and SIP.
@@ -64,9 +66,27 @@ struct Cli {
     /// The folder of the store, over the one in the settings
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// How results are printed
+    /// How results are printed; csv where there is a table
     #[arg(long, global = true, value_enum, default_value = "table")]
     output: Output,
+    /// The control socket of the switch that runs, if it is not the one in the folder of the data
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "api")]
+    socket: Option<PathBuf>,
+    /// A switch that runs elsewhere, such as https://switch.example.org, or http on a loopback address
+    #[arg(long, global = true, value_name = "URL")]
+    api: Option<String>,
+    /// A file with the token that it is asked with
+    #[arg(long, global = true, value_name = "FILE", requires = "api")]
+    token_file: Option<PathBuf>,
+    /// Print results and failures alone, no hints
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say what the switch was asked, and how long it took
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+    /// No colours in help and in what is said of wrong usage
+    #[arg(long, global = true)]
+    no_color: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -175,6 +195,8 @@ enum Command {
 struct Operator {
     sources: Sources,
     output: Output,
+    /// Where the switch is, if somebody has said it.
+    reach: Option<Reach>,
 }
 
 impl Operator {
@@ -187,26 +209,33 @@ impl Operator {
     }
 
     fn store(&self) -> Result<SledStore, Failure> {
+        if let Some(reach) = &self.reach {
+            return Err(reach.nobody());
+        }
         Ok(self.loaded()?.open_store(|what| print::note(what))?)
     }
 
+    /// Where the switch is that this is about.
+    fn reach(&self) -> Result<Reach, Failure> {
+        match &self.reach {
+            Some(reach) => Ok(reach.clone()),
+            None => Ok(Reach::of_data(&self.settings()?.data.dir)),
+        }
+    }
+
+    /// Whether it is asked by HTTP, so that nothing of this host is its own.
+    fn is_afar(&self) -> bool {
+        matches!(self.reach, Some(Reach::Api(_)))
+    }
+
     /// Asks the switch that runs; none when there is none.
-    fn ask(&self, method: &str, target: &str) -> Result<Option<(u16, String)>, Failure> {
+    fn ask(&self, method: &str, target: &str) -> Result<Option<Answer>, Failure> {
         self.tell(method, target, "")
     }
 
     /// The same with a body.
-    fn tell(
-        &self,
-        method: &str,
-        target: &str,
-        body: &str,
-    ) -> Result<Option<(u16, String)>, Failure> {
-        let data = self.settings()?.data.dir;
-        control::ask(&data, method, target, body).map_err(|source| Failure::File {
-            path: data.join(control::SOCKET),
-            source,
-        })
+    fn tell(&self, method: &str, target: &str, body: &str) -> Result<Option<Answer>, Failure> {
+        self.reach()?.ask(method, target, body)
     }
 }
 
@@ -218,7 +247,13 @@ fn unix() -> u64 {
 
 /// Reads the command line, does what it says, and returns the exit code.
 pub(crate) fn run() -> ExitCode {
-    match Cli::try_parse() {
+    let mut command = Cli::command();
+    // It must be known before anything is said.
+    if std::env::args_os().any(|word| word == "--no-color") {
+        command = command.color(ColorChoice::Never);
+    }
+    let read = command.try_get_matches();
+    match read.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => execute(cli),
         Err(error) => {
             // Help and version are results, everything else is wrong usage.
@@ -230,21 +265,44 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn execute(cli: Cli) -> ExitCode {
-    let operator = Operator {
-        sources: Sources::of_process(cli.config, cli.data),
-        output: cli.output,
-    };
+    print::set_volume(cli.quiet, cli.verbose);
     let Some(command) = cli.command else {
         print::raw(&welcome());
         return ExitCode::SUCCESS;
     };
-    perform(operator, command).unwrap_or_else(|failure| {
-        print::note(&failure);
+    let reach = reach(cli.socket, cli.api.as_deref(), cli.token_file.as_deref());
+    let done = reach.and_then(|reach| {
+        let operator = Operator {
+            sources: Sources::of_process(cli.config, cli.data),
+            output: cli.output,
+            reach,
+        };
+        perform(operator, command)
+    });
+    done.unwrap_or_else(|failure| {
+        print::failure(&failure);
         ExitCode::from(failure.code())
     })
 }
 
+/// Where the switch is, if that was said.
+fn reach(
+    socket: Option<PathBuf>,
+    api: Option<&str>,
+    token_file: Option<&Path>,
+) -> Result<Option<Reach>, Failure> {
+    Ok(match (socket, api) {
+        (Some(path), _) => Some(Reach::Socket {
+            path,
+            is_named: true,
+        }),
+        (None, Some(url)) => Some(Reach::Api(Api::new(url, token_file)?)),
+        (None, None) => None,
+    })
+}
+
 fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
+    afar::check(&operator, &command)?;
     match command {
         Command::Run { check: true } => operator
             .store()

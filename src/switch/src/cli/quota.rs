@@ -157,7 +157,10 @@ fn list(operator: &Operator) -> Result<(), Failure> {
             ),
         ]);
     }
-    table.print("no quotas: nothing is limited; make one with `strowger quota add NAME`");
+    table.print(
+        operator.output,
+        "no quotas: nothing is limited; make one with `strowger quota add NAME`",
+    );
     Ok(())
 }
 
@@ -195,7 +198,7 @@ fn show(operator: &Operator, subject: Option<&Subject>) -> Result<(), Failure> {
             at(report.fail_until),
         ]);
     }
-    table.print("nobody has a quota");
+    table.print(operator.output, "nobody has a quota");
     Ok(())
 }
 

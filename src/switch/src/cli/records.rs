@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Operator;
 use crate::failure::Failure;
 use crate::print::{self, Output};
-use crate::records::{self, Plan, Records};
+use crate::records::{self, Placed, Plan, Records, TrunkDraft};
 
 #[derive(Debug, Args)]
 pub(super) struct Apply {
@@ -43,7 +43,13 @@ impl Apply {
         })?;
         let wanted = Records::read(&path.display().to_string(), &text).map_err(Failure::Faults)?;
         let book = operator.book()?;
-        let current = book.current()?;
+        // Only then it is compared with what there is.
+        let brings_passwords = |trunk: &Placed<TrunkDraft>| trunk.record.password.is_some();
+        let current = if wanted.trunks.iter().any(brings_passwords) {
+            book.current_with_secrets()?
+        } else {
+            book.current()?
+        };
         let plan = Plan::new(&wanted, &current, self.prune).map_err(Failure::Faults)?;
         let mut generation = current.generation;
         if !self.dry_run && !plan.changes.is_empty() {
@@ -71,7 +77,12 @@ impl Apply {
 
 impl Export {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
-        let current = operator.current()?;
+        let book = operator.book()?;
+        let current = if self.secrets {
+            book.current_with_secrets()?
+        } else {
+            book.current()?
+        };
         let text = records::write(&current, self.secrets)?;
         let Some(path) = self.file else {
             print::raw(&text);

@@ -5,9 +5,11 @@ use model::{LOCAL_WORKER, Role, RoleSpec, WorkerName};
 use store::Change;
 
 use super::Operator;
+use super::book::Book;
 use crate::api::RoleView;
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
+use crate::records::Current;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Worker {
@@ -77,15 +79,15 @@ fn switch(operator: &Operator, role: Role, said: &str, enabled: bool) -> Result<
 
 /// The one there is; how it is can only be said by a switch that runs.
 fn show(operator: &Operator, role: Role, as_list: bool) -> Result<(), Failure> {
-    let view = match operator.ask("GET", "/v1/ping")? {
-        Some(_) => operator.get(match role {
+    let view = match operator.book()? {
+        Book::Switch(operator) => operator.get(match role {
             Role::Worker => "/workers/local",
             Role::Storage => "/storage",
         })?,
-        None => RoleView {
+        Book::Store(store) => RoleView {
             role: role.label().to_owned(),
             name: LOCAL_WORKER.to_owned(),
-            enabled: operator.current()?.has_role(role),
+            enabled: Current::read(&*store)?.has_role(role),
             state: "no switch runs".to_owned(),
         },
     };
@@ -100,6 +102,6 @@ fn show(operator: &Operator, role: Role, as_list: bool) -> Result<(), Failure> {
     let mut table = Table::new([role.label(), "on", "state"]);
     let on = if view.enabled { "yes" } else { "no" };
     table.row([view.name, on.to_owned(), view.state]);
-    table.print("there is none");
+    table.print(operator.output, "there is none");
     Ok(())
 }

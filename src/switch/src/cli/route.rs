@@ -198,7 +198,10 @@ impl Route {
                         shown(&way.terms.rules),
                     ]);
                 }
-                table.print("no routes yet: make one with `strowger route add TRUNK SESSION`");
+                table.print(
+                    operator.output,
+                    "no routes yet: make one with `strowger route add TRUNK SESSION`",
+                );
             }
             Route::Remove { trunk, way } => {
                 let (said, known, name, change) = match (way.session, way.to) {

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::{SessionReport, SessionState};
+use actors::{SessionReport, SessionState, Waits};
 use model::SessionName;
 use net::telegram::Storage;
 use store::{Space, Store};
 
+use super::book::Book;
 use super::session::has_keys;
 use super::trunk::lines;
 use super::{Operator, unix};
-use crate::control;
+use crate::api::SessionView;
 use crate::failure::Failure;
 use crate::hardening::{moment, pending_in_words};
 use crate::keys::Keys;
@@ -20,29 +21,54 @@ use crate::records::Current;
 
 /// All sessions, by name.
 fn reports(operator: &Operator) -> Result<Vec<SessionReport>, Failure> {
-    match operator.ask("GET", "/v1/sessions")? {
-        Some((200, body)) => serde_json::from_str(&body).map_err(|error| Failure::File {
-            path: control::SOCKET.into(),
-            source: error.into(),
-        }),
-        Some((status, _)) => Err(Failure::File {
-            path: control::SOCKET.into(),
-            source: std::io::Error::other(format!("the switch answers {status}")),
-        }),
-        None => from_store(operator),
+    match operator.book()? {
+        Book::Switch(operator) => {
+            let views: Vec<SessionView> = operator.list("/sessions")?;
+            Ok(views.into_iter().filter_map(report).collect())
+        }
+        Book::Store(store) => from_store(&*store),
     }
 }
 
+/// What the switch says of a session; nothing of one without a name, which it has none of.
+fn report(view: SessionView) -> Option<SessionReport> {
+    let SessionView { record, state } = view;
+    let spec = record.spec(record.name.clone()?);
+    let offline = || {
+        SessionReport::new(
+            spec.clone(),
+            Vec::new(),
+            SessionState::Offline,
+            Waits::default(),
+        )
+    };
+    // One that was made just now.
+    let Some(state) = state else {
+        return Some(offline());
+    };
+    let trunks = state.trunks.iter().filter_map(|trunk| trunk.parse().ok());
+    Some(SessionReport {
+        trunks: trunks.collect(),
+        state: state.state,
+        until: state.until,
+        waits: Waits {
+            calls_until: state.calls_until,
+            look_ups_until: state.look_ups_until,
+            restricted_until: state.restricted_until,
+        },
+        spec,
+    })
+}
+
 /// No switch runs, so that no session is connected; whether Telegram still accepts its keys, only a connection tells.
-fn from_store(operator: &Operator) -> Result<Vec<SessionReport>, Failure> {
-    let store = operator.store()?;
-    let current = Current::read(&store)?;
+fn from_store(store: &dyn Store) -> Result<Vec<SessionReport>, Failure> {
+    let current = Current::read(store)?;
     let mut reports = Vec::new();
     for spec in current.sessions {
         let space = || Space::Telegram(&spec.name);
         let limits = store.get(space(), actors::LIMITS)?;
         let limits = limits.as_deref().map(actors::kept_limits);
-        let state = if has_keys(&store, &spec.name)? {
+        let state = if has_keys(store, &spec.name)? {
             SessionState::Offline
         } else {
             SessionState::Unauthorized
@@ -75,7 +101,10 @@ pub(super) fn list(operator: &Operator) -> Result<(), Failure> {
             if spec.enabled { "yes" } else { "no" }.to_owned(),
         ]);
     }
-    table.print("no sessions yet: make one with `strowger session login NAME --phone N`");
+    table.print(
+        operator.output,
+        "no sessions yet: make one with `strowger session login NAME --phone N`",
+    );
     Ok(())
 }
 
@@ -150,7 +179,7 @@ pub(super) fn show(operator: &Operator, name: &SessionName) -> Result<(), Failur
             line(what, &format!("until {at}, {} more: {why}", left(until)));
         }
     }
-    // The store of a switch that runs is its own.
+    // The store of a switch that runs is its own; `store` says so where one is named.
     if let Ok(store) = operator.store() {
         let storage: Arc<dyn Storage> = Arc::new(Keys::new(Arc::new(store), name.clone()));
         // Keys that cannot be read are told when they are needed.

@@ -99,7 +99,10 @@ fn status(operator: &Operator) -> Result<(), Failure> {
             or_dash(trunk.contacts.join(",")),
         ]);
     }
-    table.print("no trunks yet: make one with `strowger trunk add NAME`");
+    table.print(
+        operator.output,
+        "no trunks yet: make one with `strowger trunk add NAME`",
+    );
     print::line("");
     let mut table = Table::new(["session", "state", "trunks"]);
     for session in status.sessions {
@@ -113,7 +116,10 @@ fn status(operator: &Operator) -> Result<(), Failure> {
         };
         table.row([session.name, state, or_dash(session.trunks.join(","))]);
     }
-    table.print("no sessions yet: make one with `strowger session login NAME --phone N`");
+    table.print(
+        operator.output,
+        "no sessions yet: make one with `strowger session login NAME --phone N`",
+    );
     Ok(())
 }
 
@@ -313,7 +319,7 @@ fn list(operator: &Operator) -> Result<(), Failure> {
             format!("{}{}", call.session, call.to_trunk),
         ]);
     }
-    table.print("no call goes on");
+    table.print(operator.output, "no call goes on");
     Ok(())
 }
 

@@ -38,6 +38,8 @@ impl Desk {
                 ..Sources::default()
             },
             output: cli.output,
+            reach: reach(cli.socket, cli.api.as_deref(), cli.token_file.as_deref())
+                .map_err(|failure| failure.code())?,
         };
         perform(operator, cli.command.unwrap())
             .map(|_| ())

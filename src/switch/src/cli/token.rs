@@ -90,7 +90,10 @@ fn list(operator: &Operator) -> Result<(), Failure> {
         let made = crate::hardening::moment(i64::try_from(token.created).unwrap_or_default());
         table.row([token.id, token.name, token.scopes.join(","), made]);
     }
-    table.print("no tokens yet: make one with `strowger token create NAME`");
+    table.print(
+        operator.output,
+        "no tokens yet: make one with `strowger token create NAME`",
+    );
     Ok(())
 }
 

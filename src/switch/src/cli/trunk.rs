@@ -12,10 +12,11 @@ use serde_json::json;
 use store::Change;
 
 use super::Operator;
+use super::book::Book;
+use crate::api::TrunkFacts;
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
 use crate::records::{Current, Kind, TrunkDraft};
-use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Trunk {
@@ -198,8 +199,19 @@ impl Trunk {
             Trunk::Set(set) => set.run(operator),
             Trunk::List => list(operator),
             Trunk::Show { name, secrets } => {
-                let trunk = find(&operator.current()?, &name)?;
-                show(&trunk, &operator.settings()?, operator.output, secrets);
+                let book = operator.book()?;
+                let current = if secrets {
+                    book.current_with_secrets()?
+                } else {
+                    book.current()?
+                };
+                let trunk = find(&current, &name)?;
+                show(
+                    &trunk,
+                    &facts(operator, &book, &name)?,
+                    operator.output,
+                    secrets,
+                );
                 Ok(())
             }
             Trunk::ResetPassword { name } => reset_password(operator, &name),
@@ -231,7 +243,6 @@ impl Trunk {
 
 impl Add {
     fn run(self, operator: &Operator) -> Result<(), Failure> {
-        let settings = operator.settings()?;
         let book = operator.book()?;
         let current = book.current()?;
         if current.trunk(&self.name).is_some() {
@@ -259,16 +270,18 @@ impl Add {
             .map_err(|error| Failure::DialRules("--inbound-rules", error))?;
         DialPlan::new(&spec.dial_rules)
             .map_err(|error| Failure::DialRules("--dial-rules", error))?;
+        let is_peer = matches!(spec.kind, TrunkKind::Peer { .. });
         if let Some(other) = current
             .trunks
             .iter()
-            .find(|other| other.kind == spec.kind && other.header == spec.header)
+            .find(|other| is_peer && other.kind == spec.kind && other.header == spec.header)
         {
             return Err(Failure::SameAddress(other.name.clone()));
         }
         book.commit(&current, vec![Change::PutTrunk(Box::new(spec.clone()))])?;
         // Its one chance to be written down.
-        show(&spec, &settings, operator.output, true);
+        let facts = facts(operator, &book, &self.name)?;
+        show(&spec, &facts, operator.output, true);
         Ok(())
     }
 }
@@ -397,7 +410,6 @@ fn switch(operator: &Operator, name: &TrunkName, enabled: bool) -> Result<(), Fa
 
 /// A new password for the PBX. Whoever registered with the old one is forgotten.
 fn reset_password(operator: &Operator, name: &TrunkName) -> Result<(), Failure> {
-    let settings = operator.settings()?;
     let book = operator.book()?;
     let current = book.current()?;
     let trunk = find(&current, name)?;
@@ -424,7 +436,7 @@ fn reset_password(operator: &Operator, name: &TrunkName) -> Result<(), Failure> 
     };
     // Who has registered with the old one is forgotten by that.
     book.commit(&current, vec![Change::PutTrunk(Box::new(spec))])?;
-    let server = server(&settings);
+    let server = facts(operator, &book, name)?.server;
     if operator.output == Output::Json {
         print::json(
             &json!({ "name": name, "login": login, "password": password, "server": server }),
@@ -487,17 +499,20 @@ fn list(operator: &Operator) -> Result<(), Failure> {
             if trunk.enabled { "yes" } else { "no" }.to_owned(),
         ]);
     }
-    table.print("no trunks yet: make one with `strowger trunk add NAME`");
+    table.print(
+        operator.output,
+        "no trunks yet: make one with `strowger trunk add NAME`",
+    );
     Ok(())
 }
 
 /// What an operator enters in the PBX. The password is shown to who asks for it, as is the one of an account at a provider.
-fn show(trunk: &TrunkSpec, settings: &Settings, output: Output, secrets: bool) {
+fn show(trunk: &TrunkSpec, facts: &TrunkFacts, output: Output, secrets: bool) {
     if output == Output::Json {
         let mut value = public(trunk);
         if let Some(map) = value.as_object_mut() {
-            map.insert("server".to_owned(), server(settings).into());
-            map.insert("realm".to_owned(), settings.sip.realm.as_str().into());
+            map.insert("server".to_owned(), facts.server.as_str().into());
+            map.insert("realm".to_owned(), facts.realm.as_str().into());
             if let (true, Some(password)) = (secrets, password(trunk)) {
                 map.insert("password".to_owned(), password.into());
             }
@@ -514,10 +529,10 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output, secrets: bool) {
     match &trunk.kind {
         TrunkKind::InboundRegister { login, .. } => {
             line("kind", "inbound_register: the PBX registers here");
-            line("server", &server(settings));
+            line("server", &facts.server);
             line("login", login);
             line("password", &password);
-            line("realm", settings.sip.realm.as_str());
+            line("realm", &facts.realm);
             if !trunk.trusted_ips.is_empty() {
                 line("only from", &trunk.trusted_ips.to_string());
             }
@@ -552,7 +567,7 @@ fn show(trunk: &TrunkSpec, settings: &Settings, output: Output, secrets: bool) {
             if trunk.qualify {
                 line("qualify", "asked every 60 s, not called while it is down");
             }
-            line("server", &server(settings));
+            line("server", &facts.server);
         }
     }
     line("codecs", &words(&trunk.codecs));
@@ -617,17 +632,11 @@ fn shown(rules: Vec<String>) -> String {
     rules.join(", else ")
 }
 
-/// Where a PBX finds us.
-fn server(settings: &Settings) -> String {
-    let Some(listen) = settings.sip.udp.first() else {
-        return "-".to_owned();
-    };
-    match settings.sip.public_address {
-        Some(address) => SocketAddr::new(address, listen.port()).to_string(),
-        None if listen.ip().is_unspecified() => {
-            format!("the address of this host, port {}, UDP", listen.port())
-        }
-        None => listen.to_string(),
+/// What is entered in the PBX beside the login: as the switch has it that runs, else as its settings say.
+fn facts(operator: &Operator, book: &Book<'_>, name: &TrunkName) -> Result<TrunkFacts, Failure> {
+    match book {
+        Book::Switch(operator) => operator.get(&format!("/trunks/{name}")),
+        Book::Store(_) => Ok(TrunkFacts::from(&operator.settings()?)),
     }
 }
 

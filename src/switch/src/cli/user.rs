@@ -136,6 +136,9 @@ fn list(operator: &Operator) -> Result<(), Failure> {
             user.note,
         ]);
     }
-    table.print("no users: nobody is limited as one; make one with `strowger user add NAME`");
+    table.print(
+        operator.output,
+        "no users: nobody is limited as one; make one with `strowger user add NAME`",
+    );
     Ok(())
 }

@@ -4,7 +4,6 @@ use clap::Args;
 
 use super::Operator;
 use crate::api::{BASE, Envelope};
-use crate::control;
 use crate::failure::Failure;
 use crate::print::{self, Output};
 
@@ -31,7 +30,6 @@ pub(super) fn calls(operator: &Operator) -> Result<(), Failure> {
 
 /// Prints events until the switch stops.
 fn watch(operator: &Operator, types: Option<&str>) -> Result<(), Failure> {
-    let data = operator.settings()?.data.dir;
     let is_plain = |c: char| c.is_ascii_lowercase() || ".,_".contains(c);
     let query = match types {
         Some(types) if !types.chars().all(is_plain) => {
@@ -44,7 +42,8 @@ fn watch(operator: &Operator, types: Option<&str>) -> Result<(), Failure> {
     };
     let mut refusal = String::new();
     let target = format!("{BASE}/events{query}");
-    let status = control::listen(&data, &target, |line| {
+    let reach = operator.reach()?;
+    let status = reach.listen(&target, |line| {
         if line.starts_with('{') {
             line.clone_into(&mut refusal);
         }
@@ -53,14 +52,9 @@ fn watch(operator: &Operator, types: Option<&str>) -> Result<(), Failure> {
         } else if let Some(said) = line.strip_prefix(": too slow") {
             print::note(format_args!("too slow{said}"));
         }
-        Ok(())
-    });
-    let status = status.map_err(|source| Failure::File {
-        path: data.join(control::SOCKET),
-        source,
     })?;
     match status {
-        None => Err(Failure::NoSwitch(data)),
+        None => Err(reach.nobody()),
         Some(200) => Ok(()),
         Some(status) => super::book::answered(Some((status, refusal))),
     }

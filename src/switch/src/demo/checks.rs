@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::print::{self, Table};
+use crate::print::{self, Output, Table};
 
 /// All checks so far.
 #[derive(Default)]
@@ -111,7 +111,7 @@ impl Checks {
                 verdict.to_owned(),
             ]);
         }
-        table.print("nothing was checked");
+        table.print(Output::Table, "nothing was checked");
         let (held, all) = (
             self.0.iter().filter(|check| check.holds).count(),
             self.0.len(),

@@ -7,7 +7,7 @@ use net::fake::{End, Line, Measured, Phase, Status, measure};
 
 use super::checks::{Checks, ms};
 use super::stage::{DELIBERATION, FLOOD_SECONDS, PASSWORD, Stage};
-use crate::print::{self, Table};
+use crate::print::{self, Output, Table};
 
 /// How long people talk: enough to compare three seconds.
 const TALK: Duration = Duration::from_millis(4200);
@@ -368,5 +368,5 @@ fn print_records(records: &[CallRecord]) {
             leg(LegKind::Telegram),
         ]);
     }
-    table.print("there are no call records");
+    table.print(Output::Table, "there are no call records");
 }

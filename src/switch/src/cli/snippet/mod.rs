@@ -10,13 +10,16 @@ mod kamailio;
 
 use std::net::{IpAddr, SocketAddr};
 
-use clap::Args;
+use clap::{Args, ValueEnum as _};
 use model::{Codec, DtmfMethod, HostPort, Transport, TrunkKind, TrunkName, TrunkSpec};
 use serde_json::json;
 
 use super::Operator;
+use super::book::Book;
 use crate::failure::Failure;
 use crate::print::{self, Output};
+use crate::reach::escaped;
+use crate::records::Current;
 use crate::settings::Settings;
 
 /// Stands where the address of the switch would, if it cannot be known.
@@ -88,15 +91,37 @@ struct Facts<'a> {
 
 impl Snippet {
     pub(super) fn run(self, operator: &Operator) -> Result<(), Failure> {
-        let settings = operator.settings()?;
-        let trunk = super::trunk::find(&operator.current()?, &self.name)?;
-        let facts = Facts::new(&trunk, &settings, self.server);
-        let parts = facts.parts(self.pbx)?;
+        let (answer, text) = match operator.book()? {
+            Book::Switch(operator) => {
+                let pbx = self.pbx.to_possible_value();
+                let pbx = pbx.as_ref().map_or("", |pbx| pbx.get_name());
+                let server = self.server.map(|server| escaped(&server.to_string()));
+                let server = server.map(|server| format!("&server={server}"));
+                let path = format!(
+                    "/trunks/{}/snippet?for={pbx}{}",
+                    self.name,
+                    server.unwrap_or_default()
+                );
+                let mut answer: serde_json::Value = operator.get(&path)?;
+                // For people alone.
+                let text = answer.as_object_mut().and_then(|map| map.remove("text"));
+                let text = text.as_ref().and_then(serde_json::Value::as_str);
+                let text = text.unwrap_or_default().to_owned();
+                (answer, text)
+            }
+            Book::Store(store) => {
+                let trunk = super::trunk::find(&Current::read(&*store)?, &self.name)?;
+                let settings = operator.settings()?;
+                let facts = Facts::new(&trunk, &settings, self.server);
+                let parts = facts.parts(self.pbx)?;
+                (as_json(&trunk, &parts), as_text(&parts))
+            }
+        };
         match operator.output {
-            Output::Json => print::json(&as_json(&trunk, &parts)),
-            Output::Table => print::raw(&as_text(&parts)),
+            Output::Json => print::json(&answer),
+            Output::Table | Output::Csv => print::raw(&text),
         }
-        if facts.host == PLACEHOLDER {
+        if text.contains(PLACEHOLDER) {
             print::note(format_args!(
                 "write the address of this host in place of {PLACEHOLDER}, or say it with --server, or set sip.public_address"
             ));
@@ -113,7 +138,12 @@ pub(crate) fn snippet(
     server: Option<HostPort>,
 ) -> Result<serde_json::Value, Failure> {
     let facts = Facts::new(trunk, settings, server);
-    Ok(as_json(trunk, &facts.parts(pbx)?))
+    let parts = facts.parts(pbx)?;
+    let mut answer = as_json(trunk, &parts);
+    if let Some(map) = answer.as_object_mut() {
+        map.insert("text".to_owned(), as_text(&parts).into());
+    }
+    Ok(answer)
 }
 
 impl<'a> Facts<'a> {
