@@ -156,17 +156,29 @@ fn broken_records_name_their_line_and_change_nothing() {
     let table = [
         (
             "inbound_rules = \"^(=1\"\n",
-            ":1:1: `inbound_rules`: trunk a: ",
+            ":5:17: `inbound_rules`: trunk a: character 2: ",
+        ),
+        (
+            "lines = 2\ndial_rules = '^00=+ (?<!1)(\\d+)+(?!\\d)z$'\n",
+            ":6:14: `dial_rules`: trunk a: character 7: this expression takes too long",
+        ),
+        (
+            "[[trunk]]\nname = \"b\"\n[[route]]\ntrunk = \"a\"\nto = \"b\"\nmatch = \"^0\"\nrules = \"^1=\\\\4\"\n",
+            ":11:9: `rules`: rules: character 1: \\4 in the replacement",
+        ),
+        (
+            "quota = \"small\"\n",
+            ":5:9: `quota`: there is no quota `small`",
         ),
         ("lines = \"many\"\n", ":5:9: `lines`: "),
         ("colour = 1\n", ":5:1: unknown key `colour` in [[trunk]]"),
         (
             "[[trunk]]\nname = \"a\"\n",
-            ":5:1: `name`: there are two trunks `a`",
+            ":6:8: `name`: there are two trunks `a`",
         ),
         (
             "[[route]]\ntrunk = \"a\"\nsession = \"nobody\"\n",
-            ":5:1: `session`: there is no session `nobody`",
+            ":7:11: `session`: there is no session `nobody`",
         ),
     ];
     let unbroken = settings("", "", "");

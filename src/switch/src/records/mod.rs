@@ -35,11 +35,42 @@ pub(crate) struct Records {
     pub(crate) users: Vec<Placed<UserDraft>>,
 }
 
-/// A record and where it begins.
+/// A record and where it stands.
 #[derive(Debug)]
 pub(crate) struct Placed<T> {
     pub(crate) record: T,
-    pub(crate) place: Place,
+    pub(crate) place: Spot,
+}
+
+/// Where a record begins, and where the values of its keys do.
+#[derive(Debug, Clone)]
+pub(crate) struct Spot {
+    pub(crate) record: Place,
+    /// Line and column of each value.
+    values: Vec<(&'static str, (usize, usize))>,
+}
+
+impl Spot {
+    /// That of a record that is in no file.
+    pub(crate) fn nowhere() -> Self {
+        Self {
+            record: Place::Nowhere,
+            values: Vec::new(),
+        }
+    }
+
+    /// The place of the value of a key; that of the record where the key is not written.
+    pub(crate) fn of(&self, key: &str) -> Place {
+        let found = self.values.iter().find(|(name, _)| *name == key);
+        match (&self.record, found) {
+            (Place::File { file, .. }, Some((_, (line, column)))) => Place::File {
+                file: file.clone(),
+                line: *line,
+                column: *column,
+            },
+            (place, _) => place.clone(),
+        }
+    }
 }
 
 /// A trunk as written: what is absent has its default, or is kept.

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use store::{Change, Store, StoreError};
 
 use super::{
-    Kind, PRIORITY, Placed, QuotaDraft, Records, RouteDraft, SessionDraft, TrunkDraft, UserDraft,
+    Kind, PRIORITY, Placed, QuotaDraft, Records, RouteDraft, SessionDraft, Spot, TrunkDraft,
+    UserDraft,
 };
 use crate::credentials;
-use crate::fault::{Fault, FaultKind, Place};
+use crate::fault::{Fault, FaultKind};
 
 /// What the store holds.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
@@ -188,13 +189,14 @@ impl Plan {
         }
     }
 
-    fn fault(&mut self, place: &Place, key: &str, what: impl Into<String>) {
+    /// A fault of a key, or of the record as a whole where it has no such key.
+    fn fault(&mut self, place: &Spot, key: &str, what: impl Into<String>) {
         let kind = FaultKind::Value {
             key: key.to_owned(),
             what: what.into(),
         };
         self.faults.push(Fault {
-            place: place.clone(),
+            place: place.of(key),
             kind,
         });
     }
@@ -265,7 +267,7 @@ impl Plan {
     }
 
     /// Nobody may name a profile that is not there.
-    fn known_quota(&mut self, place: &Place, name: Option<&QuotaName>, wanted: &Table) {
+    fn known_quota(&mut self, place: &Spot, name: Option<&QuotaName>, wanted: &Table) {
         if let Some(name) = name.filter(|name| wanted.quota(name).is_none()) {
             self.fault(place, "quota", format!("there is no quota `{name}`"));
         }
@@ -410,7 +412,7 @@ impl Plan {
     /// The rules of a route, and the quota it names.
     fn terms(
         &mut self,
-        place: &Place,
+        place: &Spot,
         terms: &RouteTerms,
         checked: Result<(), TermsError>,
         wanted: &Table,
@@ -456,7 +458,7 @@ impl Plan {
                     .trunks
                     .iter()
                     .find(|draft| draft.record.name.as_ref() == Some(&trunk.name));
-                let place = written.map_or(Place::Nowhere, |draft| draft.place.clone());
+                let place = written.map_or_else(Spot::nowhere, |draft| draft.place.clone());
                 self.fault(
                     &place,
                     "trunk",
@@ -521,7 +523,7 @@ impl Plan {
             });
             if let Some(user) = user {
                 let what = format!("session {} has the quota `{name}`", user.name);
-                self.fault(&Place::Nowhere, "quota", what);
+                self.fault(&Spot::nowhere(), "quota", what);
                 continue;
             }
             self.change(

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Placed, Records};
+use super::{Placed, Records, Spot};
 use crate::fault::{Fault, FaultKind, Source, alone, blame, meant};
 
 const TRUNK: &[&str] = &[
@@ -122,7 +122,7 @@ fn elements<T: DeserializeOwned>(
     source: &Source<'_>,
     kind: &str,
     value: &Spanned<DeValue<'_>>,
-    known: &[&str],
+    known: &[&'static str],
     faults: &mut Vec<Fault>,
 ) -> Vec<Placed<T>> {
     let DeValue::Array(elements) = value.get_ref() else {
@@ -144,8 +144,12 @@ fn elements<T: DeserializeOwned>(
             continue;
         };
         let before = faults.len();
+        let mut values = Vec::with_capacity(table.len());
         for (key, value) in table {
             let name = key.get_ref().to_string();
+            if let Some(name) = known.iter().find(|known| ***known == name) {
+                values.push((*name, source.place(value.span().start).line()));
+            }
             if known.contains(&name.as_str()) {
                 faults.extend(blame::<T>(source, &[name], value));
             } else {
@@ -163,7 +167,10 @@ fn elements<T: DeserializeOwned>(
             match alone(&[], element.clone()) {
                 Ok(record) => found.push(Placed {
                     record,
-                    place: source.place(element.span().start),
+                    place: Spot {
+                        record: source.place(element.span().start),
+                        values,
+                    },
                 }),
                 Err(what) => faults.push(source.value(&element.span(), kind.to_owned(), what)),
             }

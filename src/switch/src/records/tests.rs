@@ -89,11 +89,11 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "[[trunk]]\nname = \"a\"\ninbound_rules = '^8=7 (9=7'",
-        "records.toml:1:1: `inbound_rules`: trunk a: character 10: opening parenthesis without closing parenthesis",
+        "records.toml:3:17: `inbound_rules`: trunk a: character 10: opening parenthesis without closing parenthesis",
     ),
     (
         "[[trunk]]\nname = \"a\"\ninbound_rules = '^8=7 (?<!1)(\\d+)+(?!\\d)z$'",
-        "records.toml:1:1: `inbound_rules`: trunk a: character 6: this expression takes too long on some numbers, for one and the \
+        "records.toml:3:17: `inbound_rules`: trunk a: character 6: this expression takes too long on some numbers, for one and the \
          same text matches it in too many ways; write it without one repetition inside another",
     ),
     (
@@ -158,7 +158,7 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "[[trunk]]\nname = \"a\"\nkind = \"peer\"\naddress = \"1.2.3.4:5060\"\ntrusted_ips = \"1.2.3.4\"",
-        "records.toml:1:1: `trusted_ips`: trunk a: only the account of a PBX that registers",
+        "records.toml:5:15: `trusted_ips`: trunk a: only the account of a PBX that registers",
     ),
     (
         "[[trunk]]\nname = \"a\"\nkind = \"peer\"\naddress = \"1.2.3.4:5060\"\nheader = \"Via:x\"",
@@ -166,11 +166,11 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "[[trunk]]\nname = \"a\"\nheader = \"X-Line:7\"",
-        "records.toml:1:1: `header`: trunk a: only a peer has it",
+        "records.toml:3:10: `header`: trunk a: only a peer has it",
     ),
     (
         "[[trunk]]\nname = \"a\"\nqualify = true",
-        "records.toml:1:1: `qualify`: trunk a: only a peer has it",
+        "records.toml:3:11: `qualify`: trunk a: only a peer has it",
     ),
     (
         "[[trunk]]\nname = \"a\"\nkind = \"peer\"\naddress = \"1.2.3.4:5060\"\nheader = \"X-Line:7\"\n[[trunk]]\nname = \"b\"\nkind = \"peer\"\naddress = \"1.2.3.4:5060\"\nheader = \"x-line: 7\"",
@@ -186,11 +186,11 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "[[trunk]]\nname = \"a\"\naddress = \"1.2.3.4:5060\"",
-        "records.toml:1:1: `address`: trunk a: a PBX that registers",
+        "records.toml:3:11: `address`: trunk a: a PBX that registers",
     ),
     (
         "[[trunk]]\nname = \"a\"\nkind = \"outbound_register\"\nlogin = \"1001\"",
-        "records.toml:1:1: `login`: trunk a: the PBX or provider has given you a login, a password and a domain",
+        "records.toml:4:9: `login`: trunk a: the PBX or provider has given you a login, a password and a domain",
     ),
     (
         "[[trunk]]\nname = \"a\"\nkind = \"outbound_register\"\nlogin = \"1001\"\npassword = \"x\"",
@@ -206,11 +206,11 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "[[trunk]]\nname = \"a\"\nproxy = \"192.0.2.1\"",
-        "records.toml:1:1: `proxy`: trunk a: a PBX that registers here needs none",
+        "records.toml:3:9: `proxy`: trunk a: a PBX that registers here needs none",
     ),
     (
         "[[trunk]]\nname = \"a\"\nkind = \"peer\"\ndomain = \"pbx.example\"\naddress = \"1.2.3.4:5060\"",
-        "records.toml:1:1: `domain`: trunk a: a peer has none",
+        "records.toml:4:10: `domain`: trunk a: a peer has none",
     ),
     (
         "[[trunk]]\nname = \"a\"\nkind = \"register\"",
@@ -218,7 +218,7 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "[[trunk]]\nname = \"a\"\n[[trunk]]\nname = \"a\"",
-        "records.toml:3:1: `name`: there are two trunks `a`",
+        "records.toml:4:8: `name`: there are two trunks `a`",
     ),
     (
         "[[session]]\nname = \"a\"\nphone = \"\"\nphone = \"\"",
@@ -234,15 +234,15 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "[[trunk]]\nname = \"a\"\n[[route]]\ntrunk = \"a\"\nto = \"a\"",
-        "records.toml:3:1: `to`: a trunk has no way to itself",
+        "records.toml:5:6: `to`: a trunk has no way to itself",
     ),
     (
         "[[trunk]]\nname = \"a\"\n[[route]]\ntrunk = \"a\"\nto = \"b\"",
-        "records.toml:3:1: `to`: there is no trunk `b`",
+        "records.toml:5:6: `to`: there is no trunk `b`",
     ),
     (
         "[[session]]\nname = \"s\"\n[[route]]\ntrunk = \"a\"\nsession = \"s\"",
-        "records.toml:3:1: `trunk`: there is no trunk `a`",
+        "records.toml:4:9: `trunk`: there is no trunk `a`",
     ),
     (
         "[[trunk]]\nname = \"a\"\nkind = \"peer\"\naddress = \"1.2.3.4:5060\"\n[[trunk]]\nname = \"b\"\nkind = \"peer\"\naddress = \"1.2.3.4:5060\"",
@@ -377,7 +377,7 @@ fn quotas_are_written_and_read_and_must_be_there_for_those_who_name_them() {
     let faults = Plan::new(&records, &current, true).unwrap_err();
     assert_eq!(
         faults[0].to_string(),
-        "records.toml:4:1: `quota`: there is no quota `small`"
+        "records.toml:6:9: `quota`: there is no quota `small`"
     );
     let records = Records::read("records.toml", "[[trunk]]\nname = \"a\"\n").unwrap();
     let faults = Plan::new(&records, &current, true).unwrap_err();
