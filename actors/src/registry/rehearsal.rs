@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use actix::{Addr, Handler, MessageResult};
-use model::{Cause, Reason, SessionSpec, TrunkName, TrunkSpec};
+use model::{Cause, Peer, Reason, SessionSpec, TrunkName, TrunkSpec, UserSpec};
 use routing::{CallerIdentity, Hunt, SipOffer, Step, TelegramOffer};
 
 use super::Registry;
@@ -94,7 +94,11 @@ impl Registry {
                         number: Some(to.number),
                         ..empty(steps)
                     };
-                    self.hunted(report, to.hunt, None, Some(trunk))
+                    let party = Party {
+                        from: Some(trunk),
+                        ..Party::default()
+                    };
+                    self.hunted(report, to.hunt, &party)
                 }
                 Err(cause) => refused(empty(steps), &cause),
             });
@@ -107,7 +111,14 @@ impl Registry {
                         number: Some(to.peer.to_string()),
                         ..empty(steps)
                     };
-                    self.with_lines(report, Some(&to.session), &[trunk])
+                    let user = self.user_of(&to.peer);
+                    let report = self.with_user(report, &to.peer, user.as_ref());
+                    let party = Party {
+                        session: Some(&to.session),
+                        from: Some(trunk),
+                        user: user.as_ref(),
+                    };
+                    self.with_lines(report, &party)
                 }
                 Err(cause) => refused(empty(steps), &cause),
             },
@@ -137,20 +148,52 @@ impl Registry {
             user_id: caller.user_id,
             dialled: None,
         };
-        match routing::decide_telegram(&self.table, &self.known, &offer) {
-            Ok(hunt) => self.hunted(empty(steps), hunt, Some(session), None),
+        let decided = routing::decide_telegram(&self.table, &self.known, &offer);
+        match decided.and_then(|hunt| self.worker_answers().map(|()| hunt)) {
+            Ok(hunt) => {
+                let user = self.table.user_at(caller.user_id);
+                // Telegram always says who calls.
+                let peer = match (phone, username) {
+                    (Some(phone), _) => format!("+{phone}").parse().map(Peer::Phone).ok(),
+                    (None, Some(name)) => Some(Peer::Username(name.to_owned())),
+                    (None, None) => Some(Peer::UserId(caller.user_id)),
+                };
+                let report = match &peer {
+                    Some(peer) => self.with_user(empty(steps), peer, user),
+                    None => empty(steps),
+                };
+                let party = Party {
+                    session: Some(session),
+                    user,
+                    ..Party::default()
+                };
+                self.hunted(report, hunt, &party)
+            }
             Err(cause) => refused(empty(steps), &cause),
         }
     }
 
-    /// The groups that ring one after the other, as far as they can be called now.
-    fn hunted(
+    /// Whether somebody is a user, who may use so much.
+    fn with_user(
         &self,
-        report: RouteReport,
-        mut hunt: Hunt,
-        session: Option<&SessionSpec>,
-        from: Option<&TrunkSpec>,
+        mut report: RouteReport,
+        peer: &Peer,
+        user: Option<&UserSpec>,
     ) -> RouteReport {
+        let is_unknown = matches!(peer, Peer::Phone(_) | Peer::Username(_));
+        let what = match user {
+            Some(user) => format!("user {}: {peer}", user.name),
+            None if is_unknown && self.table.users().next().is_some() => format!(
+                "whether {peer} is a user, and what he may use, is told when Telegram has said his id: try it with that"
+            ),
+            None => return report,
+        };
+        report.steps.push(Step { what, number: None });
+        report
+    }
+
+    /// The groups that ring one after the other, as far as they can be called now.
+    fn hunted(&self, report: RouteReport, mut hunt: Hunt, party: &Party<'_>) -> RouteReport {
         let mut groups = Vec::new();
         while let Some(group) = hunt.next_group() {
             let running = routing::running(&self.table, &self.known, &group);
@@ -171,7 +214,7 @@ impl Registry {
             trunks: groups,
             ..report
         };
-        let mut report = self.with_lines(report, session, &from.into_iter().collect::<Vec<_>>());
+        let mut report = self.with_lines(report, party);
         if report.refusal.is_none() {
             // A group in which nobody has a line is passed over: it is refused only when that is true of all.
             report.steps.extend(first.iter().map(|trunk| {
@@ -190,20 +233,21 @@ impl Registry {
     }
 
     /// Whether the lines can be taken that the call begins with, by taking them of a copy.
-    fn with_lines(
-        &self,
-        mut report: RouteReport,
-        session: Option<&SessionSpec>,
-        trunks: &[&TrunkSpec],
-    ) -> RouteReport {
+    fn with_lines(&self, mut report: RouteReport, party: &Party<'_>) -> RouteReport {
+        let Party {
+            session,
+            from,
+            user,
+        } = *party;
         let mut lines = self.lines.clone();
         let id = crate::house::call_id();
         let name = session.map(|session| &session.name);
-        let own = trunks.first().map(|trunk| &trunk.name);
-        let subjects = self.subjects(own, name);
+        let own = from.map(|trunk| &trunk.name);
+        let subjects = self.subjects_with(own, name, user.map(|user| &user.name));
         let mut quotas = self.counters.quotas.clone();
         let now = crate::house::unix_millis();
-        let admitted = quotas.admit(now, &subjects);
+        let can_count = self.can_count(&subjects);
+        let admitted = can_count.and_then(|()| quotas.admit(now, &subjects));
         report.steps.extend(subjects.iter().map(|(subject, quota)| {
             let usage = quotas.usage(now, subject, quota);
             Step {
@@ -225,11 +269,17 @@ impl Registry {
             report.steps.push(step);
         }
         let mut taken = lines.open(id, name, session.map_or(0, |session| session.lines));
-        for trunk in trunks {
+        if let Some(trunk) = from {
             let used = lines.trunk_in_use(&trunk.name);
             let step = lines_step("trunk", trunk.name.as_str(), used, trunk.lines);
             report.steps.push(step);
             taken = taken.and_then(|()| lines.take(id, &trunk.name, trunk.lines));
+        }
+        if let Some(user) = user {
+            let used = lines.user_in_use(&user.name);
+            let step = lines_step("user", user.name.as_str(), used, user.lines);
+            report.steps.push(step);
+            taken = taken.and_then(|()| lines.take_user(id, &user.name, user.lines));
         }
         report.session = name.cloned();
         match taken {
@@ -237,6 +287,15 @@ impl Registry {
             Err(_) => refused(report, &Cause::new(Reason::LinesLimit)),
         }
     }
+}
+
+/// Those whose lines and quotas a call begins with.
+#[derive(Default, Clone, Copy)]
+struct Party<'a> {
+    session: Option<&'a SessionSpec>,
+    /// The trunk that it comes from.
+    from: Option<&'a TrunkSpec>,
+    user: Option<&'a UserSpec>,
 }
 
 fn lines_step(kind: &str, name: &str, used: u32, limit: u32) -> Step {

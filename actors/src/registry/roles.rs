@@ -66,13 +66,19 @@ impl Registry {
     /// Says whether a call of these may begin. Where something would have to be counted, it must be possible to keep it: who has
     /// a quota is not let through because the disk is full.
     pub(super) fn admit(&mut self, subjects: &[(Subject, QuotaSpec)]) -> Result<(), Cause> {
+        self.can_count(subjects)?;
+        self.counters.quotas.admit(unix_millis(), subjects)
+    }
+
+    /// Says whether what they use can be counted and kept.
+    pub(super) fn can_count(&self, subjects: &[(Subject, QuotaSpec)]) -> Result<(), Cause> {
         let counts = |quota: &QuotaSpec| quota.total_seconds != 0 || quota.fail_calls != 0;
         if subjects.iter().any(|(_, quota)| counts(quota))
             && (self.counters.is_unread || self.common.store_health.fails())
         {
             return Err(Cause::new(Reason::DatabaseError));
         }
-        self.counters.quotas.admit(unix_millis(), subjects)
+        Ok(())
     }
 
     /// Says whether a PBX may register: one that is registered goes on as it is, but nobody is told that he is who would be

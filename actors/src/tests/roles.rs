@@ -9,7 +9,8 @@ use store::Change;
 
 use super::crash::Crash;
 use super::records::change;
-use super::scene::{PASSWORD, Scene, play, reaches, session};
+use super::scene::{PASSWORD, Scene, play, reaches, session, trunk};
+use crate::{TryCall, Via};
 
 /// The user id of alice.
 const ALICE: i64 = 1001;
@@ -48,6 +49,28 @@ async fn alice_reads(scene: &Scene) -> String {
     panic!("she reads nothing");
 }
 
+/// The steps of a trial that is refused with this.
+async fn would_be_told(scene: &Scene, to: &str, via: Via, refusal: &str) -> String {
+    let call = TryCall {
+        from: ALICE.to_string(),
+        to: to.to_owned(),
+        via,
+    };
+    let report = scene.house.try_call(call).await.unwrap().unwrap();
+    let steps: Vec<String> = report.steps.into_iter().map(|step| step.what).collect();
+    let steps = steps.join("\n");
+    let said = report
+        .refusal
+        .map(|it| format!("{} {}", it.code, it.phrase));
+    assert_eq!(
+        said.as_deref(),
+        Some(refusal),
+        "{}\n{steps}",
+        report.decision
+    );
+    steps
+}
+
 async fn becomes(scene: &Scene, role: Role, wanted: RoleState) {
     for _ in 0..400 {
         let report = scene.house.report().await;
@@ -84,6 +107,15 @@ fn a_role_that_is_switched_off_takes_nothing_new_and_keeps_what_it_has() {
             assert_eq!(told(&scene).await, invite);
             let text = alice_reads(&scene).await;
             assert!(text.contains(read), "{text}");
+            // A trial says the same, and why.
+            let steps = would_be_told(&scene, "alice", Via::Trunk(trunk()), invite).await;
+            let at_her_call = would_be_told(&scene, "", Via::Session(session()), read).await;
+            let is_off = match role {
+                Role::Worker => "worker local is switched off",
+                Role::Storage => "the storage is switched off",
+            };
+            assert!(steps.contains(is_off), "{steps}");
+            assert!(at_her_call.contains(is_off), "{at_her_call}");
             // It is off, and well; nothing is missing.
             becomes(&scene, role, RoleState::Running).await;
             let report = scene.house.report().await;

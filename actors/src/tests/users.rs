@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use model::{QuotaSpec, UserSpec};
+use model::{QuotaSpec, TrunkSpec, UserSpec};
 use net::fake::{Line, Phase, Simulation};
 use store::Change;
 
 use super::crash::Crash;
 use super::records::change;
-use super::scene::{Scene, play, reaches};
+use super::scene::{Scene, play, reaches, session, trunk};
+use crate::{TryCall, Via};
 
 const ALICE: i64 = 1001;
 /// Her number, by which she is somebody else until Telegram says who that is.
@@ -134,5 +135,76 @@ fn what_a_user_may_use_over_time_counts_whoever_calls() {
         // Nobody else pays for it.
         let (line, _) = scene.phone_calls("bobby").await;
         hang_up(&scene, &line).await;
+    });
+}
+
+/// What a trial of a call says: the decision, and every step in a line.
+async fn tried(scene: &Scene, from: &str, to: &str, via: Via) -> (String, String) {
+    let call = TryCall {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        via,
+    };
+    let report = scene.house.try_call(call).await.unwrap().unwrap();
+    let steps: Vec<String> = report.steps.into_iter().map(|step| step.what).collect();
+    (report.decision, steps.join("\n"))
+}
+
+#[test]
+fn a_trial_is_refused_as_the_call_would_be_for_a_user_who_has_no_line_or_no_quota_left() {
+    play(async {
+        let scene = scene(1).await;
+        let table = scene.house.table();
+        let by_id = TrunkSpec {
+            caller_id: vec!["id{userid}".to_owned()].try_into().unwrap(),
+            ..table.trunk(&trunk()).unwrap().clone()
+        };
+        change(&scene, &[Change::PutTrunk(Box::new(by_id))]).await;
+        let her_id = format!("{ALICE}");
+        let dialled = format!("id{ALICE}");
+        let from_phone = || Via::Trunk(trunk());
+        let from_her = || Via::Session(session());
+        let full = "refused with 402 Lines limit is exceeded";
+        for (calls, expected) in [(0, "0 in use, of 1"), (1, "1 in use, of 1")] {
+            let line = if calls == 0 {
+                None
+            } else {
+                Some(scene.phone_calls("alice").await.0)
+            };
+            for (from, to, via) in [("600", &*dialled, from_phone()), (&*her_id, "", from_her())] {
+                let (decision, steps) = tried(&scene, from, to, via).await;
+                assert_eq!(decision == full, calls == 1, "{decision}\n{steps}");
+                assert!(steps.contains("user alice: "), "{steps}");
+                let lines = format!("lines of user alice: {expected}");
+                assert!(steps.contains(&lines), "{steps}");
+            }
+            if let Some(line) = line {
+                assert_eq!(told(&scene).await, "402 Lines limit is exceeded");
+                hang_up(&scene, &line).await;
+            }
+        }
+        // By another name she is known only when it has been looked up.
+        let (decision, steps) = tried(&scene, "600", HER_PHONE, from_phone()).await;
+        assert!(decision.contains("calls"), "{decision}");
+        assert!(
+            steps.contains("is told when Telegram has said his id"),
+            "{steps}"
+        );
+        // What she has used up.
+        let quota = QuotaSpec {
+            fail_calls: 1,
+            ..QuotaSpec::new("small".parse().unwrap())
+        };
+        let spec = UserSpec {
+            quota: Some(quota.name.clone()),
+            ..alice(0)
+        };
+        change(&scene, &[Change::PutQuota(quota), Change::PutUser(spec)]).await;
+        let (decision, steps) = tried(&scene, "600", &dialled, from_phone()).await;
+        assert!(!decision.contains("refused"), "{decision}");
+        assert!(
+            steps.contains("quota small of user/alice: 0 s talked, 0 calls failed"),
+            "{steps}"
+        );
     });
 }

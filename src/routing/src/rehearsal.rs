@@ -2,7 +2,10 @@
 //!
 //! The steps only tell; the decision itself is that of [`crate::decide_sip`], [`crate::decide_transit`] or [`crate::decide_telegram`], as a call has it.
 
-use model::{DialRule, DialRuleKind, SessionName, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
+use model::{
+    DialRule, DialRuleKind, LOCAL_WORKER, Role, SessionName, SessionSpec, TrunkKind, TrunkName,
+    TrunkSpec,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -33,7 +36,7 @@ fn with_number(what: impl Into<String>, number: impl Into<String>) -> Step {
 /// What is looked at when a PBX calls.
 pub fn steps_of_sip(table: &Table, world: &impl World, offer: &SipOffer<'_>) -> Vec<Step> {
     let trunk = offer.trunk;
-    let mut steps = vec![trunk_step(world, trunk)];
+    let mut steps = vec![trunk_step(world, trunk), worker_step(table, trunk)];
     let number = offer.dialled();
     steps.push(with_number("dialled", number));
     steps.extend(passed_over(table, trunk, number));
@@ -62,6 +65,7 @@ pub fn steps_of_sip(table: &Table, world: &impl World, offer: &SipOffer<'_>) -> 
             number,
         );
     }
+    steps.push(storage_step(table));
     let pool = table.pool_of(&trunk.name, Some(number));
     if pool.is_empty() {
         steps.push(step(format!(
@@ -155,7 +159,7 @@ pub fn steps_of_telegram(
     let Some(session) = table.session(session) else {
         return vec![step("there is no such session")];
     };
-    let mut steps = vec![session_step(world, session)];
+    let mut steps = vec![session_step(world, session), storage_step(table)];
     let allowed = &session.allowed_callers;
     if !allowed.is_empty() {
         let may = allowed.allow(caller.user_id, caller.username, caller.phone);
@@ -215,7 +219,42 @@ fn trunk_step(world: &impl World, trunk: &TrunkSpec) -> Step {
             "not registered"
         }
     };
-    step(format!("trunk {} is {is_on}, {reached}", trunk.name))
+    let blocked = if world.is_blocked(&trunk.name) {
+        ", blocked because too many calls failed"
+    } else {
+        ""
+    };
+    step(format!(
+        "trunk {} is {is_on}, {reached}{blocked}",
+        trunk.name
+    ))
+}
+
+/// Whether the worker that carries the calls of a trunk takes any.
+fn worker_step(table: &Table, trunk: &TrunkSpec) -> Step {
+    step(match trunk.worker.missing() {
+        Some(worker) => format!("worker {worker} of trunk {} is not there", trunk.name),
+        None => format!(
+            "worker {LOCAL_WORKER} is {}",
+            on_or_off(table, Role::Worker)
+        ),
+    })
+}
+
+/// Whether anything new is asked of Telegram.
+fn storage_step(table: &Table) -> Step {
+    step(format!(
+        "the storage is {}",
+        on_or_off(table, Role::Storage)
+    ))
+}
+
+fn on_or_off(table: &Table, role: Role) -> &'static str {
+    if table.has_role(role) {
+        "on"
+    } else {
+        "switched off"
+    }
 }
 
 fn session_step(world: &impl World, session: &SessionSpec) -> Step {
@@ -234,6 +273,13 @@ fn group_steps<W: World>(
             let what = trunk_step(world, trunk).what;
             step(format!("rings in group {}: {what}", at + 1))
         };
-        trunks.map(says).collect()
+        let says = |trunk: &TrunkSpec| {
+            // Of those that it can ring only what is amiss.
+            let amiss = Some(worker_step(table, trunk)).filter(|_| !table.works(trunk));
+            std::iter::once(says(trunk))
+                .chain(amiss)
+                .collect::<Vec<Step>>()
+        };
+        trunks.flat_map(says).collect()
     }
 }
