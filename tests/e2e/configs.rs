@@ -156,7 +156,7 @@ fn broken_records_name_their_line_and_change_nothing() {
     let table = [
         (
             "inbound_rules = \"^(=1\"\n",
-            ":5:17: `inbound_rules`: trunk a: character 2: ",
+            ":5:17: `inbound_rules`: trunk a: character 5: ",
         ),
         (
             "lines = 2\ndial_rules = '^00=+ (?<!1)(\\d+)+(?!\\d)z$'\n",
