@@ -7,11 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::house::{House, STROWGER};
 use crate::ports;
-use crate::process::said;
+use crate::process::said as said_of;
 
 /// A folder with settings that are good.
 fn settings(dir: &Path, rtp: u16, sip: u16) {
@@ -29,7 +29,7 @@ fn doctor(dir: &Path) -> (Option<i32>, Vec<Value>) {
         .output()
         .unwrap();
     let found = serde_json::from_slice(&output.stdout);
-    let found = found.unwrap_or_else(|error| panic!("{error}: {}", said(&output)));
+    let found = found.unwrap_or_else(|error| panic!("{error}: {}", said_of(&output)));
     (output.status.code(), found)
 }
 
@@ -47,9 +47,11 @@ fn each_trouble_is_one_line_with_its_cure() {
     settings(dir, rtp, sip);
     let (code, all) = doctor(dir);
     assert_eq!(code, Some(0), "{all:#?}");
-    for check in ["settings", "folder", "key", "store", "sip", "rtp"] {
+    for check in ["settings", "folder", "key", "store", "sip", "rtp", "codecs"] {
         found(&all, check, "ok");
     }
+    // Nobody would talk to Telegram, so nobody asks it.
+    found(&all, "clock", "skipped");
     assert!(!dir.join("data").exists(), "it only looks");
 
     // A port of RTP that somebody has, and then all of them.
@@ -150,6 +152,105 @@ fn a_switch_that_runs_is_asked() {
     for line in ["it is that of the switch that runs", "is up", "is not up"] {
         assert!(said.contains(line), "{line} is missing: {said}");
     }
+}
+
+/// What a house's doctor finds.
+fn of(house: &House) -> Vec<Value> {
+    let (_, said) = house.command(&["--output", "json", "doctor"], "");
+    let json = said.find('[').map_or("", |at| &said[at..]);
+    let mut all = serde_json::Deserializer::from_str(json).into_iter();
+    all.next()
+        .unwrap_or_else(|| panic!("no list: {said}"))
+        .unwrap()
+}
+
+#[test]
+fn a_clock_that_is_off_is_found_with_and_without_a_switch_that_runs() {
+    let mut house = House::new().peer_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    let off = |house: &House, theirs: i32, verdict| {
+        house.telegram.set(json!({"time_offset": theirs}));
+        let all = of(house);
+        found(&all, "telegram", "ok");
+        found(&all, "clock", verdict).clone()
+    };
+    off(&house, 0, "ok");
+    let ahead = off(&house, -12, "warn");
+    assert!(
+        ahead["said"].as_str().unwrap().contains("ahead of")
+            && ahead["cure"].as_str().unwrap().contains("NTP"),
+        "{ahead}"
+    );
+    let behind = off(&house, 60, "warn");
+    assert!(
+        behind["said"].as_str().unwrap().contains("behind"),
+        "{behind}"
+    );
+    house.telegram.set(json!({"time_offset": 0}));
+    house.stop();
+    off(&house, -60, "fail");
+    off(&house, 2, "ok");
+}
+
+#[test]
+fn telegram_that_cannot_be_reached_is_found() {
+    let (telegram, trunk) = (ports::one(), "192.0.2.9:5060");
+    let dir = tempfile::tempdir().unwrap();
+    settings(dir.path(), ports::block(10), ports::one());
+    let file = dir.path().join("strowger.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let dc = format!("[telegram]\ntest_dc = {{ id = 2, address = \"127.0.0.1:{telegram}\" }}\n");
+    fs::write(&file, text + &dc).unwrap();
+    let (code, all) = doctor(dir.path());
+    let said = found(&all, "telegram", "warn");
+    assert!(
+        said["cure"].as_str().unwrap().contains("firewall"),
+        "{said}"
+    );
+    found(&all, "clock", "skipped");
+    assert_eq!(code, Some(0), "{all:#?}");
+
+    // More lines on both sides than any machine carries.
+    for args in [
+        vec![
+            "trunk",
+            "add",
+            "office",
+            "--kind",
+            "peer",
+            "--address",
+            trunk,
+            "--lines",
+            "999999",
+        ],
+        vec!["session", "add", "gateway", "--lines", "999999"],
+    ] {
+        let output = Command::new(STROWGER)
+            .current_dir(dir.path())
+            .args(["--config", "strowger.toml"])
+            .args(&args)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{args:?}: {}", said_of(&output));
+    }
+    let (_, all) = doctor(dir.path());
+    let codecs = found(&all, "codecs", "warn");
+    let text = codecs["said"].as_str().unwrap();
+    assert!(
+        text.contains("have lines for 999999") && codecs["cure"].is_string(),
+        "{codecs}"
+    );
+}
+
+#[test]
+fn whoever_is_not_watched_hears_of_it() {
+    let house = House::new().peer_trunk(&["alaw"]).start();
+    let all = of(&house);
+    let unwatched = found(&all, "metrics", "warn");
+    let cure = unwatched["cure"].as_str().unwrap();
+    assert!(cure.contains("/metrics"), "{unwatched}");
+    house.metrics();
+    found(&of(&house), "metrics", "ok");
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod srtp;
 mod timeline;
 mod tone;
 mod transport;
+mod treadmill;
 
 #[cfg(test)]
 mod tests;
@@ -50,3 +51,4 @@ pub use rtp::{RtpError, RtpPacket};
 pub use source::Latch;
 pub use tone::{Tone, ToneSource, tone_share};
 pub use transport::{RtpIn, RtpOut, Transport, TransportEvent, TransportOutput};
+pub use treadmill::Treadmill;

@@ -25,6 +25,7 @@ use grammers_tl_types as tl;
 use model::Secret;
 use telegram::{Reply, Rpc, RpcError};
 
+pub use clock::{ClockOffset, clock_offset, first_server};
 pub use harden::{HardenError, Hardened, Pending, Standing, harden, standing};
 pub use link::connect;
 pub use login::{LoginConnection, LoginFailed, Step, begin_login};

@@ -23,6 +23,7 @@ use crate::office::Office;
 use crate::settings::{self, Settings};
 
 use crate::recovery;
+use crate::scraped::Scraped;
 
 /// What the pages show.
 #[derive(Clone)]
@@ -30,6 +31,7 @@ struct Shown {
     node: String,
     house: Arc<House>,
     metrics: metrics::Metrics,
+    scraped: Scraped,
     /// The folder of the store.
     store: PathBuf,
 }
@@ -94,10 +96,12 @@ pub(crate) fn start(
         Access::Closed
     };
     let (node, house) = (desk.process.node.clone(), Arc::clone(&desk.house));
+    let scraped = desk.process.scraped.clone();
     let shown = web::Data::new(Shown {
         node,
         house,
         metrics,
+        scraped,
         store,
     });
     let server = HttpServer::new(move || {
@@ -149,6 +153,7 @@ fn label_of(pattern: &str) -> String {
 }
 
 async fn show_metrics(shown: web::Data<Shown>) -> HttpResponse {
+    shown.scraped.now();
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(shown.metrics.render())

@@ -29,6 +29,7 @@ use crate::logins::Logins;
 use crate::measured::Measured;
 use crate::office::Office;
 use crate::reload::Reload;
+use crate::scraped::Scraped;
 use crate::settings::{self, Loaded, Settings, SipGuard, SipLimits, Sources};
 use crate::supervisor;
 
@@ -159,6 +160,7 @@ async fn serve(
             started,
             schema: stats.schema,
             migration: stats.migration,
+            scraped: Scraped::default(),
         }),
         house: Data::from(Arc::clone(&house)),
         keyring: Data::new(Keyring::open(Arc::clone(&store)).map_err(StartError::from)?),

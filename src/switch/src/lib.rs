@@ -37,6 +37,7 @@ mod reach;
 mod records;
 mod recovery;
 mod reload;
+mod scraped;
 mod settings;
 mod supervisor;
 

@@ -4,48 +4,92 @@
 //! not go down. The first message of a key exchange is answered without a key, and the number of the answer tells the time.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use grammers_session::SessionData;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// What Telegram accepts of a clock that is ahead.
-const TOLERANCE_SECONDS: i64 = 30;
+const TOLERANCE: Duration = Duration::from_secs(30);
 const DEADLINE: Duration = Duration::from_secs(3);
 /// `req_pq_multi#be7e8ef1 nonce:int128`.
 const REQ_PQ_MULTI: u32 = 0xbe7e_8ef1;
 
-/// Asks the server for the time; returns by how many seconds this machine's clock is ahead, if that is more than Telegram accepts.
+/// How this machine's clock stands to Telegram's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockOffset {
+    /// It is ahead by so much. Past 30 s Telegram refuses every message, and says nothing of use.
+    Ahead(Duration),
+    /// It is behind by so much. Past 300 s the first message is refused, and numbered anew after what the refusal says of the time.
+    Behind(Duration),
+}
+
+impl ClockOffset {
+    fn between(ours: Duration, theirs: Duration) -> Self {
+        ours.checked_sub(theirs)
+            .map_or_else(|| Self::Behind(theirs.saturating_sub(ours)), Self::Ahead)
+    }
+
+    /// How far they are apart.
+    pub fn abs(self) -> Duration {
+        match self {
+            Self::Ahead(by) | Self::Behind(by) => by,
+        }
+    }
+
+    /// Whether Telegram accepts messages of this clock.
+    pub fn is_accepted(self) -> bool {
+        match self {
+            Self::Ahead(by) => by <= TOLERANCE,
+            Self::Behind(_) => true,
+        }
+    }
+}
+
+/// The server of Telegram that an account without a home is taken to first; one of those that every client knows.
+pub fn first_server() -> Option<SocketAddrV4> {
+    let known = SessionData::default();
+    known
+        .dc_options
+        .get(&known.home_dc)
+        .map(|option| option.ipv4)
+}
+
+/// Asks a server of Telegram for the time, without a key and without an account; takes 3 s at most.
+pub async fn clock_offset(server: SocketAddr) -> io::Result<ClockOffset> {
+    let before = unix_time();
+    let theirs = tokio::time::timeout(DEADLINE, server_time(server)).await??;
+    // It was right at some moment of the round trip: the middle is wrong by half of that at most.
+    let ours = (before + unix_time()) / 2;
+    Ok(ClockOffset::between(ours, theirs))
+}
+
+/// The same; returns by how many seconds this machine's clock is ahead, if that is more than Telegram accepts.
 pub(super) async fn ahead(server: SocketAddr) -> Option<i64> {
-    match tokio::time::timeout(DEADLINE, server_time(server)).await {
-        Ok(Ok(theirs)) => {
-            let ahead = unix_seconds() - theirs;
-            (ahead > TOLERANCE_SECONDS).then_some(ahead)
-        }
-        Ok(Err(error)) => {
+    match clock_offset(server).await {
+        Ok(offset) if offset.is_accepted() => None,
+        Ok(offset) => i64::try_from(offset.abs().as_secs()).ok(),
+        Err(error) => {
             tracing::debug!(%error, "Telegram's clock cannot be read");
-            None
-        }
-        Err(_) => {
-            tracing::debug!("Telegram's clock cannot be read in time");
             None
         }
     }
 }
 
-fn unix_seconds() -> i64 {
-    let since = SystemTime::now()
+/// Since 1970.
+fn unix_time() -> Duration {
+    SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        .unwrap_or_default()
 }
 
-/// Returns the server's time in seconds since 1970.
-async fn server_time(address: SocketAddr) -> io::Result<i64> {
+/// Returns the server's time since 1970.
+async fn server_time(address: SocketAddr) -> io::Result<Duration> {
     let mut stream = TcpStream::connect(address).await?;
     stream
-        .write_all(&request(unix_seconds(), rand::random()))
+        .write_all(&request(unix_time(), rand::random()))
         .await?;
     let mut head = [0; 8];
     stream.read_exact(&mut head).await?;
@@ -61,16 +105,22 @@ async fn server_time(address: SocketAddr) -> io::Result<i64> {
         .get(8..16)
         .and_then(|id| <[u8; 8]>::try_from(id).ok())
         .ok_or(io::ErrorKind::InvalidData)?;
-    Ok(i64::from_le_bytes(id) >> 32)
+    Ok(time_of(u64::from_le_bytes(id)))
+}
+
+/// The time in a message's number: seconds, and below them the fraction.
+fn time_of(id: u64) -> Duration {
+    let nanos = ((id & u64::from(u32::MAX)) * 1_000_000_000) >> 32;
+    Duration::from_secs(id >> 32) + Duration::from_nanos(nanos)
 }
 
 /// A plain message in the frame of the full transport: length, number, message, CRC.
-fn request(now: i64, nonce: [u8; 16]) -> Vec<u8> {
+fn request(now: Duration, nonce: [u8; 16]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(52);
     frame.extend_from_slice(&52u32.to_le_bytes());
     frame.extend_from_slice(&0u32.to_le_bytes());
     frame.extend_from_slice(&0i64.to_le_bytes());
-    frame.extend_from_slice(&(now << 32).to_le_bytes());
+    frame.extend_from_slice(&(now.as_secs() << 32).to_le_bytes());
     frame.extend_from_slice(&20u32.to_le_bytes());
     frame.extend_from_slice(&REQ_PQ_MULTI.to_le_bytes());
     frame.extend_from_slice(&nonce);
@@ -115,13 +165,27 @@ mod tests {
             answer.extend_from_slice(&104u32.to_le_bytes());
             answer.extend_from_slice(&0u32.to_le_bytes());
             answer.extend_from_slice(&0i64.to_le_bytes());
-            answer.extend_from_slice(&((1_700_000_000i64 << 32) | 1).to_le_bytes());
+            answer.extend_from_slice(&((1_700_000_000i64 << 32) | (1 << 31) | 1).to_le_bytes());
             answer.resize(104, 0);
             stream.write_all(&answer).await.unwrap();
             frame
         });
-        assert_eq!(server_time(address).await.unwrap(), 1_700_000_000);
+        assert_eq!(
+            server_time(address).await.unwrap(),
+            Duration::from_millis(1_700_000_000_500)
+        );
         let frame = server.await.unwrap();
-        assert_eq!(frame.len(), request(1, [0; 16]).len());
+        assert_eq!(frame.len(), request(Duration::from_secs(1), [0; 16]).len());
+    }
+
+    #[test]
+    fn a_clock_is_ahead_or_behind_and_only_the_former_is_refused() {
+        let seconds = Duration::from_secs;
+        let offset = |ours, theirs| ClockOffset::between(seconds(ours), seconds(theirs));
+        assert_eq!(offset(70, 60), ClockOffset::Ahead(seconds(10)));
+        assert_eq!(offset(60, 70), ClockOffset::Behind(seconds(10)));
+        assert!(offset(90, 60).is_accepted() && offset(60, 900).is_accepted());
+        assert!(!offset(91, 60).is_accepted());
+        assert!(first_server().is_some_and(|server| server.port() == 443));
     }
 }

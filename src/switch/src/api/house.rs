@@ -17,6 +17,7 @@ use super::{Page, PageQuery};
 use crate::logging::Levels;
 use crate::office::Office;
 use crate::problem::Problem;
+use crate::scraped::Scraped;
 
 /// The longest name of a token, octets.
 const LONGEST_NAME: usize = 64;
@@ -34,6 +35,8 @@ pub(crate) struct Process {
     pub(crate) schema: u8,
     /// How the store came to that.
     pub(crate) migration: Option<Migration>,
+    /// When `/metrics` was read.
+    pub(crate) scraped: Scraped,
 }
 
 /// How the switch is.
@@ -57,6 +60,9 @@ pub(crate) struct Status {
     pub(crate) calls: u64,
     /// Whether there is too much to do.
     pub(crate) load: Load,
+    /// Seconds since somebody last read `/metrics`; nothing: nobody has since the start.
+    #[serde(default)]
+    pub(crate) scraped_s_ago: Option<u64>,
     /// Manager, Worker and Storage.
     pub(crate) roles: Vec<RoleView>,
     /// The trunks.
@@ -210,6 +216,7 @@ pub(super) async fn show_status(
         },
         calls: u64::try_from(report.calls).unwrap_or(u64::MAX),
         load: house.load().into(),
+        scraped_s_ago: process.scraped.ago().map(|ago| ago.as_secs()),
         trunks: trunks.into_iter().map(TrunkState::from).collect(),
         sessions: sessions.iter().map(SessionState::from).collect(),
     }))

@@ -19,6 +19,7 @@ use crate::admin::Desk;
 use crate::backups::Backups;
 use crate::logins::Logins;
 use crate::office::Office;
+use crate::scraped::Scraped;
 use crate::settings::Settings;
 use crate::{boot, logging};
 
@@ -72,6 +73,7 @@ pub(crate) async fn desk(
             started: Instant::now(),
             schema: 2,
             migration: None,
+            scraped: Scraped::default(),
         }),
         house: Data::from(Arc::clone(&house)),
         keyring: Data::new(Keyring::open(Arc::clone(&store)).unwrap()),

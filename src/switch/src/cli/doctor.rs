@@ -1,12 +1,16 @@
 //! `strowger doctor`: whether this machine, these settings and these records can carry calls, and what to do where not.
 //!
 //! Each check is one line: `ok`, `warn` or `fail`, a sentence, and a cure. It looks at what can be seen from here, and asks the switch
-//! that runs for what only that knows. It changes nothing and calls nobody; what needs the outside (STUN, data centres) is not in it.
+//! that runs for what only that knows. It changes nothing and calls nobody. Of the outside it asks name servers, and one server of Telegram for the
+//! time; what needs more (STUN, the way back through a router) is not in it.
+
+mod clock;
+mod speed;
 
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use model::TrunkKind;
 use net::Resolver;
@@ -32,10 +36,8 @@ const PORTS_A_CALL: usize = 2;
 const FILES_A_CALL: u64 = 4;
 /// Calls for which the limit of open files must do at least; more are a matter of the range of ports.
 const FEW_CALLS: u64 = 50;
-/// Ticks that are waited for, how far apart, and how late one may be.
-const TICKS: u32 = 100;
-const TICK: Duration = Duration::from_millis(20);
-const LATE: Duration = Duration::from_millis(10);
+/// How long ago somebody should have read `/metrics`, seconds.
+const WATCHED_S: u64 = 300;
 /// Application ids that stand in the source of well-known clients: Telegram limits or refuses them elsewhere.
 const PUBLISHED: [i32; 7] = [4, 6, 8, 2040, 2496, 10_840, 17_349];
 
@@ -46,6 +48,8 @@ enum Verdict {
     Ok,
     Warn,
     Fail,
+    /// It could not be looked at, and need not be.
+    Skipped,
 }
 
 /// One line.
@@ -96,6 +100,15 @@ impl Findings {
         self.amiss(Verdict::Fail, check, said, cure);
     }
 
+    fn skipped(&mut self, check: &'static str, said: impl Into<String>) {
+        self.0.push(Finding {
+            check,
+            verdict: Verdict::Skipped,
+            said: said.into(),
+            cure: None,
+        });
+    }
+
     fn print(&self, output: Output) {
         if output == Output::Json {
             return print::json(&self.0);
@@ -111,10 +124,11 @@ impl Findings {
                 Verdict::Ok => "ok",
                 Verdict::Warn => "warn",
                 Verdict::Fail => "fail",
+                Verdict::Skipped => "skipped",
             };
-            print::line(format_args!("{verdict:<5} {check:<10} {said}"));
+            print::line(format_args!("{verdict:<7} {check:<10} {said}"));
             if let Some(cure) = cure {
-                print::line(format_args!("                 {cure}"));
+                print::line(format_args!("                   {cure}"));
             }
         }
     }
@@ -167,10 +181,12 @@ fn examine(operator: &Operator, loaded: &Loaded, findings: &mut Findings) {
         names(settings, current, findings);
     }
     application(settings, findings);
+    clock::telegram(settings, current.as_ref(), findings);
     if runs {
-        neighbours(operator, findings);
+        neighbours(operator, settings, findings);
     }
-    scheduler(findings);
+    speed::codecs(current.as_ref(), findings);
+    clock::scheduler(findings);
 }
 
 /// Folders that can be written, a key that nobody else reads, and room.
@@ -450,7 +466,7 @@ fn application(settings: &Settings, findings: &mut Findings) {
 }
 
 /// How trunks and sessions are, as the switch that runs sees them.
-fn neighbours(operator: &Operator, findings: &mut Findings) {
+fn neighbours(operator: &Operator, settings: &Settings, findings: &mut Findings) {
     let status: Status = match operator.get("/status") {
         Ok(status) => status,
         Err(error) => {
@@ -474,8 +490,14 @@ fn neighbours(operator: &Operator, findings: &mut Findings) {
                 format!("strowger session login {name} --phone NUMBER"),
             ),
             _ => {
-                let cure = format!("`strowger session show {name}` says why, and until when");
-                findings.warn("session", format!("{name} is in state {state}"), cure);
+                let cure = format!("`strowger session show {name}` says why");
+                let left = session
+                    .until
+                    .map(|until| Duration::from_secs(until.saturating_sub(super::unix())));
+                let left = left.map_or_else(String::new, |left| {
+                    format!(", for {} more", humantime::format_duration(left))
+                });
+                findings.warn("session", format!("{name} is in state {state}{left}"), cure);
             }
         }
     }
@@ -485,26 +507,26 @@ fn neighbours(operator: &Operator, findings: &mut Findings) {
             let at = trunk.contacts.join(", ");
             findings.ok("trunk", format!("{name} is up at {at}"));
         } else {
-            let cure = format!("`strowger trunk show {name}`; its log says what was answered");
+            let cure = format!("`strowger trunk test {name}` says what is answered");
             findings.warn("trunk", format!("{name} is not up"), cure);
         }
     }
+    watched(status.scraped_s_ago, settings, findings);
 }
 
-/// How late this process is woken.
-fn scheduler(findings: &mut Findings) {
-    let began = Instant::now();
-    let mut worst = Duration::ZERO;
-    for n in 1..=TICKS {
-        let due = began + TICK * n;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        worst = worst.max(due.elapsed());
-    }
-    let said = format!("of {TICKS} ticks of 20 ms the worst was {worst:.1?} late");
-    if worst > LATE {
-        let cure = "something else takes the processor, or its host does: speech will stutter";
-        findings.warn("clock", said, cure);
-    } else {
-        findings.ok("clock", said);
+/// Whether somebody watches it.
+fn watched(ago: Option<u64>, settings: &Settings, findings: &mut Findings) {
+    let listen = settings.admin.listen;
+    let cure = format!("let Prometheus read http://{listen}/metrics (docs/metrics.md)");
+    match ago {
+        None => {
+            let said = "nobody has read /metrics since the start: no alert will come";
+            findings.warn("metrics", said, cure);
+        }
+        Some(ago) if ago > WATCHED_S => {
+            let said = format!("nobody has read /metrics for {ago} s: no alert will come");
+            findings.warn("metrics", said, cure);
+        }
+        Some(ago) => findings.ok("metrics", format!("they were read {ago} s ago")),
     }
 }
