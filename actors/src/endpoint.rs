@@ -109,6 +109,7 @@ impl Actor for Endpoint {
 impl Endpoint {
     fn input(&mut self, input: Input, ctx: &mut Context<Self>) {
         let now = Instant::now();
+        self.transactions.set_load(self.common.valve.load());
         self.transactions.handle_input(now, input);
         self.drain(now, ctx);
     }
@@ -492,6 +493,7 @@ impl Handler<Received> for Endpoint {
         // The one place where a stranger's bytes are parsed: a panic there, a bug, must not close the front door.
         let now = Instant::now();
         let transactions = &mut self.transactions;
+        transactions.set_load(self.common.valve.load());
         let parsed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             transactions.handle_input(now, input)
         }));
@@ -511,6 +513,7 @@ impl Handler<Respond> for Endpoint {
         if !response.is_provisional() {
             self.cancelled.remove(&tx);
         }
+        self.transactions.set_load(self.common.valve.load());
         self.answer(tx, response, ctx);
         self.drain(Instant::now(), ctx);
     }

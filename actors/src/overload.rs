@@ -9,11 +9,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use metrics::Metrics;
 use model::{Cause, Reason, VerboseRejects};
-use routing::{Admitted, LoadLimits, Overload, Seen, Sign, Turn, is_closed, sustained};
+use routing::{Admitted, Announced, LoadLimits, Overload, Seen, Sign, Turn, is_closed, sustained};
+use sip::oc::{self, Load};
 use sip::transaction::TRANSACTIONS;
 use sip::{Hop, Limits, Request, Response, respond, shed};
 
@@ -80,6 +81,9 @@ pub(crate) struct Valve {
     was_full: AtomicBool,
     /// Transactions in the fuller of the endpoint's two tables.
     transactions: AtomicUsize,
+    /// What neighbours are asked for that hold back by themselves (RFC 7339): the time in milliseconds since 1970, and in the lowest octet how many of a
+    /// hundred calls are not to be sent.
+    asked: AtomicU64,
     house: OnceLock<Weak<Shared>>,
 }
 
@@ -87,15 +91,30 @@ pub(crate) struct Valve {
 struct Flow {
     admitted: Admitted,
     why: Option<Sign>,
+    /// What those are asked for who hold back by themselves.
+    announced: Announced,
     /// How many calls may come now, where there is a rate.
     room: f64,
     filled: Instant,
     /// New calls since the last look.
     offered: u64,
+    /// Those of them that come from who holds back.
+    obedient: u64,
     let_in: u64,
     /// What was decided, this half minute and the one before.
     decided: [HashMap<u64, bool>; 2],
     turned: Instant,
+}
+
+/// What tells one new call from another.
+#[derive(Debug, Clone, Copy)]
+struct NewCall {
+    /// Of this very request.
+    identity: u64,
+    /// Of its Call-ID.
+    call: u64,
+    /// Who sent it holds back what he is asked to (RFC 7339).
+    obeys: bool,
 }
 
 /// What becomes of a message.
@@ -108,16 +127,26 @@ pub(crate) enum Passage {
 }
 
 impl Flow {
-    /// Decides of a new call, once for all its repetitions: `identity` is of this very request, `call` of its Call-ID.
-    fn decide(&mut self, now: Instant, identity: u64, call: u64, is_full: bool) -> bool {
+    /// Decides of a new call, once for all its repetitions.
+    fn decide(&mut self, now: Instant, call: NewCall, is_full: bool) -> bool {
+        let NewCall {
+            identity,
+            call,
+            obeys,
+        } = call;
         if let Some(decided) = self.known(identity) {
             return decided;
         }
-        self.offered += 1;
+        self.count(obeys);
         self.fill(now);
         // By the Call-ID, so that who was let in is let in again with the answer to a challenge.
         let lot = call as f64 / u64::MAX as f64;
-        let is_drawn = self.admitted.share >= 1.0 || lot < self.admitted.share;
+        let share = if obeys {
+            self.announced.share(self.admitted)
+        } else {
+            self.admitted.share
+        };
+        let is_drawn = share >= 1.0 || lot < share;
         let is_in = !is_full && is_drawn && (self.admitted.rate.is_none() || self.room >= 1.0);
         if is_in {
             self.room -= 1.0;
@@ -125,6 +154,21 @@ impl Flow {
         }
         self.remember(now, identity, is_in);
         is_in
+    }
+
+    fn count(&mut self, obeys: bool) {
+        self.offered += 1;
+        self.obedient += u64::from(obeys);
+    }
+
+    /// How many calls came since the last time this was asked, and how many were let in. Of who holds back those count that he has not sent.
+    fn counted(&mut self) -> (u64, u64) {
+        let (offered, obedient) = (
+            std::mem::take(&mut self.offered),
+            std::mem::take(&mut self.obedient),
+        );
+        let offered = offered - obedient + self.announced.meant(obedient);
+        (offered, std::mem::take(&mut self.let_in))
     }
 
     fn known(&self, identity: u64) -> Option<bool> {
@@ -159,6 +203,7 @@ impl Flow {
             self.room = admitted.within(LOOK) as f64;
         }
         self.admitted = admitted;
+        self.announced = Announced::of(admitted);
         self.why = why;
         self.fill(now);
     }
@@ -181,9 +226,11 @@ impl Valve {
             flow: Mutex::new(Flow {
                 admitted: Admitted::ALL,
                 why: None,
+                announced: Announced::NOTHING,
                 room: 0.0,
                 filled: now,
                 offered: 0,
+                obedient: 0,
                 let_in: 0,
                 decided: [HashMap::new(), HashMap::new()],
                 turned: now,
@@ -195,6 +242,7 @@ impl Valve {
             waiting: AtomicUsize::new(0),
             was_full: AtomicBool::new(false),
             transactions: AtomicUsize::new(0),
+            asked: AtomicU64::new(millis(since_1970()) << 8),
             house: OnceLock::new(),
         }
     }
@@ -243,10 +291,11 @@ impl Valve {
         let Ok(Some(request)) = std::panic::catch_unwind(read) else {
             return Passage::Passes;
         };
-        let (identity, call) = self.hashes(&request);
+        let call = self.new_call(&request);
+        let identity = call.identity;
         let (is_in, why) = {
             let mut flow = lock(&self.flow);
-            let is_in = flow.decide(now, identity, call, is_full);
+            let is_in = flow.decide(now, call, is_full);
             let short = if is_closed {
                 Sign::Transactions
             } else {
@@ -264,10 +313,12 @@ impl Valve {
 
     /// Notes a new call that the endpoint has before it, so that its repetitions are let in.
     pub(crate) fn came(&self, now: Instant, request: &Request) {
-        let (identity, _) = self.hashes(request);
+        let NewCall {
+            identity, obeys, ..
+        } = self.new_call(request);
         let mut flow = lock(&self.flow);
         if flow.known(identity).is_none() {
-            flow.offered += 1;
+            flow.count(obeys);
             flow.let_in += 1;
             flow.remember(now, identity, true);
         }
@@ -278,7 +329,12 @@ impl Valve {
         let is_full = is_closed(self.filled());
         let (is_in, why) = {
             let mut flow = lock(&self.flow);
-            let is_in = flow.decide(now, rand::random(), rand::random(), is_full);
+            let call = NewCall {
+                identity: rand::random(),
+                call: rand::random(),
+                obeys: false,
+            };
+            let is_in = flow.decide(now, call, is_full);
             (is_in, flow.why.unwrap_or(Sign::Transactions))
         };
         if !is_in {
@@ -322,10 +378,27 @@ impl Valve {
         Duration::from_millis(self.strangers_wait.load(Ordering::Relaxed))
     }
 
-    fn hashes(&self, request: &Request) -> (u64, u64) {
+    fn new_call(&self, request: &Request) -> NewCall {
         let identity = shed::identity(request);
-        let call = self.keys.hash_one(&identity.1);
-        (self.keys.hash_one(&identity), call)
+        let via = request.headers.via();
+        NewCall {
+            identity: self.keys.hash_one(&identity),
+            call: self.keys.hash_one(&identity.1),
+            obeys: via.is_some_and(|via| oc::is_offered(&via)),
+        }
+    }
+
+    /// From now on neighbours that hold back by themselves are asked for this.
+    fn announce(&self, announced: Announced) {
+        let asked = millis(since_1970()) << 8 | u64::from(announced.percent());
+        self.asked.store(asked, Ordering::Relaxed);
+    }
+
+    /// What responses ask for.
+    pub(crate) fn load(&self) -> Load {
+        let asked = self.asked.load(Ordering::Relaxed);
+        let [percent, ..] = asked.to_le_bytes();
+        Load::new(percent, Duration::from_millis(asked >> 8))
     }
 
     fn refuse(&self, source: Hop, request: &Request, is_known: bool, why: Sign, identity: u64) {
@@ -333,7 +406,8 @@ impl Valve {
             return;
         };
         self.has_shed.store(true, Ordering::Relaxed);
-        let response = refused(request, self.verbose_rejects, is_known, &self.tag, identity);
+        let mut response = refused(request, self.verbose_rejects, is_known, &self.tag, identity);
+        self.load().write(&mut response);
         self.metrics.call_shed("sip", why.label());
         self.metrics.sip_request(metrics::Flow::In, "INVITE");
         self.metrics
@@ -367,6 +441,12 @@ fn refused(
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while it was held would have left a number too low, not a structure broken.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 fn millis(time: Duration) -> u64 {
@@ -514,6 +594,7 @@ impl Overseer {
         let was_full = valve.was_full.swap(false, Ordering::Relaxed);
         self.overload.set_limits(*lock(&valve.wanted));
         let mut flow = lock(&valve.flow);
+        let (offered, let_in) = flow.counted();
         let seen = Seen {
             elapsed,
             delay,
@@ -521,11 +602,12 @@ impl Overseer {
             free,
             refused: std::mem::replace(&mut self.refused, refused) != refused || was_full,
             filled: valve.filled(),
-            offered: std::mem::take(&mut flow.offered),
-            admitted: std::mem::take(&mut flow.let_in),
+            offered,
+            admitted: let_in,
         };
         let (admitted, turn) = self.overload.look(now, seen);
         flow.set(now, admitted, self.overload.why());
+        valve.announce(flow.announced);
         drop(flow);
         valve
             .is_shedding
@@ -580,208 +662,4 @@ impl Overseer {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use super::*;
-
-    fn valve(now: Instant) -> Valve {
-        Valve::new(
-            Limits::default(),
-            VerboseRejects::All,
-            Metrics::new("0"),
-            now,
-        )
-    }
-
-    fn invite(call: usize) -> Vec<u8> {
-        format!(
-            "INVITE sip:6@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7;branch=z9hG4bK{call}\r\nMax-Forwards: 70\r\n\
-             From: <sip:1@192.0.2.7>;tag=1\r\nTo: <sip:6@192.0.2.1>\r\nCall-ID: {call}\r\nCSeq: 1 INVITE\r\n\
-             Contact: <sip:1@192.0.2.7>\r\nContent-Length: 0\r\n\r\n"
-        )
-        .into_bytes()
-    }
-
-    fn source() -> Hop {
-        Hop::udp(SocketAddr::from(([192, 0, 2, 7], 5060)))
-    }
-
-    fn shed(valve: &Valve, now: Instant, share: f64, rate: f64) {
-        let admitted = Admitted {
-            share,
-            rate: Some(rate),
-        };
-        lock(&valve.flow).set(now, admitted, Some(Sign::Cpu));
-        valve.is_shedding.store(true, Ordering::Relaxed);
-    }
-
-    fn passes(valve: &Valve, now: Instant, octets: &[u8]) -> bool {
-        valve.pass(now, source(), || true, octets) == Passage::Passes
-    }
-
-    #[test]
-    fn a_share_of_the_calls_is_let_in_and_a_repetition_fares_like_the_first() {
-        let now = Instant::now();
-        let valve = valve(now);
-        shed(&valve, now, 0.25, 1e6);
-        let first: Vec<bool> = (0..2000)
-            .map(|call| passes(&valve, now, &invite(call)))
-            .collect();
-        let let_in = first.iter().filter(|passed| **passed).count();
-        assert!((400..600).contains(&let_in), "{let_in} of 2000");
-        // Whatever is decided of others meanwhile.
-        for share in [0.0, 1.0] {
-            shed(&valve, now, share, 1e6);
-            let again: Vec<bool> = (0..2000)
-                .map(|call| passes(&valve, now, &invite(call)))
-                .collect();
-            assert_eq!(again, first);
-        }
-    }
-
-    #[test]
-    fn a_call_that_came_before_the_overload_is_not_refused_with_its_repetition() {
-        let now = Instant::now();
-        let valve = valve(now);
-        let request = sip::shed::new_call(&invite(1), &Limits::default()).unwrap();
-        valve.came(now, &request);
-        shed(&valve, now, 0.0, 0.0);
-        assert!(passes(&valve, now, &invite(1)));
-        assert!(!passes(&valve, now, &invite(2)));
-    }
-
-    #[test]
-    fn what_is_no_new_call_passes_always() {
-        let now = Instant::now();
-        let valve = valve(now);
-        shed(&valve, now, 0.0, 0.0);
-        for _ in 0..1024 {
-            valve.put();
-        }
-        for method in ["BYE", "CANCEL", "ACK", "REGISTER", "OPTIONS", "INFO"] {
-            let text = String::from_utf8(invite(1)).unwrap();
-            assert!(passes(
-                &valve,
-                now,
-                text.replace("INVITE", method).as_bytes()
-            ));
-        }
-        assert!(passes(&valve, now, b"SIP/2.0 200 OK\r\n\r\n"));
-        assert!(passes(&valve, now, b"INVITE nonsense"));
-    }
-
-    #[test]
-    fn a_mailbox_that_is_half_full_takes_no_new_call() {
-        let now = Instant::now();
-        let valve = valve(now);
-        for _ in 0..HALF_FULL {
-            valve.put();
-        }
-        assert!(!passes(&valve, now, &invite(1)));
-        valve.taken();
-        assert!(passes(&valve, now, &invite(2)));
-        for _ in 0..HALF_FULL {
-            valve.put();
-        }
-        valve.emptied();
-        assert!(passes(&valve, now, &invite(3)));
-    }
-
-    #[test]
-    fn a_table_that_is_nearly_full_takes_no_new_call_at_once() {
-        let now = Instant::now();
-        let valve = valve(now);
-        valve.holds(TRANSACTIONS / 2, TRANSACTIONS * 8 / 10);
-        assert!(passes(&valve, now, &invite(1)) && valve.admits_telegram(now));
-        for (clients, servers) in [
-            (0, TRANSACTIONS * 9 / 10),
-            (TRANSACTIONS * 9 / 10, 0),
-            (TRANSACTIONS, TRANSACTIONS),
-        ] {
-            valve.holds(clients, servers);
-            let call = clients + 2 * servers;
-            assert!(!passes(&valve, now, &invite(call)));
-            assert!(!valve.admits_telegram(now));
-            let bye = String::from_utf8(invite(call)).unwrap();
-            assert!(passes(&valve, now, bye.replace("INVITE", "BYE").as_bytes()));
-        }
-        assert!(
-            !valve.was_full.load(Ordering::Relaxed),
-            "the mailbox has room"
-        );
-        valve.emptied();
-        assert!(passes(&valve, now, &invite(5)));
-    }
-
-    #[test]
-    fn a_rate_cuts_what_comes_at_once_and_makes_room_again() {
-        let now = Instant::now();
-        let valve = valve(now);
-        shed(&valve, now, 1.0, 100.0);
-        let let_in = |at: Instant, calls: std::ops::Range<usize>| {
-            calls
-                .filter(|call| passes(&valve, at, &invite(*call)))
-                .count()
-        };
-        assert_eq!(let_in(now, 0..1000), 15);
-        assert_eq!(let_in(now + Duration::from_millis(20), 1000..2000), 3);
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let now = Instant::now();
-        let valve = valve(now);
-        let mut flow = lock(&valve.flow);
-        for identity in 0..MOST_REMEMBERED as u64 * 5 {
-            flow.remember(now, identity, false);
-        }
-        let kept: usize = flow.decided.iter().map(HashMap::len).sum();
-        assert!(kept <= 2 * MOST_REMEMBERED);
-        flow.remember(now + REMEMBERED, 0, true);
-        flow.remember(now + REMEMBERED * 2, 0, true);
-        let kept: usize = flow.decided.iter().map(HashMap::len).sum();
-        assert_eq!(kept, 2);
-    }
-
-    #[test]
-    fn the_refusal_says_when_to_come_back_and_strangers_hear_no_reason() {
-        let request = sip::shed::new_call(&invite(1), &Limits::default()).unwrap();
-        let mut waits = std::collections::HashSet::new();
-        for lot in 0..1000 {
-            for is_known in [true, false] {
-                let response = refused(&request, VerboseRejects::Trusted, is_known, "sx", lot);
-                assert_eq!(response.status, 503);
-                let header = |name: &str| response.headers.get(&sip::HeaderName::from(name));
-                let wait: u64 = header("Retry-After").unwrap().parse().unwrap();
-                assert!((5..=30).contains(&wait));
-                waits.insert(wait);
-                assert_eq!(header("Reason").is_some(), is_known);
-                let to = response.headers.to().unwrap();
-                assert!(to.tag().unwrap().starts_with("sx"));
-            }
-        }
-        assert_eq!(waits.len(), 26);
-    }
-
-    #[test]
-    fn a_thread_that_comes_late_or_not_at_all_is_seen() {
-        let began = Instant::now();
-        let ms = Duration::from_millis;
-        let mut late = Late::default();
-        assert_eq!(late.p99(began), Duration::ZERO, "it has not begun");
-        for beat in 0..20 {
-            late.came(began + BEAT * beat);
-        }
-        let now = began + BEAT * 20;
-        assert_eq!(late.p99(now), Duration::ZERO);
-        assert_eq!(late.p99(now + ms(300)), ms(300), "it is late still");
-        late.came(now + ms(300));
-        assert_eq!(late.p99(now + ms(300)), ms(300));
-        // A second later it is forgotten.
-        for beat in 1..24 {
-            late.came(now + ms(300) + BEAT * beat);
-        }
-        assert_eq!(late.p99(now + ms(300) + BEAT * 24), Duration::ZERO);
-    }
-}
+mod tests;

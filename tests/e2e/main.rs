@@ -50,6 +50,7 @@ mod login;
 mod manners;
 mod matrix;
 mod names;
+mod neighbours;
 mod operator;
 mod overload;
 mod peers;

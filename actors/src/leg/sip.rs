@@ -512,6 +512,7 @@ impl SipLeg {
             EndCause::NoPrack => Cause::new(Reason::PrackTimeout),
             EndCause::NoAnswer if called => Cause::new(Reason::SipNoAnswer),
             EndCause::NoAnswer => Cause::new(Reason::Cancelled),
+            EndCause::HeldBack => Cause::new(Reason::SipHeldBack),
             EndCause::TimedOut | EndCause::Unreachable | EndCause::DialogLost => {
                 Cause::new(Reason::SipTimeout)
             }

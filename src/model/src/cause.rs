@@ -157,6 +157,7 @@ causes! {
     WorkerUnavailable = "worker_unavailable", 503, "Worker is unavailable", Here, Failed, "start the worker or choose another";
     SipRefused = "sip_refused", 0, "{}", Sip, Failed, "the PBX's own answer, passed on: see the log of the PBX";
     SipTimeout = "sip_timeout", 408, "Request Timeout", Sip, Failed, "the PBX does not answer: check address and firewall";
+    SipHeldBack = "sip_held_back", 503, "PBX is overloaded", Sip, Limited, "the PBX asked for fewer calls (RFC 7339), so this one was not sent: look at its load, or add a trunk for the hunt to go on to";
     SipNoAnswer = "sip_no_answer", 480, "No answer", Sip, NoAnswer, "nothing: nobody answered in the PBX";
     // What a crash leaves behind.
     Crashed = "crashed", 500, "Restarted", Here, Failed, "the process ended while the call was up";

@@ -5,8 +5,12 @@
 //! for the server): each half second the rate shrinks by as much as the worst sign is over its limit, and grows where all are below.
 //! So the switch goes on at its capacity instead of refusing everybody and nobody by turns.
 
+mod announced;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+pub use announced::Announced;
 
 /// From one change of the rate to the next; what RFC 7339 has for `oc-validity`.
 pub const STEP: Duration = Duration::from_millis(500);
@@ -48,6 +52,8 @@ const TABLE_PACED: f64 = 0.25;
 const TABLE_MEANT: f64 = 0.75;
 const TABLE_CLOSED: f64 = 0.9;
 /// Transactions of a call in one table: INVITE and BYE, or INVITE and CANCEL.
+/// One that is refused, or hung up on from the other side, leaves one only, and is paced as two all the same: when it is let in nobody knows how it will
+/// end, and a rate that were learned from calls that ended so would leave no place for the BYE of those that are up and end otherwise.
 const OF_A_CALL: f64 = 2.0;
 
 /// How many new calls a second a table with so much room takes for as long as they come, where a transaction is kept for so long: RFC 3261
@@ -138,7 +144,7 @@ pub struct Seen {
     pub refused: bool,
     /// Which share of the fuller table of transactions is taken, 0 to 1.
     pub filled: f64,
-    /// New calls that came, and how many of them were let in.
+    /// New calls that came, or would have come of those who hold back (RFC 7339), and how many of them were let in.
     pub offered: u64,
     /// See `offered`.
     pub admitted: u64,

@@ -28,6 +28,7 @@ pub mod identity;
 pub mod info;
 pub mod locate;
 pub mod message;
+pub mod oc;
 mod parse;
 pub mod qualify;
 pub mod registration;

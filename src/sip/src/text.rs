@@ -193,7 +193,7 @@ impl OutgoingText {
         match input {
             TextInput::Response(response) if self.is_ours(&response) => self.response(&response),
             TextInput::Failed(Failure::TimedOut) => self.end(TextEnd::TimedOut),
-            TextInput::Failed(Failure::Transport | Failure::Overload) => {
+            TextInput::Failed(Failure::Transport | Failure::Overload | Failure::HeldBack) => {
                 self.end(TextEnd::Unreachable);
             }
             TextInput::Timeout if until <= now => self.end(TextEnd::TimedOut),

@@ -321,6 +321,8 @@ pub enum EndCause {
     TimedOut,
     /// The network could not deliver a request.
     Unreachable,
+    /// The peer asked for fewer calls, so this one was not sent (RFC 7339).
+    HeldBack,
     /// The peer never acknowledged our 2xx.
     NoAck,
     /// The caller never acknowledged a reliable provisional response (RFC 3262 3).

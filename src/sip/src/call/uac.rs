@@ -438,5 +438,6 @@ pub(super) fn failure(why: Failure) -> (EndCause, u16) {
     match why {
         Failure::TimedOut => (EndCause::TimedOut, 408),
         Failure::Transport | Failure::Overload => (EndCause::Unreachable, 503),
+        Failure::HeldBack => (EndCause::HeldBack, 503),
     }
 }

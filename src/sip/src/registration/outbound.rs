@@ -328,7 +328,9 @@ impl Outbound {
             (State::Registering { .. }, OutboundInput::Failed(why)) => {
                 let why = match why {
                     Failure::TimedOut => OutboundError::TimedOut,
-                    Failure::Transport | Failure::Overload => OutboundError::Unreachable,
+                    Failure::Transport | Failure::Overload | Failure::HeldBack => {
+                        OutboundError::Unreachable
+                    }
                 };
                 self.elsewhere(now)
                     .unwrap_or_else(|| self.failed(now, why, None))

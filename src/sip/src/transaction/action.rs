@@ -16,6 +16,8 @@ pub enum Failure {
     Transport,
     /// The table of client transactions is full; nothing was sent.
     Overload,
+    /// The other side has too much to do and asked for fewer calls (RFC 7339); nothing was sent.
+    HeldBack,
 }
 
 /// Returns how many messages these effects send.

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{ClientMachine, Owner, ServerEntry, ServerMachine, Transactions};
 use crate::Hop;
 use crate::message::{HeaderName, Message, Method, Request, Response, Via, respond};
+use crate::oc::Report;
 use crate::parse::{Parsed, parse_with};
 use crate::transaction::action::{Action, sends};
 use crate::transaction::driver::{ClientKey, Output, ServerKey};
@@ -160,7 +161,7 @@ impl Transactions {
             // Making room could cost the very INVITE, and a repeated CANCEL does no harm.
             self.transmit(target, response.encode());
         } else if let Some(tx) = self.start_server(now, source, target, request, identity, None) {
-            self.on_respond(now, tx, &response);
+            self.on_respond(now, tx, response);
         }
         if is_open {
             let reason = request.headers.get(&HeaderName::Reason).map(str::to_owned);
@@ -188,16 +189,18 @@ impl Transactions {
             why: "stray response",
         };
         // RFC 3261 18.1.2 and 8.1.3.3: our sent-by, and no other Via below it.
-        let is_ours = response.headers.count(&HeaderName::Via) == 1
-            && response
-                .headers
-                .via()
-                .is_some_and(|via| self.is_sent_by_us(&via));
+        let via = response.headers.via();
+        let via = via.filter(|_| response.headers.count(&HeaderName::Via) == 1);
+        let is_ours = via.as_ref().is_some_and(|via| self.is_sent_by_us(via));
         let tx = ClientMatch::of(&response.headers)
             .and_then(|identity| self.client_matches.get(&identity).copied());
         let Some(tx) = tx.filter(|_| is_ours) else {
             return self.outputs.push_back(stray);
         };
+        let report = via.as_ref().and_then(Report::of);
+        if let Some((report, entry)) = report.zip(self.clients.get(&tx)) {
+            self.restraints.heard(now, entry.target, report);
+        }
         let mut actions = Vec::new();
         let is_again = !response.is_provisional()
             && self

@@ -7,13 +7,14 @@ mod servers;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use model::Transport;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::action::Failure;
 use super::client::Client;
 use super::driver::{ClientKey, Input, Output, SentBy, ServerKey, TransactionsConfig};
 use super::invite_client::{self, InviteClient};
@@ -24,9 +25,12 @@ use super::server::Server;
 use super::timer::Timers;
 use crate::Hop;
 use crate::message::{HeaderName, Host, MAGIC_COOKIE, Request, Response, Via};
+use crate::oc::{self, Load, Restraints};
 
 /// What a Via adds to a request, at most.
-const VIA: usize = 120;
+const VIA: usize = 140;
+/// What is drawn from when a server wants fewer calls.
+const LOTS: std::ops::Range<u8> = 0..100;
 
 /// The transport and transaction layers (RFC 3261 17, 18; RFC 6026; RFC 3581). One per process.
 ///
@@ -54,6 +58,10 @@ pub struct Transactions {
     tag_key: u64,
     repeats_in: Repeats,
     repeats_out: Repeats,
+    /// What servers have asked for that have too much to do.
+    restraints: Restraints,
+    /// What clients are asked for that offer it.
+    load: Load,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -120,7 +128,14 @@ impl Transactions {
             arriving: 0,
             repeats_in: Repeats::default(),
             repeats_out: Repeats::default(),
+            restraints: Restraints::default(),
+            load: Load::new(0, Duration::ZERO),
         }
+    }
+
+    /// From now on responses ask this of clients that offer to hold back (RFC 7339).
+    pub fn set_load(&mut self, load: Load) {
+        self.load = load;
     }
 
     /// Returns how many server transactions there are.
@@ -163,7 +178,7 @@ impl Transactions {
                 }
             }
             Input::GiveUp { tx } => self.forget_client(tx),
-            Input::Respond { tx, response } => self.on_respond(now, tx, &response),
+            Input::Respond { tx, response } => self.on_respond(now, tx, response),
             Input::Stateless { tx, response } => {
                 if let Some(target) = self.servers.get(&tx).map(|entry| entry.target) {
                     self.forget_server(tx);
@@ -194,7 +209,8 @@ impl Transactions {
             .unwrap_or_else(|| Output::Timeout(self.timers.next()))
     }
 
-    /// Sends a request in a new client transaction and returns its key; the same as [`Input::Request`].
+    /// Sends a request in a new client transaction and returns its key; the same as [`Input::Request`]. One that begins a call may be held
+    /// back, when its target asked for that: it fails with [`super::Failure::HeldBack`].
     pub fn request(
         &mut self,
         now: Instant,
@@ -203,6 +219,14 @@ impl Transactions {
         user: u64,
     ) -> ClientKey {
         let tx = ClientKey(self.next_key());
+        if !self.restraints.is_empty() {
+            let lot = self.rng.random_range(LOTS);
+            if self.restraints.holds_back(now, target, &request, lot) {
+                let why = Failure::HeldBack;
+                self.outputs.push_back(Output::Failed { user, tx, why });
+                return tx;
+            }
+        }
         let is_long = |most| request.encode().len() + VIA > most;
         if target.transport == Transport::Udp && self.config.datagram.is_some_and(is_long) {
             let plain = Some(Box::new(request.clone()));
@@ -300,7 +324,8 @@ impl Transactions {
         let via = self
             .sent_by(target)
             .map(|ours| Via::new(target.transport, host(ours), ours.port, &branch));
-        if let Some(via) = via {
+        if let Some(mut via) = via {
+            oc::offer(&mut via);
             request.headers.push_front(HeaderName::Via, via);
         }
         if !request.headers.has(&HeaderName::MaxForwards) {

@@ -35,7 +35,9 @@ impl Transactions {
         let tx = ServerKey(self.next_key());
         let mut actions = Vec::new();
         let machine = if request.method == Method::Invite {
-            let trying = respond(request, 100, "", None).encode();
+            let mut trying = respond(request, 100, "", None);
+            self.load.write(&mut trying);
+            let trying = trying.encode();
             ServerMachine::Invite(InviteServer::new(trying, &self.config.times, &mut actions))
         } else {
             ServerMachine::Other(Server::new(&self.config.times, &mut actions))
@@ -107,7 +109,7 @@ impl Transactions {
         format!("{:016x}", self.rng.random::<u64>())
     }
 
-    pub(super) fn on_respond(&mut self, now: Instant, tx: ServerKey, response: &Response) {
+    pub(super) fn on_respond(&mut self, now: Instant, tx: ServerKey, mut response: Response) {
         let Some(entry) = self.servers.get_mut(&tx) else {
             return;
         };
@@ -117,6 +119,7 @@ impl Transactions {
         if (101..300).contains(&response.status) {
             self.strangers.remove(&tx);
         }
+        self.load.write(&mut response);
         let bytes = response.encode();
         let mut actions = Vec::new();
         // A success is repeated by the dialog until its ACK comes (RFC 3261 13.3.1.4).
