@@ -273,7 +273,7 @@ fn five_times_of_what_can_be_carried_leaves_most_of_it_and_every_bye_is_answered
         told,
         ends_unanswered,
         ..
-    } = said;
+    } = said.clone();
     eprintln!(
         "carried {best:.0} a second; of five times that {goodput:.0}, {refused} refused, {shed} by overload control, over after {took:?}"
     );
@@ -281,6 +281,24 @@ fn five_times_of_what_can_be_carried_leaves_most_of_it_and_every_bye_is_answered
     assert_eq!(ends_unanswered, 0);
     assert!(refused > 0 && told == refused, "{told} of {refused}");
     assert!(took <= s(5), "{took:?}");
+    // It was the processor, and not the table of transactions, a mailbox or anything else.
+    let by = |reason| {
+        let labels = [("reason", reason)];
+        house.metrics().sum_of("strowger_calls_shed_total", &labels)
+    };
+    let (cpu, table) = (by("cpu"), by("transactions"));
+    assert!(
+        cpu > 0.0 && cpu >= shed * 0.95,
+        "{cpu} of {shed}, for the table {table}"
+    );
+    assert!(said.ends > 0, "nothing was hung up or cancelled");
+    // What can be carried is let in again, all of it.
+    let calm = storm(&house, best / 4.0, run + 2);
+    assert_eq!(
+        (calm.refused, calm.unanswered, calm.ends_unanswered),
+        (0, 0, 0),
+        "{calm:?}"
+    );
     house.wait_no_calls();
     house.assert_running();
 }

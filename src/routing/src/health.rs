@@ -70,6 +70,11 @@ pub fn verdict(cause: &Cause) -> Option<bool> {
 
 /// How long no call is to be placed on a trunk whose PBX answered so: it has too much to do, and says when to come back (RFC 3261
 /// 21.5.4). A minute at most, whatever it says.
+///
+/// A PBX that refuses only some of its calls so is left alone for all of them. That is what the RFC asks for: Retry-After of a 503 tells for how long the
+/// *service* is unavailable to us (20.33), and no other request SHOULD go to that server for so long (21.5.4). It cannot mean a share: RFC 7339 was made because
+/// 503 knows only all or nothing, and a PBX that wants fewer calls instead of none says so by `oc`, which `sip::oc` obeys. One that has no
+/// place for this number alone has 486, 480 or a 503 without Retry-After for it; then only this call hunts on.
 pub fn held_back(cause: &Cause) -> Option<Duration> {
     let is_overloaded = cause.reason() == Reason::SipRefused && cause.code() == 503;
     let wait = cause.retry_after().filter(|wait| !wait.is_zero());
