@@ -22,6 +22,7 @@ On standard output there are the peer's lines and, of ours,
 
     {"event": "ice_restart", "n": 1}
     {"event": "answered", "n": 1}              the offer of the restart was answered
+    {"event": "first", "n": 1, "way": "in", "ms": 80}    so long after the restart the first packet of media went this way by these sockets
     {"event": "carried", "n": 1}               50 packets of media went each way by these sockets; once a round
     {"event": "paths", "packets": [{"in", "out", "refused"}, ...]}     at the end, for each round of sockets
 """
@@ -37,6 +38,7 @@ import re
 import secrets
 import struct
 import sys
+import time
 import traceback
 import zlib
 
@@ -286,6 +288,7 @@ class WebClient:
 
     async def restart(self):
         self.round += 1
+        self.begun = time.monotonic()
         self.paths.append({"in": 0, "out": 0, "refused": 0, "said": False})
         old, self.outer = self.outer, {}
         for address, sock in old.items():
@@ -332,6 +335,8 @@ class WebClient:
         """A packet of media went this way; said once for each round that had enough of them both ways."""
         path = self.paths[self.round]
         path[way] += 1
+        if path[way] == 1 and self.round:
+            say("first", n=self.round, way=way, ms=round((time.monotonic() - self.begun) * 1000))
         if path["in"] >= ENOUGH and path["out"] >= ENOUGH and not path["said"]:
             path["said"] = True
             say("carried", n=self.round)

@@ -110,6 +110,7 @@ impl RtcTransport {
         self.remote_ufrag = Some(setup.ufrag.clone());
         let (forgotten, early) = self.path.forget(&setup.ufrag);
         self.engine.set_remote_credentials(setup);
+        self.detour.restart();
         for candidate in forgotten {
             self.engine.invalidate_candidate(&candidate);
         }

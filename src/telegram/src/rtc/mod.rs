@@ -6,6 +6,7 @@
 //! to protect the media instead of DTLS, only the engine is another. What this does not do: decode.
 
 mod bare;
+mod detour;
 mod dialogue;
 mod engine;
 mod negotiation;
@@ -28,6 +29,7 @@ use crate::crypt::Role;
 use crate::framing::{Dropped, Framing};
 use crate::messages::{self, Message, OPUS};
 use crate::relay::{Arrival, Relays, Standalone};
+use detour::Detour;
 use engine::{Engine, Happening, Heard, Step, Taken};
 use negotiation::Negotiation;
 use path::Path;
@@ -38,6 +40,8 @@ const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
 /// begin with anything.
 const STUN: std::ops::RangeInclusive<u8> = 0..=3;
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+/// The type of a STUN message that says that a connectivity check has succeeded (RFC 8489 section 5).
+const SUCCESS: [u8; 2] = [0x01, 0x01];
 /// ICE restarts a web client may ask for; each one makes the agent forget and check anew.
 const RESTARTS: u32 = 16;
 /// Numbers left free between two streams of the peer, so that neither can reach into the other.
@@ -110,6 +114,7 @@ pub struct RtcTransport {
     engine: Engine,
     negotiation: Negotiation,
     path: Path,
+    detour: Detour,
     relays: Relays,
     /// Whether packets may go to the peer, and come from it, without a relay.
     is_direct: bool,
@@ -185,6 +190,7 @@ impl RtcTransport {
             engine,
             negotiation: Negotiation::new(start.role, ssrc),
             path: Path::default(),
+            detour: Detour::default(),
             relays,
             is_direct: start.p2p_allowed,
             untold: Vec::new(),
@@ -324,6 +330,11 @@ impl RtcTransport {
     /// Sends from the address ICE chose; never around a relay.
     fn transmit(&mut self, now: Instant, local: SocketAddr, peer: SocketAddr, contents: Vec<u8>) {
         let is_check = is_stun(&contents);
+        let (local, peer) = if is_check {
+            (local, peer)
+        } else {
+            self.detour.way((local, peer))
+        };
         let is_ours = self.relays.owns(local);
         if !is_check && matches!(self.state, State::Connecting { .. }) {
             let is_relay = is_ours || self.path.is_relay(peer);
@@ -464,6 +475,9 @@ impl Transport for RtcTransport {
         }
         if is_stun {
             self.path.prove(source);
+            if data.starts_with(&SUCCESS) {
+                self.detour.succeeded((local, source));
+            }
         }
         let taken = self.engine.receive(now, source, local, data, is_stun);
         if taken != Taken::Fine {

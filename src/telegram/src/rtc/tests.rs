@@ -68,6 +68,8 @@ struct Pair {
     signalling: Weather,
     /// Nothing passes between the ends directly.
     blocked: bool,
+    /// Whose nominations are lost.
+    undecided: Option<usize>,
     /// Addresses that nobody has any more.
     gone: Vec<SocketAddr>,
     relay: Option<Middle>,
@@ -87,6 +89,19 @@ impl Middle {
             Middle::Reflector(server) => server.address == address,
         }
     }
+}
+
+/// Whether a datagram is a check with USE-CANDIDATE (RFC 8445 section 16.1).
+fn nominates(bytes: &[u8]) -> bool {
+    let mut rest = bytes.get(20..).unwrap_or_default();
+    while let [a, b, c, d, after @ ..] = rest {
+        if is_stun(bytes) && [*a, *b] == [0x00, 0x25] {
+            return true;
+        }
+        let length = usize::from(u16::from_be_bytes([*c, *d])).next_multiple_of(4);
+        rest = after.get(length..).unwrap_or_default();
+    }
+    false
 }
 
 fn media_start(role: Role, version: &str) -> MediaStart {
@@ -168,6 +183,7 @@ impl Pair {
             media,
             signalling,
             blocked: false,
+            undecided: None,
             gone: vec![],
             relay,
             rng: SmallRng::seed_from_u64(seed),
@@ -189,7 +205,8 @@ impl Pair {
                 TransportOutput::Transmit { target, bytes } => {
                     assert_eq!(target, self.ends[1 - index].address);
                     let source = self.ends[index].address;
-                    if !self.blocked {
+                    let is_lost = self.undecided == Some(index) && nominates(&bytes);
+                    if !self.blocked && !is_lost {
                         self.carry(self.media, 1 - index, Parcel::Datagram(source, bytes));
                     }
                 }

@@ -7,7 +7,7 @@ use crate::crypt::Plane;
 
 const KEYED: &str = r#"{"network_use_mtproto":true}"#;
 
-fn keyed(version: &str, weather: Weather, seed: u64) -> Pair {
+pub(super) fn keyed(version: &str, weather: Weather, seed: u64) -> Pair {
     Pair::of(start(), weather, weather, seed, None, |index| {
         transport_with(start(), index, version, seed, &[], true, Some(KEYED))
     })

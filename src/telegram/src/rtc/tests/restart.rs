@@ -103,3 +103,21 @@ fn candidates_may_overtake_a_restart() {
         assert!(known.iter().any(|c| c.addr() == new), "{known:?}");
     }
 }
+
+/// A web client that controls takes up to two seconds and a half to nominate a pair anew. Until then the talk goes on by one that works.
+#[test]
+fn media_does_not_wait_for_the_peer_to_nominate_a_pair() {
+    let dtls = Pair::new("13.0.0", CALM, CALM, 1);
+    for mut pair in [dtls, super::keyed::keyed("13.0.0", CALM, 1)] {
+        pair.run(Duration::from_secs(3));
+        pair.undecided = Some(CALLER);
+        roam(&mut pair, CALLER, &[]);
+        let before = pair.ends[CALLER].received.len();
+        pair.run(Duration::from_secs(3));
+        let heard = pair.ends[CALLER].received.len() - before;
+        assert!(heard >= 140, "heard {heard} of 150");
+        // And on, where the peer decides at last.
+        pair.undecided = None;
+        assert_goes_on(&mut pair, "decided");
+    }
+}
