@@ -52,6 +52,7 @@ fn each_trouble_is_one_line_with_its_cure() {
     }
     // Nobody would talk to Telegram, so nobody asks it.
     found(&all, "clock", "skipped");
+    found(&all, "nat", "skipped");
     assert!(!dir.join("data").exists(), "it only looks");
 
     // A port of RTP that somebody has, and then all of them.

@@ -123,3 +123,19 @@ fn a_provider_whose_name_nobody_knows_is_looked_up_again_and_said() {
     let (_, tested) = house.command(&["trunk", "test", TRUNK], "");
     assert!(tested.contains(says), "{tested}");
 }
+
+#[test]
+fn the_doctor_says_where_a_name_leads_and_warns_where_no_way_does() {
+    let house = House::new().account_at("pbx.test", &["alaw"]).build();
+    let record = "--host-record=pbx.test,127.0.0.1,2001:db8::1".to_owned();
+    let name_server = NameServer::start(house.dir(), &[record]);
+    name_server.serve(&house);
+    let (_, said) = house.command(&["doctor"], "");
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains(" dns ")).collect();
+    let has = |verdict: &str, what: &str| {
+        let is_it = |line: &&str| line.starts_with(verdict) && line.contains(what);
+        assert!(lines.iter().any(is_it), "{verdict} {what}: {said}");
+    };
+    has("ok", "127.0.0.1:5060");
+    has("warn", "2001:db8::1 too, to which this host has no route");
+}

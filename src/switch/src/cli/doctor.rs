@@ -9,7 +9,7 @@ mod speed;
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use model::TrunkKind;
@@ -177,6 +177,8 @@ fn examine(operator: &Operator, loaded: &Loaded, findings: &mut Findings) {
     rtp(settings, runs, findings);
     files(settings, findings);
     address(settings, findings);
+    let said = "only somebody outside can tell what a router makes of SIP and RTP: let a PBX there call, `strowger trunk test NAME` shows the rest";
+    findings.skipped("nat", said);
     if let Some(current) = &current {
         names(settings, current, findings);
     }
@@ -438,6 +440,15 @@ fn names(settings: &Settings, current: &Current, findings: &mut Findings) {
             let name = &trunk.name;
             match resolver.locate(host, trunk.transport).await {
                 Ok(hops) => {
+                    let lost = hops.iter().find(|hop| !has_route(hop.ip()));
+                    if let Some(hop) = lost {
+                        let said = format!(
+                            "trunk {name}: {host} is {} too, to which this host has no route",
+                            hop.ip()
+                        );
+                        let cure = "look at `ip route` and `ip -6 route`, or let the provider's name lead elsewhere: it costs each call the time of an attempt";
+                        findings.warn("dns", said, cure);
+                    }
                     let hops: Vec<String> = hops.iter().map(ToString::to_string).collect();
                     let said = format!("trunk {name}: {host} is {}", hops.join(", then "));
                     findings.ok("dns", said);
@@ -449,6 +460,16 @@ fn names(settings: &Settings, current: &Current, findings: &mut Findings) {
             }
         }
     });
+}
+
+/// Whether the kernel would know where to send what goes there; nothing is sent.
+fn has_route(ip: IpAddr) -> bool {
+    let any: IpAddr = if ip.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    UdpSocket::bind((any, 0)).is_ok_and(|socket| socket.connect((ip, 9)).is_ok())
 }
 
 /// The application's id at Telegram.
