@@ -14,6 +14,7 @@ mod hunt;
 mod keys;
 mod owner;
 mod plan;
+mod quality;
 mod tell;
 mod transfer;
 
@@ -159,6 +160,8 @@ pub(crate) struct Call {
     callback: callback::Callback,
     /// A group that the registry was asked for and has not answered.
     wanted: Option<Vec<TrunkName>>,
+    /// How it sounds.
+    ears: quality::Ears,
     watch: Watch,
 }
 
@@ -180,6 +183,7 @@ impl Call {
             outcome: None,
             legs: Vec::new(),
             to_trunk: spec.plan.first_trunk(),
+            details: model::CallDetails::default(),
         };
         Self {
             common,
@@ -209,6 +213,7 @@ impl Call {
             on_hold: BTreeSet::new(),
             callback: callback::Callback::default(),
             wanted: None,
+            ears: quality::Ears::default(),
             watch: spec.watch,
         }
     }
@@ -228,6 +233,7 @@ impl Actor for Call {
             None,
             Some(self.state.label()),
         );
+        self.introduce();
         self.tell(EventKind::CallStarted);
         ctx.run_later(BEGINNING, Self::prepare_farewells);
         self.follow_registry(ctx);
@@ -494,6 +500,7 @@ impl Handler<LegReport> for Call {
         }
         match report.fact {
             LegFact::Offered { audio, codecs } => self.leg_offered(leg, audio, codecs, ctx),
+            LegFact::Named { side } => self.leg_named(leg, *side),
             LegFact::Met { person } => self.met(*person),
             LegFact::Ringing => self.leg_rings(leg, ctx),
             LegFact::Agreed { start } => self.leg_agreed(leg, start),
@@ -586,6 +593,8 @@ impl Call {
     /// A Telegram leg has its key: its media starts, joined with the other leg's.
     fn leg_agreed(&mut self, leg: LegId, start: Box<telegram::MediaStart>) {
         self.common.metrics.call_protocol(&start.version);
+        let protocol = model::recorded(&start.version);
+        self.record.details.telegram.protocol = Some(protocol);
         self.tell_media(MediaCommand::AddTelegram { leg, start });
         if let Some(partner) = self.partner(leg) {
             self.tell_media(MediaCommand::Connect { a: leg, b: partner });
@@ -602,6 +611,7 @@ impl Call {
             return;
         }
         self.win(leg);
+        self.leg_chosen(leg);
         let codec = audio.as_ref().map(|audio| audio.agreed.audio.codec);
         if let Some(audio) = audio {
             self.sip_media(leg, &audio);
@@ -701,11 +711,16 @@ impl Handler<FromMedia> for Call {
             }
             Some(MediaEvent::FirstPacket { leg }) => self.first_audio(leg),
             Some(MediaEvent::Muted { leg, on }) => self.excuse(leg, on),
+            Some(MediaEvent::Quality { legs }) => self.heard_legs(&legs),
+            Some(MediaEvent::Closed { legs }) if self.ended.is_some() => {
+                self.media_closed(&legs, ctx);
+            }
             Some(MediaEvent::Closed { .. }) => {}
             // The task ended by itself, for it panicked: without media there is no call.
             None if self.ended.is_none() => {
                 self.begin_end(Cause::new(Reason::InternalError), Side::Here, ctx)
             }
+            None if !self.has_figures() => self.media_closed(&[], ctx),
             None => {}
         }
     }
@@ -738,6 +753,7 @@ impl Handler<DescribeCall> for Call {
         self.watch.handled();
         MessageResult(Box::new(CallReport {
             record: self.record.clone(),
+            sound: self.sound(),
             state: if self.is_on_hold() {
                 "held".to_owned()
             } else {

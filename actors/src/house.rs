@@ -33,8 +33,8 @@ use store::Store;
 use tokio::sync::{mpsc, watch};
 
 pub use self::report::{
-    CallOrder, CallReport, DialOrder, NoSuch, Ordered, RefusalReport, Report, RouteReport, SILENT,
-    SessionReport, TrunkReport, TryCall, Via,
+    CallOrder, CallReport, DialOrder, LegSound, NoSuch, Ordered, RefusalReport, Report,
+    RouteReport, SILENT, SessionReport, Sound, TrunkReport, TryCall, Via,
 };
 pub(crate) use self::roles::StoreHealth;
 pub use self::roles::{MANAGER, RoleReport};
@@ -115,6 +115,8 @@ pub struct TelegramSettings {
 /// All settings of the house.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// The name of this node, for call records.
+    pub node: String,
     /// SIP.
     pub sip: SipSettings,
     /// Telegram.

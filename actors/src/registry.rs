@@ -548,6 +548,7 @@ impl Handler<InviteArrived> for Registry {
                 session: session.map_or_else(String::new, |session| session.name.to_string()),
                 from: user_of(sip::identity::caller(&request.headers)),
                 to: request.uri.user().unwrap_or_default().into_owned(),
+                details: offer::of_invite(&request, source),
             };
             self.refused_attempt(attempt, &cause);
             self.refuse(tx, &request, &cause, true);

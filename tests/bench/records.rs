@@ -148,6 +148,7 @@ fn record(n: usize) -> CallRecord {
         outcome: Some(Outcome::Answered),
         legs: Vec::new(),
         to_trunk: String::new(),
+        details: model::CallDetails::default(),
     }
 }
 

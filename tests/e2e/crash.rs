@@ -101,6 +101,7 @@ fn fill(house: &House) {
             outcome: Some(Outcome::Answered),
             legs: Vec::new(),
             to_trunk: String::new(),
+            details: model::CallDetails::default(),
         })
         .collect();
     for some in records.chunks(10_000) {

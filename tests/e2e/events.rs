@@ -38,6 +38,8 @@ fn who_listens_hears_of_a_call_from_its_beginning_to_its_end_and_of_changes() {
     {
         heard.push(all.next_event(s(20)));
     }
+    // On a busy machine they talk for longer than 10 s.
+    heard.retain(|event| event["type"] != "call.quality");
     let kinds: Vec<&str> = heard
         .iter()
         .filter_map(|event| event["type"].as_str())

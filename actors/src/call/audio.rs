@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{DtmfMethod, LegId, LegKind};
+use model::{DtmfMethod, LegId, LegKind, Missing};
 use net::media::MediaCommand;
 
 use super::Call;
@@ -33,12 +33,13 @@ impl Call {
             })
         };
         let missing = match (missing(LegKind::Sip), missing(LegKind::Telegram)) {
-            (true, true) => metrics::Missing::Both,
-            (true, false) => metrics::Missing::Sip,
-            (false, true) => metrics::Missing::Telegram,
+            (true, true) => Missing::Both,
+            (true, false) => Missing::Sip,
+            (false, true) => Missing::Telegram,
             (false, false) => return,
         };
         tracing::warn!(call = %self.id, ?missing, "answered, but not heard");
+        self.record.details.one_way = Some(missing);
         self.common.metrics.one_way(self.record.direction, missing);
     }
 
@@ -52,6 +53,7 @@ impl Call {
 
     /// What a SIP leg agreed on reaches its media task: the first time with the reserved ports.
     pub(super) fn sip_media(&mut self, leg: LegId, media: &SipMedia) {
+        self.leg_speaks(leg, media);
         let agreed = Box::new(media.agreed.clone());
         let events = agreed.audio.dtmf_payload_type.is_some();
         self.excuse(leg, !agreed.direction.receives());

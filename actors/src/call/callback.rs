@@ -63,6 +63,7 @@ impl Call {
 
     /// Whom an owner has called is known better now than when he ordered it.
     pub(super) fn met(&mut self, person: Caller) {
+        self.introduce_person(&person);
         if !self.is_ordered() {
             return;
         }

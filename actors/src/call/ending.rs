@@ -43,6 +43,9 @@ impl Call {
             return;
         }
         slot.end = Some(end);
+        if let Some(error) = cause.telegram_error() {
+            self.record.details.telegram.error = Some(error.to_owned());
+        }
         slot.keys = keys::Keys::default();
         self.reserved.remove(&leg);
         if self.ringing.contains_key(&leg) && self.ended.is_none() {
@@ -76,11 +79,18 @@ impl Call {
             }
             self.tell_caller(&cause, side);
             self.ended = Some((cause, side));
-            self.media = None;
+            let media = self.media.take();
+            self.await_figures(media.is_none_or(|media| media.is_idle()), ctx);
             self.reserved.clear();
             ctx.run_later(LAST_WORDS, Self::finish);
         }
-        if self.legs.values().all(|slot| slot.end.is_some()) {
+        self.finish_if_over(ctx);
+    }
+
+    /// Finishes when every leg has ended, and the media task has said how they sounded.
+    pub(super) fn finish_if_over(&mut self, ctx: &mut Context<Self>) {
+        let is_over = self.ended.is_some() && self.legs.values().all(|slot| slot.end.is_some());
+        if is_over && self.has_figures() {
             self.finish(ctx);
         }
     }

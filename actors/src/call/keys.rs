@@ -69,6 +69,7 @@ impl Call {
     ) {
         tracing::debug!(call = %self.id, %leg, "digit");
         self.common.metrics.dtmf(LegKind::Sip, counted(method));
+        self.count_key();
         let (key, came) = (Key::Digit(digit), Some(method));
         self.press(leg, vec![Wanted { key, came }], ctx);
     }
@@ -189,10 +190,16 @@ impl Call {
     }
 
     /// Counts a key that was typed, by the method it went out; one of a PBX was counted when it came.
-    fn count(&self, wanted: Wanted, method: DtmfMethod) {
+    fn count(&mut self, wanted: Wanted, method: DtmfMethod) {
         if wanted.came.is_none() {
             self.common.metrics.dtmf(LegKind::Telegram, counted(method));
+            self.count_key();
         }
+    }
+
+    fn count_key(&mut self) {
+        let count = &mut self.record.details.dtmf_count;
+        *count = count.saturating_add(1);
     }
 
     fn busy(&mut self, leg: LegId, time: Duration, ctx: &mut Context<Self>) {

@@ -1,10 +1,11 @@
 //! What a call tells those who listen to events.
 
-use model::{CallRecord, Direction, EventKind, Outcome, Side};
+use model::{CallRecord, Direction, EventKind, MediaPath, Missing, Outcome, Side};
 use serde_json::{Value, json};
 
 use super::Call;
 use crate::events::{About, Events};
+use crate::house::LegSound;
 
 impl Call {
     /// Tells that something has happened in this call.
@@ -29,6 +30,36 @@ impl Call {
             },
         );
     }
+}
+
+impl Call {
+    /// Tells how the legs sounded in the last 10 s.
+    pub(super) fn tell_quality(&self, legs: &[LegSound]) {
+        tell(
+            &self.common.events,
+            EventKind::CallQuality,
+            &self.record,
+            || {
+                let one_way = self.record.details.one_way.map(Missing::label);
+                json!({"legs": legs.iter().map(sound).collect::<Vec<_>>(), "one_way": one_way})
+            },
+        );
+    }
+}
+
+/// How a leg sounded; null is what was not measured.
+fn sound(leg: &LegSound) -> Value {
+    json!({
+        "leg": leg.leg.0,
+        "kind": leg.kind.label(),
+        "via": leg.via,
+        "codec": leg.codec.label(),
+        "path": leg.path.map(MediaPath::label),
+        "loss": leg.quality.loss(),
+        "jitter_ms": leg.quality.jitter_ms(),
+        "rtt_ms": leg.quality.rtt_ms(),
+        "mos": leg.quality.mos(),
+    })
 }
 
 fn tell(events: &Events, kind: EventKind, record: &CallRecord, data: impl FnOnce() -> Value) {

@@ -1,6 +1,9 @@
 //! What an owner is told about the house.
 
-use model::{CallRecord, Cause, Key, LegId, Peer, SessionName, SessionSpec, TrunkName};
+use model::{
+    CallRecord, Cause, Codec, Key, LegId, LegKind, MediaPath, Peer, Quality, SessionName,
+    SessionSpec, TrunkName,
+};
 use routing::{SessionState, Step, Waits};
 use serde::{Deserialize, Serialize};
 
@@ -69,8 +72,37 @@ pub struct CallReport {
     /// Its record so far.
     #[serde(flatten)]
     pub record: CallRecord,
-    /// Where it is: `setup`, `ringing`, `established`.
+    /// Where it is: `setup`, `ringing`, `established`, `held`.
     pub state: String,
+    /// How it sounds; nothing within the first 10 s.
+    #[serde(default)]
+    pub sound: Option<Sound>,
+}
+
+/// How a call sounded for 10 s.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sound {
+    /// When they were over, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Every leg that there was.
+    pub legs: Vec<LegSound>,
+}
+
+/// How what came from a leg sounded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegSound {
+    /// The leg.
+    pub leg: LegId,
+    /// SIP or Telegram.
+    pub kind: LegKind,
+    /// The trunk or session that it goes over.
+    pub via: String,
+    /// What its audio is carried in.
+    pub codec: Codec,
+    /// How the media of a Telegram leg goes.
+    pub path: Option<MediaPath>,
+    /// The figures.
+    pub quality: Quality,
 }
 
 /// How a trunk is.

@@ -187,9 +187,12 @@ impl SipLeg {
                 source,
                 ..
             } => {
-                let (tx, source, request) = (*tx, *source, (**request).clone());
-                match sip::call::Call::incoming(now, local, request, tx, source, rand::random()) {
+                let (tx, source) = (*tx, *source);
+                let (request, invite) = (Arc::clone(request), (**request).clone());
+                match sip::call::Call::incoming(now, local, invite, tx, source, rand::random()) {
                     Ok(core) => {
+                        let (from, to) = (request.headers.from(), request.headers.to());
+                        self.name(core.call_id(), from.as_ref(), to.as_ref());
                         self.core = Some(core);
                         self.bind(ctx);
                         if self.srtp.is_none() {
@@ -222,11 +225,18 @@ impl SipLeg {
                     offer,
                     rand::random(),
                 );
+                self.name(core.call_id(), Some(&target.from), Some(&target.to));
                 self.core = Some(core);
                 self.bind(ctx);
                 self.drain(now, ctx);
             }
         }
+    }
+
+    /// Tells the call what its record says of the leg.
+    fn name(&self, call_id: &str, from: Option<&sip::NameAddr>, to: Option<&sip::NameAddr>) {
+        let side = Box::new(leg::sip_side(call_id, from, to, self.peer));
+        self.report(LegFact::Named { side });
     }
 
     /// Also after the endpoint was restarted, whose new incarnation knows no dialogs.

@@ -22,6 +22,8 @@ pub(crate) enum LegFact {
         audio: Option<SipMedia>,
         codecs: Vec<Codec>,
     },
+    /// A SIP leg has a dialog: who its INVITE says that it is from and to.
+    Named { side: Box<model::SipSide> },
     /// Whom a Telegram leg calls has been found.
     Met { person: Box<Caller> },
     /// A device rings.

@@ -5,7 +5,7 @@ use model::{CallId, Cause, Direction, Peer, Reason, SessionName};
 use routing::Order;
 
 use super::Registry;
-use super::offer::{Attempt, shown_from};
+use super::offer::{Attempt, of_person, shown_from};
 use crate::call::{Held, Origin, Plan};
 use crate::house::DialOrder;
 use crate::message::{Caller, Calling, DialCall};
@@ -103,6 +103,7 @@ impl Registry {
                     session: session.to_string(),
                     from: from.clone(),
                     to: order.number.clone(),
+                    details: of_person(&caller),
                 };
                 self.refused_attempt(attempt, cause);
             }

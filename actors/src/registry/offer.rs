@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use actix::{AsyncContext, Context, Handler};
 use model::{
-    CallId, CallRecord, Cause, Direction, LegKind, Peer, Reason, SessionName, TrunkKind, TrunkName,
-    TrunkSpec,
+    CallDetails, CallId, CallRecord, Cause, Direction, LegKind, Peer, Reason, SessionName,
+    TelegramSide, TrunkKind, TrunkName, TrunkSpec,
 };
 use routing::{CallEnd, Dialled, Hunt, Table, TelegramOffer, ToTrunk, World};
 use sip::call::Account;
@@ -35,6 +35,27 @@ pub(super) struct Attempt<'a> {
     pub(super) session: String,
     pub(super) from: String,
     pub(super) to: String,
+    /// Who the side is that has tried.
+    pub(super) details: CallDetails,
+}
+
+/// What is known of an attempt of a PBX.
+pub(super) fn of_invite(request: &Request, source: Hop) -> CallDetails {
+    let headers = &request.headers;
+    let (from, to) = (headers.from(), headers.to());
+    let call_id = headers.call_id().unwrap_or_default();
+    CallDetails {
+        sip: leg::sip_side(call_id, from.as_ref(), to.as_ref(), source),
+        ..CallDetails::default()
+    }
+}
+
+/// What is known of an attempt of, or at, this person.
+pub(super) fn of_person(person: &Caller) -> CallDetails {
+    CallDetails {
+        telegram: leg::telegram_side(person),
+        ..CallDetails::default()
+    }
 }
 
 impl Registry {
@@ -61,6 +82,14 @@ impl Registry {
             outcome: Some(cause.outcome()),
             legs: vec![leg::end(kind, via, cause)],
             to_trunk: String::new(),
+            details: CallDetails {
+                node: self.common.settings.node.clone(),
+                telegram: TelegramSide {
+                    error: cause.telegram_error().map(str::to_owned),
+                    ..attempt.details.telegram
+                },
+                ..attempt.details
+            },
         };
         self.common.metrics.call_over(&record, cause, cause.side());
         tell_refused(&self.common.events, &record);
@@ -110,6 +139,7 @@ impl Registry {
                 session: session.to_string(),
                 from: shown_from(&self.table, &trunk, &caller),
                 to: String::new(),
+                details: of_person(&caller),
             };
             self.refused_attempt(attempt, cause);
         })?;

@@ -11,7 +11,7 @@ use sip::HeaderName;
 use sip::text::{TextConfig, TextFault};
 
 use super::Registry;
-use super::offer::{Attempt, shown_from};
+use super::offer::{Attempt, of_person, shown_from};
 use crate::call::{Call, Held, Origin, Plan};
 use crate::events::About;
 use crate::message::{
@@ -272,6 +272,7 @@ impl Registry {
                 session: session.to_string(),
                 from,
                 to,
+                details: of_person(&writer),
             };
             self.refused_attempt(attempt, &cause);
             return Err(cause);

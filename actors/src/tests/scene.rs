@@ -352,6 +352,7 @@ fn people() -> Vec<Person> {
 
 fn settings(address: SocketAddr, paces: Paces) -> Settings {
     Settings {
+        node: "here".to_owned(),
         sip: SipSettings {
             addresses: vec![address],
             name_servers: Vec::new(),

@@ -43,6 +43,21 @@ impl LegStats {
         share(self.lost + self.discarded, self.expected())
     }
 
+    /// Returns what was counted since `before`, for a leg that is looked at again and again; what is no count stays as it is. A packet that
+    /// was given up before and came since is no loss of either time.
+    #[must_use]
+    pub fn since(&self, before: &LegStats) -> LegStats {
+        LegStats {
+            received: self.received.saturating_sub(before.received),
+            lost: self.lost.saturating_sub(before.lost),
+            gaps: self.gaps.saturating_sub(before.gaps),
+            late: self.late.saturating_sub(before.late),
+            duplicate: self.duplicate.saturating_sub(before.duplicate),
+            discarded: self.discarded.saturating_sub(before.discarded),
+            ..*self
+        }
+    }
+
     fn expected(&self) -> u64 {
         let once = self.received.saturating_sub(self.duplicate);
         once + self.lost.saturating_sub(self.late)
@@ -157,6 +172,17 @@ mod tests {
         let mos = |stats: LegStats| stats.mos(Codec::Opus, None, Duration::ZERO).unwrap();
         assert!(mos(late) < mos(clean) - 0.3);
         assert_eq!(stats(900, 100, 100).loss(), Some(0.1));
+    }
+
+    #[test]
+    fn what_is_looked_at_again_is_judged_by_what_has_come_since() {
+        let before = stats(900, 100, 90);
+        let after = stats(1900, 110, 95);
+        let since = after.since(&before);
+        assert_eq!(since.loss(), Some(10.0 / 1010.0));
+        let mos = |stats: LegStats| stats.mos(Codec::Alaw, None, Duration::ZERO).unwrap();
+        assert!(mos(since) > mos(after) + 0.2);
+        assert_eq!(before.since(&before).loss(), None);
     }
 
     #[test]

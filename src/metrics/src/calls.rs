@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{CallRecord, Cause, Direction, LegKind, Outcome, Reason, Side, TrunkName};
+use model::{CallRecord, Cause, Direction, LegKind, Missing, Outcome, Reason, Side, TrunkName};
 use prometheus::{CounterVec, HistogramVec, IntCounterVec, IntGaugeVec};
 
 use crate::Metrics;
@@ -68,32 +68,9 @@ impl Closed for DtmfMethod {
     }
 }
 
-/// From whom nothing was heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// The SIP party.
-    Sip,
-    /// The Telegram user.
-    Telegram,
-    /// Either.
-    Both,
-}
-
-impl Missing {
-    fn label(self) -> &'static str {
-        match self {
-            Missing::Sip => LegKind::Sip.label(),
-            Missing::Telegram => LegKind::Telegram.label(),
-            Missing::Both => "both",
-        }
-    }
-}
-
 impl Closed for Missing {
     fn values() -> Vec<&'static str> {
-        [Missing::Sip, Missing::Telegram, Missing::Both]
-            .map(Missing::label)
-            .to_vec()
+        Missing::ALL.map(Missing::label).to_vec()
     }
 }
 

@@ -191,7 +191,7 @@ open! {
     /// Pages of the admin listener, as its routes are written.
     Route, [
         "/metrics", "/livez", "/readyz", "/api/v1/openapi.json", "/api/v1/status", "/api/v1/actors", "/api/v1/calls", "/api/v1/calls/{id}",
-        "/api/v1/calls/{id}/log", "/api/v1/calls/{id}/dtmf", "/api/v1/calls/{id}/hold", "/api/v1/calls/{id}/transfer", "/api/v1/events", "/api/v1/users",
+        "/api/v1/calls/{id}/log", "/api/v1/calls/{id}/quality", "/api/v1/calls/{id}/dtmf", "/api/v1/calls/{id}/hold", "/api/v1/calls/{id}/transfer", "/api/v1/events", "/api/v1/users",
         "/api/v1/users/{name}", "/api/v1/workers", "/api/v1/workers/{name}", "/api/v1/workers/{name}/enable",
         "/api/v1/workers/{name}/disable", "/api/v1/storage", "/api/v1/storage/enable", "/api/v1/storage/disable",
         "/api/v1/cdr", "/api/v1/cdr/{id}", "/api/v1/trunks", "/api/v1/trunks/{name}", "/api/v1/trunks/{name}/enable",

@@ -3,8 +3,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use model::{
-    CallId, CallRecord, Cause, Codec, Direction, LegKind, Outcome, Reason, SessionName, Side,
-    TrunkName,
+    CallId, CallRecord, Cause, Codec, Direction, LegKind, Missing, Outcome, Reason, SessionName,
+    Side, TrunkName,
 };
 
 use super::*;
@@ -35,6 +35,7 @@ fn record(direction: Direction, answered: bool, outcome: Outcome) -> CallRecord 
         ended_by: None,
         outcome: Some(outcome),
         to_trunk: String::new(),
+        details: model::CallDetails::default(),
         legs: Vec::new(),
     }
 }

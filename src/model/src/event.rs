@@ -55,6 +55,8 @@ kinds! {
     CallAnswered = "call.answered";
     /// An owner holds the PBX of a call, or lets it go on.
     CallHeld = "call.held";
+    /// How a call has sounded in the last 10 s.
+    CallQuality = "call.quality";
     /// A call is over, or was refused.
     CallEnded = "call.ended";
     /// Calls can be placed on a trunk from now on, or no more.

@@ -17,6 +17,7 @@ mod id;
 mod inline;
 mod number;
 mod prefix;
+mod quality;
 mod quota;
 mod record;
 mod role;
@@ -41,6 +42,7 @@ pub use id::{CallId, LegId, NameError, QuotaName, SessionName, TrunkName, UserNa
 pub use inline::{BotName, BotNameError, QueryTag, QueryTemplate, QueryTemplateError};
 pub use number::{NumberError, Peer, PhoneNumber};
 pub use prefix::{IpPrefix, IpPrefixError, TrustedIps};
+pub use quality::{CallDetails, MediaPath, Missing, Quality, SipSide, TelegramSide, recorded};
 pub use quota::{DEFAULT_QUOTA, QuotaError, QuotaSpec};
 pub use record::{BanRecord, CallRecord, Direction, Farewell, LegEnd, LegKind, OpenCall, Outcome};
 pub use role::{LOCAL_WORKER, Role, RoleSpec, RoleState, WorkerChoice};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CallId, IpPrefix, Side};
+use crate::{CallDetails, CallId, IpPrefix, Side};
 
 /// Which way a call goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -154,6 +154,9 @@ pub struct CallRecord {
     /// records of versions before there were such calls.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub to_trunk: String,
+    /// Who the two sides were, and how they sounded; records of earlier versions have none.
+    #[serde(default, skip_serializing_if = "CallDetails::is_empty")]
+    pub details: CallDetails,
 }
 
 impl CallRecord {

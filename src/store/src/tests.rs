@@ -38,6 +38,7 @@ fn record(n: u128) -> CallRecord {
         ended_by: None,
         outcome: None,
         to_trunk: String::new(),
+        details: model::CallDetails::default(),
         legs: Vec::new(),
     }
 }

@@ -315,6 +315,7 @@ fn limit_load(house: &House, overload: &settings::Overload) {
 pub(crate) fn house_settings(settings: &Settings) -> actors::Settings {
     let (sip, telegram) = (&settings.sip, &settings.telegram);
     actors::Settings {
+        node: settings.node.name.to_string(),
         sip: SipSettings {
             addresses: sip.udp.clone(),
             name_servers: sip.name_servers.clone(),

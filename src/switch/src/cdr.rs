@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use model::{CallId, CallRecord, Direction, Outcome, Side};
 use store::{Store, StoreError};
 
+use crate::record_view::{self, RecordView};
+
 /// How many records are read at once.
 const AT_ONCE: usize = 500;
 /// How many are looked at for one answer; the rest is for the next page.
@@ -170,37 +172,86 @@ impl Filter {
     }
 }
 
-/// The columns of [`row`].
-pub(crate) const HEAD: &str = "id,start,direction,trunk,session,from,to,ringing_ms,answered_ms,ended_ms,talk_s,result,ended_by,why,to_trunk,code,cause";
+macro_rules! columns {
+    ($first:literal = $cell_of_first:expr, $($name:literal = $cell:expr,)*) => {
+        /// The columns of [`row`]: those that were there first, then the others in the order in which they were promised.
+        pub(crate) const HEAD: &str = concat!($first $(, ",", $name)*);
+        /// What stands in each.
+        const CELLS: &[fn(&CallRecord, &RecordView) -> String] = &[$cell_of_first $(, $cell)*];
+    };
+}
+
+/// What there is, or nothing.
+fn known<T: ToString>(value: Option<&T>) -> String {
+    value.map(T::to_string).unwrap_or_default()
+}
+
+columns! {
+    "id" = |record, _| record.id.to_string(),
+    "start" = |record, _| time(record.started_ms),
+    "direction" = |record, _| record.direction.label().to_owned(),
+    "trunk" = |record, _| record.trunk.clone(),
+    "session" = |record, _| record.session.clone(),
+    "from" = |record, _| record.from.clone(),
+    "to" = |record, _| record.to.clone(),
+    "ringing_ms" = |record, _| known(record.ringing_after_ms.as_ref()),
+    "answered_ms" = |record, _| known(record.answered_after_ms.as_ref()),
+    "ended_ms" = |record, _| known(record.ended_after_ms.as_ref()),
+    "talk_s" = |_, view| format!("{:.3}", view.talk_s),
+    "result" = |record, _| record.outcome.map_or("open", Outcome::label).to_owned(),
+    "ended_by" = |record, _| record.ended_by.map_or("", Side::label).to_owned(),
+    "why" = |record, _| why(record),
+    "to_trunk" = |record, _| record.to_trunk.clone(),
+    "code" = |_, view| known(view.code.as_ref()),
+    "cause" = |_, view| known(view.reason.as_ref()),
+    "parent_id" = |_, view| known(view.parent_id.as_ref()),
+    "node" = |_, view| known(view.node.as_ref()),
+    "mode" = |_, view| view.mode.clone(),
+    "tg_user_id" = |_, view| known(view.tg_user_id.as_ref()),
+    "tg_username" = |_, view| known(view.tg_username.as_ref()),
+    "tg_phone" = |_, view| known(view.tg_phone.as_ref()),
+    "sip_from" = |_, view| known(view.sip_from.as_ref()),
+    "sip_to" = |_, view| known(view.sip_to.as_ref()),
+    "dialed" = |_, view| view.dialed.clone(),
+    "rule" = |_, view| known(view.rule.as_ref()),
+    "started_at" = |record, _| record_view::at(record.started_ms),
+    "ringing_at" = |_, view| known(view.ringing_at.as_ref()),
+    "answered_at" = |_, view| known(view.answered_at.as_ref()),
+    "ended_at" = |_, view| known(view.ended_at.as_ref()),
+    "pdd_ms" = |_, view| known(view.pdd_ms.as_ref()),
+    "side" = |_, view| known(view.side.as_ref()),
+    "reason" = |_, view| known(view.reason.as_ref()),
+    "phrase" = |_, view| known(view.phrase.as_ref()),
+    "hung_up_by" = |_, view| known(view.hung_up_by.as_ref()),
+    "sip_call_id" = |_, view| known(view.sip_call_id.as_ref()),
+    "sip_peer" = |_, view| known(view.sip_peer.as_ref()),
+    "codec_sip" = |_, view| known(view.codec_sip.as_ref()),
+    "codec_tg" = |_, view| known(view.codec_tg.as_ref()),
+    "tg_protocol" = |_, view| known(view.tg_protocol.as_ref()),
+    "tg_path" = |_, view| known(view.tg_path.as_ref()),
+    "loss_in_sip" = |_, view| known(view.loss_in_sip.as_ref()),
+    "loss_in_tg" = |_, view| known(view.loss_in_tg.as_ref()),
+    "jitter_ms_sip" = |_, view| known(view.jitter_ms_sip.as_ref()),
+    "jitter_ms_tg" = |_, view| known(view.jitter_ms_tg.as_ref()),
+    "rtt_ms_sip" = |_, view| known(view.rtt_ms_sip.as_ref()),
+    "rtt_ms_tg" = |_, view| known(view.rtt_ms_tg.as_ref()),
+    "mos_sip" = |_, view| known(view.mos_sip.as_ref()),
+    "mos_tg" = |_, view| known(view.mos_tg.as_ref()),
+    "dtmf_count" = |_, view| view.dtmf_count.to_string(),
+    "one_way" = |_, view| known(view.one_way.as_ref()),
+    "recording" = |_, view| known(view.recording.as_ref()),
+    "error_tg" = |_, view| known(view.error_tg.as_ref()),
+}
 
 /// A record as comma-separated values (RFC 4180).
 pub(crate) fn row(record: &CallRecord) -> String {
-    let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
-    let leg = telling(record);
-    let cells = [
-        record.id.to_string(),
-        time(record.started_ms),
-        record.direction.label().to_owned(),
-        record.trunk.clone(),
-        record.session.clone(),
-        record.from.clone(),
-        record.to.clone(),
-        number(record.ringing_after_ms),
-        number(record.answered_after_ms),
-        number(record.ended_after_ms),
-        format!("{:.3}", record.talk_seconds()),
-        record.outcome.map_or("open", Outcome::label).to_owned(),
-        record.ended_by.map_or("", Side::label).to_owned(),
-        why(record),
-        record.to_trunk.clone(),
-        leg.map(|leg| leg.code.to_string()).unwrap_or_default(),
-        leg.map(|leg| leg.reason.clone()).unwrap_or_default(),
-    ];
-    cells.map(|cell| quoted(&cell)).join(",")
+    let view = RecordView::from(record);
+    let cells = CELLS.iter().map(|cell| quoted(&cell(record, &view)));
+    cells.collect::<Vec<String>>().join(",")
 }
 
 /// The first leg that did not end normally, or else the last one.
-fn telling(record: &CallRecord) -> Option<&model::LegEnd> {
+pub(crate) fn telling(record: &CallRecord) -> Option<&model::LegEnd> {
     let bad = record.legs.iter().find(|leg| leg.code >= 300);
     bad.or(record.legs.last())
 }
@@ -236,7 +287,7 @@ pub(crate) fn time(unix_ms: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use model::{LegEnd, LegKind};
     use store::{MasterKey, SledStore};
 
@@ -269,7 +320,7 @@ mod tests {
         }
     }
 
-    fn record(n: u64, trunk: &str, code: u16) -> CallRecord {
+    pub(crate) fn record(n: u64, trunk: &str, code: u16) -> CallRecord {
         CallRecord {
             id: CallId::new(n, 1),
             direction: Direction::SipToTg,
@@ -297,6 +348,7 @@ mod tests {
                 peer_reason: None,
             }],
             to_trunk: String::new(),
+            details: model::CallDetails::default(),
         }
     }
 

@@ -34,6 +34,7 @@ mod office;
 mod print;
 mod problem;
 mod reach;
+mod record_view;
 mod records;
 mod recovery;
 mod reload;

@@ -20,7 +20,19 @@ pub(super) struct Books {
     written: Figures,
     /// How long audio of the leg waited here: the sum of so many looks.
     depth: (Duration, u32),
+    /// What the leg had counted when its quality was told last.
+    told: Told,
     transcoding: Option<Transcoding>,
+}
+
+/// What a report of the last seconds is measured from.
+#[derive(Debug, Default)]
+struct Told {
+    stats: LegStats,
+    received: u64,
+    lost: u64,
+    figures: Figures,
+    concealed: Duration,
 }
 
 /// The leg is sent its peer's audio in another codec; counted until this is dropped, also by a panic.
@@ -69,6 +81,23 @@ struct Figures {
     concealed: u64,
     transcoded: u64,
     round_trips: u64,
+}
+
+impl Figures {
+    /// What has come on top of `before`, of what a report tells.
+    fn since(&self, before: &Figures) -> Figures {
+        Figures {
+            received: self.received.saturating_sub(before.received),
+            sent: self.sent.saturating_sub(before.sent),
+            bytes_in: self.bytes_in.saturating_sub(before.bytes_in),
+            bytes_out: self.bytes_out.saturating_sub(before.bytes_out),
+            lost: self.lost.saturating_sub(before.lost),
+            late: self.late.saturating_sub(before.late),
+            duplicate: self.duplicate.saturating_sub(before.duplicate),
+            overflow: self.overflow.saturating_sub(before.overflow),
+            ..*self
+        }
+    }
 }
 
 impl Books {
@@ -159,30 +188,54 @@ impl Port {
     /// Returns the figures of the leg so far.
     pub(super) fn report(&self, stats: &LegStats) -> LegReport {
         let figures = self.figures(stats);
+        self.report_since(stats, &figures, &Told::default())
+    }
+
+    /// Returns the figures of the leg since this was asked last.
+    pub(super) fn report_again(&mut self, stats: &LegStats) -> LegReport {
+        let figures = self.figures(stats);
+        let report = self.report_since(stats, &figures, &self.books.told);
+        let plain = self.plain_stats().unwrap_or_default();
+        self.books.told = Told {
+            stats: *stats,
+            received: plain.received,
+            lost: plain.lost,
+            figures,
+            concealed: stats.concealed,
+        };
+        report
+    }
+
+    fn report_since(&self, stats: &LegStats, now: &Figures, before: &Told) -> LegReport {
         let (sum, looks) = self.books.depth;
         let buffer = sum.checked_div(looks).unwrap_or_default();
+        let since = stats.since(&before.stats);
+        let figures = now.since(&before.figures);
         let loss = match self.plain_stats() {
             // Counted where the packets come in: the bridge does not know of those that came before its time.
             Some(plain) => {
-                let expected = plain.received + plain.lost;
-                (expected > 0).then(|| plain.lost as f64 / expected as f64)
+                let lost = plain.lost.saturating_sub(before.lost);
+                let expected = plain.received.saturating_sub(before.received) + lost;
+                (expected > 0).then(|| lost as f64 / expected as f64)
             }
-            None => stats.loss(),
+            None => since.loss(),
         };
         LegReport {
             leg: self.leg,
             kind: self.audio.kind,
+            codec: self.audio.codec,
+            path: self.path(),
             received: figures.received,
             sent: figures.sent,
             bytes_in: figures.bytes_in,
             bytes_out: figures.bytes_out,
             lost: figures.lost,
             discarded: figures.late + figures.duplicate + figures.overflow,
-            concealed: stats.concealed,
+            concealed: stats.concealed.saturating_sub(before.concealed),
             jitter: stats.jitter,
             round_trip: self.round_trip(),
             loss_ratio: loss,
-            mos: stats.mos(self.audio.codec, self.round_trip(), buffer),
+            mos: since.mos(self.audio.codec, self.round_trip(), buffer),
         }
     }
 

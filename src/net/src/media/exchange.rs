@@ -18,6 +18,8 @@ use super::sockets::Sockets;
 
 /// Time between two entries in the metrics.
 const BOOKS_EVERY: Duration = Duration::from_secs(5);
+/// Time between two reports of how the legs sound.
+const QUALITY_EVERY: Duration = Duration::from_secs(10);
 /// Legs and wishes a call may have in its life; a call has two legs.
 const MAX_LEGS: usize = 16;
 
@@ -48,6 +50,8 @@ pub(super) struct Exchange {
     inbox: VecDeque<(LegId, RtpIn)>,
     reports: Vec<LegReport>,
     books_at: Instant,
+    /// When the call hears next how its legs sound: from when two of them are joined.
+    quality_at: Option<Instant>,
     /// A leg has just become ready for its peer.
     ready: bool,
 }
@@ -64,6 +68,7 @@ impl Exchange {
             inbox: VecDeque::with_capacity(4),
             reports: Vec::new(),
             books_at: now + BOOKS_EVERY,
+            quality_at: None,
             ready: false,
         }
     }
@@ -74,6 +79,7 @@ impl Exchange {
             .iter()
             .filter_map(|port| port.deadline)
             .chain(self.bridge_deadline)
+            .chain(self.quality_at)
             .fold(self.books_at, Instant::min)
     }
 
@@ -238,7 +244,23 @@ impl Exchange {
             self.books_at = way.now + BOOKS_EVERY;
             self.write_books();
         }
+        if self.quality_at.is_some_and(|at| at <= way.now) {
+            self.quality_at = Some(way.now + QUALITY_EVERY);
+            self.tell_quality(way);
+        }
         self.join_if_ready(way);
+    }
+
+    /// Tells how every leg has sounded since the last time.
+    fn tell_quality(&mut self, way: &mut Way<'_>) {
+        let bridge = &self.bridge;
+        let ports = self.ports.iter_mut();
+        let legs = ports.map(|port| {
+            let stats = bridge.stats(port.leg).unwrap_or_default();
+            port.report_again(&stats)
+        });
+        let legs = legs.collect();
+        way.events.tell(MediaEvent::Quality { legs });
     }
 
     /// Polls a leg's transport after an input, and all that follows from it.
@@ -375,6 +397,7 @@ impl Exchange {
             .position(|(a, b)| ready(&self.ports, *a) && ready(&self.ports, *b))
         {
             let (a, b) = self.wishes.remove(index);
+            self.quality_at.get_or_insert(way.now + QUALITY_EVERY);
             for port in &mut self.ports {
                 port.peer = match port.leg {
                     leg if leg == a => Some(b),

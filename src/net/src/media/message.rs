@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use media::Tone;
-use model::{DtmfMethod, LegId, LegKind};
+use model::{Codec, DtmfMethod, LegId, LegKind, MediaPath, Quality};
 
 use super::ports::RtpReservation;
 
@@ -131,6 +131,11 @@ pub enum MediaEvent {
         /// Why, in a few words.
         why: &'static str,
     },
+    /// How the legs have sounded since the last time; told every 10 s from when two are joined.
+    Quality {
+        /// Every leg there is.
+        legs: Vec<LegReport>,
+    },
     /// The task is over, nothing follows; a task that ends without this has panicked or was not listened to.
     Closed {
         /// The figures of every leg the call had.
@@ -138,13 +143,17 @@ pub enum MediaEvent {
     },
 }
 
-/// The figures of one leg, at its end.
+/// The figures of one leg: of its whole life at its end, of the last 10 s in [`MediaEvent::Quality`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LegReport {
     /// The leg.
     pub leg: LegId,
     /// Its kind.
     pub kind: LegKind,
+    /// What its audio is carried in.
+    pub codec: Codec,
+    /// How the media of a Telegram leg went when it started; nothing before, and for a SIP leg.
+    pub path: Option<MediaPath>,
     /// Packets received.
     pub received: u64,
     /// Packets sent.
@@ -167,6 +176,25 @@ pub struct LegReport {
     pub loss_ratio: Option<f64>,
     /// Estimated mean opinion score of what came; none when nothing came.
     pub mos: Option<f64>,
+}
+
+impl LegReport {
+    /// Returns what a call record says of it: absent what is not known of a leg that nothing came from.
+    pub fn quality(&self) -> Quality {
+        let micros = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        Quality {
+            loss_ppm: self.loss_ratio.map(|loss| whole(loss * 1e6)),
+            jitter_us: (self.received > 0).then(|| micros(self.jitter)),
+            rtt_us: self.round_trip.map(micros),
+            mos_centi: self.mos.map(|mos| whole(mos * 100.0)),
+        }
+    }
+}
+
+/// The nearest whole number; a cast of a float to an integer goes no further than that has room.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn whole(value: f64) -> u32 {
+    value.round() as u32
 }
 
 /// The media task of a call takes no more commands: it is gone, or does nothing any more.

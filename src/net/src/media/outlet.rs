@@ -46,8 +46,10 @@ impl Outlet {
             event
         };
         match event {
-            MediaEvent::FirstPacket { .. } | MediaEvent::Dtmf { .. } | MediaEvent::Muted { .. } => {
-            }
+            MediaEvent::FirstPacket { .. }
+            | MediaEvent::Dtmf { .. }
+            | MediaEvent::Muted { .. }
+            | MediaEvent::Quality { .. } => {}
             _ if self.waiting.len() >= MAX_WAITING => self.broken = true,
             event => self.waiting.push_back(event),
         }

@@ -145,6 +145,11 @@ impl std::fmt::Debug for Waits {
 }
 
 impl MediaHandle {
+    /// Returns whether there was no command yet: there is no task, and nothing to be told of it.
+    pub fn is_idle(&self) -> bool {
+        self.waits.is_some()
+    }
+
     /// Gives a command, without waiting.
     pub fn command(&mut self, command: MediaCommand) -> Result<(), Stuck> {
         self.commands.try_send(command).map_err(|_| Stuck)?;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use media::{LegAudio, PlainConfig, PlainRtp, Remote, RtpOut, Transport, TransportOutput};
-use model::{Codec, LegId, LegKind, SrtpKeys};
+use model::{Codec, LegId, LegKind, MediaPath, SrtpKeys};
 use sip::sdp::Agreed;
 use telegram::Way;
 
@@ -139,6 +139,21 @@ impl Port {
             Carrier::Plain(_) => None,
             Carrier::Rtc(rtc) => Some(rtc.stats().way),
         }
+    }
+
+    /// The same in the words of a record; nothing before it has started.
+    pub(super) fn path(&self) -> Option<MediaPath> {
+        let Carrier::Rtc(rtc) = &self.carrier else {
+            return None;
+        };
+        let stats = rtc.stats();
+        self.connected
+            .then_some(match (stats.way, stats.is_reflector) {
+                (Way::Direct, _) => MediaPath::Direct,
+                (Way::Relay, false) => MediaPath::Turn,
+                (Way::Relay, true) => MediaPath::Reflector,
+                (Way::TcpRelay, _) => MediaPath::ReflectorTcp,
+            })
     }
 
     /// ICE restarts of the peer so far.

@@ -1,7 +1,6 @@
 //! Calls that go on, and the records of all.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use actix_web::web::{Data, Json, Path, Query};
 use actix_web::{HttpResponse, delete, get, web};
@@ -16,13 +15,14 @@ use super::{Page, PageQuery};
 use crate::call_log::LogLine;
 use crate::logging::Levels;
 use crate::problem::Problem;
+use crate::record_view::{RecordView, at};
 
 /// A call.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct CallView {
     /// Its id, a ULID.
     pub(crate) id: String,
-    /// `setup`, `ringing`, `established` while it goes on, else `over`.
+    /// `setup`, `ringing`, `established`, `held` while it goes on, else `over`.
     pub(crate) state: String,
     /// `sip_to_tg`, `tg_to_sip` or `sip_to_sip`.
     pub(crate) direction: String,
@@ -50,6 +50,9 @@ pub(crate) struct CallView {
     pub(crate) ended_by: Option<String>,
     /// How each leg ended.
     pub(crate) legs: Vec<LegView>,
+    /// Everything else that is known of it.
+    #[serde(flatten)]
+    pub(crate) more: RecordView,
 }
 
 /// How a leg ended.
@@ -67,7 +70,7 @@ pub(crate) struct LegView {
 
 impl CallView {
     fn of(record: CallRecord, state: &str) -> Self {
-        let started = UNIX_EPOCH + Duration::from_millis(record.started_ms);
+        let more = RecordView::from(&record);
         let legs = record.legs.into_iter().map(|leg| LegView {
             via: leg.via,
             code: leg.code,
@@ -83,13 +86,14 @@ impl CallView {
             to_trunk: record.to_trunk,
             from: record.from,
             to: record.to,
-            started_at: humantime::format_rfc3339_millis(started).to_string(),
+            started_at: at(record.started_ms),
             ringing_after_ms: record.ringing_after_ms,
             answered_after_ms: record.answered_after_ms,
             ended_after_ms: record.ended_after_ms,
             result: record.outcome.map(Outcome::label).map(str::to_owned),
             ended_by: record.ended_by.map(Side::label).map(str::to_owned),
             legs: legs.collect(),
+            more,
         }
     }
 }

@@ -23,6 +23,7 @@ mod cdr;
 mod dial;
 mod events;
 mod house;
+mod quality;
 mod quotas;
 mod records;
 mod roles;
@@ -52,6 +53,7 @@ pub(crate) use house::{
     Ban, LONGEST_BAN, Level, Load, Made, Process, Status, StoreState, TokenView, WantedBan,
     WantedToken,
 };
+pub(crate) use quality::QualityView;
 pub(crate) use quotas::QuotaView;
 pub(crate) use records::{SessionView, Tried, TrunkFacts, WantedCall};
 pub(crate) use roles::RoleView;
@@ -180,6 +182,7 @@ pub(crate) fn service() -> impl HttpServiceFactory + OpenApiFactory {
         .service(house::list_actors)
         .service(calls::list_calls)
         .service(calls::show_call)
+        .service(quality::show_quality)
         .service(calls::hang_up)
         .service(dial::dial)
         .service(dial::press)

@@ -12,6 +12,7 @@ use crate::cdr::{self, Filter, Words, time, why};
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
 use crate::reach::escaped;
+use crate::record_view::object;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Cdr {
@@ -139,7 +140,7 @@ impl Cdr {
                 let mut records = recent(operator, &wanted.words(), count)?;
                 records.reverse();
                 match format {
-                    Format::Json => records.iter().for_each(print::json),
+                    Format::Json => records.iter().map(object).for_each(|it| print::json(&it)),
                     Format::Csv => {
                         print::line(cdr::HEAD);
                         records.iter().map(cdr::row).for_each(print::line);
@@ -153,7 +154,8 @@ impl Cdr {
 
 fn show(operator: &Operator, records: &[CallRecord]) {
     if operator.output == Output::Json {
-        print::json(&records);
+        let objects: Vec<_> = records.iter().map(object).collect();
+        print::json(&objects);
     } else {
         list(operator.output, records);
     }

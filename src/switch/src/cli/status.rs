@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::{Operator, unix};
 use crate::admin::STORES_NOTHING;
 use crate::api::{
-    CallView, Dialling, Load, Page, Status, StoreState, WantedDial, WantedHold, WantedKeys,
-    WantedTransfer,
+    CallView, Dialling, Load, Page, QualityView, Status, StoreState, WantedDial, WantedHold,
+    WantedKeys, WantedTransfer,
 };
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
@@ -223,10 +223,14 @@ impl Calls {
             Calls::Watch => super::watch::calls(operator),
             Calls::Show { id } => {
                 let call: CallView = operator.get(&format!("/calls/{id}"))?;
+                // It may have ended meanwhile.
+                let quality: Option<QualityView> =
+                    operator.get(&format!("/calls/{id}/quality")).ok();
                 if operator.output == Output::Json {
-                    print::json(&call);
+                    print::json(&Shown { call, quality });
                 } else {
                     show(&call);
+                    quality.iter().for_each(show_quality);
                 }
                 Ok(())
             }
@@ -351,6 +355,38 @@ fn show(call: &CallView) {
             "leg ended",
             &format!("{}: {} {}", leg.via, leg.code, leg.phrase),
         );
+    }
+}
+
+/// A call, and how it sounds.
+#[derive(serde::Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    call: CallView,
+    quality: Option<QualityView>,
+}
+
+/// How a call sounded in the last 10 s; nothing before the first of them.
+fn show_quality(quality: &QualityView) {
+    if let Some(missing) = &quality.one_way {
+        print::line(format_args!("{:<12}{missing}", "not heard"));
+    }
+    for leg in &quality.legs {
+        let number = |value: Option<f64>, unit: &str| {
+            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}{unit}"))
+        };
+        let path = leg.path.as_ref().map(|path| format!(" {path}"));
+        print::line(format_args!(
+            "{:<12}{} {}{}: loss {}, jitter {}, round trip {}, MOS about {}",
+            "sounds",
+            leg.via,
+            leg.codec,
+            path.unwrap_or_default(),
+            number(leg.loss.map(|loss| loss * 100.0), " %"),
+            number(leg.jitter_ms, " ms"),
+            number(leg.rtt_ms, " ms"),
+            number(leg.mos, ""),
+        ));
     }
 }
 

@@ -282,6 +282,7 @@ fn people() -> Vec<Person> {
 
 fn settings(sip: SocketAddr, library_versions: Vec<String>) -> Settings {
     Settings {
+        node: "demo".to_owned(),
         sip: SipSettings {
             addresses: vec![sip],
             name_servers: Vec::new(),

@@ -229,6 +229,15 @@ impl Relays {
         relays.any(|relay| relay.is_tcp() && relay.relayed() == Some(local))
     }
 
+    /// Whether this relayed address of ours is one of a reflector.
+    pub(crate) fn is_reflector(&self, local: SocketAddr) -> bool {
+        let mut relays = self.all.iter();
+        relays.any(|relay| match &relay.kind {
+            Kind::Turn(_) => false,
+            Kind::Reflector(end) => end.relayed() == Some(local),
+        })
+    }
+
     /// Whether no relay is there that could still be used.
     pub(crate) fn is_hopeless(&self) -> bool {
         self.all.iter().all(|relay| match &relay.kind {

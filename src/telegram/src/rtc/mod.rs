@@ -100,6 +100,8 @@ pub struct RtcStats {
     pub round_trips: u64,
     /// How media went when it started.
     pub way: Way,
+    /// A relay of ours that it went through is a reflector.
+    pub is_reflector: bool,
     /// ICE restarts of the peer that were followed.
     pub restarts: u32,
 }
@@ -337,6 +339,7 @@ impl RtcTransport {
         };
         let is_ours = self.relays.owns(local);
         if !is_check && matches!(self.state, State::Connecting { .. }) {
+            self.stats.is_reflector = self.relays.is_reflector(local);
             let is_relay = is_ours || self.path.is_relay(peer);
             self.stats.way = match (is_relay, self.relays.is_tcp(local)) {
                 (false, _) => Way::Direct,
