@@ -9,7 +9,7 @@ use model::{
     TransitSpec, TrunkSpec, UserSpec,
 };
 use store::{
-    BackupError, Change, Entry, KeyId, KeySource, MasterKey, SledStore, Space, Stats, Store,
+    BackupError, Change, Ends, Entry, KeyId, KeySource, MasterKey, SledStore, Space, Stats, Store,
     StoreError,
 };
 
@@ -118,6 +118,26 @@ impl Store for Faulty {
         count: usize,
     ) -> Result<Vec<CallRecord>, StoreError> {
         self.read()?.calls_before(before, count)
+    }
+
+    fn remove_calls(&self, before_ms: u64, count: usize) -> Result<usize, StoreError> {
+        self.write()?.remove_calls(before_ms, count)
+    }
+
+    fn note_ends_for(&self, readers: &[&str]) -> Result<(), StoreError> {
+        self.write()?.note_ends_for(readers)
+    }
+
+    fn ends_passed(&self, reader: &str) -> Result<u64, StoreError> {
+        self.read()?.ends_passed(reader)
+    }
+
+    fn ends_after(&self, after: u64, count: usize) -> Result<Ends, StoreError> {
+        self.read()?.ends_after(after, count)
+    }
+
+    fn pass_ends(&self, reader: &str, number: u64) -> Result<(), StoreError> {
+        self.write()?.pass_ends(reader, number)
     }
 
     fn get(&self, space: Space<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

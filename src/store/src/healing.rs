@@ -17,7 +17,7 @@ use model::{
 };
 
 use crate::{
-    BackupError, Change, Entry, KeyId, KeySource, MasterKey, SledStore, Space, Stats, Store,
+    BackupError, Change, Ends, Entry, KeyId, KeySource, MasterKey, SledStore, Space, Stats, Store,
     StoreError,
 };
 
@@ -244,6 +244,27 @@ impl Store for Healing {
         count: usize,
     ) -> Result<Vec<CallRecord>, StoreError> {
         self.ask(|store| store.calls_before(before, count))
+    }
+
+    fn remove_calls(&self, before_ms: u64, count: usize) -> Result<usize, StoreError> {
+        self.write(|store| store.remove_calls(before_ms, count))
+    }
+
+    fn note_ends_for(&self, readers: &[&str]) -> Result<(), StoreError> {
+        self.write(|store| store.note_ends_for(readers))
+    }
+
+    fn ends_passed(&self, reader: &str) -> Result<u64, StoreError> {
+        self.ask(|store| store.ends_passed(reader))
+    }
+
+    fn ends_after(&self, after: u64, count: usize) -> Result<Ends, StoreError> {
+        self.ask(|store| store.ends_after(after, count))
+    }
+
+    // Not among what waits for room: whoever has passed something says so again.
+    fn pass_ends(&self, reader: &str, number: u64) -> Result<(), StoreError> {
+        self.write(|store| store.pass_ends(reader, number))
     }
 
     fn get(&self, space: Space<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -112,6 +112,24 @@ pub struct Stats {
     pub migration: Option<Migration>,
 }
 
+/// The end of a call, for whoever writes records elsewhere.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// Its number: of two ends the later one's is greater.
+    pub number: u64,
+    /// The record; nothing where it has been removed since.
+    pub record: Option<CallRecord>,
+}
+
+/// Ends of calls, oldest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ends {
+    /// The first ones.
+    pub ended: Vec<Ended>,
+    /// How many more there are.
+    pub more: u64,
+}
+
 /// What the house needs of a database.
 pub trait Store: Send + Sync {
     /// Returns all trunks, by name.
@@ -149,6 +167,19 @@ pub trait Store: Send + Sync {
         before: Option<CallId>,
         count: usize,
     ) -> Result<Vec<CallRecord>, StoreError>;
+    /// Removes the records of the oldest calls that began before this time, in milliseconds since 1970, at most `count`; returns how many
+    /// that were. Soft.
+    fn remove_calls(&self, before_ms: u64, count: usize) -> Result<usize, StoreError>;
+
+    /// Notes the end of each call from now on, in their order, for these readers and for no others: what is noted stays until all of them
+    /// have passed it. Who was a reader before goes on where he was. Durable.
+    fn note_ends_for(&self, readers: &[&str]) -> Result<(), StoreError>;
+    /// Returns the number of the last end that a reader has passed.
+    fn ends_passed(&self, reader: &str) -> Result<u64, StoreError>;
+    /// Returns the ends behind a number, at most `count`; only such as a crash cannot undo.
+    fn ends_after(&self, after: u64, count: usize) -> Result<Ends, StoreError>;
+    /// A reader has passed everything up to this number; soft.
+    fn pass_ends(&self, reader: &str, number: u64) -> Result<(), StoreError>;
 
     /// Returns one value of a key space.
     fn get(&self, space: Space<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;

@@ -2,6 +2,7 @@
 
 mod check;
 mod count;
+mod ended;
 mod layout;
 mod opening;
 mod unlock;
@@ -10,14 +11,16 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use model::{
     CallId, CallRecord, OpenCall, QuotaSpec, RoleSpec, RouteSpec, Secret, SessionName, SessionSpec,
     TransitSpec, TrunkSpec, UserSpec,
 };
-use sled::{Batch, Db, IVec, Tree};
+use sled::{Batch, Db, Tree};
 
+use self::count::CallCount;
+use self::ended::EndList;
 pub(crate) use self::layout::{
     ADOPT, CALLS, LOCK_PATIENCE, LOCK_RETRY, OPEN_CALLS, SCHEMA, SCHEMA_KEY, SEALED_SINCE,
     SESSIONS, TELEGRAM_TREE, TRUNKS, UNSEALED, VERSION, decode, encode, is_sealed, transit_key,
@@ -31,7 +34,8 @@ pub(crate) use self::unlock::{found, unlock, wrapped_key};
 
 use crate::seal::{KeyId, MasterKey, SEALED, Seal};
 use crate::{
-    BackupError, Change, Entry, KeySource, Migration, OpenError, Space, Stats, Store, StoreError,
+    BackupError, Change, Ends, Entry, KeySource, Migration, OpenError, Space, Stats, Store,
+    StoreError,
 };
 
 /// A [`Store`] in a folder of its own.
@@ -61,11 +65,8 @@ pub struct SledStore {
     meta: Tree,
     /// One commit at a time: the generation is read, compared and written.
     committing: Mutex<()>,
-    /// How many call records there are: sled counts by reading everything, and they are too many for that.
-    call_count: Arc<AtomicU64>,
-    counting: Once,
-    /// The last of those that were there at the start, which are counted when somebody asks.
-    last_call: Option<IVec>,
+    call_count: CallCount,
+    ended: EndList,
     /// The generation that the mark beside the database does not say yet; 0 when it says the last one.
     mark_due: AtomicU64,
 }
@@ -353,24 +354,48 @@ impl Store for SledStore {
     }
 
     fn close_calls(&self, records: &[&CallRecord]) -> Result<(), StoreError> {
+        let mut noting = self.ended.note();
         for record in records {
             let value = encode("cdr", &record.id.to_string(), record)?;
             let key = record.id.to_bytes();
-            let is_new = self.calls.insert(key, value)?.is_none();
-            // A call of an earlier process is among those that will be counted.
-            let last = self.last_call.as_deref();
-            let is_counted =
-                self.counting.is_completed() || last.is_none_or(|last| &key[..] > last);
-            if is_new && is_counted {
-                self.call_count.fetch_add(1, Ordering::Relaxed);
+            if let Some(noting) = &mut noting
+                && !self.calls.contains_key(key)?
+            {
+                noting.add(&key)?;
             }
+            self.call_count.insert(&key, value)?;
             // Looking costs less than taking away what was never there.
-            if self.open_calls.contains_key(record.id.to_bytes())? {
-                self.open_calls.remove(record.id.to_bytes())?;
+            if self.open_calls.contains_key(key)? {
+                self.open_calls.remove(key)?;
             }
         }
         self.db.flush()?;
+        if let Some(noting) = noting {
+            noting.show();
+        }
         Ok(())
+    }
+
+    fn remove_calls(&self, before_ms: u64, count: usize) -> Result<usize, StoreError> {
+        let before = CallId::new(before_ms, 0).to_bytes();
+        Ok(self.call_count.remove_first(&before, count)?)
+    }
+
+    fn note_ends_for(&self, readers: &[&str]) -> Result<(), StoreError> {
+        self.ended.set_readers(readers)?;
+        self.sync()
+    }
+
+    fn ends_passed(&self, reader: &str) -> Result<u64, StoreError> {
+        Ok(self.ended.passed(reader)?)
+    }
+
+    fn ends_after(&self, after: u64, count: usize) -> Result<Ends, StoreError> {
+        self.ended.after(after, count, &self.calls)
+    }
+
+    fn pass_ends(&self, reader: &str, number: u64) -> Result<(), StoreError> {
+        Ok(self.ended.pass(reader, number)?)
     }
 
     fn call(&self, id: CallId) -> Result<Option<CallRecord>, StoreError> {
@@ -500,13 +525,12 @@ impl Store for SledStore {
     }
 
     fn stats(&self) -> Result<Stats, StoreError> {
-        self.counting.call_once(|| self.count_calls());
         Ok(Stats {
             size_bytes: self.db.size_on_disk()?,
             sessions: self.sessions.len() as u64,
             trunks: self.trunks.len() as u64,
             routes: (self.routes.len() + self.transits.len()) as u64,
-            calls: self.call_count.load(Ordering::Relaxed),
+            calls: self.call_count.total(),
             free_bytes: fs2::available_space(&self.path).ok(),
             schema: self.schema,
             migration: self.migration,

@@ -7,6 +7,7 @@ use model::{Direction, Farewell, Secret, TrunkKind};
 
 use super::*;
 
+mod ended;
 mod migration;
 mod sealed;
 

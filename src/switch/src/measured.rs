@@ -9,7 +9,7 @@ use model::{
     TransitSpec, TrunkSpec, UserSpec,
 };
 use store::{
-    BackupError, Change, Entry, KeyId, KeySource, MasterKey, Space, Stats, Store, StoreError,
+    BackupError, Change, Ends, Entry, KeyId, KeySource, MasterKey, Space, Stats, Store, StoreError,
 };
 
 /// Times what it passes on.
@@ -96,6 +96,28 @@ impl<S: Store> Store for Measured<S> {
         count: usize,
     ) -> Result<Vec<CallRecord>, StoreError> {
         self.timed(StoreOp::Scan, |store| store.calls_before(before, count))
+    }
+
+    fn remove_calls(&self, before_ms: u64, count: usize) -> Result<usize, StoreError> {
+        self.timed(StoreOp::Remove, |store| {
+            store.remove_calls(before_ms, count)
+        })
+    }
+
+    fn note_ends_for(&self, readers: &[&str]) -> Result<(), StoreError> {
+        self.timed(StoreOp::Put, |store| store.note_ends_for(readers))
+    }
+
+    fn ends_passed(&self, reader: &str) -> Result<u64, StoreError> {
+        self.timed(StoreOp::Get, |store| store.ends_passed(reader))
+    }
+
+    fn ends_after(&self, after: u64, count: usize) -> Result<Ends, StoreError> {
+        self.timed(StoreOp::Scan, |store| store.ends_after(after, count))
+    }
+
+    fn pass_ends(&self, reader: &str, number: u64) -> Result<(), StoreError> {
+        self.timed(StoreOp::Put, |store| store.pass_ends(reader, number))
     }
 
     fn get(&self, space: Space<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -24,6 +24,9 @@ pub(crate) const SESSIONS: &str = "sessions";
 /// Calls that have ended, and calls that go on.
 pub(crate) const CALLS: &str = "cdr";
 pub(crate) const OPEN_CALLS: &str = "open";
+/// The order in which calls have ended, and how far each of those has come who read it.
+pub(super) const ENDED: &str = "ended";
+pub(super) const READERS: &str = "readers";
 /// How the key of `meta` begins that says of a session that it came from a backup; the name follows.
 pub(crate) const ADOPT: &str = "adopt/";
 /// sled's default cache is 1 GiB. Configuration is read once and call records are written and seldom read: little is enough.
@@ -32,6 +35,8 @@ pub(super) const CACHE_BYTES: u64 = 4 << 20;
 pub(super) const FLUSH_EVERY_MS: u64 = 250;
 /// How many call records are counted while somebody waits.
 pub(super) const COUNTED_AT_ONCE: usize = 5_000;
+/// How many at once then, while nobody can write one.
+pub(super) const COUNTED_STEP: usize = 256;
 /// The file that says how new the database must be.
 pub(super) const MARK: &str = "generation";
 /// How long a lock is waited for, and how often it is tried.

@@ -5,17 +5,19 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, Once};
 use std::thread;
 use std::time::Instant;
 
 use sled::Db;
 
 use super::SledStore;
+use super::count::CallCount;
+use super::ended::EndList;
 use super::layout::{
-    CACHE_BYTES, CALLS, CLEAR_BINDINGS, CLEAR_TELEGRAM, FLUSH_EVERY_MS, LOCK_PATIENCE, LOCK_RETRY,
-    MARK, OPEN_CALLS, SCHEMA_KEY, SESSIONS, TRUNKS, UNSEALED, telegram_tree,
+    CACHE_BYTES, CALLS, CLEAR_BINDINGS, CLEAR_TELEGRAM, ENDED, FLUSH_EVERY_MS, LOCK_PATIENCE,
+    LOCK_RETRY, MARK, OPEN_CALLS, READERS, SCHEMA_KEY, SESSIONS, TRUNKS, UNSEALED, telegram_tree,
 };
 use super::unlock::{FoundError, found, unlock};
 use crate::migration::{self, STEPS, Step};
@@ -132,9 +134,8 @@ impl SledStore {
             farewells: tree("farewells")?,
             tokens: tree("tokens")?,
             committing: Mutex::default(),
-            call_count: Arc::default(),
-            last_call: calls.last().map_err(failed)?.map(|(key, _)| key),
-            counting: Once::new(),
+            call_count: CallCount::new(calls.clone()).map_err(failed)?,
+            ended: EndList::open(tree(ENDED)?, tree(READERS)?, &calls).map_err(failed)?,
             mark_due: AtomicU64::new(0),
             calls,
             meta,

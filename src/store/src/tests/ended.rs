@@ -1,0 +1,137 @@
+//! The list of ends, as those see it who write records elsewhere.
+
+use super::*;
+
+/// The ids behind a number, how far that is, and how many more there are.
+fn read(store: &SledStore, after: u64, count: usize) -> (Vec<CallId>, u64, u64) {
+    let ends = store.ends_after(after, count).unwrap();
+    let at = ends.ended.last().map_or(after, |last| last.number);
+    let ids = ends.ended.iter().map(|end| end.record.as_ref().unwrap().id);
+    (ids.collect(), at, ends.more)
+}
+
+fn close(store: &SledStore, numbers: &[u128]) {
+    let records: Vec<CallRecord> = numbers.iter().map(|n| record(*n)).collect();
+    store
+        .close_calls(&records.iter().collect::<Vec<_>>())
+        .unwrap();
+}
+
+fn ids(numbers: &[u128]) -> Vec<CallId> {
+    numbers.iter().map(|n| record(*n).id).collect()
+}
+
+#[test]
+fn ends_are_read_in_their_order_by_each_reader_for_himself() {
+    let dir = folder();
+    let store = open(dir.path()).unwrap();
+    close(&store, &[5]);
+    assert_eq!(read(&store, 0, 10), (vec![], 0, 0), "nobody reads");
+    store.note_ends_for(&["csv", "json"]).unwrap();
+    let begun = store.ends_passed("csv").unwrap();
+    // The one that began first ends last; one that is written twice has ended once.
+    close(&store, &[9, 7]);
+    close(&store, &[9, 2]);
+    assert_eq!(
+        read(&store, begun, 2),
+        (ids(&[9, 7]), begun + 2, 1),
+        "a part"
+    );
+    assert_eq!(read(&store, begun + 2, 9), (ids(&[2]), begun + 3, 0));
+    store.pass_ends("csv", begun + 3).unwrap();
+    assert_eq!(
+        read(&store, begun, 9).0,
+        ids(&[9, 7, 2]),
+        "the other has not"
+    );
+    store.pass_ends("json", begun + 1).unwrap();
+    assert_eq!(read(&store, 0, 9).0, ids(&[7, 2]));
+    // Who comes later reads from then on; who has gone is waited for no more.
+    store.note_ends_for(&["csv", "third"]).unwrap();
+    assert_eq!(store.ends_passed("third").unwrap(), begun + 3);
+    assert_eq!(read(&store, 0, 9).0, vec![]);
+    close(&store, &[11]);
+    store.pass_ends("json", 0).unwrap();
+    assert_eq!(read(&store, begun + 3, 9).0, ids(&[11]));
+    store.note_ends_for(&[]).unwrap();
+    close(&store, &[12]);
+    assert_eq!(read(&store, 0, 9).0, vec![]);
+}
+
+#[test]
+fn what_nobody_has_passed_is_there_after_a_restart_and_numbers_go_on() {
+    let dir = folder();
+    let begun = {
+        let store = open(dir.path()).unwrap();
+        store.note_ends_for(&["csv"]).unwrap();
+        let begun = store.ends_passed("csv").unwrap();
+        close(&store, &[1, 2, 3]);
+        store.pass_ends("csv", begun + 2).unwrap();
+        store.flush().unwrap();
+        begun
+    };
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.ends_passed("csv").unwrap(), begun + 2);
+    close(&store, &[4]);
+    assert_eq!(read(&store, begun + 2, 9), (ids(&[3, 4]), begun + 4, 0));
+    store.pass_ends("csv", begun + 4).unwrap();
+    drop(store);
+    // All have passed: there is no entry left to count from.
+    let store = open(dir.path()).unwrap();
+    close(&store, &[5]);
+    assert_eq!(read(&store, begun + 4, 9), (ids(&[5]), begun + 5, 0));
+}
+
+#[test]
+fn an_end_without_its_record_is_taken_away_or_told_as_removed() {
+    let dir = folder();
+    {
+        let store = open(dir.path()).unwrap();
+        store.note_ends_for(&["csv"]).unwrap();
+        close(&store, &[1, 2]);
+        // As a crash between the two writes leaves it.
+        let list = store.db().open_tree("ended").unwrap();
+        list.insert(3u64.to_be_bytes(), &record(3).id.to_bytes())
+            .unwrap();
+    }
+    let store = open(dir.path()).unwrap();
+    assert_eq!(read(&store, 0, 9), (ids(&[1, 2]), 2, 0));
+    close(&store, &[3]);
+    assert_eq!(read(&store, 2, 9), (ids(&[3]), 3, 0));
+    // Its time was over before anybody had read it.
+    let before = record(2).started_ms.max(record(2).id.unix_ms());
+    assert!(store.remove_calls(before + 1, 2).unwrap() > 0);
+    let ends = store.ends_after(0, 9).unwrap();
+    assert_eq!(ends.ended.len(), 3);
+    assert!(ends.ended[0].record.is_none());
+}
+
+#[test]
+fn the_oldest_records_are_removed_up_to_a_time_so_many_at_once() {
+    let dir = folder();
+    let store = open(dir.path()).unwrap();
+    let old = |ms: u64| CallRecord {
+        id: CallId::new(ms, 7),
+        started_ms: ms,
+        ..record(1)
+    };
+    let records: Vec<CallRecord> = (1000..1100).map(old).collect();
+    store
+        .close_calls(&records.iter().collect::<Vec<_>>())
+        .unwrap();
+    let mut steps = Vec::new();
+    loop {
+        let removed = store.remove_calls(1050, 20).unwrap();
+        steps.push(removed);
+        if removed == 0 {
+            break;
+        }
+    }
+    assert_eq!(steps, [20, 20, 10, 0]);
+    assert_eq!(store.stats().unwrap().calls, 50);
+    let left = store.recent_calls(1000).unwrap();
+    assert!(left.iter().all(|record| record.started_ms >= 1050));
+    assert_eq!(left.len(), 50);
+    drop(store);
+    assert_eq!(open(dir.path()).unwrap().stats().unwrap().calls, 50);
+}
