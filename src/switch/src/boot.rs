@@ -23,6 +23,7 @@ use crate::api::access::Keyring;
 use crate::backups::{self, Backups};
 use crate::control;
 use crate::failure::Failure;
+use crate::keeping::{self, Keeping};
 use crate::keys::Keys;
 use crate::logging::{self, Levels};
 use crate::logins::Logins;
@@ -151,6 +152,7 @@ async fn serve(
         Arc::clone(&office),
         Arc::clone(&house),
     );
+    let keeping = Arc::new(Keeping::new(Arc::clone(&store), &settings.cdr.keep));
     let stats = store.stats().map_err(StartError::from)?;
     let desk = Desk {
         settings: Data::new(settings.clone()),
@@ -186,6 +188,7 @@ async fn serve(
     tokio::spawn(server);
     let socket = settings.data.dir.join(control::SOCKET);
     let nightly = tokio::spawn(backups::nightly(backups));
+    let tidy = tokio::spawn(keeping::tidy(Arc::clone(&keeping)));
     let control = match control::start(&settings.data.dir, desk) {
         Ok((server, handle)) => {
             tokio::spawn(server);
@@ -212,6 +215,7 @@ async fn serve(
             _ = hangup.recv() => {
                 reload.again().await;
                 limit_load(&house, &reload.settings().overload);
+                keeping.set(&reload.settings().cdr.keep);
             }
         }
     };
@@ -230,6 +234,7 @@ async fn serve(
         }
     }
     nightly.abort();
+    tidy.abort();
     alive.abort();
     house.stop(LAST_WORDS).await;
     admin.stop(true).await;

@@ -7,7 +7,7 @@
 //! * `api`: the HTTP interface.
 //! * `demo`: a house with played far ends.
 //! * `reload`: what SIGHUP does. `boot`: the order of starting and stopping; `admin`: probes and metrics; `logging`: the log; `measured`: the store, timed;
-//!   `master_key`: what its secrets are sealed with.
+//!   `master_key`: what its secrets are sealed with; `keeping`: old call records are removed.
 
 mod admin;
 mod api;
@@ -24,6 +24,7 @@ mod demo;
 mod failure;
 mod fault;
 mod hardening;
+mod keeping;
 mod keys;
 mod logging;
 mod login_view;

@@ -10,7 +10,7 @@ use crate::logging::Levels;
 use crate::settings::{self, Settings, Sources};
 
 /// What is in force at once; everything else waits for the next start.
-const LIVE: [&str; 2] = ["log.level", "shutdown.drain_s"];
+const LIVE: [&str; 3] = ["log.level", "shutdown.drain_s", "cdr.keep"];
 /// A section of which the same is true.
 const LIVE_SECTION: &str = "overload.";
 
@@ -75,6 +75,7 @@ impl Reload {
         self.settings.log.level = new.log.level.clone();
         self.settings.shutdown.drain_s = new.shutdown.drain_s;
         self.settings.overload = new.overload.clone();
+        self.settings.cdr.keep = new.cdr.keep.clone();
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         self.metrics
             .config_applied(now.unwrap_or_default().as_secs_f64());

@@ -4,6 +4,7 @@
 //! a default, an empty file is valid, and a key nobody reads is a fault. What owners edit (trunks, sessions, routes) are
 //! records in the store, not settings. `config/strowger.toml` documents each key; a test compares it with the defaults.
 
+mod cdr;
 mod check;
 mod load;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use model::{Secret, VerboseRejects};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use cdr::{Cdr, Keep};
 pub(crate) use load::{Loaded, Sources, load};
 pub(crate) use values::{LibraryVersion, Listen, LogLevel, PortRange, Text, ValueError};
 
@@ -29,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) node: Node,
     pub(crate) data: Data,
     pub(crate) backup: Backup,
+    pub(crate) cdr: Cdr,
     pub(crate) log: Log,
     pub(crate) admin: Admin,
     pub(crate) sip: Sip,

@@ -54,6 +54,11 @@ pub(crate) enum ValueError {
     /// Not a filter.
     #[error("`{0}` is no log filter: expected a level, or for example `info,sip=debug`")]
     Filter(String),
+    /// Not a time to keep call records.
+    #[error(
+        "`{0}` is no time to keep call records: expected for example 90d, at most 100 years, or forever"
+    )]
+    Keep(String),
     /// Not a library version.
     #[error("`{0}` is no library version: expected for example 9.0.0")]
     Version(String),

@@ -1,0 +1,160 @@
+//! Old call records are removed: a few at a time, so that no call waits for it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use store::{Store, StoreError};
+use tokio::sync::Notify;
+
+use crate::cdr;
+use crate::settings::Keep;
+
+/// How many are removed at once. They share the locks and the flush of those that are written.
+const AT_ONCE: usize = 200;
+/// How long the store is left alone between two times: 2,000 a second are removed at most, and a record that is written meanwhile waits
+/// for one time of it.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long after the start it is looked first, and how often then.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(600);
+
+/// How long call records are kept.
+pub(crate) struct Keeping {
+    store: Arc<dyn Store>,
+    keep: Mutex<Option<Duration>>,
+    changed: Notify,
+}
+
+impl Keeping {
+    /// In this store, for as long as the settings say.
+    pub(crate) fn new(store: Arc<dyn Store>, keep: &Keep) -> Self {
+        Self {
+            store,
+            keep: Mutex::new(keep.time),
+            changed: Notify::new(),
+        }
+    }
+
+    /// From now on for another time.
+    pub(crate) fn set(&self, keep: &Keep) {
+        *self.keep.lock().unwrap_or_else(PoisonError::into_inner) = keep.time;
+        self.changed.notify_one();
+    }
+
+    /// Milliseconds since 1970 before which a call must have begun to be removed; nothing where all are kept.
+    fn limit(&self, now: SystemTime) -> Option<u64> {
+        let keep = (*self.keep.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let limit = now.checked_sub(keep)?.duration_since(UNIX_EPOCH).ok()?;
+        u64::try_from(limit.as_millis()).ok()
+    }
+
+    /// Removes the first of those that are too old; how many that were, and whether there may be more.
+    fn step(&self, limit: u64) -> Result<(usize, bool), StoreError> {
+        let removed = self.store.remove_calls(limit, AT_ONCE)?;
+        Ok((removed, removed == AT_ONCE))
+    }
+
+    /// Removes all that are too old.
+    async fn look(self: &Arc<Self>) {
+        let Some(limit) = self.limit(SystemTime::now()) else {
+            return;
+        };
+        let mut removed = 0;
+        loop {
+            let keeping = Arc::clone(self);
+            // The disk may take its time.
+            let step = tokio::task::spawn_blocking(move || keeping.step(limit)).await;
+            match step {
+                Ok(Ok((count, may_be_more))) => {
+                    removed += count;
+                    if !may_be_more {
+                        break;
+                    }
+                }
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "old call records could not be removed");
+                    break;
+                }
+                // The switch stops, or a panic was logged; the next look is another one.
+                Err(_) => break,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        if removed > 0 {
+            let before = cdr::time(limit);
+            tracing::info!(
+                removed,
+                before,
+                "call records that are older than cdr.keep are removed"
+            );
+        }
+    }
+}
+
+/// Looks again and again, for as long as it is polled.
+pub(crate) async fn tidy(keeping: Arc<Keeping>) {
+    tidy_after(FIRST_LOOK, keeping).await;
+}
+
+async fn tidy_after(first: Duration, keeping: Arc<Keeping>) {
+    tokio::time::sleep(first).await;
+    loop {
+        keeping.look().await;
+        // Looked for at once when the time is another one.
+        let _ = tokio::time::timeout(LOOK_EVERY, keeping.changed.notified()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{CallId, CallRecord};
+    use store::{MasterKey, SledStore};
+
+    use super::*;
+
+    fn began(unix_ms: u64) -> CallRecord {
+        let record = serde_json::json!({
+            "id": CallId::new(unix_ms, 1), "direction": "sip_to_tg", "trunk": "office", "session": "gateway", "from": "600", "to": "601",
+            "started_ms": unix_ms, "ended_after_ms": 5, "legs": [],
+        });
+        serde_json::from_value(record).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_too_old_goes_and_the_rest_stays_until_the_time_is_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = MasterKey::from_octets([7; 32]);
+        let store: Arc<dyn Store> = Arc::new(SledStore::open(folder.path(), &key).unwrap());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = u64::try_from(now.as_millis()).unwrap();
+        let day = 24 * 3600 * 1000;
+        // One an hour for 150 days.
+        let records: Vec<CallRecord> = (0..3600)
+            .map(|hours: u64| began(now - hours * 3600 * 1000 - 1000))
+            .collect();
+        store
+            .close_calls(&records.iter().collect::<Vec<_>>())
+            .unwrap();
+        let keeping = Arc::new(Keeping::new(Arc::clone(&store), &Keep::default()));
+        let oldest = || store.recent_calls(9999).unwrap().pop().unwrap().started_ms;
+        keeping.look().await;
+        assert_eq!(store.stats().unwrap().calls, 90 * 24);
+        assert!(oldest() > now - 90 * day);
+        keeping.set(&"forever".parse().unwrap());
+        keeping.look().await;
+        assert_eq!(store.stats().unwrap().calls, 90 * 24);
+        let tidy = tokio::spawn(tidy_after(Duration::ZERO, Arc::clone(&keeping)));
+        tokio::task::yield_now().await;
+        keeping.set(&"80d".parse().unwrap());
+        let gone = async {
+            while store.stats().unwrap().calls > 80 * 24 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), gone)
+            .await
+            .expect("they are removed at once");
+        assert_eq!(store.stats().unwrap().calls, 80 * 24);
+        tidy.abort();
+    }
+}
