@@ -134,6 +134,8 @@ impl Town {
             .leaves_by(&["alaw"])
             .records(&desk)
             .rtp_ports(400)
+            // Those of long ago shall be there.
+            .setting("cdr.keep = \"forever\"")
             .build();
         fill(&house);
         // The office takes no calls, so that those of Telegram users ring.

@@ -27,6 +27,7 @@ mod afar;
 mod api;
 mod backups;
 mod bridge;
+mod cdr_files;
 mod configs;
 mod connections;
 mod crash;

@@ -7,7 +7,7 @@ use crate::deadline::{s, until};
 use crate::house::House;
 
 /// Tells the switch to read its settings again.
-fn hang_up(house: &House) {
+pub(crate) fn hang_up(house: &House) {
     let killed = Command::new("kill")
         .args(["-HUP", &house.id().to_string()])
         .status();

@@ -11,8 +11,8 @@ use prometheus::{
 use crate::Metrics;
 use crate::family::{Families, all, built, some};
 use crate::label::{
-    Actor, Closed, Flushed, Folder, HttpCode, HttpMethod, Level, OTHER, RestartCause, Route, Sink,
-    Thread, Tree, Written,
+    Actor, Closed, Flushed, Folder, Follower, HttpCode, HttpMethod, Level, OTHER, RestartCause,
+    Route, Sink, Thread, Tree, Written,
 };
 
 /// What is done with the store.
@@ -85,6 +85,7 @@ pub(crate) struct House {
     stalls: IntCounterVec,
     backup_size: IntGauge,
     cdr: IntCounterVec,
+    cdr_queue: IntGaugeVec,
     http: IntCounterVec,
 }
 
@@ -211,6 +212,11 @@ impl House {
                 "cdr_records_total",
                 "Call records written.",
                 vec![all::<Sink>("sink"), all::<Written>("result")],
+            ),
+            cdr_queue: make.gauge(
+                "cdr_queue_records",
+                "Call records that wait in the store to be written elsewhere.",
+                vec![all::<Follower>("sink")],
             ),
             http: make.counter(
                 "http_requests_total",
@@ -398,6 +404,18 @@ impl Metrics {
     pub fn record_written(&self, ok: bool) {
         let labels = ["store", if ok { "ok" } else { "failed" }];
         self.all.house.cdr.with_label_values(&labels).inc();
+    }
+
+    /// A call record was written to this sink (csv, json), or could not be when it should have been.
+    pub fn record_passed_on(&self, sink: &'static str, ok: bool) {
+        let labels = [sink, if ok { "ok" } else { "failed" }];
+        self.all.house.cdr.with_label_values(&labels).inc();
+    }
+
+    /// So many call records wait for this sink (csv, json).
+    pub fn records_waiting(&self, sink: &'static str, count: u64) {
+        let waiting = self.all.house.cdr_queue.with_label_values(&[sink]);
+        waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Whether requests of this route, as `/api/v1/trunks/{name}`, are counted under its own name.

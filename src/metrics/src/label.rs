@@ -149,7 +149,9 @@ fixed! {
     /// How a flush, or a backup, ended.
     Flushed, ["ok", "error"];
     /// Where call records go.
-    Sink, ["store"];
+    Sink, ["store", "csv", "json"];
+    /// Those of them that follow the store.
+    Follower, ["csv", "json"];
     /// How the writing of a record ended.
     Written, ["ok", "failed"];
 }

@@ -210,6 +210,8 @@ fn tell_everything(metrics: &Metrics) {
     metrics.event_listeners(1);
     metrics.event_listener_dropped();
     metrics.record_written(true);
+    metrics.record_passed_on("csv", true);
+    metrics.records_waiting("json", 3);
     metrics.http("/metrics", "GET", 200);
 }
 

@@ -32,6 +32,7 @@ use crate::office::Office;
 use crate::reload::Reload;
 use crate::scraped::Scraped;
 use crate::settings::{self, Loaded, Settings, SipGuard, SipLimits, Sources};
+use crate::sinks::Sinks;
 use crate::supervisor;
 
 /// How long calls have for their last words.
@@ -142,6 +143,8 @@ async fn serve(
         metrics: metrics.clone(),
         accounts,
     };
+    // Before the calls that a crash has left are closed.
+    let sinks = Sinks::start(&settings.cdr, &store, &metrics).map_err(StartError::from)?;
     let house = Arc::new(House::start(parts)?);
     limit_load(&house, &settings.overload);
     let office = office(settings, &store, &house, &metrics).map_err(StartError::from)?;
@@ -237,6 +240,7 @@ async fn serve(
     tidy.abort();
     alive.abort();
     house.stop(LAST_WORDS).await;
+    let _ = tokio::task::spawn_blocking(move || sinks.stop()).await;
     admin.stop(true).await;
     if let Some(control) = control {
         control.stop(true).await;

@@ -1,6 +1,7 @@
 //! What becomes of call records.
 
 use std::fmt::{self, Display};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -15,6 +16,10 @@ use super::ValueError;
 pub(crate) struct Cdr {
     /// How long they stay in the store.
     pub(crate) keep: Keep,
+    /// The folder of the files with comma-separated values; empty = none are written.
+    pub(crate) csv: PathBuf,
+    /// The folder of those with JSON lines.
+    pub(crate) jsonl: PathBuf,
 }
 
 /// How long call records are kept, such as `90d`; `forever`, or 0, for all of them.
