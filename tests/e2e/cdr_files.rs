@@ -267,3 +267,61 @@ fn old_records_go_and_young_ones_stay_until_another_time_is_set() {
     drop((office, branch));
     house.stop();
 }
+
+#[test]
+fn nobody_is_shown_who_talked_when_numbers_are_masked() {
+    let mut house = house().setting("cdr.privacy = \"masked\"").build();
+    let folder = house.dir().join("disk/files");
+    fs::create_dir_all(&folder).unwrap();
+    let (office, branch) = pbxs(&house);
+    house.start();
+    let token = ["--output", "json", "token", "create", "reader"];
+    let token: Value = serde_json::from_str(house.expect_command(&token, "").trim()).unwrap();
+    let api = house.admin().with_token(token["token"].as_str().unwrap());
+    let events = api.listen("/api/v1/events?types=call.ended");
+    assert_eq!(events.next_line(s(10)), ": listening");
+    office.busy(true);
+    wait_calls(&house, 20.0);
+    let event = events.next_event(s(10));
+    let going_on = until("a call that goes on", s(10), || {
+        let (_, text) = api.text("/api/v1/calls")?;
+        text.contains("\"state\"").then_some(text)
+    });
+    office.busy(false);
+    wait_quiet(&house);
+    let numbers: Vec<String> = office.calls().into_iter().map(|seen| seen.number).collect();
+    assert!(numbers.len() > 20 && numbers.iter().all(|number| number.len() > 5));
+    let (_, json) = api.text("/api/v1/cdr").unwrap();
+    let csv = house.expect_command(&["cdr", "export", "--format", "csv"], "");
+    let log = house.log();
+    house.stop();
+    // Without the switch too, and in what lies on the disk.
+    let later = house.expect_command(&["cdr", "export", "--format", "json"], "");
+    let backup = house.expect_command(&["--output", "json", "cdr", "list"], "");
+    let mut files = String::new();
+    for entry in fs::read_dir(&folder).unwrap() {
+        files.push_str(&fs::read_to_string(entry.unwrap().path()).unwrap());
+    }
+    let event = event.to_string();
+    for (what, text) in [
+        ("event", &event),
+        ("calls", &going_on),
+        ("api", &json),
+        ("csv", &csv),
+        ("log", &log),
+        ("json", &later),
+        ("list", &backup),
+        ("files", &files),
+    ] {
+        let shown = numbers.iter().find(|number| text.contains(number.as_str()));
+        assert_eq!(shown, None, "{what}");
+        assert!(what == "log" || text.contains("***"), "{what}: {text}");
+    }
+    // What was masked is not to be had any more.
+    let path = house.dir().join("strowger.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"masked\"", "\"full\"")).unwrap();
+    let records = house.expect_command(&["cdr", "export", "--format", "json"], "");
+    assert!(numbers.iter().all(|number| !records.contains(number)));
+    drop((office, branch));
+}

@@ -21,6 +21,7 @@ use crate::logging::Levels;
 use crate::logins::Logins;
 use crate::office::Office;
 use crate::settings::{self, Settings};
+use crate::veil::Veil;
 
 use crate::recovery;
 use crate::scraped::Scraped;
@@ -58,6 +59,7 @@ pub(crate) struct Desk {
     pub(crate) backups: web::Data<Backups>,
     pub(crate) keyring: web::Data<Keyring>,
     pub(crate) levels: web::Data<Levels>,
+    pub(crate) veil: web::Data<Veil>,
     pub(crate) orders: web::Data<Orders>,
     pub(crate) listeners: web::Data<Listeners>,
     pub(crate) logins: web::Data<Logins>,
@@ -75,6 +77,7 @@ impl Desk {
             .app_data(self.backups.clone())
             .app_data(self.keyring.clone())
             .app_data(self.levels.clone())
+            .app_data(self.veil.clone())
             .app_data(self.orders.clone())
             .app_data(self.listeners.clone())
             .app_data(self.logins.clone());

@@ -34,6 +34,7 @@ use crate::scraped::Scraped;
 use crate::settings::{self, Loaded, Settings, SipGuard, SipLimits, Sources};
 use crate::sinks::Sinks;
 use crate::supervisor;
+use crate::veil::Veil;
 
 /// How long calls have for their last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -81,7 +82,8 @@ pub(crate) fn run(loaded: &Loaded, sources: Sources) -> Result<u8, Failure> {
     let store = loaded.open_or_recover(|what| tracing::warn!("{what}"))?;
     metrics.stores_set_aside(store::set_aside_before(&settings.data.store()).len());
     let store = Healing::new(store, &settings.data.store(), Box::new(loaded.key.clone()));
-    let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics.clone()));
+    let veil = Veil::new(settings.cdr.privacy);
+    let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics.clone(), veil.clone()));
     if settings.telegram.application().is_none() {
         tracing::warn!("telegram.api_id and telegram.api_hash are not set: no session can run");
     }
@@ -97,7 +99,7 @@ pub(crate) fn run(loaded: &Loaded, sources: Sources) -> Result<u8, Failure> {
         store,
         metrics,
         Arc::new(backups),
-        levels,
+        (levels, veil),
     ));
     code.map_err(Failure::Boot)
 }
@@ -127,7 +129,7 @@ async fn serve(
     store: Arc<dyn Store>,
     metrics: metrics::Metrics,
     backups: Arc<Backups>,
-    levels: Levels,
+    (levels, veil): (Levels, Veil),
 ) -> Result<u8, BootError> {
     let started = Instant::now();
     let sessions = store.sessions().map_err(StartError::from)?;
@@ -170,6 +172,7 @@ async fn serve(
         house: Data::from(Arc::clone(&house)),
         keyring: Data::new(Keyring::open(Arc::clone(&store)).map_err(StartError::from)?),
         levels: Data::new(levels),
+        veil: Data::new(veil.clone()),
         orders: Data::default(),
         listeners: Data::default(),
         office: Data::from(office),
@@ -219,6 +222,7 @@ async fn serve(
                 reload.again().await;
                 limit_load(&house, &reload.settings().overload);
                 keeping.set(&reload.settings().cdr.keep);
+                veil.set(reload.settings().cdr.privacy);
             }
         }
     };

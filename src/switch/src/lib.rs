@@ -7,7 +7,7 @@
 //! * `api`: the HTTP interface.
 //! * `demo`: a house with played far ends.
 //! * `reload`: what SIGHUP does. `boot`: the order of starting and stopping; `admin`: probes and metrics; `logging`: the log; `measured`: the store, timed;
-//!   `master_key`: what its secrets are sealed with; `keeping`: old call records are removed; `sinks`: new ones are written to files.
+//!   `master_key`: what its secrets are sealed with; `keeping`: old call records are removed; `sinks`: new ones are written to files; `veil`: what they do not show.
 
 mod admin;
 mod api;
@@ -43,6 +43,7 @@ mod scraped;
 mod settings;
 mod sinks;
 mod supervisor;
+mod veil;
 
 /// Runs the command line and returns the exit code of `docs/cli.md`.
 pub fn run() -> std::process::ExitCode {

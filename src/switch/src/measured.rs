@@ -1,4 +1,5 @@
-//! A store with a stopwatch: every operation is timed for `/metrics`, whoever asks for it.
+//! A store with a stopwatch: every operation is timed for `/metrics`, whoever asks for it. Records of calls pass it veiled, on their way in
+//! and out, where the settings want that.
 
 use std::path::Path;
 use std::time::Instant;
@@ -12,15 +13,27 @@ use store::{
     BackupError, Change, Ends, Entry, KeyId, KeySource, MasterKey, Space, Stats, Store, StoreError,
 };
 
+use crate::veil::Veil;
+
 /// Times what it passes on.
 pub(crate) struct Measured<S> {
     store: S,
     metrics: Metrics,
+    veil: Veil,
 }
 
 impl<S: Store> Measured<S> {
-    pub(crate) fn new(store: S, metrics: Metrics) -> Self {
-        Self { store, metrics }
+    pub(crate) fn new(store: S, metrics: Metrics, veil: Veil) -> Self {
+        Self {
+            store,
+            metrics,
+            veil,
+        }
+    }
+
+    fn veiled(&self, records: Vec<CallRecord>) -> Vec<CallRecord> {
+        let over = |record| self.veil.over(record);
+        records.into_iter().map(over).collect()
     }
 
     fn timed<T>(&self, op: StoreOp, work: impl FnOnce(&S) -> T) -> T {
@@ -75,11 +88,14 @@ impl<S: Store> Store for Measured<S> {
     }
 
     fn close_calls(&self, records: &[&CallRecord]) -> Result<(), StoreError> {
-        self.timed(StoreOp::Put, |store| store.close_calls(records))
+        let veiled = self.veil.over_all(records);
+        let veiled: Vec<&CallRecord> = veiled.iter().map(|record| &**record).collect();
+        self.timed(StoreOp::Put, |store| store.close_calls(&veiled))
     }
 
     fn call(&self, id: CallId) -> Result<Option<CallRecord>, StoreError> {
-        self.timed(StoreOp::Get, |store| store.call(id))
+        let found = self.timed(StoreOp::Get, |store| store.call(id))?;
+        Ok(found.map(|record| self.veil.over(record)))
     }
 
     fn unfinished_calls(&self) -> Result<Vec<OpenCall>, StoreError> {
@@ -87,7 +103,8 @@ impl<S: Store> Store for Measured<S> {
     }
 
     fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError> {
-        self.timed(StoreOp::Scan, |store| store.recent_calls(count))
+        let found = self.timed(StoreOp::Scan, |store| store.recent_calls(count))?;
+        Ok(self.veiled(found))
     }
 
     fn calls_before(
@@ -95,7 +112,8 @@ impl<S: Store> Store for Measured<S> {
         before: Option<CallId>,
         count: usize,
     ) -> Result<Vec<CallRecord>, StoreError> {
-        self.timed(StoreOp::Scan, |store| store.calls_before(before, count))
+        let found = self.timed(StoreOp::Scan, |store| store.calls_before(before, count))?;
+        Ok(self.veiled(found))
     }
 
     fn remove_calls(&self, before_ms: u64, count: usize) -> Result<usize, StoreError> {
@@ -113,7 +131,11 @@ impl<S: Store> Store for Measured<S> {
     }
 
     fn ends_after(&self, after: u64, count: usize) -> Result<Ends, StoreError> {
-        self.timed(StoreOp::Scan, |store| store.ends_after(after, count))
+        let mut ends = self.timed(StoreOp::Scan, |store| store.ends_after(after, count))?;
+        for end in &mut ends.ended {
+            end.record = end.record.take().map(|record| self.veil.over(record));
+        }
+        Ok(ends)
     }
 
     fn pass_ends(&self, reader: &str, number: u64) -> Result<(), StoreError> {
@@ -185,6 +207,7 @@ mod tests {
         let store = Measured::new(
             SledStore::open(folder.path(), &MasterKey::from_octets([7; 32])).unwrap(),
             metrics.clone(),
+            Veil::default(),
         );
         let trunk: TrunkName = "office".parse().unwrap();
         let session: SessionName = "main".parse().unwrap();

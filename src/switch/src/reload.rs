@@ -10,7 +10,7 @@ use crate::logging::Levels;
 use crate::settings::{self, Settings, Sources};
 
 /// What is in force at once; everything else waits for the next start.
-const LIVE: [&str; 3] = ["log.level", "shutdown.drain_s", "cdr.keep"];
+const LIVE: [&str; 4] = ["log.level", "shutdown.drain_s", "cdr.keep", "cdr.privacy"];
 /// A section of which the same is true.
 const LIVE_SECTION: &str = "overload.";
 
@@ -76,6 +76,7 @@ impl Reload {
         self.settings.shutdown.drain_s = new.shutdown.drain_s;
         self.settings.overload = new.overload.clone();
         self.settings.cdr.keep = new.cdr.keep.clone();
+        self.settings.cdr.privacy = new.cdr.privacy;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         self.metrics
             .config_applied(now.unwrap_or_default().as_secs_f64());

@@ -16,6 +16,7 @@ use crate::call_log::LogLine;
 use crate::logging::Levels;
 use crate::problem::Problem;
 use crate::record_view::{RecordView, at};
+use crate::veil::Veil;
 
 /// A call.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -132,11 +133,13 @@ fn cursor(query: &PageQuery) -> Result<Option<CallId>, Problem> {
 pub(super) async fn list_calls(
     _: Read,
     house: Data<House>,
+    veil: Data<Veil>,
     query: Query<PageQuery>,
 ) -> Result<Json<Page<CallView>>, Problem> {
     let calls = house.calls(cursor(&query)?, query.limit() + 1).await;
     let calls = calls.ok_or_else(|| Problem::busy(actors::SILENT))?;
-    let mut calls: Vec<CallView> = calls.into_iter().map(CallView::from).collect();
+    let calls = calls.into_iter().map(|call| veiled(call, &veil));
+    let mut calls: Vec<CallView> = calls.map(CallView::from).collect();
     Ok(Json(Page::cut(&mut calls, &query, |call| call.id.clone())))
 }
 
@@ -146,11 +149,20 @@ pub(super) async fn list_calls(
 pub(super) async fn show_call(
     _: Read,
     house: Data<House>,
+    veil: Data<Veil>,
     name: Path<String>,
 ) -> Result<Json<CallView>, Problem> {
     let call = house.call(id(&name)?).await;
     let call = call.ok_or_else(|| Problem::not_found("call", &name))?;
-    Ok(Json(call.into()))
+    Ok(Json(veiled(call, &veil).into()))
+}
+
+/// A call that goes on, as it may be shown; records come so from the store.
+fn veiled(call: CallReport, veil: &Veil) -> CallReport {
+    CallReport {
+        record: veil.over(call.record),
+        ..call
+    }
 }
 
 /// What was logged of a call, oldest first, as far as it is still in memory

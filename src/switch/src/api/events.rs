@@ -18,6 +18,7 @@ use super::access::Read;
 use super::calls::bare;
 use super::house::Process;
 use crate::problem::Problem;
+use crate::veil::Veil;
 
 /// How many may listen at the same time.
 const MOST_LISTENERS: usize = 32;
@@ -72,7 +73,7 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
-    pub(crate) fn of(event: &Event, node: &str) -> Self {
+    pub(crate) fn of(event: &Event, node: &str, veil: &Veil) -> Self {
         let at = UNIX_EPOCH + Duration::from_millis(event.id.unix_ms());
         Self {
             id: event.id.to_string(),
@@ -82,7 +83,7 @@ impl Envelope {
             call: event.call.map(bare).unwrap_or_default(),
             trunk: event.trunk.clone(),
             session: event.session.clone(),
-            data: event.data.clone(),
+            data: veil.over_data(&event.data),
         }
     }
 }
@@ -122,6 +123,7 @@ struct Stream {
     listener: Listener,
     kinds: Option<Vec<EventKind>>,
     node: String,
+    veil: Veil,
     place: Place,
     state: State,
 }
@@ -173,7 +175,7 @@ impl Stream {
         if kinds.is_some_and(|kinds| !kinds.contains(&event.kind)) {
             return None;
         }
-        let envelope = Envelope::of(event, &self.node);
+        let envelope = Envelope::of(event, &self.node, &self.veil);
         let data = serde_json::to_string(&envelope).ok()?;
         let (id, kind) = (&envelope.id, &envelope.kind);
         Some(format!("id: {id}\nevent: {kind}\ndata: {data}\n\n"))
@@ -189,6 +191,7 @@ pub(super) async fn listen(
     house: Data<House>,
     process: Data<Process>,
     listeners: Data<Listeners>,
+    veil: Data<Veil>,
     wanted: Query<Wanted>,
 ) -> Result<HttpResponse, Problem> {
     let kinds = wanted.kinds()?;
@@ -204,6 +207,7 @@ pub(super) async fn listen(
         listener: house.listen(),
         kinds,
         node: process.node.clone(),
+        veil: (**veil).clone(),
         place,
         state: State::Fresh,
     };

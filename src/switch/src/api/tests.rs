@@ -78,6 +78,7 @@ pub(crate) async fn desk(
         house: Data::from(Arc::clone(&house)),
         keyring: Data::new(Keyring::open(Arc::clone(&store)).unwrap()),
         levels: Data::new(logging::start(&settings.log, metrics)),
+        veil: Data::default(),
         orders: Data::default(),
         listeners: Data::default(),
         store: Data::from(store),

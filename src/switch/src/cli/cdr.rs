@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::print::{self, Output, Table};
 use crate::reach::escaped;
 use crate::record_view::object;
+use crate::veil::Veil;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Cdr {
@@ -166,6 +167,11 @@ fn recent(operator: &Operator, words: &Words, count: usize) -> Result<Vec<CallRe
     let book = operator.book()?;
     let filter = filter(words)?;
     let query = query(words);
+    let veil = match &book {
+        Book::Store(_) => Veil::new(operator.settings()?.cdr.privacy),
+        // It has its own.
+        Book::Switch(_) => Veil::default(),
+    };
     let mut records: Vec<CallRecord> = Vec::new();
     let (mut before, mut cursor) = (None, String::new());
     loop {
@@ -173,7 +179,7 @@ fn recent(operator: &Operator, words: &Words, count: usize) -> Result<Vec<CallRe
         let is_last = match &book {
             Book::Store(store) => {
                 let (found, next) = filter.search(&**store, before, limit)?;
-                records.extend(found);
+                records.extend(found.into_iter().map(|record| veil.over(record)));
                 before = next;
                 before.is_none()
             }

@@ -16,10 +16,23 @@ use super::ValueError;
 pub(crate) struct Cdr {
     /// How long they stay in the store.
     pub(crate) keep: Keep,
+    /// What of people they show.
+    pub(crate) privacy: Privacy,
     /// The folder of the files with comma-separated values; empty = none are written.
     pub(crate) csv: PathBuf,
     /// The folder of those with JSON lines.
     pub(crate) jsonl: PathBuf,
+}
+
+/// What call records show of people.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Privacy {
+    /// Numbers and names.
+    #[default]
+    Full,
+    /// The last three digits of numbers.
+    Masked,
 }
 
 /// How long call records are kept, such as `90d`; `forever`, or 0, for all of them.

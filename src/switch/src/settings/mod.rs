@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use model::{Secret, VerboseRejects};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use cdr::{Cdr, Keep};
+pub(crate) use cdr::{Cdr, Keep, Privacy};
 pub(crate) use load::{Loaded, Sources, load};
 pub(crate) use values::{LibraryVersion, Listen, LogLevel, PortRange, Text, ValueError};
 
