@@ -97,7 +97,8 @@ impl House {
             .with_transits(store.transits()?)
             .with_quotas(store.quotas()?)
             .with_roles(store.roles()?)
-            .with_users(store.users()?);
+            .with_users(store.users()?)
+            .with_webhooks(store.webhooks()?);
         let table = Arc::new(table);
         let begun_with = Arc::clone(&table);
         let sockets = settings

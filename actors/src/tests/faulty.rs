@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::{
     CallId, CallRecord, OpenCall, QuotaSpec, RoleSpec, RouteSpec, SessionName, SessionSpec,
-    TransitSpec, TrunkSpec, UserSpec,
+    TransitSpec, TrunkSpec, UserSpec, WebhookSpec,
 };
 use store::{
     BackupError, Change, Ends, Entry, KeyId, KeySource, MasterKey, SledStore, Space, Stats, Store,
@@ -74,6 +74,10 @@ impl Store for Faulty {
 
     fn quotas(&self) -> Result<Vec<QuotaSpec>, StoreError> {
         self.store.quotas()
+    }
+
+    fn webhooks(&self) -> Result<Vec<WebhookSpec>, StoreError> {
+        self.store.webhooks()
     }
 
     fn users(&self) -> Result<Vec<UserSpec>, StoreError> {
@@ -148,9 +152,11 @@ impl Store for Faulty {
         // What was counted is read by the house; bans and farewells are read before there is one.
         match space {
             Space::Counters | Space::Telegram(_) => self.read()?.scan(space, prefix),
-            Space::Bindings | Space::Bans | Space::Farewells | Space::Tokens => {
-                self.store.scan(space, prefix)
-            }
+            Space::Bindings
+            | Space::Bans
+            | Space::Farewells
+            | Space::Deliveries
+            | Space::Tokens => self.store.scan(space, prefix),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// One event. Sortable by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -73,6 +73,36 @@ kinds! {
     ConfigChanged = "config.changed";
 }
 
+impl EventKind {
+    /// What its name begins with, such as `call`: few enough to be counted apart.
+    pub fn group(self) -> &'static str {
+        let label = self.label();
+        label.split_once('.').map_or(label, |(group, _)| group)
+    }
+
+    /// Every group once, in the order of the kinds.
+    pub fn groups() -> Vec<&'static str> {
+        let mut groups: Vec<&'static str> = Self::ALL.iter().map(|kind| kind.group()).collect();
+        groups.dedup();
+        groups
+    }
+}
+
+/// By its name.
+impl Serialize for EventKind {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.label())
+    }
+}
+
+/// By its name.
+impl<'de> Deserialize<'de> for EventKind {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())
@@ -107,6 +137,12 @@ mod tests {
         for kind in EventKind::ALL {
             assert_eq!(kind.to_string().parse(), Ok(*kind));
         }
+        let groups = EventKind::groups();
+        let mut once = groups.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), groups.len(), "kinds of a group stand together");
+        assert!(groups.contains(&"call") && groups.contains(&"config"));
         let error = "call.over".parse::<EventKind>().unwrap_err().to_string();
         assert!(
             error.contains("`call.over`") && error.contains("call.ended"),

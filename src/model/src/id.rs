@@ -148,6 +148,10 @@ name! {
     UserName
 }
 name! {
+    /// The configured name of a webhook.
+    WebhookName
+}
+name! {
     /// The name of a worker.
     WorkerName
 }

@@ -29,6 +29,7 @@ mod spec;
 mod srtp;
 mod transport;
 mod user;
+mod webhook;
 
 pub use callers::{AllowedCallers, CallerError};
 pub use cause::{Cause, Reason, Row, Side};
@@ -38,7 +39,9 @@ pub use dtmf::{DtmfMethod, Key, MAX_KEYS, UnknownDtmfMethod};
 pub use event::{EventId, EventKind, UnknownEvent};
 pub use header_field::{HeaderField, HeaderFieldError};
 pub use host_port::{HostPort, HostPortError};
-pub use id::{CallId, LegId, NameError, QuotaName, SessionName, TrunkName, UserName, WorkerName};
+pub use id::{
+    CallId, LegId, NameError, QuotaName, SessionName, TrunkName, UserName, WebhookName, WorkerName,
+};
 pub use inline::{BotName, BotNameError, QueryTag, QueryTemplate, QueryTemplateError};
 pub use number::{NumberError, Peer, PhoneNumber};
 pub use prefix::{IpPrefix, IpPrefixError, TrustedIps};
@@ -56,3 +59,4 @@ pub use spec::{SessionSpec, SpecError, TrunkKind, TrunkSpec, VerboseRejects};
 pub use srtp::{Srtp, SrtpKey, SrtpKeys, SrtpOverPlain, SrtpSuite, UnknownSrtp};
 pub use transport::{Transport, UnknownTransport};
 pub use user::{UserError, UserSpec};
+pub use webhook::{DeliveryId, WebhookError, WebhookSpec, WebhookUrl, WebhookUrlError};

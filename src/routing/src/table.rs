@@ -7,6 +7,7 @@ use std::sync::Arc;
 use model::{
     DEFAULT_QUOTA, DialRules, HeaderField, QuotaName, QuotaSpec, Role, RoleSpec, RouteSpec,
     SessionName, SessionSpec, TransitSpec, TrunkKind, TrunkName, TrunkSpec, UserName, UserSpec,
+    WebhookName, WebhookSpec,
 };
 
 use crate::route::AllTerms;
@@ -42,6 +43,8 @@ pub struct Table {
     users: Sheet<UserName, Arc<UserSpec>>,
     /// The same by their ids at Telegram.
     users_by_id: Sheet<i64, Vec<UserName>>,
+    /// No decision needs them; they are records like the others, and changed with them.
+    webhooks: BTreeMap<WebhookName, Arc<WebhookSpec>>,
     /// Roles that were ever switched; the others are on.
     roles: BTreeMap<Role, RoleSpec>,
     /// Of trunks that dial what Telegram users write.
@@ -376,6 +379,35 @@ impl Table {
     /// Returns all users, by name.
     pub fn users(&self) -> impl Iterator<Item = &UserSpec> {
         self.users.values().map(Arc::as_ref)
+    }
+
+    /// The same with webhooks.
+    pub fn with_webhooks(mut self, webhooks: Vec<WebhookSpec>) -> Self {
+        for webhook in webhooks {
+            self.put_webhook(webhook);
+        }
+        self
+    }
+
+    /// Puts a webhook in the place of the one that has its name, if there is one.
+    pub fn put_webhook(&mut self, webhook: WebhookSpec) {
+        self.webhooks
+            .insert(webhook.name.clone(), Arc::new(webhook));
+    }
+
+    /// Takes a webhook away; false when there is none.
+    pub fn remove_webhook(&mut self, name: &WebhookName) -> bool {
+        self.webhooks.remove(name).is_some()
+    }
+
+    /// Returns the webhook of this name.
+    pub fn webhook(&self, name: &WebhookName) -> Option<&Arc<WebhookSpec>> {
+        self.webhooks.get(name)
+    }
+
+    /// Returns all webhooks, by name.
+    pub fn webhooks(&self) -> impl Iterator<Item = &Arc<WebhookSpec>> {
+        self.webhooks.values()
     }
 
     /// The same with roles, of which those without a record are on.

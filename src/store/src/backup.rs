@@ -17,8 +17,8 @@ use sled::Db;
 use crate::keys::{KeyError, KeySource};
 use crate::seal::{KeyId, MasterKey, Seal, WRAPPED};
 use crate::sled_store::{
-    ADOPT, CALLS, OPEN_CALLS, SCHEMA, SCHEMA_KEY, SEALED_SINCE, SESSIONS, SledStore, TELEGRAM_TREE,
-    TRUNKS, UNSEALED, VERSION, is_sealed, make_folder, wrapped_key,
+    ADOPT, CALLS, DELIVERIES, OPEN_CALLS, SCHEMA, SCHEMA_KEY, SEALED_SINCE, SESSIONS, SledStore,
+    TELEGRAM_TREE, TRUNKS, UNSEALED, VERSION, WEBHOOKS, is_sealed, make_folder, wrapped_key,
 };
 
 /// The first line.
@@ -237,6 +237,8 @@ impl SledStore {
             }
         }
         let mut names = db.tree_names();
+        // Where it is restored nobody shall hear again what he was told here.
+        names.retain(|name| name != DELIVERIES.as_bytes());
         // What a commit changes together is copied together; a call that ends meanwhile is then found in both places, or in the
         // second, and never in neither.
         names.sort_by_key(|name| match std::str::from_utf8(name) {
@@ -248,6 +250,7 @@ impl SledStore {
             let name = std::str::from_utf8(name).unwrap_or_default();
             [
                 "meta", TRUNKS, SESSIONS, "routes", "transits", "quotas", "roles", "users",
+                WEBHOOKS,
             ]
             .contains(&name)
         };

@@ -23,7 +23,7 @@ use std::path::Path;
 
 use model::{
     CallId, CallRecord, OpenCall, QuotaName, QuotaSpec, RoleSpec, RouteSpec, SessionName,
-    SessionSpec, TransitSpec, TrunkName, TrunkSpec, UserName, UserSpec,
+    SessionSpec, TransitSpec, TrunkName, TrunkSpec, UserName, UserSpec, WebhookName, WebhookSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,10 @@ pub enum Change {
     RemoveUser(UserName),
     /// Switches a role on or off.
     PutRole(RoleSpec),
+    /// Adds or replaces a webhook.
+    PutWebhook(Box<WebhookSpec>),
+    /// Removes a webhook.
+    RemoveWebhook(WebhookName),
 }
 
 /// A key space beside the records.
@@ -86,6 +90,8 @@ pub enum Space<'a> {
     Farewells,
     /// Who may ask over HTTP.
     Tokens,
+    /// What is still to be posted to webhooks; in no backup, and not kept for a disk that is full.
+    Deliveries,
 }
 
 /// A key and its value.
@@ -144,6 +150,8 @@ pub trait Store: Send + Sync {
     fn quotas(&self) -> Result<Vec<QuotaSpec>, StoreError>;
     /// Returns all users, by name.
     fn users(&self) -> Result<Vec<UserSpec>, StoreError>;
+    /// Returns all webhooks, by name.
+    fn webhooks(&self) -> Result<Vec<WebhookSpec>, StoreError>;
     /// Returns the roles that were ever switched.
     fn roles(&self) -> Result<Vec<RoleSpec>, StoreError>;
     /// Returns the generation of the configuration: how many commits there were.

@@ -15,15 +15,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use model::{
     CallId, CallRecord, OpenCall, QuotaSpec, RoleSpec, RouteSpec, Secret, SessionName, SessionSpec,
-    TransitSpec, TrunkSpec, UserSpec,
+    TransitSpec, TrunkSpec, UserSpec, WebhookSpec,
 };
 use sled::{Batch, Db, Tree};
 
 use self::count::CallCount;
 use self::ended::EndList;
 pub(crate) use self::layout::{
-    ADOPT, CALLS, LOCK_PATIENCE, LOCK_RETRY, OPEN_CALLS, SCHEMA, SCHEMA_KEY, SEALED_SINCE,
-    SESSIONS, TELEGRAM_TREE, TRUNKS, UNSEALED, VERSION, decode, encode, is_sealed, transit_key,
+    ADOPT, CALLS, DELIVERIES, LOCK_PATIENCE, LOCK_RETRY, OPEN_CALLS, SCHEMA, SCHEMA_KEY,
+    SEALED_SINCE, SESSIONS, TELEGRAM_TREE, TRUNKS, UNSEALED, VERSION, WEBHOOKS, decode, encode,
+    is_sealed, transit_key,
 };
 use self::layout::{CLEAR_BINDINGS, CLEAR_TELEGRAM, all, route_key, telegram_tree};
 pub use self::opening::free_bytes;
@@ -62,6 +63,8 @@ pub struct SledStore {
     users: Tree,
     farewells: Tree,
     tokens: Tree,
+    webhooks: Tree,
+    deliveries: Tree,
     meta: Tree,
     /// One commit at a time: the generation is read, compared and written.
     committing: Mutex<()>,
@@ -119,6 +122,7 @@ impl SledStore {
             Space::Counters => self.counters.clone(),
             Space::Farewells => self.farewells.clone(),
             Space::Tokens => self.tokens.clone(),
+            Space::Deliveries => self.deliveries.clone(),
             Space::Telegram(session) => self.db.open_tree(telegram_tree(session.as_str()))?,
         })
     }
@@ -140,9 +144,12 @@ impl SledStore {
                 let tree = telegram_tree(session.as_str());
                 Ok(self.seal.seal(&tree, key, value.to_vec())?)
             }
-            Space::Bindings | Space::Bans | Space::Counters | Space::Farewells | Space::Tokens => {
-                Ok(value.to_vec())
-            }
+            Space::Bindings
+            | Space::Bans
+            | Space::Counters
+            | Space::Farewells
+            | Space::Deliveries
+            | Space::Tokens => Ok(value.to_vec()),
         }
     }
 
@@ -152,9 +159,12 @@ impl SledStore {
             Space::Telegram(session) => {
                 self.open_value(&telegram_tree(session.as_str()), key, value)
             }
-            Space::Bindings | Space::Bans | Space::Counters | Space::Farewells | Space::Tokens => {
-                Ok(value.to_vec())
-            }
+            Space::Bindings
+            | Space::Bans
+            | Space::Counters
+            | Space::Farewells
+            | Space::Deliveries
+            | Space::Tokens => Ok(value.to_vec()),
         }
     }
 
@@ -230,6 +240,16 @@ impl Store for SledStore {
         all("users", &self.users)
     }
 
+    fn webhooks(&self) -> Result<Vec<WebhookSpec>, StoreError> {
+        let mut webhooks = Vec::new();
+        for entry in &self.webhooks {
+            let (key, value) = entry?;
+            let plain = Secret::new(self.open_value(WEBHOOKS, &key, &value)?);
+            webhooks.push(decode(WEBHOOKS, &key, plain.expose())?);
+        }
+        Ok(webhooks)
+    }
+
     fn roles(&self) -> Result<Vec<RoleSpec>, StoreError> {
         all("roles", &self.roles)
     }
@@ -252,7 +272,8 @@ impl Store for SledStore {
             (Batch::default(), Batch::default(), Batch::default());
         let (mut transits, mut quotas, mut meta) =
             (Batch::default(), Batch::default(), Batch::default());
-        let (mut roles, mut users) = (Batch::default(), Batch::default());
+        let (mut roles, mut users, mut webhooks) =
+            (Batch::default(), Batch::default(), Batch::default());
         for change in changes {
             match change {
                 Change::PutTrunk(spec) => {
@@ -301,6 +322,13 @@ impl Store for SledStore {
                     users.insert(name, encode("users", name, spec)?);
                 }
                 Change::RemoveUser(name) => users.remove(name.as_str()),
+                Change::PutWebhook(spec) => {
+                    let name = spec.name.as_str();
+                    let plain = encode(WEBHOOKS, name, spec)?;
+                    let sealed = self.seal.seal(WEBHOOKS, name.as_bytes(), plain)?;
+                    webhooks.insert(name, sealed);
+                }
+                Change::RemoveWebhook(name) => webhooks.remove(name.as_str()),
                 Change::PutRole(spec) => {
                     let name = spec.role.label();
                     roles.insert(name, encode("roles", name, spec)?);
@@ -321,8 +349,9 @@ impl Store for SledStore {
                     &self.meta,
                     &self.roles,
                     &self.users,
+                    &self.webhooks,
                 ),
-                |(a, b, c, d, e, f, g, h)| {
+                |(a, b, c, d, e, f, g, h, i)| {
                     a.apply_batch(&trunks)?;
                     b.apply_batch(&sessions)?;
                     c.apply_batch(&routes)?;
@@ -331,6 +360,7 @@ impl Store for SledStore {
                     f.apply_batch(&meta)?;
                     g.apply_batch(&roles)?;
                     h.apply_batch(&users)?;
+                    i.apply_batch(&webhooks)?;
                     Ok(())
                 },
             );

@@ -7,7 +7,7 @@ use std::time::Instant;
 use metrics::{Metrics, StoreOp};
 use model::{
     CallId, CallRecord, OpenCall, QuotaSpec, RoleSpec, RouteSpec, SessionName, SessionSpec,
-    TransitSpec, TrunkSpec, UserSpec,
+    TransitSpec, TrunkSpec, UserSpec, WebhookSpec,
 };
 use store::{
     BackupError, Change, Ends, Entry, KeyId, KeySource, MasterKey, Space, Stats, Store, StoreError,
@@ -63,6 +63,10 @@ impl<S: Store> Store for Measured<S> {
 
     fn quotas(&self) -> Result<Vec<QuotaSpec>, StoreError> {
         self.timed(StoreOp::Scan, S::quotas)
+    }
+
+    fn webhooks(&self) -> Result<Vec<WebhookSpec>, StoreError> {
+        self.timed(StoreOp::Scan, S::webhooks)
     }
 
     fn users(&self) -> Result<Vec<UserSpec>, StoreError> {

@@ -200,6 +200,8 @@ impl From<Refusal> for Problem {
             | Refusal::NoWorker(..)
             | Refusal::User(_)
             | Refusal::SameUser(..)
+            | Refusal::Webhook(_)
+            | Refusal::ManyWebhooks
             | Refusal::NoWay(..)
             | Refusal::Quota(_)
             | Refusal::NoQuota(..)

@@ -33,6 +33,9 @@ impl SledStore {
                 }
                 Change::RemoveQuota(name) => Self::present(&self.quotas, "quota", name.as_str())?,
                 Change::RemoveUser(name) => Self::present(&self.users, "user", name.as_str())?,
+                Change::RemoveWebhook(name) => {
+                    Self::present(&self.webhooks, "webhook", name.as_str())?;
+                }
                 Change::PutSession(spec) if spec.enabled => {
                     let adopts = |change: &Change| matches!(change, Change::AdoptSession(name) if *name == spec.name);
                     if self.is_restored(&spec.name)? && !changes.iter().any(adopts) {
@@ -48,6 +51,7 @@ impl SledStore {
                 | Change::PutTransit(_)
                 | Change::PutQuota(_)
                 | Change::PutRole(_)
+                | Change::PutWebhook(_)
                 | Change::PutUser(_) => {}
             }
         }

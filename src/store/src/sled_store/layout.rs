@@ -21,6 +21,10 @@ pub(super) const WRAPPED_KEY: &[u8] = b"key/";
 /// The tree of the trunks; passwords are in it.
 pub(crate) const TRUNKS: &str = "trunks";
 pub(crate) const SESSIONS: &str = "sessions";
+/// The tree of the webhooks; their secrets are in it.
+pub(crate) const WEBHOOKS: &str = "webhooks";
+/// The tree of what is still to be posted to them.
+pub(crate) const DELIVERIES: &str = "deliveries";
 /// Calls that have ended, and calls that go on.
 pub(crate) const CALLS: &str = "cdr";
 pub(crate) const OPEN_CALLS: &str = "open";
@@ -48,7 +52,7 @@ pub(super) const CLEAR_TELEGRAM: &str = "clear/telegram/";
 
 /// Whether the values of this tree are sealed.
 pub(crate) fn is_sealed(tree: &str) -> bool {
-    tree == TRUNKS || tree.starts_with(TELEGRAM_TREE)
+    tree == TRUNKS || tree == WEBHOOKS || tree.starts_with(TELEGRAM_TREE)
 }
 
 /// How the names of the trees of sessions begin.

@@ -16,8 +16,8 @@ use super::SledStore;
 use super::count::CallCount;
 use super::ended::EndList;
 use super::layout::{
-    CACHE_BYTES, CALLS, CLEAR_BINDINGS, CLEAR_TELEGRAM, ENDED, FLUSH_EVERY_MS, LOCK_PATIENCE,
-    LOCK_RETRY, MARK, OPEN_CALLS, READERS, SCHEMA_KEY, SESSIONS, TRUNKS, UNSEALED, telegram_tree,
+    CACHE_BYTES, CALLS, CLEAR_BINDINGS, CLEAR_TELEGRAM, DELIVERIES, ENDED, FLUSH_EVERY_MS, LOCK_PATIENCE,
+    LOCK_RETRY, MARK, OPEN_CALLS, READERS, SCHEMA_KEY, SESSIONS, TRUNKS, UNSEALED, WEBHOOKS, telegram_tree,
 };
 use super::unlock::{FoundError, found, unlock};
 use crate::migration::{self, STEPS, Step};
@@ -133,6 +133,8 @@ impl SledStore {
             users: tree("users")?,
             farewells: tree("farewells")?,
             tokens: tree("tokens")?,
+            webhooks: tree(WEBHOOKS)?,
+            deliveries: tree(DELIVERIES)?,
             committing: Mutex::default(),
             call_count: CallCount::new(calls.clone()).map_err(failed)?,
             ended: EndList::open(tree(ENDED)?, tree(READERS)?, &calls).map_err(failed)?,

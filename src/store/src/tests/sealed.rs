@@ -369,3 +369,35 @@ fn a_backup_of_a_store_that_is_written_to_has_all_that_was_acknowledged() {
     assert!(off.is_empty());
     assert_eq!(enabled(&open(&here).unwrap()), [true, true]);
 }
+
+#[test]
+fn webhooks_are_records_whose_secrets_lie_sealed_and_their_queue_is_in_no_backup() {
+    let dir = folder();
+    let store = open(dir.path()).unwrap();
+    let secret = "whsec-9a8b7c6d5e4f3a2b1c0d".to_owned();
+    let url = "https://crm.example.com/x".parse().unwrap();
+    let hook = model::WebhookSpec::new("crm".parse().unwrap(), url, Secret::new(secret.clone()));
+    let gone = Change::RemoveWebhook(hook.name.clone());
+    assert!(store.commit(None, std::slice::from_ref(&gone)).is_err());
+    let put = Change::PutWebhook(Box::new(hook.clone()));
+    store.commit(None, &[put]).unwrap();
+    store.put_soft(Space::Deliveries, b"1", b"queued").unwrap();
+    let file = dir.path().join("backup");
+    store.back_up(&file, &key()).unwrap();
+    drop(store);
+    assert!(!is_in(dir.path(), secret.as_bytes()), "it can be read");
+    assert!(is_in(dir.path(), b"queued"), "nothing is looked at");
+    let store = open(dir.path()).unwrap();
+    let hooks = [hook];
+    assert_eq!(store.webhooks().unwrap(), hooks);
+    let queue = store.scan(Space::Deliveries, b"").unwrap();
+    assert_eq!(queue, [(b"1".to_vec(), b"queued".to_vec())]);
+    let other = folder();
+    let place = other.path().join("restored");
+    crate::restore(&file, &place, &key(), crate::Restored::Elsewhere).unwrap();
+    let restored = open(&place).unwrap();
+    assert_eq!(restored.webhooks().unwrap(), hooks);
+    assert!(restored.scan(Space::Deliveries, b"").unwrap().is_empty());
+    store.commit(None, &[gone]).unwrap();
+    assert!(store.webhooks().unwrap().is_empty());
+}

@@ -4,12 +4,12 @@
 
 use model::{
     QuotaError, QuotaName, RouteTerms, SessionName, SpecError, TermsError, TransitSpec, TrunkName,
-    TrunkSpec, UserError, UserName, WorkerName,
+    TrunkSpec, UserError, UserName, WebhookError, WorkerName,
 };
 use routing::{Conflict, DialPlan, DialPlanError, Table};
 use store::{Change, Space, Store, StoreError};
 
-use super::Current;
+use super::{Current, MOST_WEBHOOKS};
 
 /// Why a commit is refused; nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,12 @@ pub(crate) enum Refusal {
     /// A user that cannot be.
     #[error(transparent)]
     User(#[from] UserError),
+    /// A webhook that could not work.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
+    /// Each may take threads and a part of the queue.
+    #[error("there are {MOST_WEBHOOKS} webhooks already: remove one that nobody needs")]
+    ManyWebhooks,
     /// Nobody could tell whose line it is.
     #[error("users {0} and {1} are the same person: both have the telegram_id {2}")]
     SameUser(UserName, UserName, i64),
@@ -73,6 +79,8 @@ impl Refusal {
             | Refusal::NoWorker(..)
             | Refusal::User(_)
             | Refusal::SameUser(..)
+            | Refusal::Webhook(_)
+            | Refusal::ManyWebhooks
             | Refusal::Quota(_)
             | Refusal::NoQuota(..)
             | Refusal::Circle(_) => true,
@@ -163,6 +171,16 @@ fn make(next: &mut Table, change: &Change) -> Result<(), Refusal> {
             spec.check()?;
             next.put_user(spec.clone());
         }
+        Change::PutWebhook(spec) => {
+            spec.check()?;
+            next.put_webhook((**spec).clone());
+            if next.webhooks().count() > MOST_WEBHOOKS {
+                return Err(Refusal::ManyWebhooks);
+            }
+        }
+        Change::RemoveWebhook(name) => {
+            return was_there(next.remove_webhook(name), "webhook", name.to_string());
+        }
         Change::RemoveUser(name) => {
             return was_there(next.remove_user(name), "user", name.to_string());
         }
@@ -241,6 +259,8 @@ fn complete(next: &Table, change: &Change) -> Result<(), Refusal> {
         | Change::RemoveRoute(..)
         | Change::PutRole(_)
         | Change::RemoveUser(_)
+        | Change::PutWebhook(_)
+        | Change::RemoveWebhook(_)
         | Change::RemoveTransit(..)
         | Change::PutQuota(_) => Ok(()),
     }

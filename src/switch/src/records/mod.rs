@@ -1,6 +1,6 @@
-//! Trunks, sessions, routes, quotas and users as one file: what `apply` reads and `export` writes.
+//! Trunks, sessions, routes, quotas, users and webhooks as one file: what `apply` reads and `export` writes.
 //!
-//! One TOML with `[[trunk]]`, `[[session]]`, `[[route]]`, `[[quota]]` and `[[user]]`. Reading is strict: a key nobody reads or a value of the wrong kind
+//! One TOML with `[[trunk]]`, `[[session]]`, `[[route]]`, `[[quota]]`, `[[user]]` and `[[webhook]]`. Reading is strict: a key nobody reads or a value of the wrong kind
 //! is a fault with its line. A trunk without login or password keeps those it has; a PBX that registers here gets new ones when there are none.
 
 mod commit;
@@ -8,6 +8,7 @@ mod plan;
 mod read;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 use std::net::SocketAddr;
 
@@ -24,6 +25,7 @@ use crate::fault::Place;
 
 pub(crate) use commit::{Refusal, commit, revise};
 pub(crate) use plan::{Current, Plan};
+pub(crate) use webhook::{MOST_WEBHOOKS, WebhookDraft};
 
 /// What a file says.
 #[derive(Debug, Default)]
@@ -33,6 +35,7 @@ pub(crate) struct Records {
     pub(crate) routes: Vec<Placed<RouteDraft>>,
     pub(crate) quotas: Vec<Placed<QuotaDraft>>,
     pub(crate) users: Vec<Placed<UserDraft>>,
+    pub(crate) webhooks: Vec<Placed<WebhookDraft>>,
 }
 
 /// A record and where it stands.
@@ -391,15 +394,16 @@ impl TrunkDraft {
 }
 
 /// How TOML writes that there are none of a kind.
-const NONE: [&str; 5] = [
+const NONE: [&str; 6] = [
     "trunk = []",
     "session = []",
     "route = []",
     "quota = []",
     "user = []",
+    "webhook = []",
 ];
 
-/// Everything of a store as the text of a file, with the passwords of trunks if they are wanted; never the keys of sessions.
+/// Everything of a store as the text of a file, with the passwords of trunks and the secrets of webhooks if they are wanted; never the keys of sessions.
 pub(crate) fn write(current: &Current, secrets: bool) -> Result<String, toml::ser::Error> {
     #[derive(Serialize)]
     struct File {
@@ -408,6 +412,7 @@ pub(crate) fn write(current: &Current, secrets: bool) -> Result<String, toml::se
         route: Vec<RouteDraft>,
         quota: Vec<QuotaDraft>,
         user: Vec<UserDraft>,
+        webhook: Vec<WebhookDraft>,
     }
     let file = File {
         trunk: {
@@ -429,6 +434,17 @@ pub(crate) fn write(current: &Current, secrets: bool) -> Result<String, toml::se
         },
         quota: current.quotas.iter().map(QuotaDraft::from).collect(),
         user: current.users.iter().map(UserDraft::from).collect(),
+        webhook: {
+            let drafts = current.webhooks.iter().map(WebhookDraft::from);
+            let kept = |draft: WebhookDraft| {
+                if secrets {
+                    draft
+                } else {
+                    draft.without_secret()
+                }
+            };
+            drafts.map(kept).collect()
+        },
     };
     let text = toml::to_string(&file)?;
     // No records at all have no other form in TOML than a key of their own, which nobody wants to read.
@@ -442,7 +458,7 @@ pub(crate) fn write(current: &Current, secrets: bool) -> Result<String, toml::se
         "Without passwords: those that there are stay."
     };
     Ok(format!(
-        "# Trunks, sessions, routes, quotas and users: read back with `strowger apply`. {what}\n\n{}",
+        "# Trunks, sessions, routes, quotas, users and webhooks: read back with `strowger apply`. {what}\n\n{}",
         shown.trim_start()
     ))
 }

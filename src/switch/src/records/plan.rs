@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use model::{
     QuotaName, QuotaSpec, Role, RoleSpec, RouteSpec, RouteTerms, Secret, SessionName, SessionSpec,
-    TermsError, TransitSpec, TrunkKind, TrunkName, TrunkSpec, UserName, UserSpec,
+    TermsError, TransitSpec, TrunkKind, TrunkName, TrunkSpec, UserName, UserSpec, WebhookSpec,
 };
 use routing::{DialPlan, Table};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ pub(crate) struct Current {
     pub(crate) roles: Vec<RoleSpec>,
     #[serde(default)]
     pub(crate) users: Vec<UserSpec>,
+    #[serde(default)]
+    pub(crate) webhooks: Vec<WebhookSpec>,
 }
 
 /// What has to change.
@@ -71,6 +73,7 @@ impl Current {
             quotas: store.quotas()?,
             roles: store.roles()?,
             users: store.users()?,
+            webhooks: store.webhooks()?,
         })
     }
 
@@ -111,6 +114,7 @@ impl Current {
         .with_quotas(self.quotas.clone())
         .with_roles(self.roles.clone())
         .with_users(self.users.clone())
+        .with_webhooks(self.webhooks.clone())
     }
 
     /// The records that a decision is made by.
@@ -124,6 +128,7 @@ impl Current {
             quotas: table.quotas().cloned().collect(),
             roles: table.roles().copied().collect(),
             users: table.users().cloned().collect(),
+            webhooks: table.webhooks().map(|it| (**it).clone()).collect(),
         }
     }
 
@@ -177,9 +182,11 @@ impl Plan {
         plan.sessions(&records.sessions, &known, &mut wanted);
         plan.routes(&records.routes, &known, &wanted);
         plan.users(&records.users, &known, &wanted);
+        plan.webhooks(&records.webhooks, &known);
         plan.distinct(records, &wanted);
         if prune {
             plan.prune(records, current);
+            plan.prune_webhooks(&records.webhooks, &known);
         }
         if plan.faults.is_empty() {
             Ok(plan)
@@ -190,7 +197,7 @@ impl Plan {
     }
 
     /// A fault of a key, or of the record as a whole where it has no such key.
-    fn fault(&mut self, place: &Spot, key: &str, what: impl Into<String>) {
+    pub(super) fn fault(&mut self, place: &Spot, key: &str, what: impl Into<String>) {
         let kind = FaultKind::Value {
             key: key.to_owned(),
             what: what.into(),
@@ -201,7 +208,7 @@ impl Plan {
         });
     }
 
-    fn change(&mut self, sign: char, what: String, change: Change) {
+    pub(super) fn change(&mut self, sign: char, what: String, change: Change) {
         self.said.push(format!("{sign} {what}"));
         self.changes.push(change);
     }

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::webhook::WEBHOOK;
 use super::{Placed, Records, Spot};
 use crate::fault::{Fault, FaultKind, Source, alone, blame, meant};
 
@@ -95,6 +96,9 @@ impl Records {
                 }
                 "route" => records.routes = elements(&source, "route", value, ROUTE, &mut faults),
                 "quota" => records.quotas = elements(&source, "quota", value, QUOTA, &mut faults),
+                "webhook" => {
+                    records.webhooks = elements(&source, "webhook", value, WEBHOOK, &mut faults);
+                }
                 "user" => records.users = elements(&source, "user", value, USER, &mut faults),
                 other => faults.push(Fault {
                     place: source.place(key.span().start),
@@ -103,7 +107,7 @@ impl Records {
                         section: String::new(),
                         meant: meant(
                             other,
-                            ["trunk", "session", "route", "quota", "user"].into_iter(),
+                            ["trunk", "session", "route", "quota", "user", "webhook"].into_iter(),
                         ),
                     },
                 }),
