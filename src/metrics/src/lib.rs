@@ -23,6 +23,7 @@ mod telegram;
 #[cfg(test)]
 mod tests;
 mod trunks;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ pub use telegram::{
     LocalRefusal, ResolveResult, ResolveSource, RpcResult, SessionState, TelegramConnection,
 };
 pub use trunks::RegistrationState;
+pub use webhooks::DeliveryResult;
 
 /// The prefix of every family of ours; changing it breaks every user's dashboards.
 pub const PREFIX: &str = "strowger";
@@ -64,6 +66,7 @@ struct All {
     sip: sip::Sip,
     trunks: trunks::Trunks,
     telegram: telegram::Telegram,
+    webhooks: webhooks::Webhooks,
     media: MediaCounters,
 }
 
@@ -80,6 +83,7 @@ impl Metrics {
             sip: sip::Sip::new(&mut make),
             trunks: trunks::Trunks::new(&mut make),
             telegram: telegram::Telegram::new(&mut make),
+            webhooks: webhooks::Webhooks::new(&mut make),
             media: MediaCounters::new(&mut make),
             trunk_names: names::Names::new("trunk"),
             session_names: names::Names::new("session"),

@@ -209,6 +209,10 @@ fn tell_everything(metrics: &Metrics) {
     }
     metrics.event_listeners(1);
     metrics.event_listener_dropped();
+    metrics.webhook_delivery(model::EventKind::CallEnded, DeliveryResult::Ok);
+    metrics.webhook_posted(model::EventKind::ConfigChanged, second);
+    metrics.webhook_queue(3);
+    metrics.webhook_events_missed(2);
     metrics.record_written(true);
     metrics.record_passed_on("csv", true);
     metrics.records_waiting("json", 3);
