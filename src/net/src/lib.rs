@@ -4,6 +4,7 @@
 //! * [`telegram`]: the connection of one Telegram account.
 //! * [`media`]: the threads that carry the calls.
 //! * [`load`]: what the system says of this process and its memory.
+//! * [`post`]: one POST over HTTP, to whom an owner has named.
 //! * [`probe`]: one OPTIONS, outside of a running switch.
 //! * [`Resolver`]: where the SIP servers of a domain are.
 //! * [`Pace`]: the beat of a busy thread.
@@ -13,6 +14,7 @@ pub mod fake;
 pub mod load;
 pub mod media;
 mod pace;
+pub mod post;
 pub mod probe;
 mod resolve;
 pub mod stream;

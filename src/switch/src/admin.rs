@@ -22,6 +22,7 @@ use crate::logins::Logins;
 use crate::office::Office;
 use crate::settings::{self, Settings};
 use crate::veil::Veil;
+use crate::webhooks::Webhooks;
 
 use crate::recovery;
 use crate::scraped::Scraped;
@@ -63,6 +64,7 @@ pub(crate) struct Desk {
     pub(crate) orders: web::Data<Orders>,
     pub(crate) listeners: web::Data<Listeners>,
     pub(crate) logins: web::Data<Logins>,
+    pub(crate) webhooks: web::Data<Webhooks>,
 }
 
 impl Desk {
@@ -80,7 +82,8 @@ impl Desk {
             .app_data(self.veil.clone())
             .app_data(self.orders.clone())
             .app_data(self.listeners.clone())
-            .app_data(self.logins.clone());
+            .app_data(self.logins.clone())
+            .app_data(self.webhooks.clone());
     }
 }
 

@@ -35,6 +35,7 @@ use crate::settings::{self, Loaded, Settings, SipGuard, SipLimits, Sources};
 use crate::sinks::Sinks;
 use crate::supervisor;
 use crate::veil::Veil;
+use crate::webhooks::{self, Webhooks};
 
 /// How long calls have for their last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -59,6 +60,9 @@ pub(crate) enum BootError {
     /// Without signals it could only be killed.
     #[error("signals cannot be heard: {0}")]
     Signal(std::io::Error),
+    /// The thread of the webhooks.
+    #[error("the switch does not start: no thread for webhooks: {0}")]
+    Webhooks(std::io::Error),
 }
 
 impl BootError {
@@ -68,7 +72,10 @@ impl BootError {
             BootError::Start(StartError::Store(_)) | BootError::Account { .. } => {
                 actors::EXIT_STORE_LOST
             }
-            BootError::Start(_) | BootError::Admin(_) | BootError::Signal(_) => 1,
+            BootError::Start(_)
+            | BootError::Admin(_)
+            | BootError::Signal(_)
+            | BootError::Webhooks(_) => 1,
         }
     }
 }
@@ -150,6 +157,7 @@ async fn serve(
     let house = Arc::new(House::start(parts)?);
     limit_load(&house, &settings.overload);
     let office = office(settings, &store, &house, &metrics).map_err(StartError::from)?;
+    let webhooks = start_webhooks(settings, &store, &house, &office).await?;
     let logins = Logins::new(
         telegram_params(settings),
         settings.telegram.application().is_some(),
@@ -162,6 +170,7 @@ async fn serve(
     let desk = Desk {
         settings: Data::new(settings.clone()),
         logins: Data::new(logins),
+        webhooks: Data::from(Arc::clone(&webhooks)),
         process: Data::new(Process {
             node: settings.node.name.to_string(),
             started,
@@ -245,6 +254,7 @@ async fn serve(
     alive.abort();
     house.stop(LAST_WORDS).await;
     let _ = tokio::task::spawn_blocking(move || sinks.stop()).await;
+    webhooks.stop().await;
     admin.stop(true).await;
     if let Some(control) = control {
         control.stop(true).await;
@@ -252,6 +262,25 @@ async fn serve(
     }
     tracing::info!(code, "stopped");
     Ok(code)
+}
+
+/// Webhooks follow the records from now on.
+async fn start_webhooks(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    house: &Arc<House>,
+    office: &Arc<Office>,
+) -> Result<Arc<Webhooks>, BootError> {
+    let (store, house) = (Arc::clone(store), Arc::clone(house));
+    let node = settings.node.name.to_string();
+    let table = office.current().await.table;
+    let started = Webhooks::start(store, house, node, &table);
+    let (webhooks, gone) = started.map_err(BootError::Webhooks)?;
+    let webhooks = Arc::new(webhooks);
+    let follower = Arc::clone(&webhooks);
+    office.watched_by(move |table| follower.follow(table));
+    actix_web::rt::spawn(webhooks::disable_the_gone(gone, Arc::clone(office)));
+    Ok(webhooks)
 }
 
 /// How to reach Telegram.

@@ -123,6 +123,12 @@ pub(crate) enum Failure {
     /// The other end of a trunk is not as it should be.
     #[error("trunk {0}: {1}")]
     TrunkTest(TrunkName, String),
+    /// The receiver of a webhook does not take what is posted.
+    #[error("webhook {0}: its receiver does not take what is posted to it")]
+    WebhookTest(model::WebhookName),
+    /// A record that could not work, in words.
+    #[error("{0}")]
+    Record(String),
     /// So many things keep the switch from carrying calls.
     #[error("failed checks: {0}")]
     Doctor(usize),
@@ -185,6 +191,7 @@ impl Failure {
             | Failure::Write(_)
             | Failure::Login(..)
             | Failure::TrunkTest(..)
+            | Failure::WebhookTest(_)
             | Failure::Doctor(_)
             | Failure::Password(_) => 1,
             Failure::Boot(error) => error.code(),
@@ -194,6 +201,7 @@ impl Failure {
             | Failure::DialRules(..) => 2,
             Failure::Faults(_)
             | Failure::Spec(_)
+            | Failure::Record(_)
             | Failure::Key(_)
             | Failure::Backup {
                 source: BackupError::Key(_) | BackupError::WrongKey { .. },

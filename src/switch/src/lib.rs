@@ -44,6 +44,7 @@ mod settings;
 mod sinks;
 mod supervisor;
 mod veil;
+mod webhooks;
 
 /// Runs the command line and returns the exit code of `docs/cli.md`.
 pub fn run() -> std::process::ExitCode {

@@ -3,7 +3,7 @@
 //! One commit after the other: it is checked against everything there is, made durable, and then the house is brought to what
 //! the records say, before whoever asked is answered.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use actors::{Account, House, Table};
@@ -17,6 +17,9 @@ use crate::records::{self, Current, Refusal};
 /// Makes the connection of a session; none when its keys cannot be used, which the log says.
 pub(crate) type Connect = Arc<dyn Fn(&SessionName) -> Option<Account> + Send + Sync>;
 
+/// Is told of every commit before whoever asked for it is.
+type Watcher = Box<dyn Fn(&Arc<Table>) + Send + Sync>;
+
 /// The records of the switch that runs.
 pub(crate) struct Office {
     store: Arc<dyn Store>,
@@ -24,6 +27,7 @@ pub(crate) struct Office {
     connect: Connect,
     /// What the store holds: nobody else writes it, and reading ten thousand trunks takes a while.
     current: Mutex<InForce>,
+    watcher: OnceLock<Watcher>,
 }
 
 /// The records that are in force, with their secrets; copied in next to no time.
@@ -86,7 +90,13 @@ impl Office {
             house,
             connect,
             current,
+            watcher: OnceLock::new(),
         })
+    }
+
+    /// Lets somebody follow the records from now on; the first who asks for it.
+    pub(crate) fn watched_by(&self, watcher: impl Fn(&Arc<Table>) + Send + Sync + 'static) {
+        let _ = self.watcher.set(Box::new(watcher));
     }
 
     /// All records, with their secrets.
@@ -144,6 +154,9 @@ impl Office {
             .map_err(|_| Problem::busy("the switch is stopping"))??;
         let written = begun.elapsed();
         *current = InForce { generation, table };
+        if let Some(watcher) = self.watcher.get() {
+            watcher(&current.table);
+        }
         self.follow(current).await;
         self.house.records_changed(generation);
         let took = begun.elapsed();

@@ -77,6 +77,11 @@ impl Problem {
         }))
     }
 
+    /// Whether somebody else has changed the records meanwhile.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.0.status == StatusCode::PRECONDITION_FAILED.as_u16()
+    }
+
     /// The status.
     #[cfg(test)]
     pub(crate) fn status(&self) -> u16 {

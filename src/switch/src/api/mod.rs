@@ -6,7 +6,7 @@
 //! * `quotas`: profiles, and what of them is used.
 //! * `records`: trunks, sessions, routes; everything that changes them is one commit of `office`.
 //! * `roles`: workers and the storage.
-//! * `users`: Telegram users known by name.
+//! * `users`: Telegram users known by name; `webhooks`.
 //! * `whole`: all records, and changes of several as one.
 //! * `calls`: those that go on; `cdr`: the records of those that are over.
 //! * `dial`: what an owner does with calls.
@@ -32,6 +32,7 @@ pub(crate) mod tests;
 mod trunks;
 mod users;
 mod whole;
+mod webhooks;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::StatusCode;
@@ -59,6 +60,7 @@ pub(crate) use records::{SessionView, Tried, TrunkFacts, WantedCall};
 pub(crate) use roles::RoleView;
 pub(crate) use trunks::{TrunkTest, TrunkTestStep};
 pub(crate) use whole::WantedCommit;
+pub(crate) use webhooks::{DeliveryView, WebhookTest, moment};
 
 /// Where everything lies.
 pub(crate) const BASE: &str = "/api/v1";
@@ -237,6 +239,12 @@ pub(crate) fn service() -> impl HttpServiceFactory + OpenApiFactory {
         .service(whole::show_records)
         .service(whole::show_secrets)
         .service(whole::commit)
+        .service(webhooks::list_webhooks)
+        .service(webhooks::show_webhook)
+        .service(webhooks::put_webhook)
+        .service(webhooks::remove_webhook)
+        .service(webhooks::test_webhook)
+        .service(webhooks::list_deliveries)
         .service(roles::list_workers)
         .service(roles::show_worker)
         .service(roles::enable_worker)

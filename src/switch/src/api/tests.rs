@@ -21,6 +21,7 @@ use crate::logins::Logins;
 use crate::office::Office;
 use crate::scraped::Scraped;
 use crate::settings::Settings;
+use crate::webhooks::Webhooks;
 use crate::{boot, logging};
 
 /// A house without a trunk, and everything that the interface works with.
@@ -64,7 +65,16 @@ pub(crate) async fn desk(
         Arc::clone(&office),
         Arc::clone(&house),
     );
+    let table = office.current().await.table;
+    let webhooks = Webhooks::start(
+        Arc::clone(&store),
+        Arc::clone(&house),
+        "here".to_owned(),
+        &table,
+    );
+    let (webhooks, _) = webhooks.unwrap();
     let desk = Desk {
+        webhooks: Data::new(webhooks),
         settings: Data::new(settings.clone()),
         logins: Data::new(logins),
         backups: Data::new(backups),

@@ -37,6 +37,7 @@ mod trunk;
 mod trunk_test;
 mod user;
 mod watch;
+mod webhook;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -153,6 +154,12 @@ enum Command {
         after_help = "Example: strowger user add ann --telegram-id 4242 --lines 1"
     )]
     User(user::User),
+    /// Webhooks: who is told over HTTP of what happens
+    #[command(
+        subcommand,
+        after_help = "Example: strowger webhook add crm https://crm.example.com/strowger"
+    )]
+    Webhook(webhook::Webhook),
     /// Workers: what carries SIP and audio
     #[command(subcommand, after_help = "Example: strowger worker disable local")]
     Worker(roles::Worker),
@@ -326,6 +333,7 @@ fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
         Command::Export(command) => command.run(&operator),
         Command::Quota(command) => command.run(&operator),
         Command::User(command) => command.run(&operator),
+        Command::Webhook(command) => command.run(&operator),
         Command::Worker(command) => command.run(&operator),
         Command::Storage(command) => command.run(&operator),
         Command::Ban(command) => command.run(&operator),

@@ -29,7 +29,7 @@ pub(super) struct Apply {
 pub(super) struct Export {
     /// Where to write it, readable by its owner alone; without, standard output
     file: Option<PathBuf>,
-    /// With the passwords of trunks
+    /// With the passwords of trunks and the secrets of webhooks
     #[arg(long)]
     secrets: bool,
 }
@@ -101,9 +101,9 @@ impl Export {
                 source,
             })?;
         let what = if self.secrets {
-            "it holds the passwords of trunks"
+            "it holds the passwords of trunks and the secrets of webhooks"
         } else {
-            "passwords of trunks are only in it with --secrets; `strowger apply` leaves those that there are"
+            "passwords of trunks and secrets of webhooks are only in it with --secrets; `strowger apply` leaves those that there are"
         };
         print::note(format_args!("{} written; {what}", path.display()));
         Ok(())

@@ -655,3 +655,49 @@ fn users_are_added_changed_listed_and_deleted() {
     assert_eq!(desk.run(&["user", "delete", "ann"]), Err(5));
     assert!(desk.current().users.is_empty());
 }
+
+#[test]
+fn webhooks_are_added_changed_shown_and_removed() {
+    let desk = Desk::new();
+    let url = "https://crm.example.com/x";
+    let add = ["webhook", "add", "crm", url, "--events", "call.ended"];
+    assert_eq!(desk.run(&add), Ok(()));
+    assert_eq!(desk.run(&add), Err(6));
+    let plain = ["webhook", "add", "far", "http://crm.example.com/"];
+    assert_eq!(desk.run(&plain), Err(3), "everybody reads it on the way");
+    let meant = [&plain[..], &["--insecure"]].concat();
+    assert_eq!(desk.run(&meant), Ok(()));
+    let before = desk.current().webhooks[0].clone();
+    assert_eq!(before.secret.expose().len(), 64);
+    let set = |options: &[&str]| desk.run(&[&["webhook", "set", "crm"][..], options].concat());
+    assert_eq!(set(&["--all-events", "--enabled", "false"]), Ok(()));
+    let off = desk.current().webhooks[0].clone();
+    assert!(off.events.is_empty() && !off.enabled);
+    assert_eq!(off.secret, before.secret);
+    assert_eq!(set(&["--new-secret", "--enabled"]), Ok(()));
+    assert_ne!(desk.current().webhooks[0].secret, before.secret);
+    assert_eq!(set(&["--url", "http://192.0.2.1/"]), Err(3));
+    for output in ["table", "json"] {
+        for line in [
+            &["list"][..],
+            &["show", "crm"],
+            &["show", "crm", "--secrets"],
+        ] {
+            let line = [&["--output", output, "webhook"][..], line].concat();
+            assert_eq!(desk.run(&line), Ok(()), "{line:?}");
+        }
+    }
+    // Who posts is the switch.
+    assert_eq!(desk.run(&["webhook", "test", "crm"]), Err(4));
+    assert_eq!(desk.run(&["webhook", "deliveries", "crm"]), Err(4));
+    assert_eq!(desk.run(&["webhook", "remove", "crm"]), Ok(()));
+    assert_eq!(desk.run(&["webhook", "remove", "crm"]), Err(5));
+    for n in 1..32 {
+        let name = format!("hook-{n}");
+        assert_eq!(desk.run(&["webhook", "add", &name, url]), Ok(()));
+    }
+    assert!(
+        desk.run(&["webhook", "add", "one-too-many", url]).is_err(),
+        "there are 32"
+    );
+}

@@ -25,7 +25,7 @@ use crate::fault::Place;
 
 pub(crate) use commit::{Refusal, commit, revise};
 pub(crate) use plan::{Current, Plan};
-pub(crate) use webhook::{MOST_WEBHOOKS, WebhookDraft};
+pub(crate) use webhook::{MOST_WEBHOOKS, WebhookDraft, new_webhook_secret};
 
 /// What a file says.
 #[derive(Debug, Default)]

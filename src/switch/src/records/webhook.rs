@@ -77,7 +77,11 @@ impl WebhookDraft {
             insecure: self.insecure.unwrap_or(false),
             enabled,
             disabled_because: why.filter(|_| !enabled),
-            ..WebhookSpec::new(name.clone(), url.clone(), secret.unwrap_or_else(new_secret))
+            ..WebhookSpec::new(
+                name.clone(),
+                url.clone(),
+                secret.unwrap_or_else(new_webhook_secret),
+            )
         };
         spec.check().map_err(|error| error.to_string())?;
         Ok(spec)
@@ -85,7 +89,7 @@ impl WebhookDraft {
 }
 
 /// 32 random octets in hexadecimal digits.
-fn new_secret() -> Secret<String> {
+pub(crate) fn new_webhook_secret() -> Secret<String> {
     let octets: Secret<[u8; 32]> = Secret::new(rand::rng().random());
     // Room for all of it at once: a text that grows leaves copies behind.
     let mut text = String::with_capacity(64);
