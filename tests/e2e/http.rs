@@ -116,6 +116,14 @@ impl Http {
         checked(path, self.agent.patch(self.url(path)).send_json(body))
     }
 
+    /// The status of a PUT of what was seen at a generation.
+    pub(crate) fn try_put(&self, path: &str, generation: &str, body: &Value) -> u16 {
+        let request = self.with(self.agent.put(self.url(path)));
+        let answer = request.header("If-Match", generation).send_json(body);
+        let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
+        answer.status().as_u16()
+    }
+
     /// Status and JSON of a POST, with these headers.
     pub(crate) fn try_post(
         &self,

@@ -84,3 +84,4 @@ mod texts;
 mod transit;
 mod trunks;
 mod web;
+mod webhooks;
