@@ -157,7 +157,7 @@ async fn serve(
     let house = Arc::new(House::start(parts)?);
     limit_load(&house, &settings.overload);
     let office = office(settings, &store, &house, &metrics).map_err(StartError::from)?;
-    let webhooks = start_webhooks(settings, &store, &house, &office).await?;
+    let webhooks = start_webhooks(settings, &store, &house, &office, veil.clone()).await?;
     let logins = Logins::new(
         telegram_params(settings),
         settings.telegram.application().is_some(),
@@ -270,11 +270,12 @@ async fn start_webhooks(
     store: &Arc<dyn Store>,
     house: &Arc<House>,
     office: &Arc<Office>,
+    veil: Veil,
 ) -> Result<Arc<Webhooks>, BootError> {
     let (store, house) = (Arc::clone(store), Arc::clone(house));
     let node = settings.node.name.to_string();
     let table = office.current().await.table;
-    let started = Webhooks::start(store, house, node, &table);
+    let started = Webhooks::start(store, house, node, veil, &table);
     let (webhooks, gone) = started.map_err(BootError::Webhooks)?;
     let webhooks = Arc::new(webhooks);
     let follower = Arc::clone(&webhooks);

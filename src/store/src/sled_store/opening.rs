@@ -16,8 +16,9 @@ use super::SledStore;
 use super::count::CallCount;
 use super::ended::EndList;
 use super::layout::{
-    CACHE_BYTES, CALLS, CLEAR_BINDINGS, CLEAR_TELEGRAM, DELIVERIES, ENDED, FLUSH_EVERY_MS, LOCK_PATIENCE,
-    LOCK_RETRY, MARK, OPEN_CALLS, READERS, SCHEMA_KEY, SESSIONS, TRUNKS, UNSEALED, WEBHOOKS, telegram_tree,
+    CACHE_BYTES, CALLS, CLEAR_BINDINGS, CLEAR_TELEGRAM, DELIVERIES, ENDED, FLUSH_EVERY_MS,
+    LOCK_PATIENCE, LOCK_RETRY, MARK, OPEN_CALLS, READERS, SCHEMA_KEY, SESSIONS, TRUNKS, UNSEALED,
+    WEBHOOKS, telegram_tree,
 };
 use super::unlock::{FoundError, found, unlock};
 use crate::migration::{self, STEPS, Step};

@@ -31,8 +31,8 @@ mod roles;
 pub(crate) mod tests;
 mod trunks;
 mod users;
-mod whole;
 mod webhooks;
+mod whole;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::StatusCode;
@@ -59,8 +59,8 @@ pub(crate) use quotas::QuotaView;
 pub(crate) use records::{SessionView, Tried, TrunkFacts, WantedCall};
 pub(crate) use roles::RoleView;
 pub(crate) use trunks::{TrunkTest, TrunkTestStep};
-pub(crate) use whole::WantedCommit;
 pub(crate) use webhooks::{DeliveryView, WebhookTest, moment};
+pub(crate) use whole::WantedCommit;
 
 /// Where everything lies.
 pub(crate) const BASE: &str = "/api/v1";

@@ -21,6 +21,7 @@ use crate::logins::Logins;
 use crate::office::Office;
 use crate::scraped::Scraped;
 use crate::settings::Settings;
+use crate::veil::Veil;
 use crate::webhooks::Webhooks;
 use crate::{boot, logging};
 
@@ -70,6 +71,7 @@ pub(crate) async fn desk(
         Arc::clone(&store),
         Arc::clone(&house),
         "here".to_owned(),
+        Veil::default(),
         &table,
     );
     let (webhooks, _) = webhooks.unwrap();

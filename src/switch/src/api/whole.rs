@@ -1,12 +1,12 @@
 //! All records at once, and several changes of them as one commit: what the command line works with.
 //!
-//! They are as they are kept, not as a file for `apply` has them. Who may only read finds [`KEPT`] in the place of the passwords of trunks; a trunk that is
+//! They are as they are kept, not as a file for `apply` has them. Who may only read finds [`KEPT`] in the place of the passwords of trunks and of the secrets of webhooks; what is
 //! put with that keeps the one it has.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Payload};
 use actix_web::{HttpResponse, get, post};
-use model::{Secret, TrunkKind, TrunkSpec};
+use model::{Secret, TrunkKind, TrunkSpec, WebhookSpec};
 use serde::{Deserialize, Serialize};
 use store::Change;
 use utoipa::ToSchema;
@@ -34,7 +34,7 @@ pub(crate) struct WantedCommit {
     pub(crate) changes: Vec<Change>,
 }
 
-/// All records, without the passwords of trunks, in whose place `***kept-by-the-switch***` stands
+/// All records, without the passwords of trunks and the secrets of webhooks, in whose place `***kept-by-the-switch***` stands
 #[utoipa::path(tag = "records", security(("token" = ["read"])), responses((status = 200, body = Object)))]
 #[get("/records")]
 pub(super) async fn show_records(_: Read, office: Data<Office>) -> HttpResponse {
@@ -44,10 +44,13 @@ pub(super) async fn show_records(_: Read, office: Data<Office>) -> HttpResponse 
             *password = Secret::new(KEPT.to_owned());
         }
     }
+    for webhook in &mut whole.webhooks {
+        webhook.secret = Secret::new(KEPT.to_owned());
+    }
     shown(&whole)
 }
 
-/// All records, with the passwords of trunks
+/// All records, with the passwords of trunks and the secrets of webhooks
 #[utoipa::path(tag = "records", security(("token" = ["admin"])), responses((status = 200, body = Object)))]
 #[get("/records/secrets")]
 pub(super) async fn show_secrets(_: Admin, office: Data<Office>) -> HttpResponse {
@@ -60,7 +63,7 @@ fn shown(whole: &Current) -> HttpResponse {
 
 /// Makes all changes or none
 ///
-/// A trunk that is put with the password `***kept-by-the-switch***` keeps the one it has.
+/// A trunk that is put with the password `***kept-by-the-switch***` keeps the one it has, and a webhook its secret.
 #[utoipa::path(tag = "records", request_body = WantedCommit, security(("token" = ["write"])), responses((status = 200, body = Changed), (status = 400, body = crate::problem::Body), (status = 404, body = crate::problem::Body), (status = 409, body = crate::problem::Body), (status = 412, body = crate::problem::Body), (status = 422, body = crate::problem::Body)))]
 #[post("/records")]
 pub(super) async fn commit(
@@ -89,6 +92,9 @@ fn kept(current: &InForce, change: Change) -> Result<Change, Problem> {
         Change::PutTrunk(spec) => with_password(current, *spec)
             .map(Box::new)
             .map(Change::PutTrunk),
+        Change::PutWebhook(spec) => with_secret(current, *spec)
+            .map(Box::new)
+            .map(Change::PutWebhook),
         // Somebody has to say that the login runs nowhere else.
         Change::AdoptSession(_) => Err(Problem::invalid(
             "a session of a backup is adopted by /api/v1/sessions/NAME/adopt",
@@ -104,8 +110,23 @@ fn kept(current: &InForce, change: Change) -> Result<Change, Problem> {
         | Change::RemoveQuota(_)
         | Change::PutUser(_)
         | Change::RemoveUser(_)
+        | Change::RemoveWebhook(_)
         | Change::PutRole(_) => Ok(change),
     }
+}
+
+/// The secret signs and is not sent: it may stay where the webhook leads elsewhere.
+fn with_secret(current: &InForce, mut spec: WebhookSpec) -> Result<WebhookSpec, Problem> {
+    if spec.secret.expose() != KEPT {
+        return Ok(spec);
+    }
+    let before = current.table.webhook(&spec.name);
+    let before = before.ok_or_else(|| {
+        let what = format!("webhook {} needs a secret", spec.name);
+        Problem::invalid(what)
+    })?;
+    spec.secret.clone_from(&before.secret);
+    Ok(spec)
 }
 
 fn with_password(current: &InForce, mut spec: TrunkSpec) -> Result<TrunkSpec, Problem> {

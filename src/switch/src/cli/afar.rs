@@ -1,7 +1,7 @@
 //! What cannot be asked of a switch elsewhere, and what has no table.
 
 use super::{Command, Operator, backup, ban, cdr, log, quota, roles, route, session, status};
-use super::{token, trunk, user};
+use super::{token, trunk, user, webhook};
 use crate::failure::Failure;
 use crate::print::Output;
 
@@ -46,7 +46,8 @@ fn on_its_host(command: &Command) -> Option<&'static str> {
         | Command::Export(_)
         | Command::Token(_)
         | Command::Ban(_)
-        | Command::Cdr(_) => return None,
+        | Command::Cdr(_)
+        | Command::Webhook(_) => return None,
     })
 }
 
@@ -67,6 +68,10 @@ fn has_table(command: &Command) -> bool {
         Command::Worker(worker) => matches!(worker, roles::Worker::List),
         Command::Storage(storage) => matches!(storage, roles::Storage::Show),
         Command::Token(token) => matches!(token, token::Token::List),
+        Command::Webhook(webhook) => matches!(
+            webhook,
+            webhook::Webhook::List | webhook::Webhook::Deliveries { .. }
+        ),
         Command::Ban(ban) => matches!(ban, ban::Ban::List),
         Command::Cdr(cdr) => matches!(cdr, cdr::Cdr::List { .. } | cdr::Cdr::Search { .. }),
         Command::Log(log::Log::Level { .. } | log::Log::Call { .. })

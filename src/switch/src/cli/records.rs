@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Operator;
 use crate::failure::Failure;
 use crate::print::{self, Output};
-use crate::records::{self, Placed, Plan, Records, TrunkDraft};
+use crate::records::{self, Placed, Plan, Records, TrunkDraft, WebhookDraft};
 
 #[derive(Debug, Args)]
 pub(super) struct Apply {
@@ -45,7 +45,10 @@ impl Apply {
         let book = operator.book()?;
         // Only then it is compared with what there is.
         let brings_passwords = |trunk: &Placed<TrunkDraft>| trunk.record.password.is_some();
-        let current = if wanted.trunks.iter().any(brings_passwords) {
+        let brings_secrets = |webhook: &Placed<WebhookDraft>| webhook.record.secret.is_some();
+        let brings = wanted.trunks.iter().any(brings_passwords)
+            || wanted.webhooks.iter().any(brings_secrets);
+        let current = if brings {
             book.current_with_secrets()?
         } else {
             book.current()?

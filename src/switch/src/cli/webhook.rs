@@ -8,7 +8,6 @@ use store::Change;
 use super::Operator;
 use super::book::Book;
 use crate::api::{DeliveryView, WebhookTest};
-use crate::control;
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
 use crate::records::{Current, WebhookDraft, new_webhook_secret};
@@ -118,11 +117,13 @@ impl Webhook {
             } => set(operator, &name, url, new_secret, options),
             Webhook::List => list(operator),
             Webhook::Show { name, secrets } => {
-                show(
-                    &find(&operator.current()?, &name)?,
-                    operator.output,
-                    secrets,
-                );
+                let book = operator.book()?;
+                let current = if secrets {
+                    book.current_with_secrets()?
+                } else {
+                    book.current()?
+                };
+                show(&find(&current, &name)?, operator.output, secrets);
                 Ok(())
             }
             Webhook::Remove { name } => {
@@ -279,21 +280,18 @@ fn list(operator: &Operator) -> Result<(), Failure> {
             state,
         ]);
     }
-    table.print("no webhooks yet: make one with `strowger webhook add NAME URL`");
+    table.print(
+        operator.output,
+        "no webhooks yet: make one with `strowger webhook add NAME URL`",
+    );
     Ok(())
 }
 
 fn test(operator: &Operator, name: &WebhookName) -> Result<(), Failure> {
-    let data = operator.settings()?.data.dir;
     let target = format!("{}/webhooks/{name}/test", crate::api::BASE);
-    let asked = control::ask_within(PATIENCE, &data, "POST", &target, "");
-    let answer = asked.map_err(|source| Failure::File {
-        path: data.join(control::SOCKET),
-        source,
-    })?;
-    let Some(answer) = answer else {
-        return Err(Failure::NoSwitch(data));
-    };
+    let reach = operator.reach()?;
+    let answer = reach.ask_within(PATIENCE, "POST", &target, "")?;
+    let answer = answer.ok_or_else(|| reach.nobody())?;
     let test: WebhookTest = super::book::answered(Some(answer))?;
     if operator.output == Output::Json {
         print::json(&test);
@@ -330,6 +328,9 @@ fn deliveries(operator: &Operator, name: &WebhookName) -> Result<(), Failure> {
             it.next.unwrap_or_else(|| "-".to_owned()),
         ]);
     }
-    table.print("nothing was posted since the start of the switch, and nothing waits");
+    table.print(
+        operator.output,
+        "nothing was posted since the start of the switch, and nothing waits",
+    );
     Ok(())
 }

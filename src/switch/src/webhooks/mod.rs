@@ -27,6 +27,7 @@ use self::queue::{Queue, Shown};
 use self::worker::{Listening, Told, Worker};
 use crate::api::{DeliveryView, Envelope, WebhookTest, moment};
 use crate::office::Office;
+use crate::veil::Veil;
 
 /// How many may be tried at the same time by their owners.
 const MOST_TESTS: usize = 4;
@@ -58,6 +59,7 @@ impl Webhooks {
         store: Arc<dyn Store>,
         house: Arc<House>,
         node: String,
+        veil: Veil,
         table: &Arc<Table>,
     ) -> std::io::Result<(Self, Gone)> {
         let (told, commands) = mpsc::unbounded_channel();
@@ -68,7 +70,7 @@ impl Webhooks {
             (store, house.metrics().clone()),
             Arc::clone(&queue),
             Arc::clone(&poster),
-            node.clone(),
+            (node.clone(), veil),
             (commands, leaves),
         ))?;
         let webhooks = Self {

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::queue::{Attempt, BACK_OFF, Dropped, Fate, Kept, LANES, Post, Queue};
 use super::unix_ms;
 use crate::api::Envelope;
+use crate::veil::Veil;
 
 /// The longest body that is posted, octets; there is no event of a tenth of that.
 const LONGEST_BODY: usize = 64 * 1024;
@@ -56,6 +57,8 @@ pub(super) struct Worker {
     queue: Arc<Mutex<Queue>>,
     poster: Arc<Poster>,
     node: String,
+    /// What is not to be shown of numbers and names.
+    veil: Veil,
     commands: mpsc::UnboundedReceiver<Told>,
     /// Where it is told which receivers are gone.
     leaves: mpsc::UnboundedSender<WebhookName>,
@@ -77,7 +80,7 @@ impl Worker {
         (store, metrics): (Arc<dyn Store>, Metrics),
         queue: Arc<Mutex<Queue>>,
         poster: Arc<Poster>,
-        node: String,
+        (node, veil): (String, Veil),
         (commands, leaves): (
             mpsc::UnboundedReceiver<Told>,
             mpsc::UnboundedSender<WebhookName>,
@@ -89,6 +92,7 @@ impl Worker {
             queue,
             poster,
             node,
+            veil,
             commands,
             leaves,
             listener: None,
@@ -235,7 +239,7 @@ impl Worker {
         if wanted.is_empty() {
             return;
         }
-        let Ok(body) = serde_json::to_string(&Envelope::of(event, &self.node)) else {
+        let Ok(body) = serde_json::to_string(&Envelope::of(event, &self.node, &self.veil)) else {
             return;
         };
         let body: Arc<str> = body.into();
