@@ -24,6 +24,15 @@ mod tests {
         signature(&Secret::new(secret.to_owned()), unix, body)
     }
 
+    #[test]
+    fn what_the_documents_show_is_what_the_test_peer_does() {
+        let shown = include_str!("../../../../docs/events.md");
+        let peer = include_str!("../../../../tests/peers/webhook_receiver.py");
+        let (_, code) = shown.split_once("```python\n").unwrap();
+        let (code, _) = code.split_once("```").unwrap();
+        assert!(code.contains("hmac.new") && peer.contains(code), "{code}");
+    }
+
     /// `printf '%s' '1700000000.{"id":"01J"}' | openssl dgst -sha256 -hmac 'correct-horse-battery'`
     #[test]
     fn a_post_is_signed_as_openssl_signs_it() {
