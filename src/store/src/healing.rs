@@ -298,7 +298,7 @@ impl Store for Healing {
 
     fn remove(&self, space: Space<'_>, key: &[u8]) -> Result<(), StoreError> {
         let done = self.write(|store| store.remove(space, key));
-        if self.is_sick() {
+        if self.is_sick() && space != Space::Deliveries {
             let at = (space.into(), key.to_vec());
             remember(&mut self.waiting().soft, at, None);
         }

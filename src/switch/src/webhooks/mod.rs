@@ -10,6 +10,8 @@
 
 mod queue;
 mod signature;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::sync::atomic::{AtomicBool, Ordering};

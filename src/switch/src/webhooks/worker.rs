@@ -15,7 +15,7 @@ use net::post::{Posted, Poster};
 use store::{Space, Store};
 use tokio::sync::{mpsc, oneshot};
 
-use super::queue::{Attempt, BACK_OFF, Dropped, Fate, Kept, LANES, Post, Queue};
+use super::queue::{Attempt, BACK_OFF, Dropped, Fate, Kept, LANES, MOST, Post, Queue};
 use super::unix_ms;
 use crate::api::Envelope;
 use crate::veil::Veil;
@@ -70,6 +70,8 @@ pub(super) struct Worker {
     /// Those whose last post has failed.
     failing: BTreeSet<WebhookName>,
     over: (mpsc::UnboundedSender<Over>, mpsc::UnboundedReceiver<Over>),
+    /// What could not be removed from the store yet, so that it would be posted again after the next start.
+    leftovers: BTreeSet<Vec<u8>>,
     dropped: Seldom,
     store_fails: Seldom,
     is_loaded: bool,
@@ -100,6 +102,7 @@ impl Worker {
             gone: BTreeSet::new(),
             failing: BTreeSet::new(),
             over: mpsc::unbounded_channel(),
+            leftovers: BTreeSet::new(),
             dropped: Seldom::default(),
             store_fails: Seldom::default(),
             is_loaded: false,
@@ -405,15 +408,31 @@ impl Worker {
 
     fn remove(&mut self, key: &[u8]) {
         let removed = self.store.remove(Space::Deliveries, key);
+        if removed.is_err() && self.leftovers.len() < MOST {
+            self.leftovers.insert(key.to_vec());
+        }
         self.note(removed);
+    }
+
+    /// Removes what could not be removed before, now that the store works again.
+    fn clear_leftovers(&mut self) {
+        while let Some(key) = self.leftovers.pop_first() {
+            if self.store.remove(Space::Deliveries, &key).is_err() {
+                self.leftovers.insert(key);
+                return;
+            }
+        }
     }
 
     /// Without the store deliveries are posted all the same; a crash loses them, or posts them twice.
     fn note(&mut self, written: Result<(), store::StoreError>) {
-        if let Err(error) = written
-            && self.store_fails.say(1).is_some()
-        {
-            tracing::warn!(%error, "deliveries to webhooks are not written to the store");
+        match written {
+            Ok(()) => self.clear_leftovers(),
+            Err(error) => {
+                if self.store_fails.say(1).is_some() {
+                    tracing::warn!(%error, "deliveries to webhooks are not written to the store");
+                }
+            }
         }
     }
 

@@ -1,0 +1,181 @@
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
+use std::time::Duration;
+
+use model::{EventKind, WebhookUrl};
+use store::{MasterKey, SledStore, Space};
+
+use super::*;
+use crate::api::tests::desk;
+
+fn hook(name: &str, url: &str) -> Change {
+    let url: WebhookUrl = url.parse().unwrap();
+    let secret = Secret::new("0123456789abcdef".to_owned());
+    let name = name.parse().unwrap();
+    Change::PutWebhook(Box::new(WebhookSpec::new(name, url, secret)))
+}
+
+/// The sum of the samples of a family whose labels are these.
+fn counted(metrics: &metrics::Metrics, family: &str, label: &str) -> u64 {
+    let text = metrics.render();
+    let lines = text.lines();
+    let samples = lines.filter(|line| line.starts_with(family) && line.contains(label));
+    let values = samples.filter_map(|line| line.rsplit_once(' '));
+    values.map(|(_, value)| value.parse::<u64>().unwrap()).sum()
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what}: not within 30 s");
+}
+
+/// A port at which nobody listens.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[test]
+fn ten_thousand_wait_and_each_event_is_queued_or_counted_as_dropped_or_missed() {
+    const TOLD: u64 = 12_000;
+    let folder = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let metrics = metrics::Metrics::new("0");
+        let (house, desk) = desk(folder.path(), &metrics).await;
+        let (webhooks, office) = (desk.webhooks.clone(), desk.office.clone());
+        office.watched_by(move |table| webhooks.follow(table));
+        let nobody = format!("http://127.0.0.1:{}/", free_port());
+        let made = desk.office.commit(None, vec![hook("crm", &nobody)]).await;
+        assert_eq!(made.unwrap(), 1);
+        let name = "crm".parse().unwrap();
+        until("the hook to be told of itself", || {
+            desk.webhooks.waiting(&name) == 1
+        })
+        .await;
+        let accounted = || {
+            let waiting = desk.webhooks.waiting(&name) as u64;
+            let dropped = counted(&metrics, "strowger_webhook_deliveries_total", "dropped");
+            let missed = counted(&metrics, "strowger_webhook_events_missed_total", "");
+            waiting + dropped + missed
+        };
+        for generation in 0..TOLD {
+            house.records_changed(generation);
+            if generation % 500 == 499 {
+                let told = generation + 2;
+                until("the events to be queued", || accounted() == told).await;
+            }
+        }
+        assert_eq!(accounted(), TOLD + 1);
+        assert_eq!(desk.webhooks.waiting(&name), 10_000);
+        let missed = counted(&metrics, "strowger_webhook_events_missed_total", "");
+        assert_eq!(missed, 0, "a worker that is given time misses nothing");
+        let kept = desk.store.scan(Space::Deliveries, b"").unwrap();
+        assert_eq!(kept.len(), 10_000);
+        // The oldest were dropped, but for what was being posted just then.
+        let deliveries = desk.webhooks.deliveries(&name);
+        let waiting = deliveries.iter().filter(|it| it.state != "dropped");
+        let dropped = deliveries.iter().filter(|it| it.state == "dropped");
+        let newest = dropped.map(|it| &it.id).max();
+        let older = waiting.filter(|it| Some(&it.id) < newest).count();
+        assert!(newest.is_some() && older <= usize::from(queue::LANES));
+        // One that is removed takes its queue with it.
+        let gone = vec![Change::RemoveWebhook(name.clone())];
+        desk.office.commit(None, gone).await.unwrap();
+        until("the queue to be dropped", || {
+            desk.webhooks.waiting(&name) == 0 && accounted() == TOLD + 1
+        })
+        .await;
+        until("the store to be cleared", || {
+            desk.store.scan(Space::Deliveries, b"").unwrap().is_empty()
+        })
+        .await;
+        house.stop(Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
+fn what_nobody_wants_is_neither_listened_to_nor_queued() {
+    let folder = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let metrics = metrics::Metrics::new("0");
+        let (house, desk) = desk(folder.path(), &metrics).await;
+        let (webhooks, office) = (desk.webhooks.clone(), desk.office.clone());
+        office.watched_by(move |table| webhooks.follow(table));
+        assert!(!desk.webhooks.listens.load(Ordering::Relaxed));
+        let url = format!("http://127.0.0.1:{}/", free_port());
+        let Change::PutWebhook(mut spec) = hook("crm", &url) else {
+            unreachable!()
+        };
+        spec.events = vec![EventKind::CallEnded];
+        let put = vec![Change::PutWebhook(spec.clone())];
+        desk.office.commit(None, put).await.unwrap();
+        assert!(desk.webhooks.listens.load(Ordering::Relaxed));
+        house.records_changed(7);
+        spec.enabled = false;
+        let put = vec![Change::PutWebhook(spec.clone())];
+        desk.office.commit(None, put).await.unwrap();
+        assert!(!desk.webhooks.listens.load(Ordering::Relaxed));
+        desk.webhooks.stop().await;
+        let kept = desk.store.scan(Space::Deliveries, b"").unwrap();
+        assert!(kept.is_empty(), "{kept:?}");
+        house.stop(Duration::from_secs(1)).await;
+    });
+}
+
+/// What stands in the store is of an earlier process, or of none at all.
+#[test]
+fn what_is_found_at_the_start_is_posted_and_what_cannot_be_read_is_removed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let heard = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut text, mut part) = (String::new(), [0; 4096]);
+        while !text.contains("\"queued\"") {
+            let count = stream.read(&mut part).unwrap();
+            text.push_str(std::str::from_utf8(&part[..count]).unwrap());
+        }
+        let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+        stream.write_all(answer).unwrap();
+        text
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let id = DeliveryId::new(1_700_000_000_000, 7);
+    {
+        let key = MasterKey::from_octets([7; 32]);
+        let store = SledStore::open(folder.path(), &key).unwrap();
+        store.commit(None, &[hook("crm", &url)]).unwrap();
+        let put = |key: &[u8], value: &str| {
+            let value = value.as_bytes();
+            store.put_durable(Space::Deliveries, key, value).unwrap();
+        };
+        // Due long after it could be: the clock was wrong.
+        let kept = r#"{"webhook":"crm","kind":"call.ended","lane":200,"tries":0,"due_ms":99999999999999,"last":null,"body":"\"queued\""}"#;
+        put(&id.to_bytes(), kept);
+        put(b"short", kept);
+        let newer = kept.replace("call.ended", "call.forwarded");
+        put(&DeliveryId::new(2, 7).to_bytes(), &newer);
+        let nobody = kept.replace("crm", "nobody");
+        put(&DeliveryId::new(3, 7).to_bytes(), &nobody);
+    }
+    actix::System::new().block_on(async {
+        let metrics = metrics::Metrics::new("0");
+        let (house, desk) = desk(folder.path(), &metrics).await;
+        let said = heard.join().unwrap();
+        let header = |line: &str| said.lines().any(|it| it.eq_ignore_ascii_case(line));
+        assert!(header(&format!("X-Strowger-Delivery: {id}")), "{said}");
+        assert!(header("X-Strowger-Event: call.ended"), "{said}");
+        until("the store to be empty", || {
+            desk.store.scan(Space::Deliveries, b"").unwrap().is_empty()
+        })
+        .await;
+        let done = counted(&metrics, "strowger_webhook_deliveries_total", "\"ok\"");
+        assert_eq!(done, 1);
+        house.stop(Duration::from_secs(1)).await;
+    });
+}
