@@ -13,6 +13,8 @@ use crate::ports;
 use crate::process::{PEERS, PYTHON, Process};
 use crate::talk::{ALAW, Caller, Ends, Talk};
 
+const SECRET: &str = "the-secret-of-the-tests";
+
 /// `tests/peers/webhook_receiver.py`.
 struct Receiver {
     dir: PathBuf,
@@ -28,6 +30,7 @@ impl Receiver {
 
     /// The same at a port, and with TLS where there is a certificate and its key.
     fn at(dir: &Path, port: u16, tls: Option<(&Path, &Path)>) -> Self {
+        fs::write(dir.join("secret"), SECRET).unwrap();
         let mut command = Command::new(PYTHON);
         command
             .arg(format!("{PEERS}/webhook_receiver.py"))
@@ -81,10 +84,10 @@ fn asked(house: &House, args: &[&str]) -> Value {
     serde_json::from_str(said.trim()).unwrap_or_else(|_| panic!("{said}"))
 }
 
-/// Makes a webhook; its secret.
-fn add(house: &House, name: &str, url: &str) -> String {
-    let made = asked(house, &["webhook", "add", name, url]);
-    made["record"]["secret"].as_str().unwrap().to_owned()
+/// Makes a webhook whose receiver knows its secret.
+fn add(house: &House, name: &str, url: &str) {
+    let add = ["webhook", "add", name, url, "--secret"];
+    house.expect_command(&add, &format!("{SECRET}\n"));
 }
 
 /// Something happens that a webhook is told of.
@@ -110,8 +113,7 @@ fn a_call_is_posted_signed_and_in_order_and_a_receiver_that_never_answers_delays
     let house = House::new().registering_trunk(&["alaw"]).start();
     house.wait_session_up();
     let receiver = Receiver::start(house.dir());
-    let secret = add(&house, "crm", &receiver.url("/ok"));
-    receiver.knows(&secret);
+    add(&house, "crm", &receiver.url("/ok"));
     add(&house, "dead", &receiver.url("/silent"));
     let ended = [
         "webhook",
@@ -216,8 +218,7 @@ fn unix(at: &str) -> f64 {
 fn a_post_that_is_not_taken_is_repeated_after_five_seconds_as_the_same_delivery() {
     let house = House::new().peer_trunk(&["alaw"]).start();
     let receiver = Receiver::start(house.dir());
-    let secret = add(&house, "crm", &receiver.url("/fail-once"));
-    receiver.knows(&secret);
+    add(&house, "crm", &receiver.url("/fail-once"));
     add(&house, "moved", &receiver.url("/moved"));
     // The first of both was to hear that the second was made.
     until("the first failure", s(10), || {
@@ -318,8 +319,7 @@ fn what_was_queued_is_posted_after_a_crash_and_after_a_restart() {
     let port = ports::one();
     let dir = house.dir().to_owned();
     let url = format!("http://127.0.0.1:{port}/ok");
-    let secret = add(&house, "crm", &url);
-    fs::write(dir.join("secret"), secret).unwrap();
+    add(&house, "crm", &url);
     // One that has failed, and is tried again in five seconds: nobody is there yet.
     let fail = |house: &House, priority: u16| {
         let known = deliveries(house, "crm");
@@ -386,12 +386,19 @@ fn a_secret_is_answered_once_and_is_nowhere_else() {
     let secret = made["secret"].as_str().unwrap().to_owned();
     assert_eq!(secret.len(), 64);
     receiver.knows(&secret);
+    let told = receiver.received("/ok").len();
     let (status, again) = api.send("PUT", "/api/v1/webhooks/crm", Some(&url));
     assert_eq!((status, &again["secret"]), (200, &Value::Null), "{again}");
-    until("a post", s(10), || receiver.received("/ok").pop());
+    until("a post", s(10), || {
+        receiver.received("/ok").get(told).cloned()
+    });
     let (status, tested) = api.send("POST", "/api/v1/webhooks/crm/test", None);
     assert_eq!((status, &tested["ok"]), (200, &json!(true)), "{tested}");
-    assert!(receiver.received("/ok").iter().all(|it| it["good"] == true));
+    let last = receiver.received("/ok").pop().unwrap();
+    assert_eq!(
+        (&last["good"], &last["event"]),
+        (&json!(true), &json!("webhook.test"))
+    );
     let mut said = Vec::new();
     for path in ["/webhooks", "/webhooks/crm", "/webhooks/crm/deliveries"] {
         let path = format!("/api/v1{path}");
@@ -448,8 +455,7 @@ fn over_https_the_receiver_shows_a_certificate_that_is_trusted() {
         .peer_trunk(&["alaw"])
         .start();
     let receiver = Receiver::at(&dir, ports::one(), Some((&cert, &key)));
-    let secret = add(&house, "crm", &receiver.url("/ok"));
-    receiver.knows(&secret);
+    add(&house, "crm", &receiver.url("/ok"));
     let test = asked(&house, &["webhook", "test", "crm"]);
     assert_eq!(test["status"], 200, "{test}");
     assert_eq!(receiver.received("/ok").last().unwrap()["good"], true);
