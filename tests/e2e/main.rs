@@ -57,6 +57,7 @@ mod overload;
 mod peers;
 mod people;
 mod pool;
+mod quality;
 mod quotas;
 mod records;
 mod refusals;
