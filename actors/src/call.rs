@@ -156,6 +156,10 @@ pub(crate) struct Call {
     transfer: Option<transfer::Transfer>,
     /// The legs that an owner holds.
     on_hold: BTreeSet<LegId>,
+    /// The legs whose PBX does not want to hear us.
+    holding: BTreeSet<LegId>,
+    /// What the call is counted under.
+    shown: metrics::CallState,
     /// What is special about a call back.
     callback: callback::Callback,
     /// A group that the registry was asked for and has not answered.
@@ -211,6 +215,8 @@ impl Call {
             caller_codecs: Vec::new(),
             transfer: None,
             on_hold: BTreeSet::new(),
+            holding: BTreeSet::new(),
+            shown: CallState::Routing.label(),
             callback: callback::Callback::default(),
             wanted: None,
             ears: quality::Ears::default(),
@@ -231,7 +237,7 @@ impl Actor for Call {
             self.record.direction,
             &self.held.trunk,
             None,
-            Some(self.state.label()),
+            Some(self.shown),
         );
         self.introduce();
         self.tell(EventKind::CallStarted);
@@ -261,7 +267,7 @@ impl Drop for Call {
         self.common.metrics.call_state(
             self.record.direction,
             &self.held.trunk,
-            Some(self.state.label()),
+            Some(self.shown),
             None,
         );
     }
@@ -447,17 +453,9 @@ impl Call {
     }
 
     fn set_state(&mut self, next: CallState) {
-        let (before, after) = (self.state.label(), next.label());
-        if before != after {
-            self.common.metrics.call_state(
-                self.record.direction,
-                &self.held.trunk,
-                Some(before),
-                Some(after),
-            );
-        }
         tracing::debug!(call = %self.id, from = ?self.state, to = ?next, "call state");
         self.state = next;
+        self.show_state();
     }
 
     fn elapsed_ms(&self) -> u64 {
@@ -754,11 +752,7 @@ impl Handler<DescribeCall> for Call {
         MessageResult(Box::new(CallReport {
             record: self.record.clone(),
             sound: self.sound(),
-            state: if self.is_on_hold() {
-                "held".to_owned()
-            } else {
-                self.state.label().label().to_owned()
-            },
+            state: self.shown.label().to_owned(),
         }))
     }
 }

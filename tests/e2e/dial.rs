@@ -164,6 +164,11 @@ fn a_held_pbx_hears_nothing_and_goes_on_afterwards() {
     until("the hold", s(10), || {
         (state(&house, &id) == "held").then_some(())
     });
+    let counted = |state: &str| {
+        let labels = [("state", state)];
+        house.metrics().sum_of("strowger_calls_active", &labels) > 0.5
+    };
+    assert!(counted("held") && !counted("established"));
     // What is on its way, and what the books have not shown yet.
     std::thread::sleep(s(2));
     let held = packets();
@@ -173,6 +178,7 @@ fn a_held_pbx_hears_nothing_and_goes_on_afterwards() {
     until("the end of the hold", s(10), || {
         (state(&house, &id) == "established").then_some(())
     });
+    assert!(!counted("held") && counted("established"));
     talker.wait_heard(s(20));
     until("packets after the hold", s(10), || {
         (packets() > held + 100.0).then_some(())

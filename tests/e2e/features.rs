@@ -141,6 +141,9 @@ fn hold(address: &str, direction: &str, expected: &str) {
             .any(|m| m.header("CSeq") == Some("3 ACK"))
             .then_some(())
     });
+    let state = [("state", "held")];
+    let counted = || house.metrics().sum_of("strowger_calls_active", &state);
+    assert!((counted() - 1.0).abs() < 0.1, "the call is not held");
     // Those that were on their way still count.
     crate::deadline::within(s(2), || None::<()>);
     let held = packets();
@@ -151,6 +154,7 @@ fn hold(address: &str, direction: &str, expected: &str) {
     );
     let verdict = pbx.wait(s(30));
     verdict.expect_ok();
+    assert!(counted() < 0.1, "the call is held for ever");
     assert!(packets() > held + 50.0, "nothing came after the hold");
     assert_eq!(answered_direction(&verdict, "1 INVITE"), "sendrecv");
     assert_eq!(answered_direction(&verdict, "3 INVITE"), expected);

@@ -57,6 +57,7 @@ impl Call {
         let agreed = Box::new(media.agreed.clone());
         let events = agreed.audio.dtmf_payload_type.is_some();
         self.excuse(leg, !agreed.direction.receives());
+        self.pbx_holds(leg, !agreed.direction.sends());
         match self.reserved.remove(&leg) {
             Some(rtp) => {
                 self.tell_media(MediaCommand::AddSip {

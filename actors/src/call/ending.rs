@@ -62,6 +62,7 @@ impl Call {
             };
             self.begin_end(cause, side, ctx);
         }
+        self.show_state();
         // Nothing to be told when the call ends with its leg.
         self.tell_media(MediaCommand::Remove { leg });
     }

@@ -16,9 +16,34 @@ impl Call {
         legs.map(|(leg, _)| *leg).collect()
     }
 
-    /// Whether both sides talk, and an owner holds one of them.
-    pub(super) fn is_on_hold(&self) -> bool {
-        self.state == CallState::Bridged && !self.on_hold.is_empty()
+    /// Whether both sides talk, and an owner holds a PBX, or a PBX us.
+    fn is_on_hold(&self) -> bool {
+        let is_held = |leg: &LegId| self.on_hold.contains(leg) || self.holding.contains(leg);
+        self.state == CallState::Bridged && self.sip_legs().iter().any(is_held)
+    }
+
+    /// Counts the call under the state that it is in now.
+    pub(super) fn show_state(&mut self) {
+        let now = if self.is_on_hold() {
+            metrics::CallState::Held
+        } else {
+            self.state.label()
+        };
+        let before = std::mem::replace(&mut self.shown, now);
+        if before != now {
+            let (metrics, trunk) = (&self.common.metrics, &self.held.trunk);
+            metrics.call_state(self.record.direction, trunk, Some(before), Some(now));
+        }
+    }
+
+    /// A PBX has agreed on audio that it does not want to hear: it holds us, or goes on.
+    pub(super) fn pbx_holds(&mut self, leg: LegId, on: bool) {
+        if on {
+            self.holding.insert(leg);
+        } else {
+            self.holding.remove(&leg);
+        }
+        self.show_state();
     }
 
     fn press_for_owner(
@@ -81,6 +106,7 @@ impl Call {
         } else {
             self.on_hold.remove(&leg);
         }
+        self.show_state();
         self.tell_held(on);
     }
 }

@@ -153,6 +153,7 @@ impl Call {
         self.order(old, LegOrder::HangUp { cause });
         self.farewells.remove(&old);
         self.prepare_farewells(ctx);
+        self.show_state();
         true
     }
 

@@ -18,10 +18,17 @@ pub enum CallState {
     Ringing,
     /// Answered.
     Established,
+    /// Answered, and a PBX is held: by an owner, or it holds us.
+    Held,
 }
 
 impl CallState {
-    const ALL: [CallState; 3] = [CallState::Setup, CallState::Ringing, CallState::Established];
+    const ALL: [CallState; 4] = [
+        CallState::Setup,
+        CallState::Ringing,
+        CallState::Established,
+        CallState::Held,
+    ];
 
     /// The value of the label `state`.
     pub fn label(self) -> &'static str {
@@ -29,6 +36,7 @@ impl CallState {
             CallState::Setup => "setup",
             CallState::Ringing => "ringing",
             CallState::Established => "established",
+            CallState::Held => "held",
         }
     }
 }
@@ -229,7 +237,7 @@ impl Calls {
             ),
             active: make.gauge(
                 "calls_active",
-                "Calls now, by state.",
+                "Calls now, by state; held are those in which a PBX holds, or is held by an owner.",
                 vec![direction(), trunk(), all::<CallState>("state")],
             ),
             talk: make.seconds_counter(

@@ -414,6 +414,28 @@ fn a_deleted_trunk_and_session_leave_nothing_behind() {
 }
 
 #[test]
+fn a_call_on_hold_is_counted_as_such() {
+    let metrics = Metrics::new("0.1.0");
+    metrics.add_trunk(&trunk("office"), 1);
+    let now = |state: &str| {
+        let labels = [
+            ("trunk", "office"),
+            ("direction", THERE.label()),
+            ("state", state),
+        ];
+        value(&metrics, "calls_active", &labels)
+    };
+    assert_eq!(now("held"), Some(0.0), "touched before there was one");
+    let office = trunk("office");
+    let (talks, held) = (Some(CallState::Established), Some(CallState::Held));
+    metrics.call_state(THERE, &office, None, talks);
+    metrics.call_state(THERE, &office, talks, held);
+    assert_eq!((now("established"), now("held")), (Some(0.0), Some(1.0)));
+    metrics.call_state(THERE, &office, held, None);
+    assert_eq!(now("held"), Some(0.0));
+}
+
+#[test]
 fn more_than_200_trunks_share_one_name() {
     let metrics = Metrics::new("0.1.0");
     for number in 0..NAMES_MAX + 5 {
