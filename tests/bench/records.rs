@@ -6,8 +6,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use model::{
-    CallId, CallRecord, Direction, Outcome, Peer, RouteSpec, SessionName, SessionSpec, Side,
-    TrunkKind, TrunkName, TrunkSpec,
+    CallDetails, CallId, CallRecord, Codec, Direction, MediaPath, Outcome, Peer, Quality,
+    RouteSpec, SessionName, SessionSpec, Side, SipSide, TelegramSide, TrunkKind, TrunkName,
+    TrunkSpec,
 };
 use routing::{SessionState, SipOffer, Table, TelegramOffer, World};
 use serde_json::{Map, Value};
@@ -148,7 +149,39 @@ fn record(n: usize) -> CallRecord {
         outcome: Some(Outcome::Answered),
         legs: Vec::new(),
         to_trunk: String::new(),
-        details: model::CallDetails::default(),
+        details: details(n),
+    }
+}
+
+/// What is known of an answered call.
+fn details(n: usize) -> CallDetails {
+    let quality = Quality {
+        loss_ppm: Some(1_234),
+        jitter_us: Some(2_345),
+        rtt_us: Some(34_567),
+        mos_centi: Some(438),
+    };
+    CallDetails {
+        node: "strowger".to_owned(),
+        sip: SipSide {
+            call_id: format!("{n}-1-8af2c3@192.0.2.7"),
+            from: "sip:600@192.0.2.7".to_owned(),
+            to: format!("sip:+1555{n:07}@192.0.2.1"),
+            peer: "udp:192.0.2.7:5060".to_owned(),
+            codec: Some(Codec::Alaw),
+            quality,
+        },
+        telegram: TelegramSide {
+            user_id: Some(5_000_000_000),
+            username: Some("somebody".to_owned()),
+            phone: Some(format!("1555{n:07}")),
+            codec: Some(Codec::Opus),
+            protocol: Some("13.0.0".to_owned()),
+            path: Some(MediaPath::Reflector),
+            quality,
+            error: None,
+        },
+        ..CallDetails::default()
     }
 }
 

@@ -216,3 +216,19 @@ pub struct BanRecord {
     #[serde(default)]
     pub times: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_an_earlier_version_has_no_details() {
+        let old = r#"{"id":"01JDT4Q0ZV2V9Y2T6S1R8H3B7C","direction":"sip_to_tg","trunk":"office","session":"gateway","from":"600",
+            "to":"alice","started_ms":5,"ringing_after_ms":null,"answered_after_ms":7,"ended_after_ms":9,"ended_by":"sip",
+            "outcome":"answered","legs":[]}"#;
+        let record: CallRecord = serde_json::from_str(old).unwrap();
+        assert!(record.details.is_empty());
+        let text = serde_json::to_string(&record).unwrap();
+        assert!(!text.contains("details"), "{text}");
+    }
+}
