@@ -17,6 +17,7 @@ mod label;
 mod load;
 mod media;
 mod names;
+mod page;
 mod roles;
 mod sip;
 mod telegram;
@@ -36,6 +37,7 @@ pub use family::{Family, FamilyKind, FamilyLabel, LabelValues};
 pub use house::StoreOp;
 pub use media::{Discard, LegCounters, MediaCounters, Transcoding};
 pub use names::NAMES_MAX;
+pub use page::page;
 pub use prometheus::{Counter as Seconds, IntCounter as Counter, IntGauge as Gauge};
 pub use sip::Flow;
 pub use telegram::{

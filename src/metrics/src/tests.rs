@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use model::{
@@ -503,32 +502,7 @@ fn a_page_with_100_trunks_stays_small() {
 /// `docs/metrics.md` lists what there is; `UPDATE_DOCS=1 cargo test -p metrics` writes it.
 #[test]
 fn the_page_of_metrics_lists_every_family() {
-    let mut page = String::from(
-        "# Metrics\n\nEvery family at `/metrics`, made from `src/metrics`. Labels have closed lists of values or hold the name of a configured\n\
-         trunk or session (at most 200 of each, the rest is `other`); no number of a person stands in any of them.\n\n\
-         | family | type | labels | meaning |\n| --- | --- | --- | --- |\n",
-    );
-    for family in Metrics::new("0.0.0").families() {
-        let labels: Vec<String> = family
-            .labels
-            .iter()
-            .map(|label| match &label.values {
-                LabelValues::Closed(values) => format!("`{}`: {}", label.name, values.join(", ")),
-                LabelValues::Trunk | LabelValues::Session | LabelValues::Build => {
-                    format!("`{}`", label.name)
-                }
-            })
-            .collect();
-        let kind = format!("{:?}", family.kind).to_lowercase();
-        writeln!(
-            page,
-            "| `{}` | {kind} | {} | {} |",
-            family.name,
-            labels.join("; "),
-            family.help
-        )
-        .unwrap();
-    }
+    let page = crate::page(Metrics::new("0.0.0").families());
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(path, &page).unwrap();

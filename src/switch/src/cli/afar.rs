@@ -1,6 +1,8 @@
 //! What cannot be asked of a switch elsewhere, and what has no table.
 
-use super::{Command, Operator, backup, ban, cdr, log, quota, roles, route, session, status};
+use super::{
+    Command, Operator, backup, ban, cdr, generated, log, quota, roles, route, session, status,
+};
 use super::{token, trunk, user, webhook};
 use crate::failure::Failure;
 use crate::print::Output;
@@ -26,6 +28,7 @@ fn on_its_host(command: &Command) -> Option<&'static str> {
         Command::CheckConfig(_) => "check-config",
         Command::Init(_) => "init",
         Command::Doctor => "doctor",
+        Command::Unit(_) => "unit",
         Command::Key(_) => "key",
         Command::Backup(backup::Backup::Create { file: Some(_) }) => "backup create FILE",
         Command::Backup(backup::Backup::Verify { .. }) => "backup verify",
@@ -46,6 +49,11 @@ fn on_its_host(command: &Command) -> Option<&'static str> {
         | Command::Export(_)
         | Command::Token(_)
         | Command::Ban(_)
+        // These ask nobody.
+        | Command::Metrics(_)
+        | Command::Openapi
+        | Command::Completions(_)
+        | Command::Man(_)
         | Command::Cdr(_)
         | Command::Webhook(_) => return None,
     })
@@ -74,6 +82,7 @@ fn has_table(command: &Command) -> bool {
         ),
         Command::Ban(ban) => matches!(ban, ban::Ban::List),
         Command::Cdr(cdr) => matches!(cdr, cdr::Cdr::List { .. } | cdr::Cdr::Search { .. }),
+        Command::Metrics(generated::Metrics::List { markdown }) => !markdown,
         Command::Log(log::Log::Level { .. } | log::Log::Call { .. })
         | Command::Run { .. }
         | Command::Demo
@@ -85,6 +94,10 @@ fn has_table(command: &Command) -> bool {
         | Command::Apply(_)
         | Command::Export(_)
         | Command::Key(_)
+        | Command::Openapi
+        | Command::Unit(_)
+        | Command::Completions(_)
+        | Command::Man(_)
         | Command::Backup(_) => false,
     }
 }

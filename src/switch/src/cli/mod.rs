@@ -12,6 +12,7 @@ mod cdr;
 mod check_config;
 mod conversation;
 mod doctor;
+mod generated;
 mod harden;
 #[cfg(test)]
 mod hints;
@@ -196,6 +197,21 @@ enum Command {
     /// Call records
     #[command(subcommand, after_help = "Example: strowger cdr list --count 20")]
     Cdr(cdr::Cdr),
+    /// What `/metrics` says
+    #[command(subcommand, after_help = "Example: strowger metrics list --markdown")]
+    Metrics(generated::Metrics),
+    /// Print the description of the HTTP interface, OpenAPI 3.1
+    #[command(after_help = "Example: strowger openapi")]
+    Openapi,
+    /// Print a unit for systemd, as these settings need it
+    #[command(after_help = "Example: strowger unit --program /usr/local/bin/strowger")]
+    Unit(generated::Unit),
+    /// Print what lets a shell complete commands
+    #[command(after_help = "Example: strowger completions bash")]
+    Completions(generated::Completions),
+    /// Write a man page for each command
+    #[command(after_help = "Example: strowger man target/man")]
+    Man(generated::Man),
 }
 
 /// What every command is given.
@@ -340,6 +356,20 @@ fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
         Command::Key(command) => command.run(&operator),
         Command::Backup(command) => command.run(&operator),
         Command::Cdr(command) => command.run(&operator),
+        Command::Unit(command) => command.run(&operator),
+        Command::Man(command) => command.run(),
+        Command::Metrics(command) => {
+            command.run(&operator);
+            Ok(())
+        }
+        Command::Completions(command) => {
+            command.run();
+            Ok(())
+        }
+        Command::Openapi => {
+            generated::openapi();
+            Ok(())
+        }
     }
     .map(|()| ExitCode::SUCCESS)
 }
