@@ -714,6 +714,9 @@ impl House {
         self.common.to_registry(Drain);
         self.common.to_registry(EndAll);
         let _ = tokio::time::timeout(within, self.drain()).await;
+        if let Some(what) = self.report().await.imbalance() {
+            tracing::error!(what, "lines were not returned: tell the developers");
+        }
         for link in self.common.sessions.all() {
             let _ = tokio::time::timeout(within, link.client.close()).await;
         }

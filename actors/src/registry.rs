@@ -622,6 +622,7 @@ impl Handler<Inspect> for Registry {
             stores: true,
             calls: self.known.calls.len(),
             lines: self.lines.calls(),
+            trunk_lines: self.lines.of_trunks(),
             roles: self.roles(),
         })
     }

@@ -519,10 +519,36 @@ impl House {
     }
 }
 
+impl House {
+    /// What no run of the switch may have said, whatever the test was about.
+    fn assert_said_nothing_amiss(&self) {
+        for run in 1..=self.runs {
+            let log = self.dir.join(format!("strowger-{run}.log"));
+            let log = fs::read(log).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            for amiss in ["panicked at", "lines were not returned"] {
+                let said = log.lines().find(|line| line.contains(amiss));
+                assert!(said.is_none(), "run {run}: {said:?}");
+            }
+        }
+    }
+}
+
 impl Drop for House {
+    /// Ends the switch. When all its calls are over every line of a trunk, a session and a user must have been returned, which it looks at
+    /// itself before it ends: so no test can leave this out.
     fn drop(&mut self) {
         if let Some(mut process) = self.process.take() {
-            process.terminate(Duration::from_secs(5));
+            // Told twice, it does not wait for calls that the test has left.
+            if process.is_running() {
+                process.signal("TERM");
+            }
+            if process.wait(Duration::from_millis(300)).is_none() {
+                process.terminate(s(8));
+            }
+        }
+        if !std::thread::panicking() {
+            self.assert_said_nothing_amiss();
         }
         if std::thread::panicking() {
             eprintln!("--- everything of this test is in {}", self.dir.display());

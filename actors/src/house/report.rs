@@ -21,12 +21,30 @@ pub struct Report {
     pub calls: usize,
     /// Calls that hold lines; the same number unless something is wrong.
     pub lines: usize,
+    /// Lines of trunks that are taken: one for each trunk that a call is on or rings at.
+    pub trunk_lines: u32,
     /// Lines of sessions that are taken: one for each call that has a session.
     pub session_lines: u32,
     /// Lines of users that are taken: one for each call with somebody who is a user.
     pub user_lines: u32,
     /// Manager, Worker and Storage.
     pub roles: Vec<super::RoleReport>,
+}
+
+impl Report {
+    /// What is wrong with the lines, in words: that there are lines without a call, or calls without lines.
+    pub fn imbalance(&self) -> Option<String> {
+        let calls = u32::try_from(self.calls).unwrap_or(u32::MAX);
+        let beside = self.session_lines.max(self.user_lines);
+        let is_empty = calls > 0 || self.trunk_lines == 0;
+        let is_balanced = self.lines == self.calls && beside <= calls && is_empty;
+        (!is_balanced).then(|| {
+            format!(
+                "{} calls, {} with lines: {} of trunks, {} of sessions, {} of users",
+                self.calls, self.lines, self.trunk_lines, self.session_lines, self.user_lines
+            )
+        })
+    }
 }
 
 /// How a session is.
@@ -218,4 +236,54 @@ pub struct RefusalReport {
     pub cause: String,
     /// What an owner can do about it.
     pub hint: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_without_calls_and_calls_without_lines_are_told() {
+        let none = Report::default();
+        assert_eq!(none.imbalance(), None);
+        // Two calls: one between two trunks, the other one rings at three, of a user.
+        let busy = Report {
+            calls: 2,
+            lines: 2,
+            trunk_lines: 5,
+            session_lines: 1,
+            user_lines: 1,
+            ..Report::default()
+        };
+        assert_eq!(busy.imbalance(), None);
+        let wrong = [
+            Report {
+                lines: 1,
+                ..none.clone()
+            },
+            Report {
+                trunk_lines: 1,
+                ..none.clone()
+            },
+            Report {
+                session_lines: 1,
+                ..none.clone()
+            },
+            Report {
+                user_lines: 1,
+                ..none.clone()
+            },
+            Report {
+                lines: 1,
+                ..busy.clone()
+            },
+            Report {
+                user_lines: 3,
+                ..busy
+            },
+        ];
+        for report in wrong {
+            assert!(report.imbalance().is_some(), "{report:?}");
+        }
+    }
 }

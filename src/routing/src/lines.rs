@@ -162,6 +162,11 @@ impl Lines {
         (sessions, sum(&mut self.users.values()))
     }
 
+    /// Returns how many lines of all trunks are taken: one of each trunk that a call is on or rings at.
+    pub fn of_trunks(&self) -> u32 {
+        self.trunks.values().sum()
+    }
+
     /// Returns how many calls hold lines.
     pub fn calls(&self) -> usize {
         self.calls.len()

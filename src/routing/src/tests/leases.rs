@@ -290,6 +290,7 @@ impl House {
         assert_eq!(self.lines.calls(), self.up.len());
         let sums = (self.count(|_| true), self.count(|up| up.user.is_some()));
         assert_eq!(self.lines.beside_trunks(), sums);
+        assert_eq!(self.lines.of_trunks(), sums.0);
         for (n, name) in self.names.trunks.iter().enumerate() {
             let up = self.count(|up| up.trunk == n);
             assert_eq!(self.lines.trunk_in_use(name), up);
