@@ -223,6 +223,10 @@ fn a_pbx_that_refuses_or_is_overloaded_leaves_the_trunk_down() {
         state(&house, "rejected");
         attempts(&house, "rejected");
         house.wait_metric("strowger_trunk_up", &[("trunk", TRUNK)], 0.0);
+        let (_, said) = house.command(&["doctor"], "");
+        let code = scenario.strip_prefix("registrar_").unwrap();
+        let line = format!("is not up; the last error on it was {code}");
+        assert!(said.contains(&line), "{said}");
         registrar.wait(s(10)).expect_ok();
         house.assert_clean(&["not registered at the PBX"]);
     }

@@ -125,6 +125,7 @@ fn tell_everything(metrics: &Metrics) {
     metrics.trunk_failures(&trunk, 10, true);
     metrics.quota_refused(Reason::FailCalls);
     metrics.trunk_last_error(&trunk, 503);
+    assert_eq!(metrics.last_error_of(&trunk), Some(503));
     metrics.sip_request(Flow::In, "INVITE");
     metrics.sip_response(Flow::Out, "INVITE", 200);
     metrics.sip_retransmitted(Flow::Out, "BYE", 2);

@@ -202,6 +202,16 @@ impl Metrics {
         self.set(&self.all.trunks.last_error, trunk, i64::from(code));
     }
 
+    /// The last SIP error on a trunk; nothing when it works, or is one of those without figures of their own.
+    pub fn last_error_of(&self, trunk: &TrunkName) -> Option<u16> {
+        let name = trunk.as_str();
+        let is_known = self.all.trunk_names.has(name);
+        let gauge = &self.all.trunks.last_error;
+        let code = is_known.then(|| gauge.with_label_values(&[name]).get());
+        code.and_then(|code| u16::try_from(code).ok())
+            .filter(|code| *code != 0)
+    }
+
     /// The figures of trunks beyond the limit of names would only overwrite each other: they are left out.
     fn set(&self, gauge: &IntGaugeVec, trunk: &TrunkName, value: i64) {
         if self.all.trunk_names.has(trunk.as_str()) {

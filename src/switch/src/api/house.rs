@@ -134,11 +134,16 @@ pub(crate) struct TrunkState {
     pub(crate) contacts: Vec<String>,
     /// How many of its lines are taken.
     pub(crate) lines_in_use: u32,
+    /// The last SIP error on it; nothing while it works.
+    #[serde(default)]
+    pub(crate) last_error: Option<u16>,
 }
 
-impl From<TrunkReport> for TrunkState {
-    fn from(report: TrunkReport) -> Self {
+impl TrunkState {
+    /// Puts together what is known of a trunk of this house.
+    pub(crate) fn of(report: TrunkReport, house: &House) -> Self {
         Self {
+            last_error: house.metrics().last_error_of(&report.name),
             name: report.name.to_string(),
             enabled: report.enabled,
             up: report.up,
@@ -217,7 +222,10 @@ pub(super) async fn show_status(
         calls: u64::try_from(report.calls).unwrap_or(u64::MAX),
         load: house.load().into(),
         scraped_s_ago: process.scraped.ago().map(|ago| ago.as_secs()),
-        trunks: trunks.into_iter().map(TrunkState::from).collect(),
+        trunks: trunks
+            .into_iter()
+            .map(|trunk| TrunkState::of(trunk, &house))
+            .collect(),
         sessions: sessions.iter().map(SessionState::from).collect(),
     }))
 }

@@ -122,7 +122,9 @@ pub(super) async fn list_trunks(
     let mut states: HashMap<TrunkName, TrunkReport> = states.collect();
     let views = current.table.trunks().map(|spec| TrunkView {
         record: TrunkDraft::from(spec).without_password(),
-        state: states.remove(&spec.name).map(TrunkState::from),
+        state: states
+            .remove(&spec.name)
+            .map(|state| TrunkState::of(state, &house)),
         facts: facts.clone(),
     });
     let page = Page::of(views, &query, |view| {
@@ -152,7 +154,7 @@ pub(super) async fn show_trunk(
         record: TrunkDraft::from(&spec).without_password(),
         state: states
             .find(|state| state.name == spec.name)
-            .map(TrunkState::from),
+            .map(|state| TrunkState::of(state, &house)),
         facts: TrunkFacts::from(&**settings),
     };
     Ok(of_generation(current.generation, StatusCode::OK, &view))

@@ -529,7 +529,10 @@ fn neighbours(operator: &Operator, settings: &Settings, findings: &mut Findings)
             findings.ok("trunk", format!("{name} is up at {at}"));
         } else {
             let cure = format!("`strowger trunk test {name}` says what is answered");
-            findings.warn("trunk", format!("{name} is not up"), cure);
+            let last = trunk.last_error.map_or_else(String::new, |code| {
+                format!("; the last error on it was {code}")
+            });
+            findings.warn("trunk", format!("{name} is not up{last}"), cure);
         }
     }
     watched(status.scraped_s_ago, settings, findings);
