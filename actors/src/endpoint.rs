@@ -532,15 +532,17 @@ impl Handler<SendRequest> for Endpoint {
         ctx: &mut Self::Context,
     ) {
         self.watch.handled();
-        self.common
-            .metrics
-            .sip_request(metrics::Flow::Out, request.method.as_str());
-        let is_invite = request.method == Method::Invite;
-        let is_first = is_invite || request.method == Method::Register;
+        let method = request.method.clone();
+        let is_invite = method == Method::Invite;
+        let is_first = is_invite || method == Method::Register;
         let now = Instant::now();
         let user = owner.map_or(0, |owner| owner.0);
         let target = self.way_of(target, &request);
         let tx = self.transactions.request(now, target, request, user);
+        if self.transactions.is_under_way(tx) {
+            let metrics = &self.common.metrics;
+            metrics.sip_request(metrics::Flow::Out, method.as_str());
+        }
         self.sent.insert(tx, (now, is_first));
         // Only the first INVITE can be cancelled; later ones change a session.
         if let Some(bound) = owner.and_then(|owner| self.legs.get_mut(&owner))

@@ -67,6 +67,13 @@ fn a_pbx_that_asks_for_fewer_calls_gets_none_and_the_next_one_is_called() {
     assert_eq!(call(&house), "busy");
     silent.wait(s(10)).expect_ok();
     second.wait(s(10)).expect_ok();
+    let sent = [
+        ("direction", "out"),
+        ("kind", "request"),
+        ("method", "INVITE"),
+    ];
+    let sent = house.metrics().sum_of("strowger_sip_messages_total", &sent);
+    assert!((sent - 5.0).abs() < 0.5, "{sent} INVITEs are counted");
     house.assert_clean(&[]);
     house.stop();
     let records = house.records();

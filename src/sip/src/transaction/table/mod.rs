@@ -27,8 +27,8 @@ use crate::Hop;
 use crate::message::{HeaderName, Host, MAGIC_COOKIE, Request, Response, Via};
 use crate::oc::{self, Load, Restraints};
 
-/// What a Via adds to a request, at most.
-const VIA: usize = 140;
+/// What a Via adds to a request, at most: one with an address of IPv4, and with one of IPv6.
+const VIA: [usize; 2] = [120, 140];
 /// What is drawn from when a server wants fewer calls.
 const LOTS: std::ops::Range<u8> = 0..100;
 
@@ -148,6 +148,11 @@ impl Transactions {
         self.clients.len()
     }
 
+    /// Returns whether a request of ours is under way: not one that was held back, or found no room.
+    pub fn is_under_way(&self, tx: ClientKey) -> bool {
+        self.clients.contains_key(&tx)
+    }
+
     /// Returns how many messages came again: requests and final responses, also a second success to an INVITE.
     pub fn repeats_in(&self) -> Repeats {
         self.repeats_in
@@ -227,7 +232,13 @@ impl Transactions {
                 return tx;
             }
         }
-        let is_long = |most| request.encode().len() + VIA > most;
+        let [via, long_via] = VIA;
+        let via = if target.address.is_ipv4() {
+            via
+        } else {
+            long_via
+        };
+        let is_long = |most| request.encode().len() + via > most;
         if target.transport == Transport::Udp && self.config.datagram.is_some_and(is_long) {
             let plain = Some(Box::new(request.clone()));
             let stream = Hop::new(Transport::Tcp, target.address);
