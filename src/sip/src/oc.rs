@@ -9,7 +9,7 @@
 //!   | for 500 ms one new call of five is not sent               |
 //! ```
 //!
-//! [`Restraints`] is the client's memory of what its servers have asked for, [`Load`] what we ask of ours. Only calls that would begin are held
+//! `Restraints` is the client's memory of what its servers have asked for, [`Load`] what we ask of ours. Only calls that would begin are held
 //! back; what belongs to one that is there has to be served (RFC 7339 5.10.1), and costs nobody much. The rate algorithm (RFC 7415) is
 //! neither offered nor chosen.
 
