@@ -472,3 +472,39 @@ fn over_https_the_receiver_shows_a_certificate_that_is_trusted() {
     assert!(stranger.received("/ok").is_empty());
     fs::remove_dir_all(&dir).ok();
 }
+
+#[test]
+fn the_end_of_a_call_that_the_end_of_the_switch_ends_is_not_lost() {
+    let house = House::new().registering_trunk(&["alaw"]).start();
+    house.wait_session_up();
+    let (dir, port) = (house.dir().to_owned(), ports::one());
+    let ended = format!("http://127.0.0.1:{port}/ok");
+    add(&house, "crm", &ended);
+    let only = ["webhook", "set", "crm", "--events", "call.ended"];
+    house.expect_command(&only, "");
+    let talk = Talk::start_in(house, Caller::Pbx, "13.0.0", ALAW);
+    let calls = asked(&talk.house, &["calls", "list"]);
+    let id = calls[0]["id"].clone();
+    let Talk {
+        mut house, talker, ..
+    } = talk;
+    house.stop();
+    talker.finish();
+    // Nobody was there to take it.
+    let receiver = Receiver::at(&dir, port, None);
+    house.start();
+    let post = until("the end of the call to be posted", s(15), || {
+        receiver.received("/ok").pop()
+    });
+    assert_eq!(
+        (&post["event"], &post["body"]["call"], &post["good"]),
+        (&json!("call.ended"), &id, &json!(true)),
+        "{post}"
+    );
+    let data = &post["body"]["data"];
+    assert_eq!(
+        (&data["ended_by"], &data["result"]),
+        (&json!("here"), &json!("answered")),
+        "{post}"
+    );
+}
