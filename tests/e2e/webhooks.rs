@@ -1,12 +1,15 @@
 //! Webhooks at a receiver of another make, which checks signatures with Python's hmac.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::crash::peer::Peer;
 use crate::deadline::{s, until};
 use crate::house::{House, TRUNK};
 use crate::ports;
@@ -199,6 +202,85 @@ fn a_call_is_posted_signed_and_in_order_and_a_receiver_that_never_answers_delays
     receiver.knows("another-secret-of-somebody");
     house.expect_command(&["webhook", "test", "crm"], "");
     assert_eq!(receiver.received("/ok").last().unwrap()["good"], false);
+}
+
+/// Two PBXs call each other; one webhook takes everything, another answers nothing, ever.
+#[test]
+fn of_many_calls_at_once_every_event_is_posted_and_those_of_each_call_in_order() {
+    let mut house = House::new()
+        .peer_trunk(&["alaw"])
+        .leaves_by(&["alaw"])
+        .rtp_ports(1000)
+        .build();
+    let office = Peer::start(house.peer_port(), house.sip(), 20, true);
+    let branch = Peer::start(house.branch_port(), house.sip(), 0, false);
+    house.start();
+    let receiver = Receiver::start(house.dir());
+    add(&house, "crm", &receiver.url("/ok"));
+    add(&house, "dead", &receiver.url("/silent"));
+    let ended = |house: &House| house.metrics().sum("strowger_calls_completed_total");
+    office.busy(true);
+    until("calls to be made", s(60), || {
+        (ended(&house) > 150.0).then_some(())
+    });
+    office.busy(false);
+    until("the last call to end", s(30), || {
+        (house.metrics().sum("strowger_calls_active") < 0.5).then_some(())
+    });
+    let calls = ended(&house);
+    until("all to be posted", s(20), || {
+        let list = receiver.received("/ok");
+        let ends = list.iter().filter(|it| it["event"] == "call.ended");
+        ((ends.count() as f64 - calls).abs() < 0.5).then_some(())
+    });
+    let order = [
+        "call.started",
+        "call.ringing",
+        "call.answered",
+        "call.ended",
+    ];
+    let mut of: HashMap<String, Vec<(usize, String)>> = HashMap::new();
+    let mut worst = 0.0_f64;
+    for post in receiver.received("/ok") {
+        assert_eq!(post["good"], true, "{post}");
+        let Some(call) = post["body"]["call"].as_str() else {
+            continue;
+        };
+        let kind = post["event"].as_str().unwrap();
+        let place = order.iter().position(|it| *it == kind).unwrap();
+        let event = post["body"]["id"].as_str().unwrap().to_owned();
+        of.entry(call.to_owned()).or_default().push((place, event));
+        let told = millis_of(post["delivery"].as_str().unwrap());
+        worst = worst.max(post["at"].as_f64().unwrap() - told / 1000.0);
+    }
+    eprintln!("{calls} calls, the slowest post came {worst:.3} s after its event");
+    for (call, events) in &of {
+        let places: Vec<usize> = events.iter().map(|(place, _)| *place).collect();
+        assert!(places.is_sorted(), "{call}: {places:?}");
+        assert_eq!(
+            (places[0], places.last()),
+            (0, Some(&3)),
+            "{call}: {places:?}"
+        );
+        let ids: HashSet<&String> = events.iter().map(|(_, id)| id).collect();
+        assert_eq!(ids.len(), events.len(), "{call}: one was posted twice");
+    }
+    assert!(worst < 5.0, "{worst}");
+    let missed = house.metrics().sum("strowger_webhook_events_missed_total");
+    assert!(missed < 0.5, "{missed}");
+    house.assert_running();
+    // Its four posts that have no answer hold the end of the switch up for a second at most.
+    let told = Instant::now();
+    house.stop();
+    assert!(told.elapsed() < s(6), "{:?}", told.elapsed());
+    drop((office, branch));
+}
+
+/// The milliseconds since 1970 in a ULID: its first ten characters of Crockford's base32.
+fn millis_of(ulid: &str) -> f64 {
+    let digit = |c: char| "0123456789ABCDEFGHJKMNPQRSTVWXYZ".find(c).unwrap();
+    let millis = ulid.chars().take(10).map(digit);
+    millis.fold(0, |sum, digit| sum * 32 + digit) as f64
 }
 
 /// Seconds since 1970 of a time in RFC 3339.
