@@ -80,10 +80,14 @@ impl EventKind {
         label.split_once('.').map_or(label, |(group, _)| group)
     }
 
-    /// Every group once, in the order of the kinds.
+    /// Every group once, in the order of their first kinds.
     pub fn groups() -> Vec<&'static str> {
-        let mut groups: Vec<&'static str> = Self::ALL.iter().map(|kind| kind.group()).collect();
-        groups.dedup();
+        let mut groups = Vec::new();
+        for kind in Self::ALL {
+            if !groups.contains(&kind.group()) {
+                groups.push(kind.group());
+            }
+        }
         groups
     }
 }
@@ -141,7 +145,7 @@ mod tests {
         let mut once = groups.clone();
         once.sort_unstable();
         once.dedup();
-        assert_eq!(once.len(), groups.len(), "kinds of a group stand together");
+        assert_eq!(once.len(), groups.len(), "one is there twice");
         assert!(groups.contains(&"call") && groups.contains(&"config"));
         let error = "call.over".parse::<EventKind>().unwrap_err().to_string();
         assert!(

@@ -298,6 +298,29 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_ipv6_stands_in_brackets() {
+        let Ok(listener) = TcpListener::bind("[::1]:0") else {
+            return; // a machine without IPv6
+        };
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let heard = hear(&stream).unwrap();
+            let host = |line: &String| line.to_ascii_lowercase().starts_with("host: [::1]:");
+            let status = if heard.head.iter().any(host) {
+                200
+            } else {
+                400
+            };
+            stream
+                .write_all(&answer(&format!("{status} x"), ""))
+                .unwrap();
+        });
+        let posted = Poster::new("x").post(&url, &[], "{}");
+        assert_eq!(posted.status, Ok(200));
+    }
+
+    #[test]
     fn a_redirect_is_an_answer_and_not_followed() {
         let (elsewhere, other) = server(answer("200 OK", ""));
         let moved =
