@@ -114,6 +114,7 @@ struct Slot {
 struct Ringing {
     trunk: TrunkName,
     number: String,
+    rule: String,
 }
 
 /// The call.
@@ -187,7 +188,11 @@ impl Call {
             outcome: None,
             legs: Vec::new(),
             to_trunk: spec.plan.first_trunk(),
-            details: model::CallDetails::default(),
+            details: model::CallDetails {
+                node: common.settings.node.clone(),
+                rule: spec.rule,
+                ..model::CallDetails::default()
+            },
         };
         Self {
             common,

@@ -476,6 +476,7 @@ impl Registry {
             None => None,
         };
         let spec = CallSpec {
+            rule: self.rule_of(&held, &plan),
             id,
             watch: self.watch(Unit::Call(id)),
             held: held.clone(),

@@ -185,8 +185,17 @@ fn a_number_chooses_its_route_which_rewrites_it_and_its_caller() {
     );
     house.assert_clean(&[]);
     house.stop();
-    let directions: Vec<_> = house
-        .records()
+    let records = house.records();
+    let passed = records.iter().find(|it| it["direction"] == "sip_to_sip");
+    let passed = passed.expect("the call that was passed on");
+    for (column, value) in [
+        ("rule", "^00"),
+        ("dialed", "0049301234567"),
+        ("codec_sip", "pcma"),
+    ] {
+        assert_eq!(passed[column], value, "{passed:#}");
+    }
+    let directions: Vec<_> = records
         .iter()
         .map(|record| record["direction"].clone())
         .collect();

@@ -30,7 +30,12 @@ impl Call {
     fn ring(&mut self, targets: Vec<SipTarget>, ctx: &mut Context<Self>) {
         self.set_state(CallState::Calling);
         let mut leg = self.next_leg();
-        for SipTarget { mut trunk, target } in targets {
+        for SipTarget {
+            mut trunk,
+            target,
+            rule,
+        } in targets
+        {
             if !self.caller_codecs.is_empty() {
                 trunk.codecs = understood(&trunk.codecs, &self.caller_codecs);
                 if trunk.codecs.is_empty() {
@@ -45,6 +50,7 @@ impl Call {
             let ringing = Ringing {
                 trunk: trunk.name.clone(),
                 number: target.uri.to_string(),
+                rule,
             };
             self.ringing.insert(leg, ringing);
             self.add_sip(leg, *trunk, SipWay::Outgoing { target }, ctx);
@@ -121,6 +127,7 @@ impl Call {
             self.reserved.remove(&loser);
             self.lost.insert(loser);
         }
+        self.record.details.rule = winner.rule;
         // Between trunks the number stays what was dialled.
         if self.held.direction == Direction::TgToSip {
             self.record.to = winner.number;

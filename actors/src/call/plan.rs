@@ -103,6 +103,8 @@ pub(crate) fn trunks(targets: &[SipTarget]) -> Vec<TrunkName> {
 pub(crate) struct SipTarget {
     pub(crate) trunk: Box<TrunkSpec>,
     pub(crate) target: Box<sip::call::Target>,
+    /// The conditions of the route that leads there, for the record.
+    pub(crate) rule: String,
 }
 
 /// What a call is made from.
@@ -115,4 +117,6 @@ pub(crate) struct CallSpec {
     pub(crate) session: Option<Door<Session>>,
     pub(crate) from: String,
     pub(crate) to: String,
+    /// The conditions of the route that it takes first, for the record.
+    pub(crate) rule: String,
 }

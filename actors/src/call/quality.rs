@@ -33,10 +33,6 @@ pub(super) struct Ears {
 impl Call {
     /// What is known of the two sides before anybody is called.
     pub(super) fn introduce(&mut self) {
-        self.record
-            .details
-            .node
-            .clone_from(&self.common.settings.node);
         if let Plan::ToSip { caller, .. } = &self.plan
             && let Calling::Telegram(caller) = &**caller
         {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use actix::{AsyncContext, Context, Handler};
 use model::{
     CallDetails, CallId, CallRecord, Cause, Direction, LegKind, Peer, Reason, SessionName,
-    TelegramSide, TrunkKind, TrunkName, TrunkSpec,
+    TelegramSide, TrunkKind, TrunkName, TrunkSpec, recorded,
 };
 use routing::{CallEnd, Dialled, Hunt, Table, TelegramOffer, ToTrunk, World};
 use sip::call::Account;
@@ -302,6 +302,38 @@ impl Registry {
         unit.contacts.iter().map(target).collect()
     }
 
+    /// What a number must be to go to this trunk from this caller: the conditions of their route, for the record.
+    fn rule(&self, trunk: &TrunkSpec, caller: &Calling) -> String {
+        let terms = match caller {
+            Calling::Telegram(caller) => {
+                let route = self.table.route(&trunk.name, &caller.session);
+                route.map(|route| &route.terms)
+            }
+            Calling::Sip(caller) => {
+                let from = caller.trunk.as_ref();
+                let way = from.and_then(|from| self.table.transit(from, &trunk.name));
+                way.map(|way| &way.terms)
+            }
+        };
+        terms.map_or_else(String::new, |terms| recorded(&terms.matches.to_string()))
+    }
+
+    /// The same of the route that a call takes first.
+    pub(super) fn rule_of(&self, held: &Held, plan: &Plan) -> String {
+        match plan {
+            Plan::ToTelegram { .. } => {
+                let session = held.session.as_ref();
+                let route = session.and_then(|session| self.table.route(&held.trunk, session));
+                route.map_or_else(String::new, |route| {
+                    recorded(&route.terms.matches.to_string())
+                })
+            }
+            Plan::ToSip { targets, .. } => targets
+                .first()
+                .map_or_else(String::new, |target| target.rule.clone()),
+        }
+    }
+
     /// Where to send what is for a contact, those places last where nobody was found of late.
     fn places(&self, contact: &Contact) -> (Hop, Vec<Hop>) {
         let first = self.common.way_to(contact);
@@ -354,6 +386,7 @@ impl Registry {
             TrunkKind::InboundRegister { .. } | TrunkKind::Peer { .. } => identity.clone(),
         };
         SipTarget {
+            rule: self.rule(trunk, caller),
             trunk: Box::new(trunk.clone()),
             target: Box::new(sip::call::Target {
                 uri,

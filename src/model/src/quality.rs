@@ -176,7 +176,7 @@ pub struct CallDetails {
     /// The node that had the call.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub node: String,
-    /// The route it went by: the conditions it had to meet, or what stood in their place.
+    /// What the number had to be for the route that the call took: the text of its `match`; empty for a route that takes every number.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub rule: String,
     /// The SIP side.

@@ -31,7 +31,7 @@ pub(crate) struct RecordView {
     pub(crate) sip_to: Option<String>,
     /// The number that was dialled.
     pub(crate) dialed: String,
-    /// What of the routes took the number.
+    /// The `match` of the route that took the number; null for one that takes every number.
     pub(crate) rule: Option<String>,
     /// When it rang, RFC 3339 in UTC.
     pub(crate) ringing_at: Option<String>,
