@@ -3,8 +3,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use model::{CallRecord, MediaPath, Missing, Side};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::cdr;
@@ -167,38 +167,102 @@ impl From<&CallRecord> for RecordView {
     }
 }
 
-/// A record as one JSON object: the members that it is kept with, and every column by its name.
-pub(crate) fn object(record: &CallRecord) -> Value {
-    let mut value = serde_json::to_value(record).unwrap_or_default();
-    let view = serde_json::to_value(RecordView::from(record)).unwrap_or_default();
-    if let (Value::Object(members), Value::Object(view)) = (&mut value, view) {
-        members.remove("details");
-        members.insert("started_at".to_owned(), at(record.started_ms).into());
-        let result = record.outcome.map(model::Outcome::label);
-        members.insert("result".to_owned(), result.into());
-        members.extend(view);
+/// The columns in the order in which they were promised.
+const ORDER: [&str; 44] = [
+    "id",
+    "parent_id",
+    "node",
+    "mode",
+    "direction",
+    "session",
+    "trunk",
+    "tg_user_id",
+    "tg_username",
+    "tg_phone",
+    "sip_from",
+    "sip_to",
+    "dialed",
+    "rule",
+    "started_at",
+    "ringing_at",
+    "answered_at",
+    "ended_at",
+    "pdd_ms",
+    "talk_s",
+    "result",
+    "side",
+    "code",
+    "reason",
+    "phrase",
+    "hung_up_by",
+    "sip_call_id",
+    "sip_peer",
+    "codec_sip",
+    "codec_tg",
+    "tg_protocol",
+    "tg_path",
+    "loss_in_sip",
+    "loss_in_tg",
+    "jitter_ms_sip",
+    "jitter_ms_tg",
+    "rtt_ms_sip",
+    "rtt_ms_tg",
+    "mos_sip",
+    "mos_tg",
+    "dtmf_count",
+    "one_way",
+    "recording",
+    "error_tg",
+];
+
+/// A record as one JSON object: every column by its name, in order, then the other members that it is kept with.
+#[derive(Debug)]
+pub(crate) struct RecordObject(Map<String, Value>);
+
+impl Serialize for RecordObject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let columns = ORDER.iter().filter_map(|name| self.0.get_key_value(*name));
+        let others = self
+            .0
+            .iter()
+            .filter(|(name, _)| !ORDER.contains(&name.as_str()));
+        serializer.collect_map(columns.chain(others))
     }
-    value
+}
+
+impl From<&CallRecord> for RecordObject {
+    fn from(record: &CallRecord) -> Self {
+        let members = |value| match value {
+            Ok(Value::Object(members)) => members,
+            Ok(_) | Err(_) => Map::new(),
+        };
+        let mut all = members(serde_json::to_value(record));
+        all.remove("details");
+        all.insert("started_at".to_owned(), at(record.started_ms).into());
+        let result = record.outcome.map(model::Outcome::label);
+        all.insert("result".to_owned(), result.into());
+        all.extend(members(serde_json::to_value(RecordView::from(record))));
+        Self(all)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The columns as they were promised, in their order.
-    const PROMISED: &str = "id, parent_id, node, mode, direction, session, trunk, tg_user_id, tg_username, tg_phone, sip_from, sip_to, \
-        dialed, rule, started_at, ringing_at, answered_at, ended_at, pdd_ms, talk_s, result, side, code, reason, phrase, hung_up_by, \
-        sip_call_id, sip_peer, codec_sip, codec_tg, tg_protocol, tg_path, loss_in_sip, loss_in_tg, jitter_ms_sip, jitter_ms_tg, \
-        rtt_ms_sip, rtt_ms_tg, mos_sip, mos_tg, dtmf_count, one_way, recording, error_tg";
-
     #[test]
     fn every_promised_column_is_in_json_and_in_csv() {
         let record = cdr::tests::record(1, "office", 486);
-        let object = object(&record);
+        let object = RecordObject::from(&record);
+        let text = serde_json::to_string(&object).unwrap();
+        let object = object.0;
         let head: Vec<&str> = cdr::HEAD.split(',').collect();
-        let mut last = 0;
-        for name in PROMISED.split(", ") {
-            assert!(object.get(name).is_some(), "{name} is not in JSON");
+        let (mut last, mut last_in_json) = (0, 0);
+        for name in ORDER {
+            assert!(object.contains_key(name), "{name} is not in JSON");
+            let at = text.find(&format!("\"{name}\":")).unwrap();
+            assert!(at > last_in_json, "{name} is not in its place");
+            last_in_json = at;
             let at = head.iter().position(|column| *column == name);
             let at = at.unwrap_or_else(|| panic!("{name} is not in CSV"));
             // Those that were there before the promise stay where they were.

@@ -12,7 +12,7 @@ use crate::cdr::{self, Filter, Words, time, why};
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
 use crate::reach::escaped;
-use crate::record_view::object;
+use crate::record_view::RecordObject;
 use crate::veil::Veil;
 
 #[derive(Debug, Subcommand)]
@@ -141,7 +141,10 @@ impl Cdr {
                 let mut records = recent(operator, &wanted.words(), count)?;
                 records.reverse();
                 match format {
-                    Format::Json => records.iter().map(object).for_each(|it| print::json(&it)),
+                    Format::Json => records
+                        .iter()
+                        .map(RecordObject::from)
+                        .for_each(|it| print::json(&it)),
                     Format::Csv => {
                         print::line(cdr::HEAD);
                         records.iter().map(cdr::row).for_each(print::line);
@@ -155,7 +158,7 @@ impl Cdr {
 
 fn show(operator: &Operator, records: &[CallRecord]) {
     if operator.output == Output::Json {
-        let objects: Vec<_> = records.iter().map(object).collect();
+        let objects: Vec<_> = records.iter().map(RecordObject::from).collect();
         print::json(&objects);
     } else {
         list(operator.output, records);
