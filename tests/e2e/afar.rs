@@ -133,6 +133,7 @@ fn a_switch_elsewhere_is_commanded_by_what_the_token_may() {
         &["token", "list"],
         &["log", "level"],
         &["backup", "create"],
+        &["store", "check"],
         &["session", "logout", SESSION, "--yes"],
         &["calls", "hangup", "01J0000000000000000000000A"],
     ] {
@@ -184,6 +185,9 @@ fn a_switch_elsewhere_is_commanded_by_what_the_token_may() {
     afar.take(&house, "read,calls,write,admin");
     let shown = afar.expect(&["trunk", "show", TRUNK, "--secrets"]);
     assert!(shown.contains(password), "{shown}");
+    assert_eq!(afar.json(&["store", "stats"])["trunks"], 2);
+    let said = afar.expect(&["store", "check"]);
+    assert!(said.contains("all of it can be read"), "{said}");
     let said = afar.expect(&["backup", "create"]);
     assert!(said.contains("on the host of the switch"), "{said}");
     assert_eq!(afar.json(&["token", "list"]).as_array().unwrap().len(), 3);
@@ -202,6 +206,7 @@ fn a_switch_elsewhere_is_commanded_by_what_the_token_may() {
         &["key", "rotate"],
         &["backup", "create", "x"],
         &["backup", "verify", "x"],
+        &["store", "compact"],
         &["demo"],
     ] {
         let (code, said) = afar.run(here);

@@ -205,6 +205,7 @@ open! {
         "/api/v1/sessions/{name}/harden", "/api/v1/sessions/{name}/adopt", "/api/v1/routes", "/api/v1/routes/test", "/api/v1/quotas", "/api/v1/quotas/{name}", "/api/v1/records", "/api/v1/records/secrets",
         "/api/v1/quotas/{kind}/{name}/reset", "/api/v1/bans", "/api/v1/tokens", "/api/v1/tokens/{id}", "/api/v1/backup",
         "/api/v1/webhooks", "/api/v1/webhooks/{name}", "/api/v1/webhooks/{name}/test", "/api/v1/webhooks/{name}/deliveries",
+        "/api/v1/store", "/api/v1/store/check",
         "/api/v1/log/levels",
     ];
     /// Methods of HTTP requests.

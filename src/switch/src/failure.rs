@@ -74,6 +74,11 @@ pub(crate) enum Failure {
         /// What is wrong with its certificate or its protocol.
         why: String,
     },
+    /// Something in the store is no longer what it was.
+    #[error(
+        "the store cannot be read: {0}; stop the switch, move the store aside and bring a backup back"
+    )]
+    Unreadable(String),
     /// What cannot be done from afar.
     #[error("`strowger {0}` works on the host of the switch alone: run it there, without --api")]
     NotFromAfar(String),
@@ -238,6 +243,7 @@ impl Failure {
                 | StoreError::NotAdopted { .. },
             ) => 6,
             Failure::Open(_)
+            | Failure::Unreadable(_)
             | Failure::Store(_)
             | Failure::Backup {
                 source: BackupError::Database(_),

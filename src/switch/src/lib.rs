@@ -45,6 +45,7 @@ mod sinks;
 mod supervisor;
 mod veil;
 mod webhooks;
+mod survey;
 
 /// Runs the command line and returns the exit code of `docs/cli.md`.
 pub fn run() -> std::process::ExitCode {

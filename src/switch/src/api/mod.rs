@@ -6,6 +6,7 @@
 //! * `quotas`: profiles, and what of them is used.
 //! * `records`: trunks, sessions, routes; everything that changes them is one commit of `office`.
 //! * `roles`: workers and the storage.
+//! * `survey`: the store, how large it is, and whether it can be read.
 //! * `users`: Telegram users known by name; `webhooks`.
 //! * `whole`: all records, and changes of several as one.
 //! * `calls`: those that go on; `cdr`: the records of those that are over.
@@ -27,6 +28,7 @@ mod quality;
 mod quotas;
 mod records;
 mod roles;
+mod survey;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trunks;
@@ -252,6 +254,8 @@ pub(crate) fn service() -> impl HttpServiceFactory + OpenApiFactory {
         .service(roles::show_storage)
         .service(roles::enable_storage)
         .service(roles::disable_storage)
+        .service(survey::show_store)
+        .service(survey::check_store)
         .service(house::list_bans)
         .service(house::add_ban)
         .service(house::lift_ban)

@@ -3,7 +3,7 @@
 use super::{
     Command, Operator, backup, ban, cdr, generated, log, quota, roles, route, session, status,
 };
-use super::{token, trunk, user, webhook};
+use super::{survey, token, trunk, user, webhook};
 use crate::failure::Failure;
 use crate::print::Output;
 
@@ -33,7 +33,9 @@ fn on_its_host(command: &Command) -> Option<&'static str> {
         Command::Backup(backup::Backup::Create { file: Some(_) }) => "backup create FILE",
         Command::Backup(backup::Backup::Verify { .. }) => "backup verify",
         Command::Backup(backup::Backup::Restore { .. }) => "backup restore",
-        Command::Backup(backup::Backup::Create { file: None })
+        Command::Store(survey::Store::Compact) => "store compact",
+        Command::Store(survey::Store::Stats | survey::Store::Check)
+        | Command::Backup(backup::Backup::Create { file: None })
         | Command::Status(_)
         | Command::Calls(_)
         | Command::Events(_)
@@ -94,6 +96,7 @@ fn has_table(command: &Command) -> bool {
         | Command::Apply(_)
         | Command::Export(_)
         | Command::Key(_)
+        | Command::Store(_)
         | Command::Openapi
         | Command::Unit(_)
         | Command::Completions(_)

@@ -31,6 +31,7 @@ mod session;
 mod session_view;
 mod snippet;
 mod status;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -194,6 +195,9 @@ enum Command {
         after_help = "Example: strowger backup create /mnt/safe/strowger.backup"
     )]
     Backup(backup::Backup),
+    /// The store: its size, whether it can be read, and made small again
+    #[command(subcommand, after_help = "Example: strowger store check")]
+    Store(survey::Store),
     /// Call records
     #[command(subcommand, after_help = "Example: strowger cdr list --count 20")]
     Cdr(cdr::Cdr),
@@ -356,6 +360,7 @@ fn perform(operator: Operator, command: Command) -> Result<ExitCode, Failure> {
         Command::Key(command) => command.run(&operator),
         Command::Backup(command) => command.run(&operator),
         Command::Cdr(command) => command.run(&operator),
+        Command::Store(command) => command.run(&operator),
         Command::Unit(command) => command.run(&operator),
         Command::Man(command) => command.run(),
         Command::Metrics(command) => {

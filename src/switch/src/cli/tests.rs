@@ -701,3 +701,60 @@ fn webhooks_are_added_changed_shown_and_removed() {
         "there are 32"
     );
 }
+
+#[test]
+fn a_store_is_made_small_again_with_all_that_is_in_it() {
+    let desk = Desk::new();
+    assert_eq!(desk.run(&["trunk", "add", "office"]), Ok(()));
+    assert_eq!(desk.run(&["session", "add", "gateway"]), Ok(()));
+    let name = "gateway".parse().unwrap();
+    let space = || store::Space::Telegram(&name);
+    let counters = || store::Space::Counters;
+    {
+        let store = desk.store();
+        store.put_durable(space(), b"dc/2", b"auth key").unwrap();
+        for n in 0..2000_u32 {
+            let value: Vec<u8> = (0..4096_u32).map(|at| (at * n).to_le_bytes()[1]).collect();
+            let key = (n % 8).to_be_bytes();
+            store.put_soft(counters(), &key, &value).unwrap();
+        }
+        store.flush().unwrap();
+    }
+    let before = (desk.current(), desk.store().stats().unwrap().size_bytes);
+    for command in ["stats", "check"] {
+        assert_eq!(desk.run(&["store", command]), Ok(()));
+        let json = ["--output", "json", "store", command];
+        assert_eq!(desk.run(&json), Ok(()));
+    }
+    {
+        // The store of a switch is its own.
+        let _open = desk.store();
+        assert_eq!(desk.run(&["store", "compact"]), Err(4));
+    }
+    // What one left that was killed.
+    let data = desk.dir.path().join("data");
+    std::fs::write(data.join("store.compact-copy"), "half").unwrap();
+    std::fs::create_dir(data.join("store.compact-new")).unwrap();
+    assert_eq!(desk.run(&["store", "compact"]), Ok(()));
+    let store = desk.store();
+    let after = store.stats().unwrap().size_bytes;
+    assert!(after * 2 < before.1, "{after} of {}", before.1);
+    let key = store.get(space(), b"dc/2").unwrap();
+    assert_eq!(key.as_deref(), Some(&b"auth key"[..]));
+    assert!(!store.is_restored(&name).unwrap(), "it goes on as it is");
+    assert_eq!(store.scan(counters(), b"").unwrap().len(), 8);
+    drop(store);
+    assert_eq!(desk.current(), before.0);
+    let left = std::fs::read_dir(&data).unwrap().flatten();
+    let left: Vec<String> = left
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(
+        left.iter().all(|name| !name.contains("compact")),
+        "{left:?}"
+    );
+    let db = data.join("store/db");
+    let length = std::fs::read(&db).unwrap().len();
+    std::fs::write(&db, vec![0xa5; length]).unwrap();
+    assert_eq!(desk.run(&["store", "check"]), Err(74));
+}
