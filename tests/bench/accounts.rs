@@ -15,8 +15,6 @@ use crate::switchboard::{busy_since, verdicts};
 /// The bars, for a hundred accounts.
 const MEMORY_MB: f64 = 60.0;
 const CORE: f64 = 0.01;
-/// From the last answer that an account waited for until the switch is watched: what was learnt has been written.
-const SETTLE: Duration = Duration::from_secs(5);
 
 /// What was found.
 #[derive(Debug)]
@@ -39,7 +37,8 @@ pub(crate) fn measure(options: &Options, dir: &Path) -> Accounts {
         let names: Vec<String> = (0..count).map(|n| format!("account{n:03}")).collect();
         let mut house = House::start_with(&base.join(dir), 1, options.switch_frame, &names);
         house.wait_settled();
-        thread::sleep(SETTLE);
+        // What was learnt has been written.
+        house.wait_flushed();
         let (began, cpu) = (Instant::now(), proc::threads_cpu(house.pid()));
         thread::sleep(watched);
         let core = (proc::threads_cpu(house.pid()) - cpu) / began.elapsed().as_secs_f64();

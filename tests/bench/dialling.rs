@@ -23,7 +23,8 @@ const ASKED_MS: f64 = 5.0;
 const MEDIA_MS: f64 = 100.0;
 /// A response must come within this.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// From the end of one call to the next: what is left of the one before has been done.
+/// From the end of one call to the next: what is left of the one before has been done, also in the simulator. There is no event for that: right after
+/// the record of the call the next one is asked for three times as late.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Calls before those that are timed: the person is looked up, the connection is warm.
 const WARM_UP: usize = 5;

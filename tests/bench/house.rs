@@ -142,6 +142,21 @@ impl House {
         });
     }
 
+    /// Waits until the store has been flushed once more: what was told to it before is on disk.
+    pub(crate) fn wait_flushed(&self) {
+        let flushes = || {
+            let labels = [("result", "ok")];
+            Some(
+                self.metrics()?
+                    .sum_of("strowger_store_flushes_total", &labels),
+            )
+        };
+        let before = until("/metrics", s(5), flushes);
+        until("a flush", s(20), || {
+            (flushes()? > before + 0.5).then_some(())
+        });
+    }
+
     /// Ends the program when the switch has ended or panicked.
     pub(crate) fn assert_running(&mut self) {
         let log = self.switch.log();

@@ -139,16 +139,14 @@ pub(crate) fn play() {
             .store(shared.now(), Ordering::Relaxed);
         shared.send(&caller, index, text);
     }
-    while !shared.over() {
-        thread::sleep(Duration::from_millis(20));
+    // They end when all is over.
+    for thread in threads {
+        thread.join().unwrap();
     }
     let own_cpu = crate::proc::cpu(std::process::id());
     let said = report(&shared, own_cpu);
     let mut out = std::io::stdout();
     writeln!(out, "{}", serde_json::to_string(&said).unwrap()).unwrap();
-    for thread in threads {
-        thread.join().unwrap();
-    }
 }
 
 fn bind(address: SocketAddr) -> UdpSocket {

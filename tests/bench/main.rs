@@ -49,6 +49,7 @@ mod accounts;
 mod agreement;
 mod beat;
 mod commit;
+mod crossing;
 mod dialling;
 mod dialog;
 mod floor;

@@ -1,10 +1,7 @@
 //! What happens when there is more to do than can be done (SEC-D6): calls at once, twice, five and ten times the rate that the switch
 //! carries. The switch has one processor of its own where `taskset` can give it one, and the generator has the others.
 
-use std::fmt::Write as _;
-use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -12,13 +9,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use crate::crossing::Crossing;
 use crate::deadline::{s, until, within};
-use crate::house::{STROWGER, command};
-use crate::http::Http;
+use crate::house::STROWGER;
 use crate::metrics::Metrics;
-use crate::ports;
 use crate::proc;
-use crate::process::Process;
 use crate::report::{quantile, rounded};
 use crate::storm::{self, Orders, Said};
 
@@ -47,11 +42,7 @@ const T1_MS: u64 = 100;
 
 /// A switch with two PBXs, on a processor of its own.
 struct Board {
-    switch: Process,
-    http: Http,
-    switch_address: SocketAddr,
-    caller: SocketAddr,
-    called: SocketAddr,
+    crossing: Crossing,
     is_pinned: bool,
     runs: u64,
 }
@@ -76,48 +67,21 @@ fn pinned(program: &str, to: Option<&str>) -> Command {
 
 impl Board {
     fn start(dir: &Path) -> Self {
-        let (sip, admin, a, b) = (ports::one(), ports::one(), ports::one(), ports::one());
-        let settings = format!(
-            "data.dir = \"{}\"\nsip.udp = \"127.0.0.1:{sip}\"\nsip.t1_ms = {T1_MS}\nsip.guard.peer_rate = 0\n\
-             admin.listen = \"127.0.0.1:{admin}\"\nrtp.address = \"127.0.0.1\"\nrtp.range = \"30000-65000\"\nlog.level = \"warn\"\n\
-             overload.cpu_percent = {CPU_PERCENT}\noverload.delay_ms = 0\n",
-            dir.join("data").display()
-        );
-        let mut records = String::new();
-        for (name, port) in [("a", a), ("b", b)] {
-            write!(
-                records,
-                "[[trunk]]\nname = \"{name}\"\nkind = \"peer\"\naddress = \"127.0.0.1:{port}\"\ncodecs = [\"alaw\"]\nfailure_limit = 0\n\n"
-            )
-            .unwrap();
-        }
-        records += "[[route]]\ntrunk = \"a\"\nto = \"b\"\n";
-        fs::write(dir.join("strowger.toml"), settings).unwrap();
-        fs::write(dir.join("records.toml"), records).unwrap();
-        command(dir, &["apply", "records.toml"], "");
         let is_pinned = can_pin();
-        let mut run = pinned(STROWGER, is_pinned.then_some("0"));
-        run.current_dir(dir)
-            .args(["--config", "strowger.toml", "run"]);
-        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut board = Self {
-            switch: Process::start("strowger", dir, &mut run, false),
-            http: Http::new(format!("http://127.0.0.1:{admin}")),
-            switch_address: local(sip),
-            caller: local(a),
-            called: local(b),
+        let run = pinned(STROWGER, is_pinned.then_some("0"));
+        let settings = format!(
+            "sip.t1_ms = {T1_MS}\nsip.guard.peer_rate = 0\noverload.cpu_percent = {CPU_PERCENT}\noverload.delay_ms = 0\n"
+        );
+        let crossing = Crossing::start(dir, run, &settings, "failure_limit = 0\n", "");
+        Self {
+            crossing,
             is_pinned,
             runs: 0,
-        };
-        until("the switch to be ready", s(20), || {
-            assert!(board.switch.is_running(), "{}", board.switch.log());
-            (board.http.text("/readyz")?.0 == 200).then_some(())
-        });
-        board
+        }
     }
 
     fn is_overloaded(&self) -> bool {
-        let text = self.http.text("/metrics").map(|(_, text)| text);
+        let text = self.crossing.http.text("/metrics").map(|(_, text)| text);
         let value = text.and_then(|text| Metrics::parse(&text).value("strowger_overloaded", &[]));
         value.is_none_or(|value| value > 0.5)
     }
@@ -131,9 +95,9 @@ impl Board {
         thread::sleep(Duration::from_millis(T1_MS * 64 + 500));
         self.runs += 1;
         let orders = Orders {
-            switch: self.switch_address,
-            caller: self.caller,
-            called: self.called,
+            switch: self.crossing.sip,
+            caller: self.crossing.a,
+            called: self.crossing.b,
             per_second,
             seconds,
             settle: SETTLE.min(seconds / 2.0),
@@ -147,11 +111,11 @@ impl Board {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let before = proc::cpu(self.switch.id());
+        let before = proc::cpu(self.crossing.switch.id());
         let orders = serde_json::to_string(&orders).unwrap();
         writeln!(generator.stdin.take().unwrap(), "{orders}").unwrap();
         thread::sleep(Duration::from_secs_f64(seconds));
-        let busy = (proc::cpu(self.switch.id()) - before) / seconds;
+        let busy = (proc::cpu(self.crossing.switch.id()) - before) / seconds;
         let began = Instant::now();
         let is_calm = within(s(30), || (!self.is_overloaded()).then_some(()));
         let recovery = is_calm.map_or(s(30), |()| began.elapsed());
@@ -159,7 +123,11 @@ impl Board {
         let mut out = BufReader::new(generator.stdout.take().unwrap());
         out.read_line(&mut line).unwrap();
         generator.wait().unwrap();
-        assert!(self.switch.is_running(), "{}", self.switch.log());
+        assert!(
+            self.crossing.switch.is_running(),
+            "{}",
+            self.crossing.switch.log()
+        );
         let said = serde_json::from_str(&line).expect("the generator has said something");
         (said, busy, recovery)
     }

@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use crate::crossing::Crossing;
 use crate::deadline::{s, until};
-use crate::house::{STROWGER, command};
-use crate::http::Http;
+use crate::house::STROWGER;
 use crate::load::{self, Orders, Said};
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::ports;
 use crate::proc;
-use crate::process::{Process, launcher};
+use crate::process::launcher;
 use crate::report::{quantile, rounded, spread};
 
 /// The bars.
@@ -44,69 +44,45 @@ const ROUNDS: usize = 3;
 
 /// A switch with two PBXs and some phones, and no Telegram.
 struct Board {
-    switch: Process,
-    http: Http,
+    crossing: Crossing,
     orders: Orders,
 }
 
 impl Board {
     fn start(dir: &Path) -> Self {
-        fs::create_dir_all(dir).unwrap();
-        let (sip, admin, a, b) = (ports::one(), ports::one(), ports::one(), ports::one());
-        let settings = format!(
-            "data.dir = \"{}\"\nsip.udp = \"127.0.0.1:{sip}\"\nadmin.listen = \"127.0.0.1:{admin}\"\n\
-             rtp.address = \"127.0.0.1\"\nrtp.range = \"30000-65000\"\nlog.level = \"warn\"\n",
-            dir.join("data").display()
-        );
-        let mut records = String::new();
-        for (name, port) in [("a", a), ("b", b)] {
-            write!(
-            records,
-                "[[trunk]]\nname = \"{name}\"\nkind = \"peer\"\naddress = \"127.0.0.1:{port}\"\ncodecs = [\"alaw\"]\n\n"
-        )
-        .unwrap();
-        }
-        records += "[[route]]\ntrunk = \"a\"\nto = \"b\"\n\n";
         let accounts: Vec<(String, String)> = (0..PHONES)
             .map(|n| (format!("phone{n:03}"), format!("password-{n:05}")))
             .collect();
+        let mut records = String::new();
         for (login, password) in &accounts {
             write!(
-            records,
+                records,
                 "[[trunk]]\nname = \"{login}\"\nlogin = \"{login}\"\npassword = \"{password}\"\n\n[[route]]\ntrunk = \"{login}\"\nto = \"b\"\n\n"
-        )
-        .unwrap();
+            )
+            .unwrap();
         }
-        fs::write(dir.join("strowger.toml"), settings).unwrap();
-        fs::write(dir.join("records.toml"), records).unwrap();
-        command(dir, &["apply", "records.toml"], "");
-        let mut run = Command::new(STROWGER);
-        run.current_dir(dir)
-            .args(["--config", "strowger.toml", "run"]);
-        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut board = Self {
-            switch: Process::start("strowger", dir, &mut run, false),
-            http: Http::new(format!("http://127.0.0.1:{admin}")),
+        let crossing = Crossing::start(dir, Command::new(STROWGER), "", "", &records);
+        Self {
             orders: Orders {
-                switch: local(sip),
-                caller: local(a),
-                called: local(b),
+                switch: crossing.sip,
+                caller: crossing.a,
+                called: crossing.b,
                 count: 0,
                 first: 0,
                 per_second: 1.0,
                 accounts,
                 realm: "strowger".to_owned(),
             },
-        };
-        until("the switch to be ready", s(20), || {
-            assert!(board.switch.is_running(), "{}", board.switch.log());
-            (board.http.text("/readyz")?.0 == 200).then_some(())
-        });
-        board
+            crossing,
+        }
     }
 
     fn writes(&self) -> f64 {
-        let (_, text) = self.http.text("/metrics").expect("/metrics answers");
+        let (_, text) = self
+            .crossing
+            .http
+            .text("/metrics")
+            .expect("/metrics answers");
         let count = "strowger_store_operation_seconds_count";
         Metrics::parse(&text).sum_of(count, &[("op", "put")])
     }
@@ -124,7 +100,7 @@ impl Board {
 
     /// Lets a generator work and returns what it said and what it cost the switch, while `look` is called once a second.
     fn under(&self, orders: &Orders, mut look: impl FnMut(f64)) -> (Said, f64) {
-        let cpu = proc::cpu(self.switch.id());
+        let cpu = proc::cpu(self.crossing.switch.id());
         let mut child = Load::start(orders);
         let began = Instant::now();
         let said = loop {
@@ -142,7 +118,7 @@ impl Board {
                 "the load died"
             );
         };
-        (said, proc::cpu(self.switch.id()) - cpu)
+        (said, proc::cpu(self.crossing.switch.id()) - cpu)
     }
 }
 
@@ -249,7 +225,7 @@ pub(crate) fn calls(options: &Options, dir: &Path) -> Signalling {
     let is_long = orders.count >= WARM_UP;
     let forgotten = || {
         thread::sleep(FORGOTTEN);
-        proc::anonymous_kb(board.switch.id())
+        proc::anonymous_kb(board.crossing.switch.id())
     };
     let before = is_long.then(|| {
         let warm_up = Orders {
@@ -263,7 +239,7 @@ pub(crate) fn calls(options: &Options, dir: &Path) -> Signalling {
     let machine = proc::machine();
     let (mut said, cpu) = board.under(&orders, |after| {
         let made = (after * options.per_second).min(orders.count as f64);
-        resident.push((made, proc::resident_kb(board.switch.id())));
+        resident.push((made, proc::resident_kb(board.crossing.switch.id())));
     });
     let busy = busy_since(machine);
     let mut growth = Vec::new();

@@ -420,10 +420,7 @@ fn a_call_made_while_the_connection_was_away_rings_if_it_is_still_wanted() {
     house
         .telegram
         .user("bobby", "15550002", &Behaviour::accepts());
-    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port())
-        .key("code", "486")
-        .key("reason", "Busy Here")
-        .start("uas_reject");
+    let pbx = house.busy_pbx();
     go_away(&house);
     let call = house.telegram.call("bobby", SESSION, "9.0.0");
     connections(&house, "accept");
@@ -456,10 +453,7 @@ fn a_call_older_than_it_may_ring_is_only_a_memory() {
         (fetched(&house) > before).then_some(())
     });
     // It is refused by its PBX; had the old one rung, there would be one more.
-    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port())
-        .key("code", "486")
-        .key("reason", "Busy Here")
-        .start("uas_reject");
+    let pbx = house.busy_pbx();
     let new = house.telegram.call("carol", SESSION, "9.0.0");
     house.telegram.wait_call(&new, "discarded", s(10));
     pbx.wait(s(10)).expect_ok();

@@ -1,6 +1,7 @@
 //! The switch itself: the real binary, with Telegram's servers beside it.
 
 mod builder;
+mod played;
 
 use std::fs;
 use std::io::Write as _;

@@ -2,7 +2,6 @@
 
 use crate::deadline::s;
 use crate::house::{House, SESSION};
-use crate::pbx::Sipp;
 use crate::telegram::Behaviour;
 
 #[test]
@@ -19,10 +18,7 @@ fn only_those_on_the_list_call_the_pbx_and_others_ring_on() {
     house.wait_session_up();
 
     let call = house.telegram.call("bobby", SESSION, "9.0.0");
-    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port())
-        .key("code", "486")
-        .key("reason", "Busy Here")
-        .start("uas_reject");
+    let pbx = house.busy_pbx();
     let carols = house.telegram.call("carol", SESSION, "9.0.0");
     house.telegram.wait_call(&carols, "discarded", s(10));
     pbx.wait(s(10)).expect_ok();
@@ -53,10 +49,7 @@ fn who_writes_is_answered_once_in_a_while() {
     // A call that nobody takes is told of after whatever is said to that.
     let messages = [("kind", "message")];
     house.wait_metric("strowger_telegram_updates_total", &messages, 2.0);
-    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port())
-        .key("code", "486")
-        .key("reason", "Busy Here")
-        .start("uas_reject");
+    let pbx = house.busy_pbx();
     let call = house.telegram.call("bobby", SESSION, "9.0.0");
     house.telegram.wait_call(&call, "discarded", s(10));
     pbx.wait(s(10)).expect_ok();
@@ -82,10 +75,7 @@ fn who_writes_is_not_answered_where_what_people_write_is_not_looked_at() {
     let messages = [("kind", "message")];
     house.wait_metric("strowger_telegram_updates_total", &messages, 1.0);
     // A call that nobody takes is told of after whatever is said to that.
-    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port())
-        .key("code", "486")
-        .key("reason", "Busy Here")
-        .start("uas_reject");
+    let pbx = house.busy_pbx();
     let call = house.telegram.call("bobby", SESSION, "9.0.0");
     house.telegram.wait_call(&call, "discarded", s(10));
     pbx.wait(s(10)).expect_ok();

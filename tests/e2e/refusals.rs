@@ -406,11 +406,7 @@ fn the_pbx_refuses_a_telegram_user() {
         ("503", "Out of Order", "missed"),
     ];
     for (code, phrase, reason) in cases {
-        let pbx = Sipp::on(house.dir(), &format!("pbx-{code}"), house.peer_port());
-        let pbx = pbx
-            .key("code", code)
-            .key("reason", phrase)
-            .start("uas_reject");
+        let pbx = house.pbx_that_refuses(&format!("pbx-{code}"), code, phrase);
         let call = house.telegram.call("bobby", SESSION, "9.0.0");
         let ended = house.telegram.wait_call(&call, "discarded", s(10));
         assert_eq!(ended["reason"], reason, "after {code}: {ended}");
@@ -434,10 +430,7 @@ fn a_refused_telegram_user_is_told_nothing_where_the_owner_says_so() {
     house
         .telegram
         .user("bobby", "15550002", &Behaviour::accepts());
-    let pbx = Sipp::on(house.dir(), "pbx", house.peer_port())
-        .key("code", "486")
-        .key("reason", "Busy Here")
-        .start("uas_reject");
+    let pbx = house.busy_pbx();
     let call = house.telegram.call("bobby", SESSION, "9.0.0");
     house.telegram.wait_call(&call, "discarded", s(10));
     pbx.wait(s(10)).expect_ok();

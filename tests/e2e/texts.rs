@@ -62,14 +62,8 @@ fn a_number_is_dialled_when_who_wrote_it_calls_and_once() {
     house.start();
     house.wait_session_up();
     for (user, number) in [("carol", "600"), ("bobby", "601"), ("bobby", "600")] {
-        let pbx = Sipp::on(
-            house.dir(),
-            &format!("pbx-{user}-{number}"),
-            house.peer_port(),
-        )
-        .key("code", "486")
-        .key("reason", "Busy Here")
-        .start("uas_reject");
+        let name = format!("pbx-{user}-{number}");
+        let pbx = house.pbx_that_refuses(&name, "486", "Busy Here");
         let call = house.telegram.call(user, SESSION, "9.0.0");
         house.telegram.wait_call(&call, "discarded", s(10));
         let invites = called(&pbx);

@@ -2,7 +2,7 @@
 
 use crate::deadline::s;
 use crate::house::{BRANCH, HEARD, House, PBX_TONE, TELEGRAM_TONE, TRUNK};
-use crate::pbx::Sipp;
+use crate::pbx::{Sipp, Verdict};
 use crate::talk::{ALAW, G722, MULAW, OPUS};
 
 /// Who hangs up.
@@ -152,16 +152,8 @@ fn a_number_chooses_its_route_which_rewrites_it_and_its_caller() {
         .records("[[quota]]\nname = 'short'\ncall_seconds = 2\n")
         .start();
     house.wait_session_up();
-    let called = Sipp::on(house.dir(), BRANCH, house.branch_port())
-        .pause(s(1))
-        .start("uas_hangup");
-    Sipp::on(house.dir(), "pbx", house.peer_port())
-        .to(house.sip())
-        .number("0049301234567")
-        .run("uac_peer_hangs_up")
-        .expect_ok();
-    let called = called.wait(s(10));
-    let messages = called.expect_ok().messages.iter();
+    let called = called_hangs_up(&house, "0049301234567");
+    let messages = called.messages.iter();
     let mut invites = messages.filter(|message| message.start().starts_with("INVITE"));
     let invite = invites.next().unwrap();
     assert!(
@@ -209,6 +201,21 @@ fn between_peers() -> House {
         .peer_trunk(&["alaw"])
         .leaves_by(&["alaw"])
         .start()
+}
+
+/// The first PBX calls this number of the second one, which answers and hangs up; what the second one saw.
+fn called_hangs_up(house: &House, number: &str) -> Verdict {
+    let called = Sipp::on(house.dir(), BRANCH, house.branch_port())
+        .pause(s(1))
+        .start("uas_hangup");
+    Sipp::on(house.dir(), "pbx", house.peer_port())
+        .to(house.sip())
+        .number(number)
+        .run("uac_peer_hangs_up")
+        .expect_ok();
+    let called = called.wait(s(10));
+    called.expect_ok();
+    called
 }
 
 fn refused_by(scenario: &str, code: &str, phrase: &str) {
@@ -259,15 +266,7 @@ fn a_caller_who_cancels_stops_the_ringing_in_the_other_pbx() {
 #[test]
 fn the_called_pbx_hangs_up_and_the_caller_hears_of_it() {
     let mut house = between_peers();
-    let called = Sipp::on(house.dir(), BRANCH, house.branch_port())
-        .pause(s(1))
-        .start("uas_hangup");
-    Sipp::on(house.dir(), "pbx", house.peer_port())
-        .to(house.sip())
-        .number("6001")
-        .run("uac_peer_hangs_up")
-        .expect_ok();
-    called.wait(s(10)).expect_ok();
+    called_hangs_up(&house, "6001");
     house.assert_clean(&[]);
 }
 

@@ -101,8 +101,9 @@ fn a_promise_to_a_value_out_of_range_is_no_use() {
 }
 
 #[test]
-fn an_unsafe_group_is_refused() {
+fn a_group_whose_modulus_is_no_safe_prime_is_refused() {
     let mut call = outgoing_until("Preparing");
+    // Divisible by three; every safe prime may have 4.
     let p = vec![0xff; 256];
     let reply = tl::types::messages::DhConfig {
         g: 4,
