@@ -137,10 +137,12 @@ impl Conversation {
         self.talker.finish();
     }
 
-    /// The Telegram user hangs up, and all is well.
-    fn end(self, house: &House) {
-        self.talker.hang_up(&house.telegram, self.user, &self.call);
+    /// The Telegram user hangs up, and all is well; for how many seconds he heard nothing of what he should have heard.
+    fn end(self, house: &House) -> f64 {
+        let result = self.talker.hang_up(&house.telegram, self.user, &self.call);
         self.pbx.wait(s(10)).expect_ok();
+        let seconds = |what: &str| result[what].as_f64().unwrap();
+        seconds("rx_seconds") - seconds("rx_loud_seconds")
     }
 }
 
@@ -288,7 +290,8 @@ fn a_leg_dies(kind: &str) {
     assert!(heard.pause < Duration::from_millis(250), "{heard:?}");
     assert!((deaths(&house, "leg") - 1.0).abs() < 0.1);
     assert!(deaths(&house, "call") < 0.1);
-    second.end(&house);
+    let missed = second.end(&house);
+    assert!(missed < 1.0, "{missed} s");
     // Both were answered, and are counted once each.
     let all = house.metrics().sum("strowger_calls_completed_total");
     assert!((all - 2.0).abs() < 0.1, "{all}");
@@ -377,7 +380,9 @@ fn actors_that_stall_for_a_second_cost_no_packet() {
         // It was one.
         house.wait_metric_above(STALLS, &thread, before + 0.5);
     }
-    talk.end(&house);
+    // At the other end as well: of three seconds and more he has missed less than the beginning and one stall.
+    let missed = talk.end(&house);
+    assert!(missed < 1.0, "{missed} s");
     house.assert_clean(&[]);
 }
 
@@ -392,7 +397,8 @@ fn a_media_thread_that_stalls_is_seen_and_heard() {
     let heard = talk.ear.heard(began, Instant::now());
     assert!(heard.pause >= Duration::from_millis(900), "{heard:?}");
     house.wait_metric_above(STALLS, &[("thread", "media")], 0.5);
-    talk.end(&house);
+    let missed = talk.end(&house);
+    assert!(missed >= 0.8, "{missed} s");
     house.assert_clean(&[]);
 }
 
