@@ -1,6 +1,7 @@
 //! The assembled house: what all actors share, the supervisor of the first three, and the handle that `switch` holds.
 
 mod accounts;
+mod alerts;
 mod report;
 mod roles;
 mod root;
@@ -17,8 +18,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use actix::{Addr, ArbiterHandle, Handler};
 use bytes::Bytes;
 use model::{
-    BanRecord, CallId, Cause, EventKind, IpPrefix, Reason, SessionName, Transport, TrunkName,
-    VerboseRejects,
+    BanRecord, CallId, Cause, EventId, EventKind, IpPrefix, Reason, SessionName, Transport,
+    TrunkName, VerboseRejects,
 };
 use net::Resolver;
 use net::media::MediaPlane;
@@ -43,7 +44,7 @@ pub use self::root::{EXIT_REGISTRY_LOST, EXIT_STORE_LOST};
 pub use self::start::{Parts, StartError};
 
 use crate::endpoint::Endpoint;
-use crate::events::{About, Events, Listener};
+use crate::events::{About, Again, Events, Listener};
 use crate::gate::Gate;
 use crate::keeper::Keeper;
 use crate::message::{
@@ -599,6 +600,11 @@ impl House {
     /// Listens to events from now on.
     pub fn listen(&self) -> Listener {
         self.common.events.listen()
+    }
+
+    /// The same of somebody who had this event last: what has come behind it, as far as it is kept, and then what comes.
+    pub fn listen_behind(&self, id: EventId) -> (Again, Listener) {
+        self.common.events.listen_behind(id)
     }
 
     /// Where numbers are counted.

@@ -33,7 +33,7 @@ mod watchdog;
 
 #[cfg(feature = "chaos")]
 pub use chaos::{Harm, Victim};
-pub use events::{Event, Listener, Missed};
+pub use events::{Again, Event, Listener, Missed};
 pub use house::{
     Account, CallOrder, CallReport, DialOrder, EXIT_REGISTRY_LOST, EXIT_STORE_LOST, House,
     LegSound, MANAGER, NoSuch, Ordered, Parts, RefusalReport, Report, RoleReport, RouteReport,

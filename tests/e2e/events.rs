@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::deadline::s;
 use crate::house::{House, SESSION, TRUNK};
+use crate::http::Listener;
 use crate::talk::{ALAW, Caller, Ends, Talk};
 
 /// A token that may read.
@@ -78,6 +79,28 @@ fn who_listens_hears_of_a_call_from_its_beginning_to_its_end_and_of_changes() {
     );
     assert_eq!(end["data"]["legs"].as_array().unwrap().len(), 2, "{end}");
     assert_eq!(ends.next_event(s(10)), *end);
+    // Who comes back is told what has come behind the event that he had last, and nothing twice.
+    let api = house.admin().with_token(&token);
+    let back = api.listen_with("/api/v1/events", &[("Last-Event-ID", ids[1])]);
+    for event in &heard[2..] {
+        assert_eq!(back.next_event(s(10)), *event);
+    }
+    house.expect_command(&["trunk", "set", TRUNK, "--priority", "8"], "");
+    // The phone has gone meanwhile.
+    let change = |listener: &Listener| loop {
+        let event = listener.next_event(s(10));
+        if event["type"] == "config.changed" {
+            break event;
+        }
+    };
+    assert_eq!(change(&back), change(&all));
+    let stranger = "01JDT4Q4F0M6Y4X6M6M2Y9V0QK";
+    let path = "/api/v1/events?types=call.started";
+    let back = api.listen_with(path, &[("Last-Event-ID", stranger)]);
+    assert_eq!(back.next_line(s(10)), ": listening");
+    let said = back.next_line(s(10));
+    assert!(said.contains("may be missing"), "{said}");
+    assert_eq!(back.next_event(s(10)), heard[1]);
     let wrong = house
         .admin()
         .with_token(&token)

@@ -146,7 +146,16 @@ impl Http {
 
     /// Reads what comes for as long as it comes, in a thread of its own.
     pub(crate) fn listen(&self, path: &str) -> Listener {
-        let answer = self.with(self.agent.get(self.url(path))).call();
+        self.listen_with(path, &[])
+    }
+
+    /// The same with further headers.
+    pub(crate) fn listen_with(&self, path: &str, headers: &[(&str, &str)]) -> Listener {
+        let mut request = self.with(self.agent.get(self.url(path)));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.call();
         let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
         assert_eq!(answer.status(), 200, "{path}");
         let (tell, lines) = mpsc::channel();

@@ -24,6 +24,7 @@ mod tone;
 
 mod accounts;
 mod afar;
+mod alerts;
 mod api;
 mod backups;
 mod bridge;

@@ -132,6 +132,8 @@ pub struct TrunkReport {
     pub enabled: bool,
     /// Whether it can be called: registered, or a peer that is there.
     pub up: bool,
+    /// Whether no call is placed on it for a while: too many have failed, or its PBX has said so (503).
+    pub blocked: bool,
     /// Where, as `udp:192.0.2.7:5060`.
     pub contacts: Vec<String>,
     /// How many of its lines are taken.

@@ -50,6 +50,7 @@ impl Handler<ListTrunks> for Registry {
                 name: spec.name.clone(),
                 enabled: spec.enabled,
                 up: !contacts.is_empty(),
+                blocked: unit.is_some_and(|unit| unit.failures.is_blocked()),
                 contacts,
                 lines_in_use: self.lines.trunk_in_use(&spec.name),
             }

@@ -378,6 +378,11 @@ impl Metrics {
         self.all.telegram.clock_ahead.set(seconds);
     }
 
+    /// By how many seconds this machine's clock is ahead of Telegram's, as it was told last.
+    pub fn seconds_ahead(&self) -> i64 {
+        self.all.telegram.clock_ahead.get()
+    }
+
     /// The connection of a session broke and was made again.
     pub fn reconnected(&self, session: &SessionName) {
         let labels = [self.session(session)];

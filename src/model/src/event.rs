@@ -21,6 +21,19 @@ impl EventId {
     }
 }
 
+/// Not an id of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the id of an event")]
+pub struct NoEventId;
+
+impl FromStr for EventId {
+    type Err = NoEventId;
+
+    fn from_str(text: &str) -> Result<Self, NoEventId> {
+        text.parse().map(Self).map_err(|_| NoEventId)
+    }
+}
+
 /// The bare ULID.
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,6 +84,8 @@ kinds! {
     MessageReceived = "message.received";
     /// Trunks, sessions, routes or quotas have changed.
     ConfigChanged = "config.changed";
+    /// Something is amiss with the switch itself, or no more.
+    Alert = "alert";
 }
 
 impl EventKind {
@@ -135,6 +150,13 @@ impl FromStr for EventKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_read_as_it_is_written() {
+        let id = EventId::new(1_700_000_000_123, 7);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!("01".parse::<EventId>(), Err(NoEventId));
+    }
 
     #[test]
     fn every_kind_is_read_as_it_is_written() {

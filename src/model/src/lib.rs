@@ -5,6 +5,7 @@
 // A new state must be thought of everywhere: no wildcard hides it.
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
+mod alert;
 mod callers;
 mod cause;
 mod codec;
@@ -31,12 +32,13 @@ mod transport;
 mod user;
 mod webhook;
 
+pub use alert::Alert;
 pub use callers::{AllowedCallers, CallerError};
 pub use cause::{Cause, Reason, Row, Side};
 pub use codec::{Codec, UnknownCodec};
 pub use dial_rules::{DialPiece, DialRule, DialRuleError, DialRuleKind, DialRules};
 pub use dtmf::{DtmfMethod, Key, MAX_KEYS, UnknownDtmfMethod};
-pub use event::{EventId, EventKind, UnknownEvent};
+pub use event::{EventId, EventKind, NoEventId, UnknownEvent};
 pub use header_field::{HeaderField, HeaderFieldError};
 pub use host_port::{HostPort, HostPortError};
 pub use id::{

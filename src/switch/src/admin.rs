@@ -12,6 +12,7 @@ use serde_json::json;
 use store::Store;
 use utoipa_actix_web::AppExt;
 
+use crate::alerts::Alerts;
 use crate::api::access::{Access, Keyring};
 use crate::api::{self, Listeners, Orders, Process};
 use crate::backups::Backups;
@@ -61,6 +62,7 @@ pub(crate) struct Desk {
     pub(crate) keyring: web::Data<Keyring>,
     pub(crate) levels: web::Data<Levels>,
     pub(crate) veil: web::Data<Veil>,
+    pub(crate) alerts: web::Data<Alerts>,
     pub(crate) orders: web::Data<Orders>,
     pub(crate) listeners: web::Data<Listeners>,
     pub(crate) logins: web::Data<Logins>,
@@ -80,6 +82,7 @@ impl Desk {
             .app_data(self.keyring.clone())
             .app_data(self.levels.clone())
             .app_data(self.veil.clone())
+            .app_data(self.alerts.clone())
             .app_data(self.orders.clone())
             .app_data(self.listeners.clone())
             .app_data(self.logins.clone())

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::Metrics;
@@ -25,6 +25,8 @@ const DAY: Duration = Duration::from_secs(HOUR * 24);
 /// How long after the start it is looked first whether a backup is due, and how often then.
 const FIRST_LOOK: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(600);
+/// How old the last one may be: one that is a day late is missing.
+const TOO_OLD: Duration = Duration::from_secs(DAY.as_secs() * 2);
 
 /// A time as it stands in a name: names of later times are greater.
 fn stamp(at: SystemTime) -> String {
@@ -74,6 +76,15 @@ pub(crate) struct Backups {
     hour_utc: u8,
     keep: usize,
     metrics: Metrics,
+    last: Mutex<Last>,
+}
+
+/// What became of the last ones.
+struct Last {
+    /// When there was a good one; before there is one of ours, when the switch began.
+    good: SystemTime,
+    /// Why there is no newer one.
+    failure: Option<String>,
 }
 
 impl Backups {
@@ -88,6 +99,10 @@ impl Backups {
         if let Some(made) = newest_first(&folder).first().and_then(|file| made(file)) {
             metrics.backup_found(made);
         }
+        let last = Last {
+            good: SystemTime::now(),
+            failure: None,
+        };
         Self {
             store,
             keys: Mutex::new(keys),
@@ -95,6 +110,7 @@ impl Backups {
             hour_utc: settings.backup.hour_utc,
             keep: usize::from(settings.backup.keep),
             metrics,
+            last: Mutex::new(last),
         }
     }
 
@@ -136,6 +152,23 @@ impl Backups {
         }
     }
 
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is wrong with them: the last one failed, or there is none of the last two days though one is due each day.
+    pub(crate) fn complaint(&self, now: SystemTime) -> Option<String> {
+        let last = self.last();
+        let age = now.duration_since(last.good).unwrap_or_default();
+        match &last.failure {
+            Some(failure) => Some(format!("the last backup failed: {failure}")),
+            None if self.keep > 0 && age > TOO_OLD => {
+                Some("no backup was made in the last two days".to_owned())
+            }
+            None => None,
+        }
+    }
+
     fn make(&self, kind: &str, now: SystemTime) -> Result<PathBuf, BackupError> {
         // One at a time, and each with the key of its moment.
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,6 +178,16 @@ impl Backups {
             .and_then(|()| self.store.back_up(&file, &**keys))
             .and_then(|()| Ok(std::fs::metadata(&file)?.len()));
         self.metrics.backup(done.as_ref().ok().copied(), unix(now));
+        let mut last = self.last();
+        match &done {
+            Ok(_) => {
+                *last = Last {
+                    good: now,
+                    failure: None,
+                };
+            }
+            Err(error) => last.failure = Some(error.to_string()),
+        }
         done.map(|_| file)
     }
 }
@@ -257,5 +300,10 @@ mod tests {
         assert!(backups.make(NIGHTLY, at("2026-11-23T12:00:00Z")).is_err());
         let page = metrics.render();
         assert!(page.contains("strowger_backups_total{result=\"error\"} 1"));
+        let complaint = |now| backups.complaint(now).unwrap_or_default();
+        assert!(complaint(now).contains("failed"), "{}", complaint(now));
+        backups.make(MANUAL, now).unwrap();
+        assert_eq!(complaint(now), "");
+        assert!(complaint(now + DAY * 3).contains("two days"));
     }
 }

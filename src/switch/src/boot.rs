@@ -18,6 +18,7 @@ use store::{Healing, Store, StoreError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Desk};
+use crate::alerts::{Alerts, Lookout};
 use crate::api::Process;
 use crate::api::access::Keyring;
 use crate::backups::{self, Backups};
@@ -167,6 +168,7 @@ async fn serve(
     );
     let keeping = Arc::new(Keeping::new(Arc::clone(&store), &settings.cdr.keep));
     let stats = store.stats().map_err(StartError::from)?;
+    let alerts = Arc::new(Alerts::default());
     let desk = Desk {
         settings: Data::new(settings.clone()),
         logins: Data::new(logins),
@@ -182,6 +184,7 @@ async fn serve(
         keyring: Data::new(Keyring::open(Arc::clone(&store)).map_err(StartError::from)?),
         levels: Data::new(levels),
         veil: Data::new(veil.clone()),
+        alerts: Data::from(Arc::clone(&alerts)),
         orders: Data::default(),
         listeners: Data::default(),
         office: Data::from(office),
@@ -202,6 +205,14 @@ async fn serve(
     )?;
     tokio::spawn(server);
     let socket = settings.data.dir.join(control::SOCKET);
+    let lookout = Lookout {
+        house: Arc::clone(&house),
+        backups: Arc::clone(&backups),
+        sinks: sinks.failing(),
+        store: settings.data.store(),
+        alerts,
+    };
+    let lookout = tokio::spawn(lookout.watch());
     let nightly = tokio::spawn(backups::nightly(backups));
     let tidy = tokio::spawn(keeping::tidy(Arc::clone(&keeping)));
     let control = match control::start(&settings.data.dir, desk) {
@@ -251,6 +262,7 @@ async fn serve(
     }
     nightly.abort();
     tidy.abort();
+    lookout.abort();
     alive.abort();
     house.stop(LAST_WORDS).await;
     let _ = tokio::task::spawn_blocking(move || sinks.stop()).await;

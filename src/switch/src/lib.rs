@@ -7,9 +7,11 @@
 //! * `api`: the HTTP interface.
 //! * `demo`: a house with played far ends.
 //! * `reload`: what SIGHUP does. `boot`: the order of starting and stopping; `admin`: probes and metrics; `logging`: the log; `measured`: the store, timed;
-//!   `master_key`: what its secrets are sealed with; `keeping`: old call records are removed; `sinks`: new ones are written to files; `veil`: what they do not show.
+//!   `master_key`: what its secrets are sealed with; `keeping`: old call records are removed; `sinks`: new ones are written to files; `veil`: what they do not show; `alerts`:
+//!   what is amiss.
 
 mod admin;
+mod alerts;
 mod api;
 mod backups;
 mod boot;

@@ -1,5 +1,6 @@
 //! Events as they happen: `text/event-stream` of the HTML standard, 9.2.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
@@ -7,10 +8,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Bytes, Data, Query};
-use actix_web::{HttpResponse, get};
-use actors::{Event, House, Listener, Missed};
+use actix_web::{HttpRequest, HttpResponse, get};
+use actors::{Again, Event, House, Listener, Missed};
 use futures_util::stream;
-use model::EventKind;
+use model::{EventId, EventKind};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -24,6 +25,9 @@ use crate::veil::Veil;
 const MOST_LISTENERS: usize = 32;
 /// How long a stream may be silent before a line says that it is still there, so that neither end nor a proxy between gives it up.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Says which event somebody had last.
+const LAST_EVENT_ID: &str = "last-event-id";
 
 /// Which events are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -125,13 +129,15 @@ struct Stream {
     node: String,
     veil: Veil,
     place: Place,
+    /// What somebody who comes back is told first.
+    again: VecDeque<Arc<Event>>,
     state: State,
 }
 
 /// How far it has come.
 enum State {
-    /// Nothing has been said yet.
-    Fresh,
+    /// Nothing has been said yet; of somebody who comes back, how many events he may have missed.
+    Fresh(Option<u64>),
     /// Events are told.
     Open,
     /// The last word is said.
@@ -142,13 +148,24 @@ impl Stream {
     /// What is to be sent next.
     async fn next(mut self) -> Option<(Result<Bytes, actix_web::Error>, Self)> {
         match self.state {
-            State::Fresh => {
+            State::Fresh(missed) => {
                 // The answer is seen before anything happens.
                 self.state = State::Open;
-                return Some((Ok(Bytes::from_static(b": listening\n\n")), self));
+                let text = match missed {
+                    None => ": listening\n\n".to_owned(),
+                    Some(missed) => format!(
+                        ": listening\n: the last event is not known any more, of this run of the switch up to {missed} events may be missing\n\n"
+                    ),
+                };
+                return Some((Ok(Bytes::from(text)), self));
             }
             State::Open => {}
             State::Over => return None,
+        }
+        while let Some(event) = self.again.pop_front() {
+            if let Some(text) = self.written(&event) {
+                return Some((Ok(Bytes::from(text)), self));
+            }
         }
         loop {
             let text = match tokio::time::timeout(HEARTBEAT, self.listener.next()).await {
@@ -182,7 +199,17 @@ impl Stream {
     }
 }
 
-/// Events as they happen: server-sent events, each with an envelope as its data
+/// The event that somebody had last who comes back; browsers say so by themselves (HTML standard, 9.2.4).
+fn last_event(request: &HttpRequest) -> Result<Option<EventId>, Problem> {
+    let Some(header) = request.headers().get(LAST_EVENT_ID) else {
+        return Ok(None);
+    };
+    let id = header.to_str().ok().and_then(|text| text.parse().ok());
+    let strange = || Problem::bad_request("`Last-Event-ID` is the id of an event");
+    id.map(Some).ok_or_else(strange)
+}
+
+/// Events as they happen: server-sent events, each with an envelope as its data. With the header `Last-Event-ID`, first those behind that one, of the last 1,024
 #[utoipa::path(tag = "events", params(Wanted), security(("token" = ["read"])),
     responses((status = 200, description = "`text/event-stream`: the data of each event is one envelope", content_type = "text/event-stream", body = Envelope), (status = 400, body = crate::problem::Body), (status = 503, body = crate::problem::Body)))]
 #[get("/events")]
@@ -193,8 +220,10 @@ pub(super) async fn listen(
     listeners: Data<Listeners>,
     veil: Data<Veil>,
     wanted: Query<Wanted>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let kinds = wanted.kinds()?;
+    let last = last_event(&request)?;
     let place = listeners.enter(&house).ok_or_else(|| {
         Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -203,13 +232,19 @@ pub(super) async fn listen(
             "close streams that nobody reads",
         )
     })?;
+    let (again, listener) = if let Some(last) = last {
+        house.listen_behind(last)
+    } else {
+        (Again::default(), house.listen())
+    };
     let stream = Stream {
-        listener: house.listen(),
+        listener,
+        again: again.events.into(),
         kinds,
         node: process.node.clone(),
         veil: (**veil).clone(),
         place,
-        state: State::Fresh,
+        state: State::Fresh(again.missed),
     };
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")

@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::access::{self, Admin, Keyring, MOST_TOKENS, Read, Write};
 use super::roles::{RoleView, views};
 use super::{Page, PageQuery};
+use crate::alerts::{AlertView, Alerts};
 use crate::logging::Levels;
 use crate::office::Office;
 use crate::problem::Problem;
@@ -52,6 +53,9 @@ pub(crate) struct Status {
     pub(crate) ready: bool,
     /// What does not, in words.
     pub(crate) missing: Vec<String>,
+    /// What is amiss, 200 at most.
+    #[serde(default)]
+    pub(crate) alerts: Vec<AlertView>,
     /// The generation of the records.
     pub(crate) generation: u64,
     /// The store.
@@ -200,6 +204,7 @@ pub(super) async fn show_status(
     process: Data<Process>,
     house: Data<House>,
     office: Data<Office>,
+    alerts: Data<Alerts>,
 ) -> Result<Json<Status>, Problem> {
     let report = house.report().await;
     let silent = || Problem::busy(actors::SILENT);
@@ -213,6 +218,7 @@ pub(super) async fn show_status(
         uptime_s: process.started.elapsed().as_secs(),
         ready: report.missing.is_empty(),
         missing: report.missing,
+        alerts: alerts.firing(),
         generation: current.generation,
         store: StoreState {
             works: report.stores,

@@ -91,6 +91,7 @@ pub(crate) async fn desk(
         keyring: Data::new(Keyring::open(Arc::clone(&store)).unwrap()),
         levels: Data::new(logging::start(&settings.log, metrics)),
         veil: Data::default(),
+        alerts: Data::default(),
         orders: Data::default(),
         listeners: Data::default(),
         store: Data::from(store),

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{Operator, unix};
 use crate::admin::STORES_NOTHING;
+use crate::alerts::AlertView;
 use crate::api::{
     CallView, Dialling, Load, Page, QualityView, Status, StoreState, WantedDial, WantedHold,
     WantedKeys, WantedTransfer,
@@ -76,6 +77,9 @@ fn status(operator: &Operator) -> Result<(), Failure> {
     for missing in &status.missing {
         line("", missing);
     }
+    for alert in &status.alerts {
+        line("alert", &said(alert));
+    }
     line("calls", &status.calls.to_string());
     line("load", &load(&status.load));
     line("generation", &status.generation.to_string());
@@ -121,6 +125,21 @@ fn status(operator: &Operator) -> Result<(), Failure> {
         "no sessions yet: make one with `strowger session login NAME --phone N`",
     );
     Ok(())
+}
+
+/// What is amiss, where, and since when.
+fn said(alert: &AlertView) -> String {
+    let AlertView {
+        name,
+        trunk,
+        session,
+        since,
+        detail,
+    } = alert;
+    let at = format!("{trunk}{session}");
+    let at = if at.is_empty() { at } else { format!(" {at}") };
+    let since = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(*since));
+    format!("{name}{at} since {since}: {detail}")
 }
 
 /// Whether the store works, and where it comes from.

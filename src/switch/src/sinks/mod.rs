@@ -17,6 +17,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -95,8 +96,23 @@ pub(crate) struct Sinks {
     running: Vec<Running>,
 }
 
+/// Whether a sink cannot write.
+#[derive(Debug, Clone)]
+pub(crate) struct Failing {
+    name: &'static str,
+    fails: Arc<AtomicBool>,
+}
+
+impl Failing {
+    /// Its name while it cannot.
+    pub(crate) fn name(&self) -> Option<&'static str> {
+        self.fails.load(Ordering::Relaxed).then_some(self.name)
+    }
+}
+
 struct Running {
     name: &'static str,
+    failing: Failing,
     /// Tells it to stop when it is dropped.
     stop: SyncSender<()>,
     /// Ends when it has.
@@ -120,6 +136,10 @@ impl Sinks {
         let mut running = Vec::new();
         for (form, folder) in wanted {
             let sink = Sink::new(form, folder, Arc::clone(store), metrics.clone());
+            let failing = Failing {
+                name: form.name,
+                fails: Arc::clone(&sink.is_failing),
+            };
             let ((stop, told), (over, ended)) = (sync_channel(1), sync_channel(1));
             let work = move || {
                 sink.run(&told);
@@ -129,6 +149,7 @@ impl Sinks {
             match thread.spawn(work) {
                 Ok(_) => running.push(Running {
                     name: form.name,
+                    failing,
                     stop,
                     ended,
                 }),
@@ -141,10 +162,19 @@ impl Sinks {
         Ok(Self { running })
     }
 
+    /// Which of them cannot write, from now on.
+    pub(crate) fn failing(&self) -> Vec<Failing> {
+        let running = self.running.iter();
+        running.map(|running| running.failing.clone()).collect()
+    }
+
     /// Writes what has ended until now, if that is possible, and stops. Blocks for some seconds at most.
     pub(crate) fn stop(self) {
         let until = Instant::now() + LAST_RECORDS + EVERY;
-        for Running { name, stop, ended } in self.running {
+        for Running {
+            name, stop, ended, ..
+        } in self.running
+        {
             drop(stop);
             let left = until.saturating_duration_since(Instant::now());
             if ended.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
@@ -167,7 +197,7 @@ struct Sink {
     /// What comes next may have been written by a process that was killed, or in part by a try that failed.
     may_be_written: bool,
     /// What was written last failed, or could not be read.
-    is_failing: bool,
+    is_failing: Arc<AtomicBool>,
     /// Up to which end failures are counted.
     failed_up_to: u64,
 }
@@ -202,7 +232,7 @@ impl Sink {
             at: None,
             is_ahead: false,
             may_be_written: true,
-            is_failing: false,
+            is_failing: Arc::default(),
             failed_up_to: 0,
         }
     }
@@ -230,15 +260,13 @@ impl Sink {
         let done = self.write();
         let name = self.form.name;
         match &done {
-            Ok(_) if self.is_failing => {
-                self.is_failing = false;
+            Ok(_) if self.is_failing.swap(false, Ordering::Relaxed) => {
                 tracing::warn!(
                     sink = name,
                     "call records are written to files again, and those that waited"
                 );
             }
-            Err(error) if !self.is_failing => {
-                self.is_failing = true;
+            Err(error) if !self.is_failing.swap(true, Ordering::Relaxed) => {
                 tracing::error!(sink = name, %error, "call records cannot be written to files; they wait in the store");
             }
             Ok(_) | Err(_) => {}
