@@ -45,9 +45,9 @@ mod scraped;
 mod settings;
 mod sinks;
 mod supervisor;
+mod survey;
 mod veil;
 mod webhooks;
-mod survey;
 
 /// Runs the command line and returns the exit code of `docs/cli.md`.
 pub fn run() -> std::process::ExitCode {
