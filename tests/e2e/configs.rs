@@ -196,3 +196,22 @@ fn broken_records_name_their_line_and_change_nothing() {
         assert!(said.trim_start().starts_with("[]"), "{said}");
     }
 }
+
+#[test]
+fn a_port_that_somebody_else_has_is_said_and_is_no_fault_of_the_settings() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let text = format!("[data]\ndir = \"data\"\n[sip]\nudp = \"{address}\"\ntcp = \"\"\n");
+    fs::write(dir.path().join("strowger.toml"), text).unwrap();
+    let unbroken = settings("", "", "");
+    let check = || run(dir.path(), &unbroken, &["check-config"]);
+    let (code, said) = check();
+    assert_eq!(code, Some(0), "{said}");
+    let trouble = format!("udp {address} cannot be listened on");
+    assert!(said.contains(&trouble), "{said}");
+    drop(taken);
+    let (code, said) = check();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("cannot be listened on"), "{said}");
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Operator;
+use super::{Operator, doctor};
 use crate::failure::Failure;
 use crate::print;
 
@@ -29,6 +29,11 @@ impl CheckConfig {
         }
         // A key that is not there yet is made with the store.
         loaded.key.read()?;
+        // The settings are good all the same: a port may be free again when the switch starts.
+        let runs = operator.reach()?.is_there().unwrap_or(false);
+        for trouble in doctor::ports(&loaded.settings, runs) {
+            print::note(trouble);
+        }
         match loaded.file {
             Some(file) => print::line(format_args!("{}: good", file.display())),
             None => print::line("no file found: the defaults and the environment are good"),

@@ -191,6 +191,18 @@ fn examine(operator: &Operator, loaded: &Loaded, findings: &mut Findings) {
     clock::scheduler(findings);
 }
 
+/// What keeps these settings from being used on this host just now: ports that others have, and a range of RTP that is too small.
+pub(super) fn ports(settings: &Settings, runs: bool) -> Vec<String> {
+    let mut findings = Findings::default();
+    sip(settings, runs, &mut findings);
+    rtp(settings, runs, &mut findings);
+    let amiss = findings.0.into_iter().filter_map(|finding| {
+        let Finding { said, cure, .. } = finding;
+        cure.map(|cure| format!("{said}; {cure}"))
+    });
+    amiss.collect()
+}
+
 /// Folders that can be written, a key that nobody else reads, and room.
 fn folders(loaded: &Loaded, findings: &mut Findings) {
     let dir = &loaded.settings.data.dir;
