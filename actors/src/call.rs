@@ -43,6 +43,7 @@ use crate::message::{
 };
 use crate::session::Session;
 use crate::supervise::{CrashGroup, Door, Down, Parent, Unit, Watch};
+use crate::unwritten::Unwritten;
 
 /// The caller's leg.
 const CALLER: LegId = LegId(0);
@@ -167,6 +168,10 @@ pub(crate) struct Call {
     wanted: Option<Vec<TrunkName>>,
     /// How it sounds.
     ears: quality::Ears,
+    /// Its end has been told.
+    is_told: bool,
+    /// It holds no lines any more, and its record is not written.
+    unwritten: Option<Unwritten>,
     watch: Watch,
 }
 
@@ -225,6 +230,8 @@ impl Call {
             callback: callback::Callback::default(),
             wanted: None,
             ears: quality::Ears::default(),
+            is_told: false,
+            unwritten: None,
             watch: spec.watch,
         }
     }

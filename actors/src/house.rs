@@ -58,6 +58,7 @@ use crate::registry::{QuotaReport, Registry};
 use crate::session::Session;
 use crate::supervise::{Door, DoorKeeper};
 use crate::trunk::AllSeries;
+use crate::unwritten::UnwrittenCalls;
 use crate::watchdog::Watchdog;
 
 /// Octets of a request that are too many for a datagram when the way is not known (RFC 3261 18.1.1).
@@ -221,6 +222,7 @@ pub(crate) struct Shared {
     pub(crate) resolver: Resolver,
     sip: Vec<SipSender>,
     open: AtomicBool,
+    pub(crate) unwritten: UnwrittenCalls,
 }
 
 /// A handle to [`Shared`]; cheap to clone.
@@ -709,7 +711,7 @@ impl House {
     pub async fn drain(&self) {
         self.common.open.store(false, Ordering::Relaxed);
         self.common.to_registry(Drain);
-        while self.report().await.calls > 0 {
+        while self.report().await.calls > 0 || self.common.unwritten.is_some() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -29,6 +29,7 @@ mod supervise;
 mod tests;
 mod text;
 mod trunk;
+mod unwritten;
 mod watchdog;
 
 #[cfg(feature = "chaos")]

@@ -47,6 +47,7 @@ mod telegram_server;
 
 mod accounts;
 mod agreement;
+mod awake;
 mod beat;
 mod commit;
 mod crossing;
@@ -82,6 +83,10 @@ fn main() -> ExitCode {
     let words = std::env::args().skip(1);
     if words.len() > 0 && std::env::args().nth(1).as_deref() == Some(peer::WORD) {
         peer::play();
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args().nth(1).as_deref() == Some(awake::WORD) {
+        awake::turn();
         return ExitCode::SUCCESS;
     }
     if std::env::args().nth(1).as_deref() == Some(load::WORD) {
@@ -163,12 +168,18 @@ fn main() -> ExitCode {
     if options.does(Workload::Transcode) {
         let mut outcomes = Vec::new();
         let one = [options.calls];
-        for calls in if options.sweep { &SWEEP[..] } else { &one } {
-            let dir = folder("calls-");
-            let outcome = run::hold(&options, *calls, &dir);
-            outcome.print(&options);
-            outcomes.push(outcome);
-            swept(&dir);
+        // Once as the machine is, for information: most of the time it sleeps.
+        for sleeps in [true, false] {
+            if sleeps && options.sweep {
+                continue;
+            }
+            for calls in if options.sweep { &SWEEP[..] } else { &one } {
+                let dir = folder("calls-");
+                let outcome = run::hold(&options, *calls, sleeps, &dir);
+                outcome.print(&options);
+                outcomes.push(outcome);
+                swept(&dir);
+            }
         }
         report::explain();
         if options.sweep {

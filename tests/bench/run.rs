@@ -7,6 +7,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::awake::Awake;
 use crate::floor::{self, Floor};
 use crate::house::{House, Peer};
 use crate::metrics::Metrics;
@@ -32,6 +33,8 @@ const DRAIN: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) calls: usize,
+    /// The processors slept between two packets, as they do on a machine with little to do.
+    pub(crate) slept: bool,
     pub(crate) call_minutes: f64,
     /// CPU-seconds of the switch while the calls were held.
     pub(crate) cpu: f64,
@@ -89,9 +92,10 @@ pub(crate) struct Chirps {
     pub(crate) heard_by_pbx: usize,
 }
 
-/// Holds `calls` calls and measures.
-pub(crate) fn hold(options: &Options, calls: usize, dir: &Path) -> Outcome {
+/// Holds `calls` calls and measures, on processors that may sleep or are kept awake.
+pub(crate) fn hold(options: &Options, calls: usize, sleeps: bool, dir: &Path) -> Outcome {
     fs::create_dir_all(dir).unwrap();
+    let mut awake = (!sleeps).then(Awake::keep);
     let before = floor::measure(options.tg_frame);
     let mut in_step = floor::in_step(calls, options.tg_frame, IN_STEP);
     let mut house = House::start(dir, calls, options.switch_frame);
@@ -158,6 +162,9 @@ pub(crate) fn hold(options: &Options, calls: usize, dir: &Path) -> Outcome {
     drop(peer);
     in_step.extend(floor::in_step(calls, options.tg_frame, IN_STEP));
     let after = floor::measure(options.tg_frame);
+    let still = awake.as_mut().is_none_or(Awake::is_so);
+    assert!(still, "the processors could not be kept awake");
+    drop(awake);
 
     let frames = f64::from(options.switch_frame) / 20.0;
     let (mut to_telegram, up) = delays(&sip, &telegram, &window);
@@ -167,6 +174,7 @@ pub(crate) fn hold(options: &Options, calls: usize, dir: &Path) -> Outcome {
     let (to_sip, down) = delays(&telegram, &sip, &window);
     Outcome {
         calls,
+        slept: sleeps,
         call_minutes: held * calls as f64 / 60.0,
         cpu,
         cost: median(costs),

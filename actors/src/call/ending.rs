@@ -88,10 +88,15 @@ impl Call {
         self.finish_if_over(ctx);
     }
 
-    /// Finishes when every leg has ended, and the media task has said how they sounded.
+    /// Gives the lines back when every leg has ended, and writes the record when the media task has said how they sounded, some
+    /// milliseconds later.
     pub(super) fn finish_if_over(&mut self, ctx: &mut Context<Self>) {
         let is_over = self.ended.is_some() && self.legs.values().all(|slot| slot.end.is_some());
-        if is_over && self.has_figures() {
+        if !is_over {
+            return;
+        }
+        self.give_back();
+        if self.has_figures() {
             self.finish(ctx);
         }
     }
@@ -114,8 +119,17 @@ impl Call {
         }
     }
 
-    /// Writes the record and goes.
+    /// Tells of the end, writes the record and goes.
     fn finish(&mut self, ctx: &mut Context<Self>) {
+        self.give_back();
+        if !std::mem::replace(&mut self.is_told, true) {
+            self.tell(EventKind::CallEnded);
+            self.write_record(ctx);
+        }
+    }
+
+    /// Closes the record, but for how the call sounded, and gives the lines back.
+    fn give_back(&mut self) {
         let Some((cause, side)) = self.ended.clone() else {
             return;
         };
@@ -152,13 +166,12 @@ impl Call {
         }
         tracing::info!(call = %self.id, trunk = %self.held.trunk, session = self.held.session_name(), cause = %cause,
             side = side.label(), outcome = outcome.label(), "call over");
-        self.tell(EventKind::CallEnded);
+        self.unwritten = Some(self.common.unwritten.one_more());
         let after = Duration::from_millis(self.record.ended_after_ms.unwrap_or_default());
         self.common.to_registry(CallOver {
             call: self.id,
             end: CallEnd::of(&cause, answered, after),
         });
-        self.write_record(ctx);
     }
 
     /// The record is offered until a keeper has it on disk.

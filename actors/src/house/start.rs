@@ -31,6 +31,7 @@ use crate::overload::{Overseer, Passage, Valve};
 use crate::session::Session;
 use crate::supervise::{Door, DoorKeeper};
 use crate::trunk::AllSeries;
+use crate::unwritten::UnwrittenCalls;
 use crate::watchdog::{self, Watchdog};
 
 /// Why a house does not start.
@@ -176,6 +177,7 @@ impl House {
             store_health: Arc::default(),
             sip: sockets.iter().map(SipSocket::sender).collect(),
             open: AtomicBool::new(true),
+            unwritten: UnwrittenCalls::default(),
         }));
         common.valve.open(Arc::downgrade(&common.0));
         oversee(&common).map_err(StartError::Thread)?;
