@@ -268,7 +268,9 @@ impl Endpoint {
         }
         match &request.method {
             Method::Invite => {
-                self.common.valve.came(now, &request);
+                let is_known = || self.common.gate.is_known(source.ip());
+                let valve = &self.common.valve;
+                valve.came(now, source, is_known, &request);
                 self.of_trunk(now, source, request, &tag, ctx)
             }
             Method::Register => match sip::registration::inspect(&request) {

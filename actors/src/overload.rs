@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
@@ -13,13 +14,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use metrics::Metrics;
 use model::{Cause, Reason, VerboseRejects};
-use routing::{Admitted, Announced, LoadLimits, Overload, Seen, Sign, Turn, is_closed, sustained};
+use routing::{
+    Admitted, Announced, LoadLimits, Meant, Overload, Seen, Sign, Turn, is_closed, sustained,
+};
 use sip::oc::{self, Load};
 use sip::transaction::TRANSACTIONS;
 use sip::{Hop, Limits, Request, Response, respond, shed};
 
 use crate::house::Shared;
 use crate::refusal;
+
+mod neighbours;
+
+use neighbours::Neighbours;
 
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(100);
@@ -96,10 +103,10 @@ struct Flow {
     /// How many calls may come now, where there is a rate.
     room: f64,
     filled: Instant,
+    /// Who holds back, and what.
+    neighbours: Neighbours,
     /// New calls since the last look.
-    offered: u64,
-    /// Those of them that come from who holds back.
-    obedient: u64,
+    offered: Meant,
     let_in: u64,
     /// What was decided, this half minute and the one before.
     decided: [HashMap<u64, bool>; 2],
@@ -113,8 +120,8 @@ struct NewCall {
     identity: u64,
     /// Of its Call-ID.
     call: u64,
-    /// Who sent it holds back what he is asked to (RFC 7339).
-    obeys: bool,
+    /// Who sent it, where he is known and offers to hold back what he is asked to (RFC 7339).
+    neighbour: Option<IpAddr>,
 }
 
 /// What becomes of a message.
@@ -132,20 +139,16 @@ impl Flow {
         let NewCall {
             identity,
             call,
-            obeys,
+            neighbour,
         } = call;
         if let Some(decided) = self.known(identity) {
             return decided;
         }
-        self.count(obeys);
+        let told = self.count(now, neighbour);
         self.fill(now);
         // By the Call-ID, so that who was let in is let in again with the answer to a challenge.
         let lot = call as f64 / u64::MAX as f64;
-        let share = if obeys {
-            self.announced.share(self.admitted)
-        } else {
-            self.admitted.share
-        };
+        let share = told.map_or(self.admitted.share, |told| told.share(self.admitted));
         let is_drawn = share >= 1.0 || lot < share;
         let is_in = !is_full && is_drawn && (self.admitted.rate.is_none() || self.room >= 1.0);
         if is_in {
@@ -156,19 +159,23 @@ impl Flow {
         is_in
     }
 
-    fn count(&mut self, obeys: bool) {
-        self.offered += 1;
-        self.obedient += u64::from(obeys);
+    /// Counts a new call, and gives what its caller was told and holds back by.
+    fn count(&mut self, now: Instant, neighbour: Option<IpAddr>) -> Option<Announced> {
+        let told = neighbour.and_then(|address| self.neighbours.told(now, address));
+        self.offered.count(told);
+        told
     }
 
     /// How many calls came since the last time this was asked, and how many were let in. Of who holds back those count that he has not sent.
     fn counted(&mut self) -> (u64, u64) {
-        let (offered, obedient) = (
-            std::mem::take(&mut self.offered),
-            std::mem::take(&mut self.obedient),
-        );
-        let offered = offered - obedient + self.announced.meant(obedient);
-        (offered, std::mem::take(&mut self.let_in))
+        (self.offered.take(), std::mem::take(&mut self.let_in))
+    }
+
+    /// A neighbour is told with a response that of a hundred calls so many are not to be sent.
+    fn tell(&mut self, now: Instant, neighbour: Option<IpAddr>, percent: u8) {
+        if let Some(neighbour) = neighbour {
+            self.neighbours.tell(now, neighbour, percent);
+        }
     }
 
     fn known(&self, identity: u64) -> Option<bool> {
@@ -229,8 +236,8 @@ impl Valve {
                 announced: Announced::NOTHING,
                 room: 0.0,
                 filled: now,
-                offered: 0,
-                obedient: 0,
+                neighbours: Neighbours::default(),
+                offered: Meant::default(),
                 let_in: 0,
                 decided: [HashMap::new(), HashMap::new()],
                 turned: now,
@@ -291,8 +298,7 @@ impl Valve {
         let Ok(Some(request)) = std::panic::catch_unwind(read) else {
             return Passage::Passes;
         };
-        let call = self.new_call(&request);
-        let identity = call.identity;
+        let call = self.new_call(source, &is_known, &request);
         let (is_in, why) = {
             let mut flow = lock(&self.flow);
             let is_in = flow.decide(now, call, is_full);
@@ -307,21 +313,28 @@ impl Valve {
             return Passage::Passes;
         }
         self.was_full.fetch_or(is_crowded, Ordering::Relaxed);
-        self.refuse(source, &request, is_known(), why, identity);
+        self.refuse(now, source, &request, is_known(), why, call);
         Passage::Ends
     }
 
     /// Notes a new call that the endpoint has before it, so that its repetitions are let in.
-    pub(crate) fn came(&self, now: Instant, request: &Request) {
-        let NewCall {
-            identity, obeys, ..
-        } = self.new_call(request);
+    pub(crate) fn came(
+        &self,
+        now: Instant,
+        source: Hop,
+        is_known: impl Fn() -> bool,
+        request: &Request,
+    ) {
+        let call = self.new_call(source, &is_known, request);
+        let asked = self.load().percent();
         let mut flow = lock(&self.flow);
-        if flow.known(identity).is_none() {
-            flow.count(obeys);
+        if flow.known(call.identity).is_none() {
+            flow.count(now, call.neighbour);
             flow.let_in += 1;
-            flow.remember(now, identity, true);
+            flow.remember(now, call.identity, true);
         }
+        // The 100 says so, at once.
+        flow.tell(now, call.neighbour, asked);
     }
 
     /// Whether a call of a Telegram user is let in; one that is not is counted.
@@ -332,7 +345,7 @@ impl Valve {
             let call = NewCall {
                 identity: rand::random(),
                 call: rand::random(),
-                obeys: false,
+                neighbour: None,
             };
             let is_in = flow.decide(now, call, is_full);
             (is_in, flow.why.unwrap_or(Sign::Transactions))
@@ -378,13 +391,13 @@ impl Valve {
         Duration::from_millis(self.strangers_wait.load(Ordering::Relaxed))
     }
 
-    fn new_call(&self, request: &Request) -> NewCall {
+    fn new_call(&self, source: Hop, is_known: &impl Fn() -> bool, request: &Request) -> NewCall {
         let identity = shed::identity(request);
-        let via = request.headers.via();
+        let is_neighbour = offers(request) && is_known();
         NewCall {
             identity: self.keys.hash_one(&identity),
             call: self.keys.hash_one(&identity.1),
-            obeys: via.is_some_and(|via| oc::is_offered(&via)),
+            neighbour: is_neighbour.then(|| source.ip()),
         }
     }
 
@@ -401,19 +414,36 @@ impl Valve {
         Load::new(percent, Duration::from_millis(asked >> 8))
     }
 
-    fn refuse(&self, source: Hop, request: &Request, is_known: bool, why: Sign, identity: u64) {
+    fn refuse(
+        &self,
+        now: Instant,
+        source: Hop,
+        request: &Request,
+        is_known: bool,
+        why: Sign,
+        call: NewCall,
+    ) {
         let Some(house) = self.house.get().and_then(Weak::upgrade) else {
             return;
         };
         self.has_shed.store(true, Ordering::Relaxed);
-        let mut response = refused(request, self.verbose_rejects, is_known, &self.tag, identity);
-        self.load().write(&mut response);
+        let lot = call.identity;
+        let load = self.load();
+        let mut response = refused(request, self.verbose_rejects, is_known, &self.tag, lot);
+        load.write(&mut response);
+        lock(&self.flow).tell(now, call.neighbour, load.percent());
         self.metrics.call_shed("sip", why.label());
         self.metrics.sip_request(metrics::Flow::In, "INVITE");
         self.metrics
             .sip_response(metrics::Flow::Out, "INVITE", response.status);
         house.send_sip(source, shed::encode(response, source));
     }
+}
+
+/// Whether who sent this says that he holds back what he is asked to.
+fn offers(request: &Request) -> bool {
+    let via = request.headers.via();
+    via.is_some_and(|via| oc::is_offered(&via))
 }
 
 /// The refusal of a new call: 503 with `Retry-After`. `lot` is any number that is the same for its repetitions.

@@ -62,7 +62,7 @@ fn a_call_that_came_before_the_overload_is_not_refused_with_its_repetition() {
     let now = Instant::now();
     let valve = valve(now);
     let request = sip::shed::new_call(&invite(1), &Limits::default()).unwrap();
-    valve.came(now, &request);
+    valve.came(now, source(), || true, &request);
     shed(&valve, now, 0.0, 0.0);
     assert!(passes(&valve, now, &invite(1)));
     assert!(!passes(&valve, now, &invite(2)));
@@ -208,23 +208,83 @@ fn obedient(call: usize) -> Vec<u8> {
     text.replace("\r\nMax-Forwards", offers).into_bytes()
 }
 
+fn let_in(
+    valve: &Valve,
+    now: Instant,
+    is_known: bool,
+    octets: fn(usize) -> Vec<u8>,
+    calls: std::ops::Range<usize>,
+) -> usize {
+    let is_in =
+        |call: &usize| valve.pass(now, source(), || is_known, &octets(*call)) == Passage::Passes;
+    calls.filter(is_in).count()
+}
+
+fn told(valve: &Valve, now: Instant, percent: u8) {
+    lock(&valve.flow).tell(now, Some(source().ip()), percent);
+}
+
 #[test]
 fn who_holds_back_is_let_in_where_others_are_thinned_out_and_counts_for_all_that_he_has() {
     let now = Instant::now();
     let valve = valve(now);
     shed(&valve, now, 0.25, 1e6);
-    let let_in = |octets: fn(usize) -> Vec<u8>, calls: std::ops::Range<usize>| {
-        calls
-            .filter(|call| passes(&valve, now, &octets(*call)))
-            .count()
-    };
+    told(&valve, now, 75);
     // A quarter is what is left of his calls when they come.
-    assert_eq!(let_in(obedient, 0..500), 500);
-    let others = let_in(invite, 500..2500);
+    assert_eq!(let_in(&valve, now, true, obedient, 0..500), 500);
+    let others = let_in(&valve, now, true, invite, 500..2500);
     assert!((400..600).contains(&others), "{others} of 2000");
     let (offered, admitted) = lock(&valve.flow).counted();
     assert_eq!(offered, 500 * 4 + 2000);
     assert_eq!(admitted, 500 + others as u64);
+}
+
+#[test]
+fn an_offer_alone_gains_nothing() {
+    let now = Instant::now();
+    let valve = valve(now);
+    shed(&valve, now, 0.25, 1e6);
+    // He was never told; he was told and that is over; he is a stranger.
+    let never = let_in(&valve, now, true, obedient, 0..2000);
+    told(&valve, now, 75);
+    let later = now + oc::USUAL_VALIDITY;
+    let over = let_in(&valve, later, true, obedient, 2000..4000);
+    told(&valve, later, 75);
+    let stranger = let_in(&valve, later, false, obedient, 4000..6000);
+    for share in [never, over, stranger] {
+        assert!((400..600).contains(&share), "{share} of 2000");
+    }
+    let (offered, _) = lock(&valve.flow).counted();
+    assert_eq!(offered, 6000, "each stands for itself");
+}
+
+#[test]
+fn what_a_neighbour_was_told_counts_and_not_what_others_are_told_by_now() {
+    let now = Instant::now();
+    let valve = valve(now);
+    shed(&valve, now, 0.25, 1e6);
+    // He has left out half of his calls, and half of the rest is too much.
+    told(&valve, now, 50);
+    let half = let_in(&valve, now, true, obedient, 0..2000);
+    assert!((900..1100).contains(&half), "{half} of 2000");
+    assert_eq!(lock(&valve.flow).counted().0, 4000);
+}
+
+#[test]
+fn a_neighbour_is_told_with_the_answer_to_his_call() {
+    let now = Instant::now();
+    let valve = valve(now);
+    shed(&valve, now, 0.25, 1e6);
+    valve.announce(lock(&valve.flow).announced);
+    let request = sip::shed::new_call(&obedient(1), &Limits::default()).unwrap();
+    valve.came(now, source(), || false, &request);
+    let percent = || {
+        let told = lock(&valve.flow).neighbours.told(now, source().ip());
+        told.map(Announced::percent)
+    };
+    assert_eq!(percent(), None, "a stranger is nobody's neighbour");
+    valve.came(now, source(), || true, &request);
+    assert_eq!(percent(), Some(75));
 }
 
 #[test]

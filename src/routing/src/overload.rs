@@ -10,7 +10,7 @@ mod announced;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-pub use announced::Announced;
+pub use announced::{Announced, Meant};
 
 /// From one change of the rate to the next; what RFC 7339 has for `oc-validity`.
 pub const STEP: Duration = Duration::from_millis(500);

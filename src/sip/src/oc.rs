@@ -30,7 +30,7 @@ const SEQ: &str = "oc-seq";
 const LOSS: &str = "loss";
 const QUOTED_LOSS: &str = "\"loss\"";
 /// How long a report holds that does not say it (RFC 7339 4.3), which is also what ours say.
-const USUAL_VALIDITY: Duration = Duration::from_millis(500);
+pub const USUAL_VALIDITY: Duration = Duration::from_millis(500);
 /// The longest validity that is obeyed: whoever has more to say will say it again.
 const MOST_VALIDITY: Duration = Duration::from_secs(60);
 /// How long the number of the last report is remembered: a response that was overtaken cannot come later (64 T1).
@@ -156,6 +156,11 @@ impl Load {
             percent: percent.min(ALL),
             sequence: Sequence::at(time),
         }
+    }
+
+    /// Of a hundred new calls so many are not to be sent.
+    pub fn percent(self) -> u8 {
+        self.percent
     }
 
     /// Writes it into the topmost Via of a response, where that one's request had the offer. Who supports it says so always, also when there is nothing
