@@ -33,6 +33,7 @@ use sip::{Hop, Host, Limits, Request, ServerKey, TransactionsConfig, Uri};
 use store::Store;
 use tokio::sync::{mpsc, watch};
 
+pub(crate) use self::report::CALLING_ROLL;
 pub use self::report::{
     CallOrder, CallReport, DialOrder, LegSound, NoSuch, Ordered, RefusalReport, Report,
     RouteReport, SILENT, SessionReport, Sound, TrunkReport, TryCall, Via,
@@ -711,7 +712,8 @@ impl House {
     pub async fn drain(&self) {
         self.common.open.store(false, Ordering::Relaxed);
         self.common.to_registry(Drain);
-        while self.report().await.calls > 0 || self.common.unwritten.is_some() {
+        // A registry that does not answer, or has not heard yet of all who live, says nothing of calls.
+        while !self.report().await.is_empty() || self.common.unwritten.is_some() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

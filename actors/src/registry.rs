@@ -39,7 +39,7 @@ use routing::{Full, Lines, SessionState, SipOffer, Table, Waits, World};
 use sip::{HeaderName, NameAddr, Request, ServerKey};
 
 use crate::call::{Call, CallSpec, Held, Plan};
-use crate::house::{Common, Report, SessionReport};
+use crate::house::{CALLING_ROLL, Common, Report, SessionReport};
 use crate::message::{
     Contact, Drain, EndAll, EndCall, Inspect, InviteArrived, Leave, ListSessions, LoadBindings,
     LoadSession, RegisterArrived,
@@ -240,7 +240,8 @@ impl Registry {
             lines: Lines::default(),
             counters: counters::Counters::default(),
             texts: 0,
-            draining: false,
+            // The one before may have died while calls ended.
+            draining: !common.is_open(),
             calling_roll: reborn,
             rng: SmallRng::seed_from_u64(rand::random()),
             common,
@@ -613,6 +614,9 @@ impl Handler<Inspect> for Registry {
         }
         if self.draining {
             missing.push("the switch is stopping".to_owned());
+        }
+        if self.calling_roll {
+            missing.push(CALLING_ROLL.to_owned());
         }
         missing.sort();
         let (session_lines, user_lines) = self.lines.beside_trunks();

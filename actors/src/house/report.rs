@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// What [`Report::missing`] says when nobody answers.
 pub const SILENT: &str = "the registry does not answer";
 
+/// What is missing while a registry that begins anew hears who lives.
+pub(crate) const CALLING_ROLL: &str = "the registry is being restarted";
+
 /// How the house is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -32,6 +35,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether it is certain that there is no call.
+    pub(super) fn is_empty(&self) -> bool {
+        let is_unknown = |what: &String| what == SILENT || what == CALLING_ROLL;
+        self.calls == 0 && !self.missing.iter().any(is_unknown)
+    }
+
     /// What is wrong with the lines, in words: that there are lines without a call, or calls without lines.
     pub fn imbalance(&self) -> Option<String> {
         let calls = u32::try_from(self.calls).unwrap_or(u32::MAX);

@@ -152,6 +152,34 @@ fn the_death_of_the_registry_ends_no_call() {
 }
 
 #[test]
+fn the_death_of_the_registry_ends_no_call_while_the_house_drains_and_lets_none_in() {
+    play(async {
+        let calls = Calls::up().await;
+        let house = &calls.scene.house;
+        let mut drain = std::pin::pin!(house.drain());
+        let dies = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            kill(&house.common.registry.open().unwrap()).await;
+            calls.scene.talk(Duration::from_secs(2)).await;
+        };
+        tokio::select! {
+            () = &mut drain => panic!("two calls are up"),
+            () = dies => {}
+        }
+        let refused = reaches(&calls.scene.phone.dial("bobby"), Phase::Over).await;
+        let end = refused.end.unwrap();
+        assert_eq!((end.code, &*end.phrase), (503, "Worker is not ready"));
+        for line in [&calls.phone_a, &calls.alice, &calls.bobby, &calls.phone_b] {
+            assert_eq!(line.status().phase, Phase::Talking);
+        }
+        calls.phone_a.hang_up();
+        calls.bobby.hang_up();
+        let patience = Duration::from_secs(5);
+        tokio::time::timeout(patience, drain).await.unwrap();
+    });
+}
+
+#[test]
 fn the_death_of_the_endpoint_ends_no_call() {
     play(async {
         let calls = Calls::up().await;

@@ -255,6 +255,7 @@ async fn serve(
         );
         tokio::select! {
             () = house.drain() => {}
+            _ = house.failed() => tracing::error!("nobody sees to calls any more: they are ended"),
             () = tokio::time::sleep(patience) => tracing::warn!("calls that go on are ended"),
             _ = terminate.recv() => tracing::warn!("told twice: calls are ended"),
             _ = interrupt.recv() => tracing::warn!("told twice: calls are ended"),
