@@ -27,6 +27,15 @@ const NEXT_PLACE: Duration = Duration::from_secs(4);
 /// How many ACKs are remembered, and how many branches may answer.
 const MAX_ACKS: usize = 16;
 
+/// Why a place is left for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// It is silent, cannot be reached, or has no time.
+    Failed,
+    /// Nothing was sent there, so nothing is known of it.
+    Unsent,
+}
+
 /// An ACK of ours and the 2xx it belongs to.
 #[derive(Debug)]
 pub(super) struct Acked {
@@ -141,7 +150,7 @@ impl Call {
                 self.send_again(&mut s, headers);
                 State::Calling(s)
             }
-            503 if !s.is_ringing && self.next_place(now, &mut s) => State::Calling(s),
+            503 if !s.is_ringing && self.next_place(now, &mut s, Left::Failed) => State::Calling(s),
             status => {
                 let reason = check::reason(&response.headers);
                 self.emit(CallEvent::Ended {
@@ -177,14 +186,17 @@ impl Call {
     }
 
     /// Goes to the next place where the called side may be; false when there is none.
-    fn next_place(&mut self, now: Instant, s: &mut Calling) -> bool {
+    fn next_place(&mut self, now: Instant, s: &mut Calling, left: Left) -> bool {
         let Some(next) = s.sent.others.pop_front() else {
             return false;
         };
         let place = std::mem::replace(&mut s.sent.target, next);
         self.left.push((s.cseq, place));
         self.dialog.go_to(next);
-        self.emit(CallEvent::NobodyThere { place });
+        match left {
+            Left::Failed => self.emit(CallEvent::NobodyThere { place }),
+            Left::Unsent => {}
+        }
         s.is_heard = false;
         s.rounds = Rounds::default();
         if !s.sent.others.is_empty() {
@@ -316,7 +328,11 @@ impl Call {
 
     pub(super) fn calling_failed(&mut self, now: Instant, mut s: Calling, why: Failure) -> State {
         self.timers.stop(Timer::NextPlace);
-        if !s.is_heard && self.next_place(now, &mut s) {
+        let left = match why {
+            Failure::HeldBack | Failure::Overload => Left::Unsent,
+            Failure::TimedOut | Failure::Transport => Left::Failed,
+        };
+        if !s.is_heard && self.next_place(now, &mut s, left) {
             return State::Calling(s);
         }
         let (cause, status) = failure(why);
@@ -360,7 +376,7 @@ impl Call {
                 Timer::NextPlace => {
                     // Should it wake up, it is not to ring.
                     self.push(CallOutput::CancelInvite { reason: None });
-                    self.next_place(now, &mut s);
+                    self.next_place(now, &mut s, Left::Failed);
                 }
                 Timer::Refresh
                 | Timer::Provisional

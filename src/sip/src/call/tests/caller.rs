@@ -446,6 +446,19 @@ fn a_place_that_cannot_be_reached_or_has_no_time_is_left_at_once() {
 }
 
 #[test]
+fn a_place_that_asked_for_fewer_calls_is_left_and_is_there_all_the_same() {
+    let mut lone = calling_three();
+    let held_back = || CallInput::Failed {
+        why: Failure::HeldBack,
+    };
+    assert_eq!(lone.give(held_back()), ["INVITE"]);
+    assert_eq!(went_to(&lone), place(2));
+    assert_eq!(lone.give(held_back()), ["INVITE"]);
+    assert_eq!(went_to(&lone), place(3));
+    assert_eq!(lone.give(held_back()), ["Ended Local HeldBack 503"]);
+}
+
+#[test]
 fn a_place_that_says_anything_is_kept() {
     for status in [100, 180] {
         let mut lone = calling_three();
