@@ -15,6 +15,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -201,12 +202,14 @@ struct Restraint {
 /// What servers have asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Restraints {
-    servers: HashMap<Hop, Restraint>,
+    /// By address, whatever the transport: what is too long for a datagram goes by TCP to the same server.
+    servers: HashMap<SocketAddr, Restraint>,
 }
 
 impl Restraints {
     /// Takes note of what came from there. What is older than what is known is not believed (RFC 7339 4.4).
     pub(crate) fn heard(&mut self, now: Instant, server: Hop, report: Report) {
+        let server = server.address;
         let before = self.servers.get(&server);
         let is_known = before.filter(|it| now.saturating_duration_since(it.heard) < REMEMBERED);
         let newest = is_known.and_then(|it| it.sequence);
@@ -235,7 +238,10 @@ impl Restraints {
 
     /// Whether this request is not sent, for a server that has asked for it. `lot` is drawn from 0 to 99.
     pub(crate) fn holds_back(&self, now: Instant, server: Hop, request: &Request, lot: u8) -> bool {
-        let asked = self.servers.get(&server).filter(|it| now < it.until);
+        let asked = self
+            .servers
+            .get(&server.address)
+            .filter(|it| now < it.until);
         asked.is_some_and(|it| lot < it.percent) && is_held_back(request)
     }
 

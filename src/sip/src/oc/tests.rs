@@ -106,6 +106,8 @@ fn so_many_of_a_hundred_are_held_back_until_the_validity_ends() {
     for method in [Method::Bye, Method::Cancel, Method::Ack, Method::Options] {
         assert_eq!(held(&restraints, now, method), 0);
     }
+    let stream = Hop::new(model::Transport::Tcp, server().address);
+    assert!(restraints.holds_back(now, stream, &request(Method::Invite), 0));
     let other: Hop = "192.0.2.8:5060".parse().unwrap();
     assert!(!restraints.holds_back(now, other, &request(Method::Invite), 0));
     assert_eq!(held(&restraints, now + MS * 499, Method::Invite), 20);
