@@ -167,7 +167,7 @@ impl Load {
     /// Writes it into the topmost Via of a response, where that one's request had the offer. Who supports it says so always, also when there is nothing
     /// to ask for: an `oc` that came back without a value would mean that we do not (RFC 7339 4.1).
     pub fn write(self, response: &mut Response) {
-        let offers = |value: &str| value.contains(";oc") || value.contains("; oc");
+        let offers = |value: &str| value.split(';').any(begins_with_oc);
         // Most peers know nothing of it, so their Via need not be taken apart.
         let via = response.headers.get(&HeaderName::Via);
         if !via.is_some_and(offers) {
@@ -188,6 +188,12 @@ impl Load {
         params.set(SEQ, Some(&self.sequence.to_string()));
         response.headers.set_first(HeaderName::Via, via);
     }
+}
+
+/// Whether a parameter of a Via may be one of ours (RFC 3261 7.3.1: in any case, after any white space).
+fn begins_with_oc(param: &str) -> bool {
+    let name = param.trim_start().get(..OC.len());
+    name.is_some_and(|name| name.eq_ignore_ascii_case(OC))
 }
 
 /// What one server has asked for last.

@@ -195,6 +195,9 @@ fn who_offers_is_told_the_load_and_nobody_else() {
         "{busy}"
     );
     assert_eq!(Report::of(&busy).unwrap().percent, 35);
+    for odd in [";OC", ";Oc;oc-algo=\"LOSS\"", "; oc", ";\toc", " ; \t oc"] {
+        assert_eq!(Report::of(&told(odd, 35)).unwrap().percent, 35, "{odd:?}");
+    }
     let calm = Report::of(&told(";oc", 0)).unwrap();
     assert_eq!((calm.percent, calm.validity), (0, Duration::ZERO));
     for silent in ["", ";ocean=1", ";oc=3", ";oc;oc-algo=\"rate\""] {
