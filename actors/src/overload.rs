@@ -414,6 +414,25 @@ impl Valve {
         Load::new(percent, Duration::from_millis(asked >> 8))
     }
 
+    /// What a new call is answered for which there is no room; who offers it is told what to hold back.
+    fn refusal(&self, now: Instant, request: &Request, is_known: bool, call: NewCall) -> Response {
+        let lot = call.identity;
+        let load = self.load();
+        // Who holds back has been told for how many calls there is room, and would stay away with all (RFC 7339 5.10.2).
+        let wait = (load.percent() == 0 || !offers(request)).then(|| come_back(lot));
+        let mut response = refused(
+            request,
+            self.verbose_rejects,
+            is_known,
+            &self.tag,
+            lot,
+            wait,
+        );
+        load.write(&mut response);
+        lock(&self.flow).tell(now, call.neighbour, load.percent());
+        response
+    }
+
     fn refuse(
         &self,
         now: Instant,
@@ -427,11 +446,7 @@ impl Valve {
             return;
         };
         self.has_shed.store(true, Ordering::Relaxed);
-        let lot = call.identity;
-        let load = self.load();
-        let mut response = refused(request, self.verbose_rejects, is_known, &self.tag, lot);
-        load.write(&mut response);
-        lock(&self.flow).tell(now, call.neighbour, load.percent());
+        let response = self.refusal(now, request, is_known, call);
         self.metrics.call_shed("sip", why.label());
         self.metrics.sip_request(metrics::Flow::In, "INVITE");
         self.metrics
@@ -446,25 +461,36 @@ fn offers(request: &Request) -> bool {
     via.is_some_and(|via| oc::is_offered(&via))
 }
 
-/// The refusal of a new call: 503 with `Retry-After`. `lot` is any number that is the same for its repetitions.
+/// When a caller is to come back. `lot` is any number that is the same for the repetitions of his call.
+fn come_back(lot: u64) -> Duration {
+    let (first, last) = COME_BACK.into_inner();
+    Duration::from_secs(first + lot % (last - first + 1))
+}
+
+/// The refusal of a new call: 503, with `Retry-After` where it is to say when to come back. `lot` is any number that is the same for
+/// its repetitions.
 fn refused(
     request: &Request,
     policy: VerboseRejects,
     is_known: bool,
     tag: &str,
     lot: u64,
+    wait: Option<Duration>,
 ) -> Response {
-    let (first, last) = COME_BACK.into_inner();
-    let wait = first + lot % (last - first + 1);
-    let cause = Cause::new(Reason::Overloaded).with_retry_after(Duration::from_secs(wait));
+    let cause = Cause::new(Reason::Overloaded);
+    let cause = match wait {
+        Some(wait) => cause.with_retry_after(wait),
+        None => cause,
+    };
     let tag = format!("{tag}{lot:016x}");
     if refusal::is_told(policy, is_known) {
         return refusal::response(request, &cause, &tag);
     }
     let mut response = respond(request, cause.code(), "", Some(&tag));
-    response
-        .headers
-        .push(sip::HeaderName::from("Retry-After"), wait);
+    if let Some(wait) = wait {
+        let name = sip::HeaderName::from("Retry-After");
+        response.headers.push(name, wait.as_secs());
+    }
     response
 }
 

@@ -105,7 +105,12 @@ fn a_pbx_that_offers_to_hold_back_is_told_how_much_and_when_it_is_over() {
         let pbx = Sipp::on(house.dir(), name, house.peer_port()).to(house.sip());
         let verdict = pbx.number(number).key("code", code).run(scenario);
         let refusal = verdict.expect_ok().last_final();
-        refusal.header("Via").unwrap().to_owned()
+        let via = refusal.header("Via").unwrap().to_owned();
+        // Who holds back is not told to stay away.
+        let is_asked = oc(&via)[0].is_some_and(|percent| percent != "0");
+        let stays_away = refusal.header("Retry-After").is_some();
+        assert_eq!(stays_away, code == "503" && !is_asked, "{}", refusal.text);
+        via
     };
     let seq = |via: &str| oc(via)[3].unwrap().parse::<f64>().unwrap();
     // Nothing is asked for, but it is said that it would be.

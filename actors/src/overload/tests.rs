@@ -167,7 +167,13 @@ fn the_refusal_says_when_to_come_back_and_strangers_hear_no_reason() {
     let mut waits = std::collections::HashSet::new();
     for lot in 0..1000 {
         for is_known in [true, false] {
-            let response = refused(&request, VerboseRejects::Trusted, is_known, "sx", lot);
+            let refused = |wait| {
+                let policy = VerboseRejects::Trusted;
+                refused(&request, policy, is_known, "sx", lot, wait)
+            };
+            let name = sip::HeaderName::RetryAfter;
+            assert!(!refused(None).headers.has(&name));
+            let response = refused(Some(come_back(lot)));
             assert_eq!(response.status, 503);
             let header = |name: &str| response.headers.get(&sip::HeaderName::from(name));
             let wait: u64 = header("Retry-After").unwrap().parse().unwrap();
@@ -179,6 +185,26 @@ fn the_refusal_says_when_to_come_back_and_strangers_hear_no_reason() {
         }
     }
     assert_eq!(waits.len(), 26);
+}
+
+#[test]
+fn who_is_told_how_many_calls_to_hold_back_is_not_told_to_stay_away() {
+    let now = Instant::now();
+    let valve = valve(now);
+    let answered = |octets: fn(usize) -> Vec<u8>| {
+        let request = sip::shed::new_call(&octets(1), &Limits::default()).unwrap();
+        let call = valve.new_call(source(), &|| true, &request);
+        let response = valve.refusal(now, &request, true, call);
+        let via = response.headers.via().unwrap();
+        let oc = via.params.get("oc").map(str::to_owned);
+        (oc, response.headers.has(&sip::HeaderName::RetryAfter))
+    };
+    // While nothing is asked for the mailbox may be full all the same.
+    assert_eq!(answered(obedient), (Some("0".to_owned()), true));
+    shed(&valve, now, 0.25, 1e6);
+    valve.announce(lock(&valve.flow).announced);
+    assert_eq!(answered(obedient), (Some("75".to_owned()), false));
+    assert_eq!(answered(invite), (None, true));
 }
 
 #[test]

@@ -124,6 +124,12 @@ impl Report {
     }
 }
 
+/// Whether a response asks its client for fewer calls. Then what else it says of when to come back is not for all calls (RFC 7339 5.10.2).
+pub(crate) fn is_asked(response: &Response) -> bool {
+    let report = response.headers.via().as_ref().and_then(Report::of);
+    report.is_some_and(|it| it.percent > 0 && !it.validity.is_zero())
+}
+
 /// `1*DIGIT`, of a size that means something.
 fn number(text: &str) -> Option<u64> {
     let are_digits = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());

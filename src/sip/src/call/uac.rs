@@ -18,6 +18,7 @@ use crate::Hop;
 use crate::digest::{Answerer, Rounds};
 use crate::identity;
 use crate::message::{HeaderName, Method, Request, Response, reason_phrase};
+use crate::oc;
 use crate::transaction::Failure;
 
 /// The CSeq of a first INVITE.
@@ -32,8 +33,17 @@ const MAX_ACKS: usize = 16;
 enum Left {
     /// It is silent, cannot be reached, or has no time.
     Failed,
-    /// Nothing was sent there, so nothing is known of it.
-    Unsent,
+    /// Nothing was sent there, or it asked for fewer calls: it is not for others to avoid.
+    Spared,
+}
+
+/// How a place is left that has no time.
+fn left_by(response: &Response) -> Left {
+    if oc::is_asked(response) {
+        Left::Spared
+    } else {
+        Left::Failed
+    }
 }
 
 /// An ACK of ours and the 2xx it belongs to.
@@ -150,7 +160,9 @@ impl Call {
                 self.send_again(&mut s, headers);
                 State::Calling(s)
             }
-            503 if !s.is_ringing && self.next_place(now, &mut s, Left::Failed) => State::Calling(s),
+            503 if !s.is_ringing && self.next_place(now, &mut s, left_by(response)) => {
+                State::Calling(s)
+            }
             status => {
                 let reason = check::reason(&response.headers);
                 self.emit(CallEvent::Ended {
@@ -158,7 +170,8 @@ impl Call {
                     status,
                     phrase: response.reason.clone(),
                     reason,
-                    retry_after: identity::retry_after(&response.headers),
+                    retry_after: identity::retry_after(&response.headers)
+                        .filter(|_| !oc::is_asked(response)),
                     cause: EndCause::Refused,
                 });
                 self.over()
@@ -195,7 +208,7 @@ impl Call {
         self.dialog.go_to(next);
         match left {
             Left::Failed => self.emit(CallEvent::NobodyThere { place }),
-            Left::Unsent => {}
+            Left::Spared => {}
         }
         s.is_heard = false;
         s.rounds = Rounds::default();
@@ -329,7 +342,7 @@ impl Call {
     pub(super) fn calling_failed(&mut self, now: Instant, mut s: Calling, why: Failure) -> State {
         self.timers.stop(Timer::NextPlace);
         let left = match why {
-            Failure::HeldBack | Failure::Overload => Left::Unsent,
+            Failure::HeldBack | Failure::Overload => Left::Spared,
             Failure::TimedOut | Failure::Transport => Left::Failed,
         };
         if !s.is_heard && self.next_place(now, &mut s, left) {

@@ -446,6 +446,28 @@ fn a_place_that_cannot_be_reached_or_has_no_time_is_left_at_once() {
 }
 
 #[test]
+fn who_asks_for_fewer_calls_is_not_left_alone_for_all() {
+    for (params, wait) in [
+        (";oc;oc-algo=\"loss\"", Some(9)),
+        (";oc=0;oc-validity=0", Some(9)),
+        (";oc=40;oc-algo=\"loss\";oc-validity=500", None),
+    ] {
+        let mut lone = Lone::calling();
+        let mut response = lone.reply_of(503, "b1", "");
+        let via = format!("SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKa{params}");
+        response.headers.set_first(HeaderName::Via, via);
+        response.headers.push(HeaderName::RetryAfter, "9");
+        let input = CallInput::Response { response };
+        lone.call.handle_input(lone.now, input);
+        let CallOutput::Event(CallEvent::Ended { retry_after, .. }) = lone.call.poll_output()
+        else {
+            panic!("{params}");
+        };
+        assert_eq!(retry_after, wait.map(Duration::from_secs), "{params}");
+    }
+}
+
+#[test]
 fn a_place_that_asked_for_fewer_calls_is_left_and_is_there_all_the_same() {
     let mut lone = calling_three();
     let held_back = || CallInput::Failed {
