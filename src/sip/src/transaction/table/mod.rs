@@ -184,9 +184,10 @@ impl Transactions {
             }
             Input::GiveUp { tx } => self.forget_client(tx),
             Input::Respond { tx, response } => self.on_respond(now, tx, response),
-            Input::Stateless { tx, response } => {
+            Input::Stateless { tx, mut response } => {
                 if let Some(target) = self.servers.get(&tx).map(|entry| entry.target) {
                     self.forget_server(tx);
+                    self.load.write(&mut response);
                     self.transmit(target, response.encode());
                 }
             }
@@ -297,17 +298,21 @@ impl Transactions {
     }
 
     /// Sends an answer that nothing remembers. By datagram it is never more than one and a half of what it answers (SEC-D3):
-    /// its headers get their short names if need be, and what is still too long is not sent.
+    /// its headers get their short names if need be, then what is asked of a client that offers to hold back is left out, and what is
+    /// still too long is not sent.
     fn answer_once(&mut self, source: Hop, target: Hop, response: &Response) {
         let most = self.arriving + self.arriving / 2;
-        let mut bytes = response.encode();
-        if !source.is_reliable() && bytes.len() > most {
-            bytes = response.encode_short();
-            if bytes.len() > most {
-                let why = "shorter than its answer";
-                return self.outputs.push_back(Output::Malformed { source, why });
-            }
-        }
+        let fits = |bytes: &Bytes| source.is_reliable() || bytes.len() <= most;
+        let mut asking = response.clone();
+        self.load.write(&mut asking);
+        let bytes = Some(asking.encode())
+            .filter(fits)
+            .or_else(|| Some(asking.encode_short()).filter(fits))
+            .or_else(|| Some(response.encode_short()).filter(fits));
+        let Some(bytes) = bytes else {
+            let why = "shorter than its answer";
+            return self.outputs.push_back(Output::Malformed { source, why });
+        };
         self.transmit(target, bytes);
     }
 

@@ -134,6 +134,46 @@ fn an_answer_is_never_more_than_half_as_long_again_as_its_request() {
 }
 
 #[test]
+fn an_answer_without_a_transaction_asks_to_hold_back_where_it_has_room_for_that() {
+    for (more, oc) in [
+        (String::new(), Some("")),
+        (format!("Subject: {}\r\n", "x".repeat(120)), Some("35")),
+    ] {
+        let mut table = table();
+        table.set_load(Load::new(35, Duration::from_secs(1_764_358_800)));
+        let asked = bytes("OPTIONS", &more);
+        let text = String::from_utf8_lossy(&asked).replace(";rport", ";rport;oc");
+        let asked = Bytes::from(text);
+        let request = arrived(&mut table, asked.clone());
+        let mut response = respond(&request, 405, "", Some("12345678"));
+        let allowed = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, INFO, UPDATE";
+        response.headers.push(HeaderName::Allow, allowed);
+        let source = stranger();
+        table.handle_input(start(), Input::Reply { source, response });
+        let Output::Transmit { bytes, .. } = table.poll_output() else {
+            panic!("no answer");
+        };
+        assert!(bytes.len() * 2 <= asked.len() * 3);
+        let Parsed::Message(Message::Response(read)) = parse(&bytes) else {
+            panic!("{bytes:?}");
+        };
+        let via = read.headers.via().unwrap();
+        assert_eq!(via.params.get("oc"), oc, "{bytes:?}");
+    }
+    let mut table = table();
+    table.set_load(Load::new(35, Duration::from_secs(1_764_358_800)));
+    let text = String::from_utf8_lossy(&bytes("REGISTER", "")).replace(";rport", ";rport;oc");
+    let request = arrived(&mut table, Bytes::from(text));
+    let tx = table.admit(start(), stranger(), &request).unwrap();
+    let response = respond(&request, 401, "", Some("1"));
+    table.handle_input(start(), Input::Stateless { tx, response });
+    let Output::Transmit { bytes, .. } = table.poll_output() else {
+        panic!("no answer");
+    };
+    assert!(String::from_utf8_lossy(&bytes).contains(";oc=35;"));
+}
+
+#[test]
 fn what_the_front_end_refuses_is_no_amplifier_either() {
     let full = bytes("OPTIONS", "");
     let text = String::from_utf8_lossy(&full).into_owned();
