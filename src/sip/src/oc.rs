@@ -13,14 +13,15 @@
 //! back; what belongs to one that is there has to be served (RFC 7339 5.10.1), and costs nobody much. The rate algorithm (RFC 7415) is
 //! neither offered nor chosen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use crate::Hop;
-use crate::message::{HeaderName, Request, Response, Via};
+use crate::message::{HeaderName, Headers, Request, Response, Via};
 use crate::shed;
 
 /// The parameters, and the algorithm that everybody knows (RFC 7339 4).
@@ -38,6 +39,8 @@ const MOST_VALIDITY: Duration = Duration::from_secs(60);
 const REMEMBERED: Duration = Duration::from_secs(32);
 /// Servers that are remembered at a time. More have never something to say at the same time.
 const MOST_SERVERS: usize = 4_096;
+/// INVITEs that are remembered for a server wants them again: they come at once.
+const MOST_WANTED: usize = 256;
 /// Of a hundred.
 const ALL: u8 = 100;
 
@@ -216,6 +219,8 @@ struct Restraint {
 pub(crate) struct Restraints {
     /// By address, whatever the transport: what is too long for a datagram goes by TCP to the same server.
     servers: HashMap<SocketAddr, Restraint>,
+    /// The calls whose INVITE servers have answered so that it is sent again, changed.
+    wanted: VecDeque<(SocketAddr, u64)>,
 }
 
 impl Restraints {
@@ -248,19 +253,42 @@ impl Restraints {
         self.servers.insert(server, restraint);
     }
 
+    /// The server wants the INVITE of this response again, changed (RFC 4028 7.3): that is not the first one of its call, and not held back.
+    pub(crate) fn wants_again(&mut self, server: Hop, response: &Response) {
+        if self.is_empty() {
+            return;
+        }
+        if self.wanted.len() >= MOST_WANTED {
+            self.wanted.pop_front();
+        }
+        let call = call_of(&response.headers);
+        self.wanted.push_back((server.address, call));
+    }
+
     /// Whether this request is not sent, for a server that has asked for it. `lot` is drawn from 0 to 99.
     pub(crate) fn holds_back(&self, now: Instant, server: Hop, request: &Request, lot: u8) -> bool {
         let asked = self
             .servers
             .get(&server.address)
             .filter(|it| now < it.until);
-        asked.is_some_and(|it| lot < it.percent) && is_held_back(request)
+        asked.is_some_and(|it| lot < it.percent)
+            && is_held_back(request)
+            && !self
+                .wanted
+                .contains(&(server.address, call_of(&request.headers)))
     }
 
     /// Whether there is anybody who has asked for something.
     pub(crate) fn is_empty(&self) -> bool {
         self.servers.is_empty()
     }
+}
+
+/// What tells one call from another.
+fn call_of(headers: &Headers) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    headers.call_id().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Only what begins a call; and not the answer to a challenge, whose first half would have been for nothing.

@@ -135,6 +135,33 @@ fn calls_that_are_there_and_answers_to_challenges_are_not_held_back() {
 }
 
 #[test]
+fn an_invite_that_its_server_wants_again_is_not_held_back() {
+    let (now, mut restraints) = (start(), Restraints::default());
+    let of = |call: usize| {
+        let mut request = request(Method::Invite);
+        request
+            .headers
+            .push(HeaderName::CallId, format!("{call}@x"));
+        request
+    };
+    let answer = |call| respond(&of(call), 422, "", Some("t"));
+    restraints.wants_again(server(), &answer(1));
+    assert!(restraints.wanted.is_empty(), "nobody asks for anything");
+    restraints.heard(now, server(), report(";oc=100").unwrap());
+    restraints.wants_again(server(), &answer(1));
+    assert!(!restraints.holds_back(now, server(), &of(1), 0));
+    assert!(restraints.holds_back(now, server(), &of(2), 0));
+    let other: Hop = "192.0.2.8:5060".parse().unwrap();
+    restraints.heard(now, other, report(";oc=100").unwrap());
+    assert!(restraints.holds_back(now, other, &of(1), 0));
+    for call in 3..3 + MOST_WANTED {
+        restraints.wants_again(server(), &answer(call));
+    }
+    assert_eq!(restraints.wanted.len(), MOST_WANTED);
+    assert!(restraints.holds_back(now, server(), &of(1), 0));
+}
+
+#[test]
 fn a_report_that_was_overtaken_changes_nothing() {
     let (now, mut restraints) = (start(), Restraints::default());
     let invite = request(Method::Invite);

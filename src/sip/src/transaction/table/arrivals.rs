@@ -12,6 +12,9 @@ use crate::transaction::driver::{ClientKey, Output, ServerKey};
 use crate::transaction::matching::{ClientMatch, MergeMatch, ServerMatch};
 use crate::transaction::{client, invite_client, invite_server, server};
 
+/// RFC 4028 6: the request is wanted again, with a longer interval.
+const INTERVAL_TOO_SMALL: u16 = 422;
+
 impl Transactions {
     pub(super) fn on_datagram(&mut self, now: Instant, source: Hop, bytes: &[u8]) {
         self.arriving = bytes.len();
@@ -200,6 +203,11 @@ impl Transactions {
         let report = via.as_ref().and_then(Report::of);
         if let Some((report, entry)) = report.zip(self.clients.get(&tx)) {
             self.restraints.heard(now, entry.target, report);
+        }
+        if response.status == INTERVAL_TOO_SMALL
+            && let Some(entry) = self.clients.get(&tx)
+        {
+            self.restraints.wants_again(entry.target, &response);
         }
         let mut actions = Vec::new();
         let is_again = !response.is_provisional()
