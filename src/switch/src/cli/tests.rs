@@ -710,9 +710,13 @@ fn a_store_is_made_small_again_with_all_that_is_in_it() {
     let name = "gateway".parse().unwrap();
     let space = || store::Space::Telegram(&name);
     let counters = || store::Space::Counters;
+    let deliveries = || store::Space::Deliveries;
     {
         let store = desk.store();
         store.put_durable(space(), b"dc/2", b"auth key").unwrap();
+        store
+            .put_durable(deliveries(), b"16 octets of one", b"a body")
+            .unwrap();
         for n in 0..2000_u32 {
             let value: Vec<u8> = (0..4096_u32).map(|at| (at * n).to_le_bytes()[1]).collect();
             let key = (n % 8).to_be_bytes();
@@ -743,6 +747,9 @@ fn a_store_is_made_small_again_with_all_that_is_in_it() {
     assert_eq!(key.as_deref(), Some(&b"auth key"[..]));
     assert!(!store.is_restored(&name).unwrap(), "it goes on as it is");
     assert_eq!(store.scan(counters(), b"").unwrap().len(), 8);
+    let waits = (b"16 octets of one".to_vec(), b"a body".to_vec());
+    let kept = store.scan(deliveries(), b"").unwrap();
+    assert_eq!(kept, [waits], "what waits for webhooks");
     drop(store);
     assert_eq!(desk.current(), before.0);
     let left = std::fs::read_dir(&data).unwrap().flatten();
