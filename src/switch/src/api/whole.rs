@@ -1,7 +1,7 @@
 //! All records at once, and several changes of them as one commit: what the command line works with.
 //!
-//! They are as they are kept, not as a file for `apply` has them. Who may only read finds [`KEPT`] in the place of the passwords of trunks and of the secrets of webhooks; what is
-//! put with that keeps the one it has.
+//! They are as they are kept, not as a file for `apply` has them. Who may only read finds [`KEPT`] in the place of the passwords of trunks and of the secrets of webhooks, and of
+//! what follows the host in the URL of a webhook; what is put with that keeps the one it has.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Payload};
@@ -15,13 +15,10 @@ use super::access::{Admin, Read, Write};
 use super::{Changed, of_generation};
 use crate::office::{InForce, Office};
 use crate::problem::Problem;
-use crate::records::Current;
+use crate::records::{Current, KEPT, is_kept, unveiled, veiled};
 
 /// The longest commit that is read: 10,000 trunks at once.
 const LONGEST_COMMIT: usize = 32 << 20;
-
-/// Stands for a password that is not shown. It is one that a trunk could have, so that whoever got it can check the rest of the trunk.
-const KEPT: &str = "***kept-by-the-switch***";
 
 /// Several changes that are made as one, or not at all.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -35,18 +32,32 @@ pub(crate) struct WantedCommit {
 }
 
 /// All records, without the passwords of trunks and the secrets of webhooks, in whose place `***kept-by-the-switch***` stands
+///
+/// It also stands in the place of path and query of the URL of a webhook, which are shown to a token that has the scope `write` too.
 #[utoipa::path(tag = "records", security(("token" = ["read"])), responses((status = 200, body = Object)))]
 #[get("/records")]
-pub(super) async fn show_records(_: Read, office: Data<Office>) -> HttpResponse {
+pub(super) async fn show_records(
+    _: Read,
+    may_write: Option<Write>,
+    office: Data<Office>,
+) -> HttpResponse {
     let mut whole = office.current().await.whole();
     for trunk in &mut whole.trunks {
         if let Some(password) = password_of(&mut trunk.kind) {
             *password = Secret::new(KEPT.to_owned());
         }
     }
-    for webhook in &mut whole.webhooks {
+    whole.webhooks.retain_mut(|webhook| {
         webhook.secret = Secret::new(KEPT.to_owned());
-    }
+        if may_write.is_some() {
+            return true;
+        }
+        // As `/webhooks`, which needs `write` for that.
+        let shown = veiled(&webhook.url);
+        let is_shown = shown.is_some();
+        webhook.url = shown.unwrap_or_else(|| webhook.url.clone());
+        is_shown
+    });
     shown(&whole)
 }
 
@@ -63,7 +74,7 @@ fn shown(whole: &Current) -> HttpResponse {
 
 /// Makes all changes or none
 ///
-/// A trunk that is put with the password `***kept-by-the-switch***` keeps the one it has, and a webhook its secret.
+/// A trunk that is put with the password `***kept-by-the-switch***` keeps the one it has, and a webhook its secret, and its URL if that leads to the same host.
 #[utoipa::path(tag = "records", request_body = WantedCommit, security(("token" = ["write"])), responses((status = 200, body = Changed), (status = 400, body = crate::problem::Body), (status = 404, body = crate::problem::Body), (status = 409, body = crate::problem::Body), (status = 412, body = crate::problem::Body), (status = 422, body = crate::problem::Body)))]
 #[post("/records")]
 pub(super) async fn commit(
@@ -117,21 +128,21 @@ fn kept(current: &InForce, change: Change) -> Result<Change, Problem> {
 
 /// The secret signs and is not sent: it may stay where the webhook leads elsewhere.
 fn with_secret(current: &InForce, mut spec: WebhookSpec) -> Result<WebhookSpec, Problem> {
-    if spec.secret.expose() != KEPT {
-        return Ok(spec);
-    }
     let before = current.table.webhook(&spec.name);
-    let before = before.ok_or_else(|| {
-        let what = format!("webhook {} needs a secret", spec.name);
-        Problem::invalid(what)
-    })?;
-    spec.secret.clone_from(&before.secret);
+    let needs = |what: &str| Problem::invalid(format!("webhook {} needs a {what}", spec.name));
+    let url = unveiled(&spec.url, before.map(|before| &before.url));
+    let url = url.ok_or_else(|| needs("url"))?.clone();
+    if is_kept(&spec.secret) {
+        let before = before.ok_or_else(|| needs("secret"))?;
+        spec.secret.clone_from(&before.secret);
+    }
+    spec.url = url;
     Ok(spec)
 }
 
 fn with_password(current: &InForce, mut spec: TrunkSpec) -> Result<TrunkSpec, Problem> {
     let password = password_of(&mut spec.kind);
-    if password.is_none_or(|password| password.expose() != KEPT) {
+    if password.is_none_or(|password| !is_kept(password)) {
         return Ok(spec);
     }
     let before = current.trunk(&spec.name).map(|before| &before.kind);

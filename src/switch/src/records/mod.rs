@@ -4,6 +4,7 @@
 //! is a fault with its line. A trunk without login or password keeps those it has; a PBX that registers here gets new ones when there are none.
 
 mod commit;
+mod kept;
 mod plan;
 mod read;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use utoipa::ToSchema;
 use crate::fault::Place;
 
 pub(crate) use commit::{Refusal, commit, revise};
+pub(crate) use kept::{KEPT, is_kept, unveiled, veiled};
 pub(crate) use plan::{Current, Plan};
 pub(crate) use webhook::{MOST_WEBHOOKS, WebhookDraft, new_webhook_secret};
 
