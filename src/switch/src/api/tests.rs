@@ -481,13 +481,84 @@ fn passwords_are_kept_by_whoever_changes_trunks_without_seeing_them() {
             assert_eq!(status, 422, "{said}");
             assert!(said["detail"].as_str().unwrap().contains("needs a password"), "{said}");
         }
-        let adopt = send(commit(3, json!([{"adopt_session": "gateway"}]))).await;
+        // What stands for a password is none.
+        let put = async |path: &str, draft: Value| {
+            let put = request("PUT", &format!("/api/v1/{path}"), Some(&writer));
+            send(put.set_json(draft)).await.0
+        };
+        let marked = json!({"lines": 9, "password": "***kept-by-the-switch***"});
+        assert_eq!(put("trunks/new", marked.clone()).await, 422);
+        assert_eq!(put("trunks/here", marked).await, 200);
+        let (_, same): (_, Value) = send(get("/api/v1/records/secrets", &admin)).await;
+        let here = |all: &Value| all["trunks"][0]["kind"].clone();
+        assert_eq!(here(&same), here(&before));
+        let adopt = send(commit(4, json!([{"adopt_session": "gateway"}]))).await;
         let (status, said): (_, Value) = adopt;
         assert_eq!(status, 422, "{said}");
         let refused: (_, Value) = send(get("/api/v1/records/secrets", &writer)).await;
         assert_eq!(refused.0, 403, "{}", refused.1);
-        let (status, said): (_, Value) = send(commit(3, json!([{"put_nothing": 1}]))).await;
+        let (status, said): (_, Value) = send(commit(4, json!([{"put_nothing": 1}]))).await;
         assert_eq!(status, 400, "{said}");
+        house.stop(std::time::Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
+fn whoever_may_only_read_sees_no_path_of_a_webhook_and_what_comes_back_keeps_it() {
+    const URL: &str = "https://crm.example.com/hooks/s3cret-path";
+    let folder = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let (house, desk) = desk(folder.path(), &metrics::Metrics::new("0")).await;
+        let app = app!(desk, TOKENS);
+        let reader = token(&desk, &[Scope::Read]);
+        let writer = token(&desk, &[Scope::Read, Scope::Write]);
+        let admin = token(&desk, &[Scope::Admin]);
+        let send = async |request: TestRequest| {
+            let response = call_service(&app, request.to_request()).await;
+            let status = response.status().as_u16();
+            let body = actix_web::test::read_body(response).await;
+            (
+                status,
+                serde_json::from_slice::<Value>(&body).unwrap_or_default(),
+            )
+        };
+        let get = |path: &str, token: &str| request("GET", path, Some(token));
+        let put = async |name: &str, draft: Value| {
+            let put = request("PUT", &format!("/api/v1/webhooks/{name}"), Some(&writer));
+            send(put.set_json(draft)).await.0
+        };
+        assert_eq!(put("crm", json!({"url": URL})).await, 201);
+        let before = send(get("/api/v1/records/secrets", &admin)).await.1;
+        let before = &before["webhooks"][0];
+        let whole = send(get("/api/v1/records", &writer)).await.1;
+        assert_eq!(whole["webhooks"][0]["url"], URL);
+        let seen = send(get("/api/v1/records", &reader)).await.1;
+        assert!(!seen.to_string().contains("s3cret-path"), "{seen}");
+        let mut hook = seen["webhooks"][0].clone();
+        let commit = async |expected: u64, hook: &Value| {
+            let post = request("POST", "/api/v1/records", Some(&writer));
+            let changes = json!([{"put_webhook": hook}]);
+            send(post.set_json(json!({"expected": expected, "changes": changes}))).await
+        };
+        assert_eq!(commit(1, &hook).await.0, 200);
+        let veiled = hook["url"].clone();
+        let draft = json!({"url": veiled, "secret": "***kept-by-the-switch***"});
+        assert_eq!(put("crm", draft.clone()).await, 200);
+        let after = send(get("/api/v1/records/secrets", &admin)).await.1;
+        assert_eq!(&after["webhooks"][0], before);
+        // Elsewhere it would be shown to somebody else.
+        assert_eq!(put("new", draft).await, 422);
+        let secret =
+            json!({"url": "https://crm.example.com/", "secret": "***kept-by-the-switch***"});
+        assert_eq!(put("new", secret).await, 422);
+        hook["url"] = json!(
+            veiled
+                .as_str()
+                .unwrap()
+                .replace("example.com", "example.org")
+        );
+        let (status, said) = commit(3, &hook).await;
+        assert_eq!(status, 422, "{said}");
         house.stop(std::time::Duration::from_secs(1)).await;
     });
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Operator;
 use crate::failure::Failure;
 use crate::print::{self, Output};
-use crate::records::{self, Placed, Plan, Records, TrunkDraft, WebhookDraft};
+use crate::records::{self, Placed, Plan, Records, TrunkDraft, WebhookDraft, is_kept};
 
 #[derive(Debug, Args)]
 pub(super) struct Apply {
@@ -44,8 +44,20 @@ impl Apply {
         let wanted = Records::read(&path.display().to_string(), &text).map_err(Failure::Faults)?;
         let book = operator.book()?;
         // Only then it is compared with what there is.
-        let brings_passwords = |trunk: &Placed<TrunkDraft>| trunk.record.password.is_some();
-        let brings_secrets = |webhook: &Placed<WebhookDraft>| webhook.record.secret.is_some();
+        let brings_passwords = |trunk: &Placed<TrunkDraft>| {
+            trunk
+                .record
+                .password
+                .as_ref()
+                .is_some_and(|it| !is_kept(it))
+        };
+        let brings_secrets = |webhook: &Placed<WebhookDraft>| {
+            webhook
+                .record
+                .secret
+                .as_ref()
+                .is_some_and(|it| !is_kept(it))
+        };
         let brings = wanted.trunks.iter().any(brings_passwords)
             || wanted.webhooks.iter().any(brings_secrets);
         let current = if brings {

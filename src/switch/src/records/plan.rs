@@ -13,7 +13,7 @@ use store::{Change, Store, StoreError};
 
 use super::{
     Kind, PRIORITY, Placed, QuotaDraft, Records, RouteDraft, SessionDraft, Spot, TrunkDraft,
-    UserDraft,
+    UserDraft, is_kept,
 };
 use crate::credentials;
 use crate::fault::{Fault, FaultKind};
@@ -634,7 +634,7 @@ impl TrunkDraft {
                 self.no_account(
                     "a PBX that registers here needs none; write kind = \"outbound_register\"",
                 )?;
-                self.credentials(before)
+                self.credentials(before)?
             }
             Kind::OutboundRegister => self.account(before)?,
             Kind::Peer => {
@@ -733,7 +733,8 @@ impl TrunkDraft {
             | TrunkKind::InboundRegister { .. }
             | TrunkKind::Peer { .. } => None,
         });
-        let Some(password) = self.password.as_ref().or(kept) else {
+        let written = self.password.as_ref();
+        let Some(password) = written.filter(|it| !is_kept(it)).or(kept) else {
             return Err(("password", what));
         };
         Ok(TrunkKind::OutboundRegister {
@@ -757,24 +758,29 @@ impl TrunkDraft {
         }
     }
 
-    fn credentials(&self, before: Option<&TrunkSpec>) -> TrunkKind {
+    fn credentials(
+        &self,
+        before: Option<&TrunkSpec>,
+    ) -> Result<TrunkKind, (&'static str, &'static str)> {
         let (old_login, old_password) = match before.map(|trunk| &trunk.kind) {
             Some(TrunkKind::InboundRegister { login, password }) => {
                 (Some(login.clone()), Some(password.clone()))
             }
             _ => (None, None),
         };
-        TrunkKind::InboundRegister {
+        let written = self.password.clone();
+        let password = written.filter(|it| !is_kept(it)).or(old_password);
+        if password.is_none() && self.password.is_some() {
+            let what = "it stands for one that is kept, and there is none: leave it out";
+            return Err(("password", what));
+        }
+        Ok(TrunkKind::InboundRegister {
             login: self
                 .login
                 .clone()
                 .or(old_login)
                 .unwrap_or_else(credentials::login),
-            password: self
-                .password
-                .clone()
-                .or(old_password)
-                .unwrap_or_else(|| Secret::new(credentials::password())),
-        }
+            password: password.unwrap_or_else(|| Secret::new(credentials::password())),
+        })
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use store::Change;
 use utoipa::ToSchema;
 
-use super::{Placed, Plan};
+use super::{Placed, Plan, is_kept, unveiled};
 
 /// How many there can be: each may take some threads, and a part of the queue.
 pub(crate) const MOST_WEBHOOKS: usize = 32;
@@ -65,8 +65,19 @@ impl WebhookDraft {
         let Some(url) = &self.url else {
             return Err(format!("webhook {name} needs a url"));
         };
+        let needs = |what| {
+            format!(
+                "webhook {name} needs a {what}: the one that is written stands for one that is kept, and there is none"
+            )
+        };
+        let url = unveiled(url, before.map(|webhook| &webhook.url));
+        let url = url.ok_or_else(|| needs("url"))?;
         let kept = before.map(|webhook| &webhook.secret);
-        let secret = self.secret.as_ref().or(kept).cloned();
+        let written = self.secret.as_ref();
+        let secret = written.filter(|secret| !is_kept(secret)).or(kept).cloned();
+        if secret.is_none() && written.is_some() {
+            return Err(needs("secret"));
+        }
         let mut events = self.events.clone().unwrap_or_default();
         events.sort_unstable();
         events.dedup();
@@ -185,6 +196,9 @@ mod tests {
             plan(FILE, &current, true).changes.is_empty(),
             "it is kept as it is"
         );
+        let unseen = FILE.replace("com/x", "com/***kept-by-the-switch***");
+        let unseen = format!("{unseen}secret = \"***kept-by-the-switch***\"\n");
+        assert!(plan(&unseen, &current, true).changes.is_empty(), "{unseen}");
         let open = write(&current, true).unwrap();
         let closed = write(&current, false).unwrap();
         assert!(open.contains(&secret) && !closed.contains(&secret));
@@ -227,6 +241,14 @@ mod tests {
             (
                 "url = \"https://x\"\nevent = []",
                 "unknown key `event` in [[webhook]]",
+            ),
+            (
+                "url = \"https://x\"\nsecret = \"***kept-by-the-switch***\"",
+                "needs a secret",
+            ),
+            (
+                "url = \"https://x/***kept-by-the-switch***\"",
+                "needs a url",
             ),
         ] {
             let said = with(line);
