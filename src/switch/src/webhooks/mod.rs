@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actors::{House, Table};
-use model::{DeliveryId, Secret, WebhookName, WebhookSpec};
+use model::{DeliveryId, Secret, WebhookName, WebhookSpec, WebhookUrl};
 use net::post::{Posted, Poster};
 use serde_json::json;
 use store::{Change, Store};
@@ -29,14 +29,17 @@ use self::queue::{Queue, Shown};
 use self::worker::{Listening, Told, Worker};
 use crate::api::{DeliveryView, Envelope, WebhookTest, moment};
 use crate::office::Office;
+use crate::problem::Problem;
 use crate::veil::Veil;
 
 /// How many may be tried at the same time by their owners.
 const MOST_TESTS: usize = 4;
 /// How long the end of the switch waits for the last events to be written.
 const LAST_WORDS: Duration = Duration::from_secs(3);
-/// How often a commit is repeated that somebody else's has overtaken.
+/// How often a commit is repeated at once that somebody else's has overtaken.
 const COMMITS: usize = 5;
+/// How long after one that could not be made it is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
 /// What the event of a test is called.
 const TEST: &str = "webhook.test";
 
@@ -52,8 +55,8 @@ pub(crate) struct Webhooks {
     tests: Semaphore,
 }
 
-/// Webhooks whose receivers do not want to be asked again, as they say so.
-pub(crate) struct Gone(mpsc::UnboundedReceiver<WebhookName>);
+/// Webhooks whose receivers do not want to be asked again, as they say so, and where these are.
+pub(crate) struct Gone(mpsc::UnboundedReceiver<(WebhookName, WebhookUrl)>);
 
 impl Webhooks {
     /// Begins with what the records say, and with what an earlier process has left in the store.
@@ -197,31 +200,41 @@ fn sign(secret: &Secret<String>, body: &str) -> String {
 /// Disables webhooks whose receivers want that, for as long as the switch runs.
 pub(crate) async fn disable_the_gone(gone: Gone, office: Arc<Office>) {
     let Gone(mut gone) = gone;
-    while let Some(name) = gone.recv().await {
-        for _ in 0..COMMITS {
-            let current = office.current().await;
-            let webhook = current.table.webhook(&name);
-            let Some(webhook) = webhook.filter(|webhook| webhook.enabled) else {
-                break;
-            };
-            let at = humantime::format_rfc3339_seconds(SystemTime::now());
-            let spec = WebhookSpec {
-                enabled: false,
-                disabled_because: Some(format!("its receiver answered 410 Gone at {at}")),
-                ..(**webhook).clone()
-            };
-            let changes = vec![Change::PutWebhook(Box::new(spec))];
-            match office.commit(Some(current.generation), changes).await {
-                Ok(_) => {
-                    tracing::error!(webhook = %name, "its receiver answers 410 Gone: it is disabled; `strowger webhook set {name} --enabled true` enables it");
-                    break;
-                }
-                Err(error) if error.is_conflict() => {}
-                Err(error) => {
-                    tracing::error!(webhook = %name, %error, "its receiver answers 410 Gone, and it could not be disabled: nothing is posted until the next start");
-                    break;
-                }
+    while let Some((name, url)) = gone.recv().await {
+        let mut is_said = false;
+        while let Err(error) = disable(&office, &name, &url).await {
+            if !is_said {
+                tracing::error!(webhook = %name, %error, "its receiver answers 410 Gone, and it cannot be disabled yet: nothing is posted to it, and that is tried again every {AGAIN:?}");
+                is_said = true;
             }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+/// Disables a webhook whose receiver is gone; leaves one that is disabled already, or leads elsewhere by now.
+async fn disable(office: &Office, name: &WebhookName, url: &WebhookUrl) -> Result<(), Problem> {
+    let mut tries = 1;
+    loop {
+        let current = office.current().await;
+        let webhook = current.table.webhook(name);
+        let Some(webhook) = webhook.filter(|webhook| webhook.enabled && webhook.url == *url) else {
+            return Ok(());
+        };
+        let at = humantime::format_rfc3339_seconds(SystemTime::now());
+        let spec = WebhookSpec {
+            enabled: false,
+            disabled_because: Some(format!("its receiver answered 410 Gone at {at}")),
+            ..(**webhook).clone()
+        };
+        let changes = vec![Change::PutWebhook(Box::new(spec))];
+        match office.commit(Some(current.generation), changes).await {
+            Ok(_) => {
+                tracing::error!(webhook = %name, "its receiver answers 410 Gone: it is disabled; `strowger webhook set {name} --enabled true` enables it");
+                return Ok(());
+            }
+            Err(error) if error.is_conflict() && tries < COMMITS => tries += 1,
+            Err(error) => return Err(error),
         }
     }
 }

@@ -184,3 +184,84 @@ fn what_is_found_at_the_start_is_posted_and_what_cannot_be_read_is_removed() {
         house.stop(Duration::from_secs(1)).await;
     });
 }
+
+/// The answer may be that of a receiver whom the record does not name any more.
+#[test]
+fn a_receiver_that_is_gone_disables_its_webhook_and_not_one_that_leads_elsewhere_by_now() {
+    let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let (listener, next) = (listen(), listen());
+    let url_of = |listener: &TcpListener| format!("http://{}/", listener.local_addr().unwrap());
+    let (old, new) = (url_of(&listener), url_of(&next));
+    let (asked, is_asked) = std::sync::mpsc::channel();
+    let (answer, may_answer) = std::sync::mpsc::channel::<()>();
+    // One after the other: what comes to the old one waits for its answer, as does the new one's.
+    thread::spawn(move || {
+        for listener in [listener, next] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut text, mut part) = (String::new(), [0; 4096]);
+            while !text.contains("config.changed\"") {
+                let count = stream.read(&mut part).unwrap();
+                text.push_str(std::str::from_utf8(&part[..count]).unwrap());
+            }
+            asked.send(()).unwrap();
+            may_answer.recv().unwrap();
+            let gone = b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(gone).unwrap();
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let metrics = metrics::Metrics::new("0");
+        let (house, desk) = desk(folder.path(), &metrics).await;
+        let (store, here) = (Arc::clone(&*desk.store), "here".to_owned());
+        let table = desk.office.current().await.table;
+        let begun = Webhooks::start(store, Arc::clone(&house), here, Veil::default(), &table);
+        let (webhooks, gone) = begun.unwrap();
+        let webhooks = Arc::new(webhooks);
+        let office = Arc::clone(&*desk.office);
+        actix_web::rt::spawn(disable_the_gone(gone, Arc::clone(&office)));
+        let watching = Arc::clone(&webhooks);
+        office.watched_by(move |table| watching.follow(table));
+        let name: WebhookName = "crm".parse().unwrap();
+        let put = async |url: &str| {
+            let Change::PutWebhook(mut spec) = hook("crm", url) else {
+                unreachable!()
+            };
+            spec.events = vec![EventKind::ConfigChanged];
+            let put = vec![Change::PutWebhook(spec)];
+            office.commit(None, put).await.unwrap();
+        };
+        put(&old).await;
+        until("the first post", || is_asked.try_recv().is_ok()).await;
+        // Its own second event is posted to the new one, whose answer waits for the old one's.
+        put(&new).await;
+        answer.send(()).unwrap();
+        let statuses = || {
+            let list = webhooks.deliveries(&name);
+            let all = list.into_iter().filter_map(|it| it.status);
+            all.collect::<Vec<_>>()
+        };
+        until("the answer of the old one", || statuses() == [410]).await;
+        let is_enabled = async || {
+            let table = office.current().await.table;
+            table.webhook(&name).unwrap().enabled
+        };
+        let old = old.parse().unwrap();
+        disable(&office, &name, &old).await.unwrap();
+        assert!(is_enabled().await);
+        assert_eq!(webhooks.waiting(&name), 2, "it is tried again elsewhere");
+        until("the post to the new one", || is_asked.try_recv().is_ok()).await;
+        answer.send(()).unwrap();
+        for _ in 0..1000 {
+            if !is_enabled().await {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let table = office.current().await.table;
+        let spec = table.webhook(&name).unwrap();
+        assert!(!spec.enabled && spec.disabled_because.is_some());
+        until("all to be dropped", || webhooks.waiting(&name) == 0).await;
+        house.stop(Duration::from_secs(1)).await;
+    });
+}

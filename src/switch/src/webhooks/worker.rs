@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use actors::{Event, Listener, Missed, Table};
 use futures_util::FutureExt as _;
 use metrics::{DeliveryResult, Metrics};
-use model::{DeliveryId, WebhookName, WebhookSpec};
+use model::{DeliveryId, WebhookName, WebhookSpec, WebhookUrl};
 use net::post::{Posted, Poster};
 use store::{Space, Store};
 use tokio::sync::{mpsc, oneshot};
@@ -47,6 +47,8 @@ pub(super) enum Listening {
 /// A post that is over.
 struct Over {
     post: Post,
+    /// What the record said when it began.
+    to: Option<Arc<WebhookSpec>>,
     at_ms: u64,
     posted: Option<Posted>,
 }
@@ -61,12 +63,12 @@ pub(super) struct Worker {
     veil: Veil,
     commands: mpsc::UnboundedReceiver<Told>,
     /// Where it is told which receivers are gone.
-    leaves: mpsc::UnboundedSender<WebhookName>,
+    leaves: mpsc::UnboundedSender<(WebhookName, WebhookUrl)>,
     listener: Option<Listener>,
     /// Those that are enabled.
     webhooks: BTreeMap<WebhookName, Arc<WebhookSpec>>,
-    /// Those that are gone, and are still enabled in the records.
-    gone: BTreeSet<WebhookName>,
+    /// Those whose receivers are gone, and which still lead there and are enabled in the records.
+    gone: BTreeMap<WebhookName, WebhookUrl>,
     /// Those whose last post has failed.
     failing: BTreeSet<WebhookName>,
     over: (mpsc::UnboundedSender<Over>, mpsc::UnboundedReceiver<Over>),
@@ -85,7 +87,7 @@ impl Worker {
         (node, veil): (String, Veil),
         (commands, leaves): (
             mpsc::UnboundedReceiver<Told>,
-            mpsc::UnboundedSender<WebhookName>,
+            mpsc::UnboundedSender<(WebhookName, WebhookUrl)>,
         ),
     ) -> Self {
         Self {
@@ -99,7 +101,7 @@ impl Worker {
             leaves,
             listener: None,
             webhooks: BTreeMap::new(),
-            gone: BTreeSet::new(),
+            gone: BTreeMap::new(),
             failing: BTreeSet::new(),
             over: mpsc::unbounded_channel(),
             leftovers: BTreeSet::new(),
@@ -169,7 +171,11 @@ impl Worker {
         let enabled = table.webhooks().filter(|webhook| webhook.enabled);
         let enabled = enabled.map(|webhook| (webhook.name.clone(), Arc::clone(webhook)));
         self.webhooks = enabled.collect();
-        self.gone.retain(|name| self.webhooks.contains_key(name));
+        let webhooks = &self.webhooks;
+        self.gone.retain(|name, url| {
+            let webhook = webhooks.get(name);
+            webhook.is_some_and(|webhook| webhook.url == *url)
+        });
         self.failing.retain(|name| self.webhooks.contains_key(name));
         if !self.is_loaded {
             self.is_loaded = true;
@@ -237,7 +243,7 @@ impl Worker {
         let wanted = self
             .webhooks
             .values()
-            .filter(|webhook| webhook.wants(event.kind) && !self.gone.contains(&webhook.name));
+            .filter(|webhook| webhook.wants(event.kind) && !self.gone.contains_key(&webhook.name));
         let wanted: Vec<WebhookName> = wanted.map(|webhook| webhook.name.clone()).collect();
         if wanted.is_empty() {
             return;
@@ -292,9 +298,11 @@ impl Worker {
                 let posted = catch_unwind(AssertUnwindSafe(|| {
                     super::post(&poster, &webhook, kind, id, &post.body)
                 }));
+                let to = Some(webhook);
                 // Nobody hears it where the switch has stopped.
                 let _ = over.send(Over {
                     post,
+                    to,
                     at_ms,
                     posted: posted.ok(),
                 });
@@ -310,6 +318,7 @@ impl Worker {
     fn ended(&mut self, over: Over) {
         let Over {
             post,
+            to,
             at_ms,
             posted,
         } = over;
@@ -317,9 +326,13 @@ impl Worker {
             self.metrics.webhook_posted(post.kind, posted.took);
         }
         let attempt = attempt(at_ms, posted.as_ref());
-        let is_gone = attempt.status == Some(GONE);
         let moment = (Instant::now(), unix_ms());
         let fate = self.queue().posted(moment, &post, attempt.clone());
+        // Who was asked may not be whom the record names by now: the answer is his alone.
+        let current = self.webhooks.get(&post.webhook);
+        let current = current.filter(|current| to.is_some_and(|to| to.url == current.url));
+        let gone = current.map(|current| current.url.clone());
+        let gone = gone.filter(|_| attempt.status == Some(GONE) && fate != Fate::Forgotten);
         match fate {
             Fate::Done => {
                 self.remove(&post.id.to_bytes());
@@ -329,7 +342,7 @@ impl Worker {
                 }
             }
             // The whole webhook is given up below.
-            Fate::Again(_) | Fate::GivenUp if is_gone => {
+            Fate::Again(_) | Fate::GivenUp if gone.is_some() => {
                 if fate == Fate::GivenUp {
                     self.remove(&post.id.to_bytes());
                     self.count(&post, DeliveryResult::Dropped);
@@ -353,13 +366,13 @@ impl Worker {
             // It was counted then.
             Fate::Forgotten => {}
         }
-        if is_gone
-            && self.webhooks.contains_key(&post.webhook)
-            && self.gone.insert(post.webhook.clone())
-        {
+        if let Some(url) = gone {
             self.forget(&post.webhook);
-            // Nobody hears it where the switch stops.
-            let _ = self.leaves.send(post.webhook);
+            let before = self.gone.insert(post.webhook.clone(), url.clone());
+            if before.is_none() {
+                // Nobody hears it where the switch stops.
+                let _ = self.leaves.send((post.webhook, url));
+            }
         }
         self.measure();
     }
@@ -461,6 +474,7 @@ impl Over {
     fn without(post: Post) -> Self {
         Self {
             post,
+            to: None,
             at_ms: unix_ms(),
             posted: None,
         }
