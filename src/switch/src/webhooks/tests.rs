@@ -133,6 +133,32 @@ fn what_nobody_wants_is_neither_listened_to_nor_queued() {
     });
 }
 
+#[test]
+fn all_that_has_happened_is_queued_when_the_switch_stops() {
+    const TOLD: u64 = 500;
+    let folder = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let metrics = metrics::Metrics::new("0");
+        let (house, desk) = desk(folder.path(), &metrics).await;
+        let (webhooks, office) = (desk.webhooks.clone(), desk.office.clone());
+        office.watched_by(move |table| webhooks.follow(table));
+        let nobody = format!("http://127.0.0.1:{}/", free_port());
+        let Change::PutWebhook(mut spec) = hook("crm", &nobody) else {
+            unreachable!()
+        };
+        spec.events = vec![EventKind::ConfigChanged];
+        let put = vec![Change::PutWebhook(spec)];
+        assert_eq!(desk.office.commit(None, put).await.unwrap(), 1);
+        for generation in 0..TOLD {
+            house.records_changed(generation);
+        }
+        desk.webhooks.stop().await;
+        let kept = desk.store.scan(Space::Deliveries, b"").unwrap();
+        assert_eq!(kept.len() as u64, TOLD + 1);
+        house.stop(Duration::from_secs(1)).await;
+    });
+}
+
 /// What stands in the store is of an earlier process, or of none at all.
 #[test]
 fn what_is_found_at_the_start_is_posted_and_what_cannot_be_read_is_removed() {

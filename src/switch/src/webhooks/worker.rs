@@ -14,6 +14,7 @@ use model::{DeliveryId, WebhookName, WebhookSpec, WebhookUrl};
 use net::post::{Posted, Poster};
 use store::{Space, Store};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::coop::unconstrained;
 
 use super::queue::{Attempt, BACK_OFF, Dropped, Fate, Kept, LANES, MOST, Post, Queue};
 use super::unix_ms;
@@ -455,7 +456,8 @@ impl Worker {
 
     /// Queues what has happened until now, and waits a little for what is being posted.
     async fn stop(&mut self) {
-        while let Some(Some(heard)) = next(&mut self.listener).now_or_never() {
+        // Else tokio lets nothing more be ready after 128 events, so that others have their turn, of whom there are none here.
+        while let Some(Some(heard)) = unconstrained(next(&mut self.listener)).now_or_never() {
             self.heard(heard);
         }
         let last = tokio::time::Instant::now() + LAST_POSTS;
