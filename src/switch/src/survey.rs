@@ -51,13 +51,13 @@ impl StoreSize {
 /// What was read of a store, to its end or to the first fault.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct StoreCheck {
-    /// Trunks, sessions, routes, quotas, users and roles that were read.
+    /// Trunks, sessions, routes, quotas, users, roles and webhooks that were read.
     pub(crate) records: u64,
     /// What belongs to Telegram accounts: keys, people they have met, limits.
     pub(crate) telegram: u64,
     /// Call records, open ones among them.
     pub(crate) calls: u64,
-    /// Registrations, bans, what quotas have counted, what is still to be said, tokens.
+    /// Registrations, bans, what quotas have counted, what is still to be said, tokens, what waits for webhooks.
     pub(crate) soft: u64,
     /// What cannot be read; null where all can.
     pub(crate) fault: Option<String>,
@@ -88,6 +88,7 @@ impl StoreCheck {
             current.quotas.len(),
             current.users.len(),
             current.roles.len(),
+            current.webhooks.len(),
         ];
         self.records = lengths.into_iter().map(count).sum();
         for session in &current.sessions {
@@ -100,6 +101,7 @@ impl StoreCheck {
             Space::Counters,
             Space::Farewells,
             Space::Tokens,
+            Space::Deliveries,
         ];
         for space in spaces {
             self.soft += count(store.scan(space, b"")?.len());

@@ -750,6 +750,8 @@ fn a_store_is_made_small_again_with_all_that_is_in_it() {
     let waits = (b"16 octets of one".to_vec(), b"a body".to_vec());
     let kept = store.scan(deliveries(), b"").unwrap();
     assert_eq!(kept, [waits], "what waits for webhooks");
+    let read = crate::survey::StoreCheck::of(&store);
+    assert_eq!((read.soft, read.fault), (9, None));
     drop(store);
     assert_eq!(desk.current(), before.0);
     let left = std::fs::read_dir(&data).unwrap().flatten();
