@@ -188,6 +188,11 @@ impl Queue {
         self.items.len()
     }
 
+    /// A delivery that waits, or is being posted, as it lies in the store.
+    pub(super) fn kept(&self, id: DeliveryId) -> Option<Kept> {
+        self.items.get(&id).map(|item| item.kept.clone())
+    }
+
     /// How many of a webhook do.
     pub(super) fn len_of(&self, webhook: &WebhookName) -> usize {
         let items = self.items.values();

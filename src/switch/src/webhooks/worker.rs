@@ -75,6 +75,8 @@ pub(super) struct Worker {
     over: (mpsc::UnboundedSender<Over>, mpsc::UnboundedReceiver<Over>),
     /// What could not be removed from the store yet, so that it would be posted again after the next start.
     leftovers: BTreeSet<Vec<u8>>,
+    /// What could not be written as it is now, so that a crash would lose it, or post it too often.
+    unwritten: BTreeSet<DeliveryId>,
     dropped: Seldom,
     store_fails: Seldom,
     is_loaded: bool,
@@ -106,6 +108,7 @@ impl Worker {
             failing: BTreeSet::new(),
             over: mpsc::unbounded_channel(),
             leftovers: BTreeSet::new(),
+            unwritten: BTreeSet::new(),
             dropped: Seldom::default(),
             store_fails: Seldom::default(),
             is_loaded: false,
@@ -411,16 +414,28 @@ impl Worker {
     }
 
     fn keep(&mut self, id: DeliveryId, kept: &Kept) {
-        let Ok(value) = serde_json::to_vec(kept) else {
-            return;
-        };
-        let written = self
-            .store
-            .put_soft(Space::Deliveries, &id.to_bytes(), &value);
+        let written = self.write(id, kept);
+        if written.is_ok() {
+            self.unwritten.remove(&id);
+        } else if self.unwritten.len() < MOST {
+            self.unwritten.insert(id);
+        }
         self.note(written);
     }
 
+    fn write(&self, id: DeliveryId, kept: &Kept) -> Result<(), store::StoreError> {
+        let Ok(value) = serde_json::to_vec(kept) else {
+            return Ok(());
+        };
+        self.store
+            .put_soft(Space::Deliveries, &id.to_bytes(), &value)
+    }
+
     fn remove(&mut self, key: &[u8]) {
+        let id = <[u8; 16]>::try_from(key).map(DeliveryId::from_bytes);
+        if let Ok(id) = id {
+            self.unwritten.remove(&id);
+        }
         let removed = self.store.remove(Space::Deliveries, key);
         if removed.is_err() && self.leftovers.len() < MOST {
             self.leftovers.insert(key.to_vec());
@@ -428,11 +443,19 @@ impl Worker {
         self.note(removed);
     }
 
-    /// Removes what could not be removed before, now that the store works again.
+    /// Removes what could not be removed before, and writes what could not be written, now that the store works again.
     fn clear_leftovers(&mut self) {
         while let Some(key) = self.leftovers.pop_first() {
             if self.store.remove(Space::Deliveries, &key).is_err() {
                 self.leftovers.insert(key);
+                return;
+            }
+        }
+        while let Some(id) = self.unwritten.pop_first() {
+            let kept = self.queue().kept(id);
+            // It may be over by now.
+            if kept.is_some_and(|kept| self.write(id, &kept).is_err()) {
+                self.unwritten.insert(id);
                 return;
             }
         }
@@ -466,6 +489,7 @@ impl Worker {
             let Ok(Some(over)) = over else { break };
             self.ended(over);
         }
+        self.clear_leftovers();
         let flushed = self.store.flush();
         self.note(flushed);
     }
