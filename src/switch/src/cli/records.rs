@@ -15,12 +15,12 @@ use crate::records::{self, Placed, Plan, Records, TrunkDraft, WebhookDraft, is_k
 
 #[derive(Debug, Args)]
 pub(super) struct Apply {
-    /// The file with [[trunk]], [[session]] and [[route]]
+    /// The file with [[trunk]], [[session]], [[route]], [[quota]], [[user]] and [[webhook]]
     file: PathBuf,
     /// Only say what would change
     #[arg(long)]
     dry_run: bool,
-    /// Also remove the trunks and routes that the file does not have; sessions are never removed
+    /// Also remove the trunks, routes, quotas and users that the file does not have, and webhooks if it has [[webhook]]; sessions are never removed
     #[arg(long)]
     prune: bool,
 }

@@ -38,6 +38,8 @@ pub(crate) struct Records {
     pub(crate) quotas: Vec<Placed<QuotaDraft>>,
     pub(crate) users: Vec<Placed<UserDraft>>,
     pub(crate) webhooks: Vec<Placed<WebhookDraft>>,
+    /// Whether it speaks of webhooks at all, be it that there are none.
+    pub(crate) has_webhooks: bool,
 }
 
 /// A record and where it stands.

@@ -158,8 +158,8 @@ impl Current {
 }
 
 impl Plan {
-    /// Compares; with `prune`, trunks, routes, quotas and users that the file does not have are removed. Sessions never are: their keys
-    /// cannot be brought back.
+    /// Compares; with `prune`, trunks, routes, quotas and users that the file does not have are removed, and webhooks, if it has any or says that
+    /// there are none: files are older than these. Sessions never are: their keys cannot be brought back.
     pub(crate) fn new(
         records: &Records,
         current: &Current,
@@ -186,7 +186,9 @@ impl Plan {
         plan.distinct(records, &wanted);
         if prune {
             plan.prune(records, current);
-            plan.prune_webhooks(&records.webhooks, &known);
+            if records.has_webhooks {
+                plan.prune_webhooks(&records.webhooks, &known);
+            }
         }
         if plan.faults.is_empty() {
             Ok(plan)

@@ -97,6 +97,7 @@ impl Records {
                 "route" => records.routes = elements(&source, "route", value, ROUTE, &mut faults),
                 "quota" => records.quotas = elements(&source, "quota", value, QUOTA, &mut faults),
                 "webhook" => {
+                    records.has_webhooks = true;
                     records.webhooks = elements(&source, "webhook", value, WEBHOOK, &mut faults);
                 }
                 "user" => records.users = elements(&source, "user", value, USER, &mut faults),

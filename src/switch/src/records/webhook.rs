@@ -208,7 +208,11 @@ mod tests {
         assert_eq!(after(&plan(&open, &Current::default(), false)), current);
         let another = after(&plan(&closed, &Current::default(), false));
         assert_ne!(another.webhooks[0].secret, current.webhooks[0].secret);
-        let none = plan("", &current, true);
+        assert!(
+            plan("", &current, true).changes.is_empty(),
+            "none are named"
+        );
+        let none = plan("webhook = []\n", &current, true);
         assert_eq!(none.said, ["- webhook crm"]);
         assert!(plan("", &current, false).changes.is_empty());
         assert!(!write(&Current::default(), true).unwrap().contains('['));
