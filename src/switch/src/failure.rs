@@ -64,6 +64,9 @@ pub(crate) enum Failure {
         /// Why not.
         why: String,
     },
+    /// What is there is no switch, or one of another time.
+    #[error("what answers is no switch, or one of another version than this program: {0}")]
+    Strange(serde_json::Error),
     /// Nobody can tell whether it is the switch.
     #[error(
         "TLS with {url} fails: {why}; the certificate must be one that this host trusts (SSL_CERT_FILE names others), and name that host"
@@ -226,6 +229,7 @@ impl Failure {
             Failure::Locked(_)
             | Failure::NoSwitch(_)
             | Failure::Unreachable { .. }
+            | Failure::Strange(_)
             | Failure::Tls { .. } => 4,
             Failure::NotFound { .. } => 5,
             Failure::Commit(_)

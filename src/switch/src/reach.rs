@@ -177,10 +177,21 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
+/// A switch that hangs, or what is none, is not there; everything else is a matter of the file.
 fn failed(path: &Path, source: io::Error) -> Failure {
-    Failure::File {
-        path: path.to_owned(),
-        source,
+    let why = match source.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => "it says nothing in time".to_owned(),
+        ErrorKind::InvalidData => source.to_string(),
+        _ => {
+            return Failure::File {
+                path: path.to_owned(),
+                source,
+            };
+        }
+    };
+    Failure::Unreachable {
+        url: path.display().to_string(),
+        why,
     }
 }
 
@@ -305,14 +316,18 @@ impl Api {
         let response = if body.is_empty() && matches!(method, "GET" | "DELETE") {
             let request = request.body(()).map_err(|error| self.strange(&error))?;
             let asked = self.agent.configure_request(request);
-            let asked = asked.timeout_recv_response(Some(patience));
+            let asked = asked
+                .timeout_recv_response(Some(patience))
+                .timeout_recv_body(Some(LONG_PATIENCE));
             self.agent.run(asked.build())
         } else {
             let request = request
                 .body(body.to_owned())
                 .map_err(|error| self.strange(&error))?;
             let asked = self.agent.configure_request(request);
-            let asked = asked.timeout_recv_response(Some(patience));
+            let asked = asked
+                .timeout_recv_response(Some(patience))
+                .timeout_recv_body(Some(LONG_PATIENCE));
             self.agent.run(asked.build())
         };
         let mut response = response.map_err(|error| self.failed(&error))?;
@@ -404,7 +419,7 @@ impl Api {
 
 /// Whether it is a proxy that answers, or a server of something else: all that a switch refuses with is JSON.
 fn is_of_somebody_else(status: u16, body: &str) -> bool {
-    matches!(status, 300..=399 | 502..=504) && !body.trim_start().starts_with('{')
+    status >= 300 && serde_json::from_str::<serde_json::Map<_, _>>(body).is_err()
 }
 
 /// The address without what follows it, if a token may be sent there.
@@ -525,6 +540,51 @@ mod tests {
             assert_eq!(token(&file).is_ok(), is_good, "{text}");
         }
         assert_eq!(token(Path::new("/nowhere/token")).unwrap_err().code(), 1);
+    }
+
+    #[test]
+    fn what_is_no_switch_or_says_nothing_is_not_there() {
+        for (status, body, is_somebody_else) in [
+            (200, "", false),
+            (204, "", false),
+            (404, "{\"type\": \"about:blank\"}", false),
+            (503, " {}\n", false),
+            (302, "", true),
+            (401, "Unauthorized", true),
+            (404, "<html>{}</html>", true),
+            (500, "{", true),
+            (503, "[]", true),
+        ] {
+            let is = is_of_somebody_else(status, body);
+            assert_eq!(is, is_somebody_else, "{status} {body}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let reach = Reach::Socket {
+            path,
+            is_named: true,
+        };
+        let ask = || {
+            let answer = reach.ask_within(Duration::from_millis(200), "GET", "/", "");
+            answer.unwrap_err()
+        };
+        // Nobody takes the connection.
+        let hangs = ask();
+        assert_eq!(hangs.code(), 4, "{hangs}");
+        thread::spawn(move || {
+            drop(listener.accept().unwrap());
+            for answer in [&b""[..], b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\n\r\n\xff"] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut heard = [0; 1024];
+                let _ = stream.read(&mut heard).unwrap();
+                stream.write_all(answer).unwrap();
+            }
+        });
+        for _ in 0..3 {
+            let strange = ask();
+            assert_eq!(strange.code(), 4, "{strange}");
+        }
     }
 
     #[test]

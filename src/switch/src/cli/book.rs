@@ -6,7 +6,6 @@ use store::{Change, SledStore};
 use super::Operator;
 use super::conversation::LoginFailure;
 use crate::api::{BASE, Changed, LONGEST_PAGE, Page, WantedCommit};
-use crate::control;
 use crate::failure::Failure;
 use crate::problem::{Problem, WRONG_TOKENS};
 use crate::records::{self, Current};
@@ -41,7 +40,7 @@ impl Operator {
         body: Option<&impl serde::Serialize>,
     ) -> Result<T, Failure> {
         let body = body.map(serde_json::to_string).transpose();
-        let body = body.map_err(strange)?.unwrap_or_default();
+        let body = body.map_err(Failure::Strange)?.unwrap_or_default();
         let answer = self.tell(method, &format!("{BASE}{path}"), &body)?;
         let Some(answer) = answer else {
             return Err(self.reach()?.nobody());
@@ -59,7 +58,7 @@ impl Operator {
         session: &SessionName,
     ) -> Result<Option<T>, Failure> {
         let body = body.map(serde_json::to_string).transpose();
-        let body = body.map_err(strange)?.unwrap_or_default();
+        let body = body.map_err(Failure::Strange)?.unwrap_or_default();
         let Some((status, text)) = self.tell(method, &format!("{BASE}{path}"), &body)? else {
             return Ok(None);
         };
@@ -137,7 +136,7 @@ pub(super) fn answered<T: serde::de::DeserializeOwned>(
     if (200..300).contains(&status) {
         // What is done and has nothing to say.
         let body = if body.is_empty() { "null" } else { &body };
-        return serde_json::from_str(body).map_err(strange);
+        return serde_json::from_str(body).map_err(Failure::Strange);
     }
     let said = match serde_json::from_str::<Problem>(&body) {
         // Whose token does not do must know what to do.
@@ -148,11 +147,4 @@ pub(super) fn answered<T: serde::de::DeserializeOwned>(
         Err(_) => format!("the switch answers {status}"),
     };
     Err(Failure::Answered { status, said })
-}
-
-fn strange(error: serde_json::Error) -> Failure {
-    Failure::File {
-        path: control::SOCKET.into(),
-        source: error.into(),
-    }
 }
