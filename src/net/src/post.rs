@@ -334,9 +334,23 @@ mod tests {
 
     #[test]
     fn of_a_long_answer_only_the_beginning_is_read() {
-        let (url, _heard) = server(answer("500 No", &"x".repeat(10 << 20)));
-        let posted = Poster::new("x").post(&url, &[], "{}");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let wrote = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            hear(&stream).unwrap();
+            let patience = Some(Duration::from_secs(10));
+            stream.set_write_timeout(patience).unwrap();
+            // More than the buffers of both ends hold.
+            stream.write_all(&answer("500 No", &"x".repeat(64 << 20)))
+        });
+        let poster = Poster::new("x");
+        let posted = poster.post(&url, &[], "{}");
         assert_eq!((posted.status, posted.said.len()), (Ok(500), TOLD));
+        let why = wrote.join().unwrap().unwrap_err().kind();
+        let is_closed = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset].contains(&why);
+        assert!(is_closed, "it is not read to its end: {why}");
+        drop(poster);
         let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
         head.extend(format!("X-Long: {}\r\n", "x".repeat(40_000)).into_bytes());
         head.extend(b"Content-Length: 0\r\n\r\n");

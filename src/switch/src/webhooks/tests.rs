@@ -117,11 +117,25 @@ fn what_nobody_wants_is_neither_listened_to_nor_queued() {
         let Change::PutWebhook(mut spec) = hook("crm", &url) else {
             unreachable!()
         };
-        spec.events = vec![EventKind::CallEnded];
+        spec.events = vec![EventKind::Alert];
         let put = vec![Change::PutWebhook(spec.clone())];
         desk.office.commit(None, put).await.unwrap();
         assert!(desk.webhooks.listens.load(Ordering::Relaxed));
         house.records_changed(7);
+        // What is told behind it is wanted, so that it has been looked at when that is queued.
+        house.tell_alert(None, json!({ "what": "the marker" }));
+        let queued = || {
+            let kept = desk.store.scan(Space::Deliveries, b"").unwrap();
+            let texts = kept.into_iter().map(|(_, value)| String::from_utf8(value));
+            texts.collect::<Result<Vec<_>, _>>().unwrap()
+        };
+        let is_marker = |text: &String| text.contains("the marker");
+        until("the marker to be queued", || queued().iter().any(is_marker)).await;
+        // A busy machine raises alerts of its own.
+        let of_changes = queued().into_iter();
+        let of_changes = of_changes.filter(|text| text.contains("config.changed"));
+        assert_eq!(of_changes.count(), 0);
+        assert_eq!(queued().into_iter().filter(is_marker).count(), 1);
         spec.enabled = false;
         let put = vec![Change::PutWebhook(spec.clone())];
         desk.office.commit(None, put).await.unwrap();
