@@ -651,7 +651,7 @@ fn users_are_added_changed_listed_and_deleted() {
     assert_eq!(desk.run(&["user", "set", "ann", "--no-quota"]), Ok(()));
     assert_eq!(desk.current().users[0].quota, None);
     assert_eq!(desk.run(&["user", "set", "bob", "--lines", "1"]), Err(5));
-    assert_eq!(desk.run(&["user", "delete", "ann"]), Ok(()));
+    assert_eq!(desk.run(&["user", "remove", "ann"]), Ok(()));
     assert_eq!(desk.run(&["user", "delete", "ann"]), Err(5));
     assert!(desk.current().users.is_empty());
 }

@@ -35,7 +35,8 @@ pub(super) enum User {
     /// List all users
     List,
     /// Forget a user; its calls go on
-    Delete {
+    #[command(alias = "delete")]
+    Remove {
         /// Its name
         name: UserName,
     },
@@ -108,11 +109,11 @@ impl User {
                 print::line(format_args!("user {name} changed"));
             }
             User::List => list(operator)?,
-            User::Delete { name } => {
+            User::Remove { name } => {
                 let book = operator.book()?;
                 let current = book.current()?;
                 book.commit(&current, vec![Change::RemoveUser(name.clone())])?;
-                print::line(format_args!("user {name} deleted"));
+                print::line(format_args!("user {name} removed"));
             }
         }
         Ok(())
