@@ -121,8 +121,13 @@ impl Alerts {
 
     /// Compares what is found with what was; what has changed. Of what the registry knows nothing is over while it is silent.
     fn note(&self, now: Instant, unix: u64, mut found: Vec<Found>, is_silent: bool) -> Vec<Change> {
-        found.truncate(MOST);
         let mut known = self.known();
+        // What there is no room for would be told as over: so that is no alert of the process, nor one that is known already.
+        found.sort_by_cached_key(|found| {
+            let is_new = !known.contains_key(&found.key());
+            (is_of_the_registry(found.alert), is_new)
+        });
+        found.truncate(MOST);
         let mut changes = Vec::new();
         let present: BTreeMap<Key, Found> = found
             .into_iter()
@@ -397,5 +402,36 @@ mod tests {
             alerts.note(begun + Duration::from_secs(n * 100), n, found, false);
         }
         assert_eq!(alerts.firing().len(), MOST);
+    }
+
+    #[test]
+    fn ten_thousand_trunks_displace_neither_the_store_nor_what_is_told_already() {
+        let alerts = Alerts::default();
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let trunks = |from: u64| (from..10_000).map(|n| down(&format!("t{n:05}")));
+        alerts.note(at(0), 0, trunks(9_800).collect(), false);
+        let told_now = told(alerts.note(at(120), 120, trunks(9_800).collect(), false));
+        assert_eq!(told_now.len(), MOST);
+        // As the registry and the process find it: the former first, and new trunks before those that are known.
+        let all = || {
+            let fails = Found::new(Alert::StoreFails, "full");
+            trunks(0).chain([fails]).collect::<Vec<_>>()
+        };
+        let changes = told(alerts.note(at(125), 125, all(), false));
+        let store = ("store_fails".to_owned(), String::new(), true);
+        assert!(changes.contains(&store), "{changes:?}");
+        assert_eq!(changes.len(), 2, "one trunk makes room: {changes:?}");
+        assert_eq!(told(alerts.note(at(300), 300, all(), false)), []);
+        let firing = alerts.firing();
+        assert_eq!(firing.len(), MOST);
+        assert!(firing.iter().any(|alert| alert.name == "store_fails"));
+        assert_eq!(
+            firing
+                .iter()
+                .filter(|alert| alert.trunk.as_str() >= "t09800")
+                .count(),
+            MOST - 1
+        );
     }
 }
