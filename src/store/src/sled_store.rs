@@ -19,7 +19,7 @@ use model::{
 };
 use sled::{Batch, Db, Tree};
 
-use self::count::CallCount;
+use self::count::{CallCount, entries};
 use self::ended::EndList;
 pub(crate) use self::layout::{
     ADOPT, CALLS, DELIVERIES, LOCK_PATIENCE, LOCK_RETRY, OPEN_CALLS, SCHEMA, SCHEMA_KEY,
@@ -557,9 +557,9 @@ impl Store for SledStore {
     fn stats(&self) -> Result<Stats, StoreError> {
         Ok(Stats {
             size_bytes: self.db.size_on_disk()?,
-            sessions: self.sessions.len() as u64,
-            trunks: self.trunks.len() as u64,
-            routes: (self.routes.len() + self.transits.len()) as u64,
+            sessions: entries(&self.sessions)?,
+            trunks: entries(&self.trunks)?,
+            routes: entries(&self.routes)? + entries(&self.transits)?,
             calls: self.call_count.total(),
             free_bytes: fs2::available_space(&self.path).ok(),
             schema: self.schema,
