@@ -1,7 +1,8 @@
 //! Old call records are removed: a few at a time, so that no call waits for it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use store::{Store, StoreError};
 use tokio::sync::Notify;
@@ -18,20 +19,59 @@ const PAUSE: Duration = Duration::from_millis(100);
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(600);
 
+/// How far the clock may be ahead of what the store proves: so long may a switch be off, or without a call, before less is removed than
+/// the clock would have.
+const TRUSTED: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// When the newest call of the store began, when the switch started.
+enum Newest {
+    /// There was none.
+    Nothing,
+    At(SystemTime),
+    /// Its record cannot be read.
+    Unreadable,
+}
+
 /// How long call records are kept.
 pub(crate) struct Keeping {
     store: Arc<dyn Store>,
     keep: Mutex<Option<Duration>>,
     changed: Notify,
+    newest: Newest,
+    started: Instant,
+    has_warned: AtomicBool,
+}
+
+impl Newest {
+    fn of(store: &dyn Store) -> Self {
+        match store.recent_calls(1) {
+            Ok(records) => match records.first() {
+                Some(record) => {
+                    let began = Duration::from_millis(record.started_ms);
+                    UNIX_EPOCH
+                        .checked_add(began)
+                        .map_or(Self::Unreadable, Self::At)
+                }
+                None => Self::Nothing,
+            },
+            Err(error) => {
+                tracing::error!(%error, "the newest call record cannot be read: none is removed before the next start");
+                Self::Unreadable
+            }
+        }
+    }
 }
 
 impl Keeping {
-    /// In this store, for as long as the settings say.
+    /// In this store, for as long as the settings say. Reads the newest record, so it comes before the first call.
     pub(crate) fn new(store: Arc<dyn Store>, keep: &Keep) -> Self {
         Self {
+            newest: Newest::of(&*store),
             store,
             keep: Mutex::new(keep.time),
             changed: Notify::new(),
+            started: Instant::now(),
+            has_warned: AtomicBool::new(false),
         }
     }
 
@@ -41,9 +81,33 @@ impl Keeping {
         self.changed.notify_one();
     }
 
+    /// What the clock says, as far as the store bears it out: a clock that is years ahead must not empty it. Nothing where the store cannot
+    /// be asked.
+    fn credible(&self, now: SystemTime, at: Instant) -> Option<SystemTime> {
+        let newest = match self.newest {
+            Newest::Nothing => return Some(now),
+            Newest::At(newest) => newest,
+            Newest::Unreadable => return None,
+        };
+        let runs = at.saturating_duration_since(self.started);
+        let most = newest.checked_add(runs)?.checked_add(TRUSTED)?;
+        if now <= most {
+            return Some(now);
+        }
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
+            let newest = humantime::format_rfc3339_seconds(newest).to_string();
+            tracing::warn!(
+                newest,
+                "the clock is more than 7 days ahead of the newest call record at the start: old ones are removed as if it were 7 days"
+            );
+        }
+        Some(most)
+    }
+
     /// Milliseconds since 1970 before which a call must have begun to be removed; nothing where all are kept.
-    fn limit(&self, now: SystemTime) -> Option<u64> {
+    fn limit(&self, now: SystemTime, at: Instant) -> Option<u64> {
         let keep = (*self.keep.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let now = self.credible(now, at)?;
         let limit = now.checked_sub(keep)?.duration_since(UNIX_EPOCH).ok()?;
         u64::try_from(limit.as_millis()).ok()
     }
@@ -56,7 +120,7 @@ impl Keeping {
 
     /// Removes all that are too old.
     async fn look(self: &Arc<Self>) {
-        let Some(limit) = self.limit(SystemTime::now()) else {
+        let Some(limit) = self.limit(SystemTime::now(), Instant::now()) else {
             return;
         };
         let mut removed = 0;
@@ -118,6 +182,42 @@ mod tests {
             "started_ms": unix_ms, "ended_after_ms": 5, "legs": [],
         });
         serde_json::from_value(record).unwrap()
+    }
+
+    #[test]
+    fn a_clock_that_is_far_ahead_is_believed_for_seven_days() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = MasterKey::from_octets([7; 32]);
+        let store: Arc<dyn Store> = Arc::new(SledStore::open(folder.path(), &key).unwrap());
+        let day = Duration::from_secs(24 * 3600);
+        let began = 1_700_000_000_000;
+        let newest = UNIX_EPOCH + Duration::from_millis(began);
+        let keep = Keep::default();
+        let ms = |time: SystemTime| {
+            let since = time.duration_since(UNIX_EPOCH).unwrap();
+            u64::try_from(since.as_millis()).unwrap()
+        };
+        // Without a record there is nothing that could be lost, or that proves anything.
+        let empty = Keeping::new(Arc::clone(&store), &keep);
+        let far = newest + 3650 * day;
+        let limit = |keeping: &Keeping, now, runs| keeping.limit(now, keeping.started + runs);
+        assert_eq!(limit(&empty, far, day), Some(ms(far - 90 * day)));
+        let records = [self::began(began - 1000), self::began(began)];
+        store.close_calls(&[&records[0], &records[1]]).unwrap();
+        let keeping = Keeping::new(Arc::clone(&store), &keep);
+        let near = newest + 7 * day;
+        assert_eq!(
+            limit(&keeping, near, Duration::ZERO),
+            Some(ms(near - 90 * day))
+        );
+        assert!(!keeping.has_warned.load(Ordering::Relaxed));
+        assert_eq!(
+            limit(&keeping, far, Duration::ZERO),
+            Some(ms(newest - 83 * day))
+        );
+        assert!(keeping.has_warned.load(Ordering::Relaxed));
+        // While it runs time goes on, whatever the clock says.
+        assert_eq!(limit(&keeping, far, 100 * day), Some(ms(newest + 17 * day)));
     }
 
     #[tokio::test]
