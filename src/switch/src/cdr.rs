@@ -6,6 +6,7 @@ use model::{CallId, CallRecord, Direction, Outcome, Side};
 use store::{Store, StoreError};
 
 use crate::record_view::{self, RecordView};
+use crate::veil::Veil;
 
 /// How many records are read at once.
 const AT_ONCE: usize = 500;
@@ -136,10 +137,12 @@ impl Filter {
                 .is_none_or(|wanted| Some(wanted) == record.outcome)
     }
 
-    /// Looks through a store, newest first; the records, and the cursor of the next page if there may be more.
+    /// Looks through a store, newest first; the records, and the cursor of the next page if there may be more. Each is looked at as it may be
+    /// shown: who may not see a number must not find out by asking for it.
     pub(crate) fn search(
         &self,
         store: &dyn Store,
+        veil: &Veil,
         cursor: Option<CallId>,
         limit: usize,
     ) -> Result<(Vec<CallRecord>, Option<CallId>), StoreError> {
@@ -150,6 +153,7 @@ impl Filter {
             let is_last = part.len() < AT_ONCE;
             looked_at += part.len();
             for record in part {
+                let record = veil.over(record);
                 if self.is_past(&record) {
                     return Ok((found, None));
                 }
@@ -381,7 +385,7 @@ pub(crate) mod tests {
         let filter = words.read(SystemTime::now()).unwrap();
         let (mut ids, mut cursor, mut pages) = (Vec::new(), None, 0);
         loop {
-            let (found, next) = filter.search(&store, cursor, 40).unwrap();
+            let (found, next) = filter.search(&store, &Veil::default(), cursor, 40).unwrap();
             ids.extend(found.iter().map(|record| record.started_ms));
             pages += 1;
             cursor = next;
@@ -394,7 +398,11 @@ pub(crate) mod tests {
         assert_eq!(pages, 3);
         let count = |words: Words| {
             let filter = words.read(SystemTime::now()).unwrap();
-            filter.search(&store, None, 5000).unwrap().0.len()
+            filter
+                .search(&store, &Veil::default(), None, 5000)
+                .unwrap()
+                .0
+                .len()
         };
         let number = Some("+15551200".to_owned());
         assert_eq!(
@@ -404,6 +412,18 @@ pub(crate) mod tests {
             }),
             1
         );
+        // Who may not see a number does not find it either, only what he is shown of it.
+        let veiled = |number: &str| {
+            let number = Some(number.to_owned());
+            let words = Words {
+                number,
+                ..Words::default()
+            };
+            let filter = words.read(SystemTime::now()).unwrap();
+            let veil = Veil::new(crate::settings::Privacy::Masked);
+            filter.search(&store, &veil, None, 5000).unwrap().0.len()
+        };
+        assert_eq!((veiled("+15551200"), veiled("***200")), (0, 2));
         let result = Some("busy".to_owned());
         assert_eq!(
             count(Words {

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use model::CallRecord;
+use model::{CallDetails, CallRecord};
 use serde_json::Value;
 
 use crate::settings::Privacy;
@@ -22,6 +22,8 @@ const SHOWN: usize = 3;
 const STARS: &str = "***";
 /// How many digits in a row make a number of what a peer has written.
 const LONG: usize = 5;
+/// What may stand between the digits of a number: one of them, or two if one is a parenthesis (`(555) 123`).
+const BETWEEN: &str = "-.()/ ";
 
 /// Whether numbers and names are hidden. All copies change together.
 #[derive(Debug, Clone, Default)]
@@ -91,6 +93,7 @@ fn masked(record: &CallRecord) -> CallRecord {
         to: String::new(),
         diverted_from: None,
         legs: Vec::new(),
+        details: CallDetails::default(),
         ..record.clone()
     })
 }
@@ -108,7 +111,8 @@ fn mask(within: &str, value: &mut Value) {
                     ("name", Value::String(text)) if within == "tg" => *text = number(text),
                     ("user_id", _) => shorten(member),
                     ("id", Value::Number(_)) if within == "tg" => shorten(member),
-                    ("phrase" | "peer_reason", Value::String(text)) => *text = words(text),
+                    // A rule may be the number that was dialled.
+                    ("phrase" | "peer_reason" | "rule", Value::String(text)) => *text = words(text),
                     // Some make a Call-ID of the number.
                     ("id", Value::String(text)) if within == "sip" => *text = words(text),
                     (key, _) => mask(key, member),
@@ -156,22 +160,38 @@ fn last(digits: &[char]) -> String {
 /// What a peer has written, without long numbers.
 fn words(text: &str) -> String {
     let mut shown = String::new();
-    let mut digits: Vec<char> = Vec::new();
+    // A number as it is written, its digits, and what stands behind the last of them.
+    let (mut run, mut digits, mut gap) = (String::new(), Vec::new(), String::new());
     for c in text.chars().map(Some).chain([None]) {
         match c {
-            Some(c) if c.is_ascii_digit() => digits.push(c),
+            Some(c) if c.is_ascii_digit() => {
+                run.push_str(&gap);
+                gap.clear();
+                run.push(c);
+                digits.push(c);
+            }
+            Some(c) if !digits.is_empty() && may_be_between(&gap, c) => gap.push(c),
             other => {
                 if digits.len() >= LONG {
                     shown.push_str(&last(&digits));
                 } else {
-                    shown.extend(&digits);
+                    shown.push_str(&run);
                 }
+                shown.push_str(&gap);
+                run.clear();
                 digits.clear();
+                gap.clear();
                 shown.extend(other);
             }
         }
     }
     shown
+}
+
+/// Whether digits behind this gap and this character would belong to the same number.
+fn may_be_between(gap: &str, c: char) -> bool {
+    let is_one = gap.is_empty() || gap.len() == 1 && (gap.contains(['(', ')']) || "()".contains(c));
+    is_one && BETWEEN.contains(c)
 }
 
 #[cfg(test)]
@@ -211,6 +231,30 @@ mod tests {
         assert_eq!(words("15551234567"), "***567");
     }
 
+    #[test]
+    fn a_number_is_hidden_however_it_is_written_and_a_code_is_not() {
+        for (text, shown) in [
+            ("+1-555-123-4567 is busy", "+***567 is busy"),
+            ("(555) 123 4567", "(***567"),
+            ("+1 (555) 123-4567, sorry", "+***567, sorry"),
+            ("call 030/12345.6.", "call ***456."),
+            ("12 345", "***345"),
+            ("12 34", "12 34"),
+            ("Q.850;cause=17", "Q.850;cause=17"),
+            (
+                "Q.850;cause=16;text=\"555 0009 555\"",
+                "Q.850;cause=16;text=\"***555\"",
+            ),
+            ("486 - 600 - 604", "486 - 600 - 604"),
+            ("(12) (34) x", "(12) (34) x"),
+            ("1", "1"),
+            ("- ", "- "),
+        ] {
+            assert_eq!(words(text), shown, "{text}");
+            assert_eq!(words(shown), shown, "twice is once");
+        }
+    }
+
     fn record() -> CallRecord {
         let record = json!({
             "id": CallId::new(1_700_000_000_000, 1), "direction": "tg_to_sip", "trunk": "office", "session": "gateway",
@@ -219,7 +263,7 @@ mod tests {
             "legs": [{ "kind": "sip", "via": "office", "code": 486, "phrase": "15550009444 is busy", "reason": "sip_refused",
                 "peer_reason": "Q.850;cause=17;text=\"15550009555\"" }],
             "details": { "sip": { "from": "sip:15550009666@192.0.2.7", "to": "tel:15550009777", "id": "15550009000@b", "peer": "udp:192.0.2.7:5060" },
-                "tg": { "id": 15_550_009_888_u64, "name": "alice", "phone": "15550009999", "path": "direct" } },
+                "tg": { "id": 15_550_009_888_u64, "name": "alice", "phone": "15550009999", "path": "direct" }, "rule": "15550009123" },
         });
         serde_json::from_value(record).unwrap()
     }

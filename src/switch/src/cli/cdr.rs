@@ -181,8 +181,8 @@ fn recent(operator: &Operator, words: &Words, count: usize) -> Result<Vec<CallRe
         let limit = LONGEST_PAGE.min(count - records.len());
         let is_last = match &book {
             Book::Store(store) => {
-                let (found, next) = filter.search(&**store, before, limit)?;
-                records.extend(found.into_iter().map(|record| veil.over(record)));
+                let (found, next) = filter.search(&**store, &veil, before, limit)?;
+                records.extend(found);
                 before = next;
                 before.is_none()
             }
