@@ -220,7 +220,7 @@ fn trunk_step(world: &impl World, trunk: &TrunkSpec) -> Step {
         }
     };
     let blocked = if world.is_blocked(&trunk.name) {
-        ", blocked because too many calls failed"
+        ", blocked: too many calls failed, or its PBX said so (503)"
     } else {
         ""
     };
