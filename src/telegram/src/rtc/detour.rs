@@ -4,10 +4,17 @@
 //! and a controlled agent waits for the peer to nominate another pair, with libwebrtc for up to 2.5 s. Until then media may go by any pair on which
 //! a check has succeeded (RFC 8445 section 12.1), so it goes by the first that proves itself. An agent that controls selects it at that moment anyway.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 /// An address of ours, and one of the peer's.
 pub(super) type Pair = (SocketAddr, SocketAddr);
+
+/// The number of a STUN transaction (RFC 8489 section 5).
+pub(super) type TransactionId = [u8; 12];
+
+/// Checks that are remembered: of more than are under way at a time.
+const MOST_CHECKS: usize = 256;
 
 /// What is between the pair that ICE selected and the packets.
 #[derive(Debug, Default)]
@@ -15,6 +22,8 @@ pub(super) struct Detour {
     /// Where ICE wanted the last packet to go.
     wanted: Option<Pair>,
     state: State,
+    /// Our checks since the peer restarted, and where they went.
+    checks: VecDeque<(TransactionId, Pair)>,
 }
 
 #[derive(Debug, Default)]
@@ -41,11 +50,28 @@ impl Detour {
     pub(super) fn restart(&mut self) {
         if let Some(old) = self.wanted {
             self.state = State::Restarted { old };
+            self.checks.clear();
         }
     }
 
-    /// A check of ours on this pair has succeeded.
-    pub(super) fn succeeded(&mut self, pair: Pair) {
+    /// A check of ours goes out on this pair.
+    pub(super) fn checks(&mut self, id: TransactionId, pair: Pair) {
+        match self.state {
+            State::Selected => self.checks.clear(),
+            State::Restarted { .. } | State::Valid { .. } => {
+                if self.checks.len() >= MOST_CHECKS {
+                    self.checks.pop_front();
+                }
+                self.checks.push_back((id, pair));
+            }
+        }
+    }
+
+    /// A check of ours with this number has succeeded, on this pair: only where it went (RFC 8445 section 7.2.5.2.1), or it proves nothing.
+    pub(super) fn succeeded(&mut self, id: TransactionId, pair: Pair) {
+        if !self.checks.contains(&(id, pair)) {
+            return;
+        }
         self.state = match self.state {
             State::Selected => State::Selected,
             // The peer is where it was.
@@ -80,13 +106,41 @@ mod tests {
         (address(1, 5000), address(2, port))
     }
 
+    /// We check a pair, and that is answered.
+    fn succeeds(detour: &mut Detour, port: u16) {
+        let id = [u8::try_from(port).unwrap(); 12];
+        detour.checks(id, pair(port));
+        detour.succeeded(id, pair(port));
+    }
+
+    #[test]
+    fn an_answer_from_elsewhere_proves_nothing() {
+        let mut detour = Detour::default();
+        detour.way(pair(1));
+        detour.checks([2; 12], pair(2));
+        detour.restart();
+        detour.succeeded([2; 12], pair(2));
+        assert_eq!(detour.way(pair(1)), pair(1), "it was of before");
+        detour.checks([3; 12], pair(3));
+        detour.succeeded([3; 12], pair(4));
+        detour.succeeded([4; 12], pair(3));
+        assert_eq!(detour.way(pair(1)), pair(1));
+        detour.succeeded([3; 12], pair(3));
+        assert_eq!(detour.way(pair(1)), pair(3));
+        for id in 0..=u8::MAX {
+            detour.checks([id; 12], pair(5));
+            detour.checks([id; 12], pair(6));
+        }
+        assert_eq!(detour.checks.len(), MOST_CHECKS);
+    }
+
     #[test]
     fn packets_go_where_ice_wants_until_the_peer_restarts() {
         let mut detour = Detour::default();
         detour.restart();
-        detour.succeeded(pair(7));
+        succeeds(&mut detour, 7);
         assert_eq!(detour.way(pair(1)), pair(1), "nothing was selected before");
-        detour.succeeded(pair(7));
+        succeeds(&mut detour, 7);
         assert_eq!(detour.way(pair(1)), pair(1));
         assert_eq!(detour.way(pair(2)), pair(2));
     }
@@ -98,13 +152,13 @@ mod tests {
         detour.way(pair(1));
         detour.restart();
         assert_eq!(detour.way(pair(1)), pair(1));
-        detour.succeeded(pair(2));
-        detour.succeeded(pair(3));
+        succeeds(&mut detour, 2);
+        succeeds(&mut detour, 3);
         assert_eq!(detour.way(pair(1)), pair(2));
         // Once more, before anything was selected.
         detour.restart();
         assert_eq!(detour.way(pair(1)), pair(1));
-        detour.succeeded(pair(4));
+        succeeds(&mut detour, 4);
         assert_eq!(detour.way(pair(1)), pair(4));
         assert_eq!(detour.way(pair(5)), pair(5));
         assert_eq!(detour.way(pair(1)), pair(1), "it may be selected again");
@@ -115,10 +169,10 @@ mod tests {
         let mut detour = Detour::default();
         detour.way(pair(1));
         detour.restart();
-        detour.succeeded(pair(2));
-        detour.succeeded(pair(1));
+        succeeds(&mut detour, 2);
+        succeeds(&mut detour, 1);
         assert_eq!(detour.way(pair(1)), pair(1));
-        detour.succeeded(pair(2));
+        succeeds(&mut detour, 2);
         assert_eq!(detour.way(pair(1)), pair(1));
     }
 }

@@ -29,7 +29,7 @@ use crate::crypt::Role;
 use crate::framing::{Dropped, Framing};
 use crate::messages::{self, Message, OPUS};
 use crate::relay::{Arrival, Relays, Standalone};
-use detour::Detour;
+use detour::{Detour, TransactionId};
 use engine::{Engine, Happening, Heard, Step, Taken};
 use negotiation::Negotiation;
 use path::Path;
@@ -42,6 +42,8 @@ const STUN: std::ops::RangeInclusive<u8> = 0..=3;
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 /// The type of a STUN message that says that a connectivity check has succeeded (RFC 8489 section 5).
 const SUCCESS: [u8; 2] = [0x01, 0x01];
+/// The type of one that checks (RFC 8489 section 5).
+const CHECK: [u8; 2] = [0x00, 0x01];
 /// ICE restarts a web client may ask for; each one makes the agent forget and check anew.
 const RESTARTS: u32 = 16;
 /// Numbers left free between two streams of the peer, so that neither can reach into the other.
@@ -333,6 +335,11 @@ impl RtcTransport {
     fn transmit(&mut self, now: Instant, local: SocketAddr, peer: SocketAddr, contents: Vec<u8>) {
         let is_check = is_stun(&contents);
         let (local, peer) = if is_check {
+            if contents.starts_with(&CHECK)
+                && let Some(id) = transaction_id(&contents)
+            {
+                self.detour.checks(id, (local, peer));
+            }
             (local, peer)
         } else {
             self.detour.way((local, peer))
@@ -478,8 +485,10 @@ impl Transport for RtcTransport {
         }
         if is_stun {
             self.path.prove(source);
-            if data.starts_with(&SUCCESS) {
-                self.detour.succeeded((local, source));
+            if data.starts_with(&SUCCESS)
+                && let Some(id) = transaction_id(data)
+            {
+                self.detour.succeeded(id, (local, source));
             }
         }
         let taken = self.engine.receive(now, source, local, data, is_stun);
@@ -558,6 +567,11 @@ impl Receiver {
         self.largest = self.largest.max(number);
         Some(number)
     }
+}
+
+/// The number of a STUN message (RFC 8489 section 5).
+fn transaction_id(data: &[u8]) -> Option<TransactionId> {
+    data.get(8..20)?.try_into().ok()
 }
 
 /// Whether a datagram is a STUN message.
