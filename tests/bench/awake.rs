@@ -38,7 +38,7 @@ impl Awake {
 
     /// Whether all of them still turn.
     pub(crate) fn is_so(&mut self) -> bool {
-        let mut turns = self.0.iter_mut().map(|child| child.try_wait());
+        let mut turns = self.0.iter_mut().map(Child::try_wait);
         turns.all(|ended| matches!(ended, Ok(None)))
     }
 }
