@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::crash::peer::Peer;
 use crate::deadline::{s, until};
+use crate::disk::{fill, on_a_disk};
 use crate::house::{House, TRUNK};
 use crate::ports;
 use crate::process::{PEERS, PYTHON, Process};
@@ -451,6 +452,66 @@ fn what_was_queued_is_posted_after_a_crash_and_after_a_restart() {
     for id in [&lost["id"], &kept["id"]] {
         assert_eq!(posted(id, 1).len(), 1, "{id}");
     }
+}
+
+#[test]
+fn what_could_not_be_written_on_a_full_disk_is_written_when_there_is_room() {
+    let mut house = House::new()
+        .peer_trunk(&["alaw"])
+        .leaves_by(&["alaw"])
+        .rtp_ports(1000)
+        .build();
+    let disk = house.dir().join("data");
+    on_a_disk(&disk, 16);
+    // Their records are what is to be written.
+    let office = Peer::start(house.peer_port(), house.sip(), 60, true);
+    let branch = Peer::start(house.branch_port(), house.sip(), 0, false);
+    house.start();
+    let receiver = Receiver::start(house.dir());
+    // Each post lasts ten seconds, one after the other: what is queued behind the first five is not written because it is repeated.
+    let silent = receiver.url("/silent");
+    let add = ["webhook", "add", "crm", &silent, "--secret", "--events"];
+    let add = [&add[..], &["alert,config.changed"]].concat();
+    house.expect_command(&add, &format!("{SECRET}\n"));
+    for priority in 1..5 {
+        change(&house, priority);
+    }
+    house.wait_flushed();
+    fill(&disk);
+    let ids = |house: &House, event: &str| {
+        let queued = deliveries(house, "crm").into_iter();
+        let queued = queued.filter(|it| event.is_empty() || it["event"] == event);
+        queued.map(|it| it["id"].clone()).collect::<Vec<_>>()
+    };
+    office.busy(true);
+    until("the alert of the store to be queued", s(90), || {
+        (!ids(&house, "alert").is_empty()).then_some(())
+    });
+    office.busy(false);
+    let unwritten = ids(&house, "alert");
+    fs::remove_file(disk.join("filler")).unwrap();
+    until("a change to be taken", s(20), || {
+        let set = ["trunk", "set", TRUNK, "--priority", "9"];
+        (house.command(&set, "").0 == 0).then_some(())
+    });
+    house.wait_flushed();
+    house.wait_flushed();
+    let list = deliveries(&house, "crm");
+    let is_first = |it: &Value| it["tries"] == 0 && unwritten.contains(&it["id"]);
+    assert!(list.iter().any(is_first), "it was posted: {list:?}");
+    let queued = ids(&house, "");
+    drop((office, branch));
+    house.kill();
+    house.start();
+    let kept = ids(&house, "");
+    assert!(
+        queued.iter().all(|id| kept.contains(id)),
+        "{kept:?} of {queued:?}"
+    );
+    house.stop();
+    drop(receiver);
+    let unmounted = Command::new("umount").arg(&disk).status().unwrap();
+    assert!(unmounted.success());
 }
 
 #[test]
