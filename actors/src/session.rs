@@ -746,7 +746,7 @@ impl Handler<DeclineCall> for Session {
             cause,
         } = declined;
         self.notify(user_id, &cause, ctx);
-        tracing::info!(session = %self.spec.name, %cause, "a Telegram call is declined");
+        tracing::info!(session = %self.spec.name, cause = cause.brief(), "a Telegram call is declined");
         let reason = tl::enums::PhoneCallDiscardReason::Busy;
         self.ask(
             Rpc::DiscardCall {

@@ -86,7 +86,7 @@ impl Text {
             TextEnd::TimedOut | TextEnd::Unreachable => Some(Cause::new(Reason::SipTimeout)),
         };
         if let Some(cause) = cause {
-            tracing::info!(trunk = %self.trunk, %cause, "a text is not taken");
+            tracing::info!(trunk = %self.trunk, cause = cause.brief(), "a text is not taken");
             if let Some(session) = self.session.open() {
                 let user_id = self.user_id;
                 session.do_send(NotDelivered { user_id, cause });

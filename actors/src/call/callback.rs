@@ -145,7 +145,7 @@ impl Call {
             self.lost.insert(leg);
         }
         self.give_back_idle();
-        tracing::info!(call = %self.id, %cause, "nobody takes the call of who was called back");
+        tracing::info!(call = %self.id, cause = cause.brief(), "nobody takes the call of who was called back");
         self.callback.failed = Some(cause.clone());
         self.set_state(CallState::Failing);
         self.tone(Some(Tone::Busy));

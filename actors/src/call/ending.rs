@@ -51,7 +51,7 @@ impl Call {
         if self.ringing.contains_key(&leg) && self.ended.is_none() {
             self.rang_for_nothing(leg, cause, ctx);
         } else if self.transfer_survives(leg, &cause) {
-            tracing::info!(call = %self.id, %leg, %cause, "the call goes on without this leg");
+            tracing::info!(call = %self.id, %leg, cause = cause.brief(), "the call goes on without this leg");
         } else if !self.lost.contains(&leg) || self.ended.is_some() {
             let cause = self.meant(leg, cause);
             // A plain hang-up belongs to the side it came from; any other cause names its own.
@@ -164,8 +164,9 @@ impl Call {
                 Direction::SipToTg | Direction::TgToSip => self.record.trunk = trunk.to_string(),
             }
         }
-        tracing::info!(call = %self.id, trunk = %self.held.trunk, session = self.held.session_name(), cause = %cause,
+        tracing::info!(call = %self.id, trunk = %self.held.trunk, session = self.held.session_name(), cause = cause.brief(),
             side = side.label(), outcome = outcome.label(), "call over");
+        tracing::debug!(call = %self.id, %cause, "why a call is over, as it was said");
         self.unwritten = Some(self.common.unwritten.one_more());
         let after = Duration::from_millis(self.record.ended_after_ms.unwrap_or_default());
         self.common.to_registry(CallOver {

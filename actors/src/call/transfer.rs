@@ -52,7 +52,8 @@ impl Call {
 
     /// The PBX wants another number in place of a leg.
     pub(super) fn transfer_wanted(&mut self, leg: LegId, wish: Wish, ctx: &mut Context<Self>) {
-        tracing::info!(call = %self.id, %leg, to = %wish.target, "the PBX wants a transfer");
+        tracing::info!(call = %self.id, %leg, "the PBX wants a transfer");
+        tracing::debug!(call = %self.id, to = %wish.target, "the target of a transfer");
         if !self.begin_transfer(leg, TransferTo::Pbx(wish), ctx) {
             let cause = Cause::new(Reason::TransferNotPossible);
             self.order(leg, LegOrder::RefuseTransfer { cause });
@@ -197,7 +198,7 @@ impl Handler<Placed> for Call {
         match result {
             Ok(target) => self.transfer_placed(*target, old, ctx),
             Err(cause) => {
-                tracing::info!(call = %self.id, %cause, "a transfer is refused");
+                tracing::info!(call = %self.id, cause = cause.brief(), "a transfer is refused");
                 self.order(old, LegOrder::RefuseTransfer { cause });
             }
         }

@@ -294,6 +294,17 @@ impl From<Reason> for Cause {
     }
 }
 
+impl Cause {
+    /// The code and, instead of what a peer has written, the name of the reason: for a log that holds no numbers of people.
+    pub fn brief(&self) -> String {
+        if self.reason == Reason::SipRefused {
+            format!("{} {}", self.code, self.name())
+        } else {
+            self.to_string()
+        }
+    }
+}
+
 impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.code, self.phrase())
@@ -308,6 +319,15 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_brief_nothing_is_said_that_a_peer_has_written() {
+        let refused = Cause::sip_refused(486, "15551234567 is busy");
+        assert_eq!(refused.to_string(), "486 15551234567 is busy");
+        assert_eq!(refused.brief(), "486 sip_refused");
+        let ours = Cause::new(Reason::SipTimeout);
+        assert_eq!(ours.brief(), ours.to_string());
+    }
 
     #[test]
     fn every_name_is_unique_and_every_row_is_its_own() {
