@@ -66,14 +66,25 @@ pub async fn clock_offset(server: SocketAddr) -> io::Result<ClockOffset> {
     Ok(ClockOffset::between(ours, theirs))
 }
 
-/// The same; returns by how many seconds this machine's clock is ahead, if that is more than Telegram accepts.
-pub(super) async fn ahead(server: SocketAddr) -> Option<i64> {
+/// What a server says of this machine's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clock {
+    /// Telegram accepts it.
+    Accepted,
+    /// It is ahead by so many seconds, more than Telegram accepts.
+    Ahead(i64),
+    /// The server does not answer, or nothing that can be read: so nothing is known.
+    Unknown,
+}
+
+/// Asks a server of Telegram whether it accepts this machine's clock; takes 3 s at most.
+pub(super) async fn look(server: SocketAddr) -> Clock {
     match clock_offset(server).await {
-        Ok(offset) if offset.is_accepted() => None,
-        Ok(offset) => i64::try_from(offset.abs().as_secs()).ok(),
+        Ok(offset) if offset.is_accepted() => Clock::Accepted,
+        Ok(offset) => Clock::Ahead(i64::try_from(offset.abs().as_secs()).unwrap_or(i64::MAX)),
         Err(error) => {
             tracing::debug!(%error, "Telegram's clock cannot be read");
-            None
+            Clock::Unknown
         }
     }
 }
@@ -176,6 +187,35 @@ mod tests {
         );
         let frame = server.await.unwrap();
         assert_eq!(frame.len(), request(Duration::from_secs(1), [0; 16]).len());
+    }
+
+    /// A server whose clock says so, for one question.
+    async fn server_at(time: Duration) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut frame = [0; 52];
+            stream.read_exact(&mut frame).await.unwrap();
+            let mut answer = vec![0; 104];
+            answer[..4].copy_from_slice(&104u32.to_le_bytes());
+            answer[16..24].copy_from_slice(&((time.as_secs() << 32) | 1).to_le_bytes());
+            stream.write_all(&answer).await.unwrap();
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_does_not_say_that_the_clock_is_right() {
+        let right = server_at(unix_time()).await;
+        assert_eq!(look(right).await, Clock::Accepted);
+        let behind = server_at(unix_time().saturating_sub(Duration::from_secs(300))).await;
+        assert!(matches!(look(behind).await, Clock::Ahead(299..=310)));
+        // Nobody listens there any more.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gone = listener.local_addr().unwrap();
+        drop(listener);
+        assert_eq!(look(gone).await, Clock::Unknown);
     }
 
     #[test]

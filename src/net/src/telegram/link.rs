@@ -17,7 +17,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
-use super::clock;
+use super::clock::{self, Clock};
 use super::harden;
 use super::people::People;
 use super::session::Keys;
@@ -367,22 +367,31 @@ impl Link {
         }
     }
 
-    /// Returns when this machine's clock is such that Telegram accepts us, or when that cannot be told. The library floods a server
-    /// that refuses its clock, so that it must not be let loose before.
+    /// Returns when this machine's clock is such that Telegram accepts us, or when that cannot be told and nothing is known against it. The
+    /// library floods a server that refuses its clock, so that it must not be let loose before.
     async fn right_clock(&self, told: &mut bool) {
         let mut is_known = false;
         loop {
             let Some(server) = self.keys.keyed_server() else {
                 return;
             };
-            let ahead = clock::ahead(server.into()).await;
-            self.metrics.clock_ahead(ahead.unwrap_or(0));
-            let Some(seconds) = ahead else {
-                if is_known {
-                    tracing::info!("the clock of this machine is right again");
+            let seconds = match clock::look(server.into()).await {
+                Clock::Accepted => {
+                    self.metrics.clock_ahead(0);
+                    if is_known {
+                        tracing::info!("the clock of this machine is right again");
+                    }
+                    return;
                 }
-                return;
+                Clock::Ahead(seconds) => seconds,
+                // Silence corrects no clock: what was told last holds.
+                Clock::Unknown if is_known => {
+                    tokio::time::sleep(CLOCK_PAUSE).await;
+                    continue;
+                }
+                Clock::Unknown => return,
             };
+            self.metrics.clock_ahead(seconds);
             if !std::mem::replace(&mut is_known, true) {
                 tracing::error!(
                     seconds,
