@@ -123,8 +123,10 @@ pub struct Stats {
 pub struct Ended {
     /// Its number: of two ends the later one's is greater.
     pub number: u64,
-    /// The record; nothing where it has been removed since.
+    /// The record; nothing where it has been removed since, or cannot be read.
     pub record: Option<CallRecord>,
+    /// Why it cannot be read.
+    pub fault: Option<String>,
 }
 
 /// Ends of calls, oldest first.

@@ -10,7 +10,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use model::{CallId, CallRecord};
+use model::CallId;
 use sled::{IVec, Tree};
 
 use super::layout::{CALLS, decode};
@@ -138,11 +138,16 @@ impl EndList {
                     Some(_) => calls.get(&id)?,
                     None => None,
                 };
-                let record: Option<CallRecord> =
-                    record.map(|value| decode(CALLS, &id, &value)).transpose()?;
+                // One that cannot be read must not hold up those behind it.
+                let (record, fault) = match record.map(|value| decode(CALLS, &id, &value)) {
+                    Some(Ok(record)) => (Some(record), None),
+                    Some(Err(error)) => (None, Some(error.to_string())),
+                    None => (None, None),
+                };
                 ends.ended.push(Ended {
                     number: number(&key),
                     record,
+                    fault,
                 });
             }
         }

@@ -135,3 +135,30 @@ fn the_oldest_records_are_removed_up_to_a_time_so_many_at_once() {
     drop(store);
     assert_eq!(open(dir.path()).unwrap().stats().unwrap().calls, 50);
 }
+
+#[test]
+fn one_that_cannot_be_read_does_not_hold_up_those_behind_it() {
+    let dir = folder();
+    let begun = {
+        let store = open(dir.path()).unwrap();
+        store.note_ends_for(&["csv"]).unwrap();
+        let begun = store.ends_passed("csv").unwrap();
+        close(&store, &[1, 2, 3]);
+        begun
+    };
+    {
+        let db = sled::open(dir.path()).unwrap();
+        let calls = db.open_tree("cdr").unwrap();
+        calls.insert(record(2).id.to_bytes(), &[1u8, b'{']).unwrap();
+        db.flush().unwrap();
+    }
+    let store = open(dir.path()).unwrap();
+    let ends = store.ends_after(begun, 10).unwrap();
+    let found: Vec<(Option<CallId>, bool)> = ends
+        .ended
+        .iter()
+        .map(|end| (end.record.as_ref().map(|it| it.id), end.fault.is_some()))
+        .collect();
+    let id = |n| Some(record(n).id);
+    assert_eq!(found, [(id(1), false), (None, true), (id(3), false)]);
+}

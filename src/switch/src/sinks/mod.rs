@@ -317,11 +317,12 @@ impl Sink {
     fn append(&mut self, ends: &Ends) -> Result<(), SinkError> {
         let Form { name, kind, line } = self.form;
         let mut days: BTreeMap<String, Vec<&CallRecord>> = BTreeMap::new();
-        let mut removed = 0;
+        let (mut removed, mut unreadable) = (Vec::new(), Vec::new());
         for end in &ends.ended {
-            match &end.record {
-                Some(record) => days.entry(day(record)).or_default().push(record),
-                None => removed += 1,
+            match (&end.record, &end.fault) {
+                (Some(record), _) => days.entry(day(record)).or_default().push(record),
+                (None, Some(fault)) => unreadable.push((end.number, fault)),
+                (None, None) => removed.push(end.number),
             }
         }
         let mut has_new = false;
@@ -345,15 +346,25 @@ impl Sink {
         }
         // They are written in the order in which they ended: behind one that was not, none was.
         self.may_be_written &= !has_new;
-        if removed > 0 {
+        if !removed.is_empty() {
             tracing::error!(
                 sink = name,
-                removed,
+                removed = removed.len(),
                 "call records were removed from the store (cdr.keep) before they could be written to a file"
             );
-            for _ in 0..removed {
-                self.metrics.record_passed_on(name, false);
-            }
+        }
+        if let Some((_, fault)) = unreadable.first() {
+            tracing::error!(
+                sink = name,
+                passed = unreadable.len(),
+                %fault,
+                "call records cannot be read: they are left out of the file"
+            );
+        }
+        let unreadable = unreadable.iter().map(|(number, _)| *number);
+        let lost = removed.iter().copied().chain(unreadable);
+        for _ in lost {
+            self.metrics.record_passed_on(name, false);
         }
         Ok(())
     }
