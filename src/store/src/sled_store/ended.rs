@@ -44,7 +44,8 @@ fn call_of(octets: &[u8]) -> Option<CallId> {
 }
 
 impl EndList {
-    /// Opens it; takes away what a crash has left without a record.
+    /// Opens it; takes away what a crash has left without a record. A last entry whose record was removed looks the same, and goes too: no
+    /// reader hears of it.
     pub(super) fn open(list: Tree, readers: Tree, calls: &Tree) -> Result<Self, sled::Error> {
         while let Some((key, id)) = list.last()? {
             if calls.contains_key(&id)? {

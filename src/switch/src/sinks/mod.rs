@@ -295,15 +295,13 @@ impl Sink {
             }
             return Ok(false);
         };
-        let is_failed = |ends: &Ends, failed_up_to: u64| {
-            let new = ends.ended.iter().filter(|end| end.number > failed_up_to);
-            new.count()
-        };
         if let Err(error) = self.append(&ends) {
-            for _ in 0..is_failed(&ends, self.failed_up_to) {
+            // All that wait behind those failed with them, and their numbers have no gaps.
+            let newest = last + ends.more;
+            for _ in self.failed_up_to.max(at)..newest {
                 self.metrics.record_passed_on(name, false);
             }
-            self.failed_up_to = self.failed_up_to.max(last);
+            self.failed_up_to = self.failed_up_to.max(newest);
             self.may_be_written = true;
             return Err(error);
         }
@@ -363,7 +361,8 @@ impl Sink {
         }
         let unreadable = unreadable.iter().map(|(number, _)| *number);
         let lost = removed.iter().copied().chain(unreadable);
-        for _ in lost {
+        // What was counted while it waited is not counted again.
+        for _ in lost.filter(|number| *number > self.failed_up_to) {
             self.metrics.record_passed_on(name, false);
         }
         Ok(())

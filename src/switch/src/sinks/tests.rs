@@ -170,6 +170,28 @@ fn a_record_that_was_removed_before_it_was_written_counts_as_failed() {
 }
 
 #[test]
+fn each_that_waits_counts_as_failed_once_however_many_they_are_and_whatever_becomes_of_them() {
+    let scene = Scene::new();
+    let mut csv = scene.sink(CSV);
+    let (out, away) = (
+        scene.folder.path().join("out"),
+        scene.folder.path().join("away"),
+    );
+    fs::rename(&out, &away).unwrap();
+    scene.close(0..1300);
+    assert_eq!(csv.pass(), Next::Failing);
+    assert!((scene.counted(FAILED) - 1300.0).abs() < 0.1);
+    scene.close(1300..1400);
+    assert_eq!(csv.pass(), Next::Failing);
+    assert!((scene.counted(FAILED) - 1400.0).abs() < 0.1);
+    assert_eq!(scene.store.remove_calls(START + 1, 700).unwrap(), 700);
+    fs::rename(&away, &out).unwrap();
+    while csv.pass() == Next::Soon {}
+    assert_eq!(scene.ids(CSV, FILE), ids(700..1400));
+    assert!((scene.counted(FAILED) - 1400.0).abs() < 0.1, "twice");
+}
+
+#[test]
 fn threads_write_by_themselves_and_what_is_left_when_they_stop() {
     let scene = Scene::new();
     let cdr = Cdr {
