@@ -47,9 +47,19 @@ impl Kind {
 pub(super) fn written(kind: &Kind, folder: &Path, day: &str) -> BTreeSet<CallId> {
     let mut ids = BTreeSet::new();
     for number in 1..=MOST_FILES {
-        let Ok(file) = File::open(kind.path(folder, day, number)) else {
-            break;
+        // A pipe must not hold up the thread, and a link leads to nothing of ours.
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags())
+            .open(kind.path(folder, day, number));
+        let file = match file {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(_) => continue,
         };
+        if !file.metadata().is_ok_and(|found| found.is_file()) {
+            continue;
+        }
         let Ok(tail) = tail(&file, TAIL) else {
             continue;
         };
@@ -114,7 +124,8 @@ pub(super) fn append(kind: &Kind, folder: &Path, day: &str, lines: &[String]) ->
 }
 
 fn flags() -> i32 {
-    i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0)
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    i32::try_from(flags.bits()).unwrap_or(0)
 }
 
 /// How long the file is, when what a crash has cut off is taken away; nothing when it has other columns.
@@ -249,6 +260,25 @@ mod tests {
         let missing = folder.path().join("missing");
         assert!(append(&kind, &missing, DAY, &lines(&["1,a"])).is_err());
         assert!(!missing.exists());
+    }
+
+    #[test]
+    fn neither_a_pipe_nor_a_link_is_read_or_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let id = |n: u128| CallId::new(1_700_000_000_000, n);
+        let kind = kind("id,start");
+        let mkfifo = std::process::Command::new("mkfifo")
+            .arg(folder.path().join("cdr-2026-11-28.csv"))
+            .status();
+        assert!(mkfifo.unwrap().success());
+        append(&kind, folder.path(), DAY, &[format!("{},a", id(1))]).unwrap();
+        assert!(folder.path().join("cdr-2026-11-28-2.csv").is_file());
+        let found = written(&kind, folder.path(), DAY);
+        assert_eq!(found, BTreeSet::from([id(1)]));
+        let other = folder.path().join("other");
+        fs::write(&other, format!("id,start\n{},b\n", id(2))).unwrap();
+        symlink(&other, folder.path().join("cdr-2026-11-28-3.csv")).unwrap();
+        assert_eq!(written(&kind, folder.path(), DAY), found);
     }
 
     #[test]
