@@ -3,12 +3,12 @@
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::deadline::{s, until};
 use crate::house::{BRANCH, House, PASSWORD, SESSION, TRUNK};
 use crate::pbx::{SipMessage, Sipp};
-use crate::survival::{Conversation, talked_ms};
+use crate::survival::{Conversation, harm, talked_ms};
 use crate::telegram::Behaviour;
 
 /// How long calls have for their last words.
@@ -107,6 +107,41 @@ fn sigterm_sends_new_calls_elsewhere_at_once_and_calls_that_are_up_go_on() {
     assert!(asked.elapsed() <= LAST_WORDS + s(1));
     talk.pbx.wait(s(5)).expect_ok();
     talk.talker.finish();
+}
+
+#[test]
+fn a_drain_goes_on_while_the_registry_stands_still_and_when_it_dies() {
+    let mut house = House::new()
+        .peer_trunk(&["alaw"])
+        .variable("STROWGER__SHUTDOWN__DRAIN_S", "600")
+        .start();
+    let talk = Conversation::with_bobby(&house);
+    house.ask_to_end();
+    let drained = || pinged(&house).start().starts_with("503").then_some(());
+    until("the drain", s(5), drained);
+    let began = Instant::now();
+    harm(&house, json!({"victim": "registry", "stall_ms": 2500}));
+    talk.ear.wait_heard_until(began + s(4));
+    harm(&house, json!({"victim": "registry"}));
+    let died = Instant::now();
+    talk.ear.wait_heard_until(died + s(3));
+    assert_eq!(talk.ear.heard(died, Instant::now()).lost, 0);
+    assert!(talk.pbx.messages().iter().all(|message| !is_bye(message)));
+    // The next registry knows of it.
+    let refused = Sipp::new(house.dir(), "refused")
+        .to(house.sip())
+        .number("bobby")
+        .key("code", "503")
+        .run("uac_refused");
+    let last = refused.expect_ok().last_final();
+    assert_eq!(last.start(), "503 Worker is not ready");
+    // With the last call the switch ends.
+    let Conversation {
+        pbx, talker, call, ..
+    } = talk;
+    talker.hang_up(&house.telegram, "bobby", &call);
+    pbx.wait(s(10)).expect_ok();
+    assert_eq!(house.wait_gone(s(10)), Some(0));
 }
 
 #[test]
