@@ -2,6 +2,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use model::{Direction, Farewell, Secret, TrunkKind};
 
@@ -72,6 +73,19 @@ fn key() -> MasterKey {
 
 fn open(folder: &Path) -> Result<SledStore, OpenError> {
     SledStore::open(folder, &key())
+}
+
+/// The database itself; sled's threads hold the lock of one that was just closed for a moment longer.
+fn bare(folder: &Path) -> sled::Db {
+    for _ in 0..500 {
+        match sled::open(folder) {
+            Err(sled::Error::Io(error)) if error.to_string().contains("lock") => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("{} is locked", folder.display());
 }
 
 fn folder() -> tempfile::TempDir {
@@ -197,7 +211,7 @@ fn a_record_of_a_newer_program_is_refused_not_misread() {
             .unwrap();
     }
     {
-        let db = sled::open(dir.path()).unwrap();
+        let db = bare(dir.path());
         db.open_tree("trunks")
             .unwrap()
             .insert("office", &[9u8, b'{'])
@@ -429,7 +443,7 @@ fn what_belonged_to_a_removed_trunk_or_session_is_gone() {
     }
     {
         // A crash between the commit and the clearing away leaves this.
-        let db = sled::open(dir.path()).unwrap();
+        let db = bare(dir.path());
         let meta = db.open_tree("meta").unwrap();
         meta.insert("clear/telegram/main", &[]).unwrap();
         db.flush().unwrap();

@@ -147,7 +147,7 @@ fn one_that_cannot_be_read_does_not_hold_up_those_behind_it() {
         begun
     };
     {
-        let db = sled::open(dir.path()).unwrap();
+        let db = bare(dir.path());
         let calls = db.open_tree("cdr").unwrap();
         calls.insert(record(2).id.to_bytes(), &[1u8, b'{']).unwrap();
         db.flush().unwrap();

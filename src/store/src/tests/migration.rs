@@ -77,7 +77,7 @@ fn chained(folder: &Path) -> Result<SledStore, OpenError> {
 /// A store of schema 1 with three registered PBXs.
 fn fixture(path: &Path) {
     unsealed_store(path);
-    let db = sled::open(path).unwrap();
+    let db = bare(path);
     let bindings = db.open_tree("bindings").unwrap();
     for name in ["branch", "shop"] {
         bindings.insert(name, name.as_bytes()).unwrap();

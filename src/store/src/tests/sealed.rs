@@ -29,7 +29,7 @@ const AUTH_KEY: &[u8] = b"0123456789-auth-key-of-256-octets";
 
 /// A store as the versions before wrote it: records in the clear.
 pub(super) fn unsealed_store(folder: &Path) {
-    let db = sled::open(folder).unwrap();
+    let db = bare(folder);
     let put = |tree: &str, key: &[u8], value: &[u8]| {
         db.open_tree(tree).unwrap().insert(key, value).unwrap();
     };
@@ -133,7 +133,7 @@ fn a_record_that_was_moved_is_refused() {
         store.commit(None, &both).unwrap();
     }
     {
-        let db = sled::open(dir.path()).unwrap();
+        let db = bare(dir.path());
         let trunks = db.open_tree("trunks").unwrap();
         let value = trunks.get("office").unwrap().unwrap();
         trunks.insert("branch", value).unwrap();
@@ -145,7 +145,7 @@ fn a_record_that_was_moved_is_refused() {
     );
     // Nor is one that nobody has sealed taken for one.
     {
-        let db = sled::open(dir.path()).unwrap();
+        let db = bare(dir.path());
         let spec = serde_json::to_vec(&trunk("branch")).unwrap();
         let trunks = db.open_tree("trunks").unwrap();
         trunks.insert("branch", [&[1], &spec[..]].concat()).unwrap();
@@ -171,7 +171,7 @@ fn a_store_without_its_wrapped_key_is_damaged_not_begun_anew() {
                 .unwrap();
         }
         {
-            let db = sled::open(dir.path()).unwrap();
+            let db = bare(dir.path());
             db.open_tree("meta").unwrap().remove(lost).unwrap().unwrap();
         }
         assert!(matches!(open(dir.path()), Err(OpenError::Damaged { .. })));
