@@ -182,6 +182,10 @@ fn failed(path: &Path, source: io::Error) -> Failure {
     let why = match source.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => "it says nothing in time".to_owned(),
         ErrorKind::InvalidData => source.to_string(),
+        ErrorKind::BrokenPipe
+        | ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::UnexpectedEof => "it closes the connection".to_owned(),
         _ => {
             return Failure::File {
                 path: path.to_owned(),
