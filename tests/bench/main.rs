@@ -168,7 +168,7 @@ fn main() -> ExitCode {
     if options.does(Workload::Transcode) {
         let mut outcomes = Vec::new();
         let one = [options.calls];
-        // Once as the machine is, for information: most of the time it sleeps.
+        // First as the machine is: most of the time it sleeps.
         for sleeps in [true, false] {
             if sleeps && options.sweep {
                 continue;
