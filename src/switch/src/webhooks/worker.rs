@@ -145,17 +145,26 @@ impl Worker {
             tokio::select! {
                 told = self.commands.recv() => match told {
                     Some(Told::Records(table, listening)) => self.follow(&table, listening),
-                    Some(Told::Stop(done)) => {
-                        self.stop().await;
-                        let _ = done.send(());
-                        return;
-                    }
+                    Some(Told::Stop(done)) => return self.stop(done).await,
                     None => return,
                 },
-                event = next(&mut self.listener) => match event {
-                    Some(heard) => self.heard(heard),
-                    None => self.listener = None,
-                },
+                event = next(&mut self.listener) => {
+                    // What is told behind a change of the records is judged by it, also when both are there at once.
+                    let mut last = None;
+                    while let Ok(told) = self.commands.try_recv() {
+                        match told {
+                            Told::Records(table, listening) => self.follow(&table, listening),
+                            Told::Stop(done) => last = Some(done),
+                        }
+                    }
+                    match event {
+                        Some(heard) => self.heard(heard),
+                        None => self.listener = None,
+                    }
+                    if let Some(done) = last {
+                        return self.stop(done).await;
+                    }
+                }
                 Some(over) = self.over.1.recv() => self.ended(over),
                 () = until(due) => {}
             }
@@ -478,7 +487,7 @@ impl Worker {
     }
 
     /// Queues what has happened until now, and waits a little for what is being posted.
-    async fn stop(&mut self) {
+    async fn stop(&mut self, done: oneshot::Sender<()>) {
         // Else tokio lets nothing more be ready after 128 events, so that others have their turn, of whom there are none here.
         while let Some(Some(heard)) = unconstrained(next(&mut self.listener)).now_or_never() {
             self.heard(heard);
@@ -492,6 +501,7 @@ impl Worker {
         self.clear_leftovers();
         let flushed = self.store.flush();
         self.note(flushed);
+        let _ = done.send(());
     }
 }
 
