@@ -56,6 +56,7 @@ mod dialog;
 mod floor;
 mod house;
 mod load;
+mod nap;
 mod options;
 mod overload;
 mod parsing;

@@ -11,6 +11,7 @@ use crate::awake::Awake;
 use crate::floor::{self, Floor};
 use crate::house::{House, Peer};
 use crate::metrics::Metrics;
+use crate::nap::{self, Nap};
 use crate::options::Options;
 use crate::pbx::{Pbx, Plan};
 use crate::peer::Orders;
@@ -47,6 +48,8 @@ pub(crate) struct Outcome {
     pub(crate) floor: Floor,
     /// The same at the pace of the calls: the median of some seconds before and after them.
     pub(crate) floor_in_step: f64,
+    /// What a nap costs on these processors.
+    pub(crate) nap: Nap,
     pub(crate) codec_delay: f64,
     /// One-way delays, ms, sorted.
     pub(crate) to_telegram: Vec<f64>,
@@ -98,6 +101,7 @@ pub(crate) fn hold(options: &Options, calls: usize, sleeps: bool, dir: &Path) ->
     let mut awake = (!sleeps).then(Awake::keep);
     let before = floor::measure(options.tg_frame);
     let mut in_step = floor::in_step(calls, options.tg_frame, IN_STEP);
+    let nap = nap::measure();
     let mut house = House::start(dir, calls, options.switch_frame);
     let names: Vec<String> = (0..calls).map(|n| format!("bench{n:03}")).collect();
     let users = house.users(&names);
@@ -183,6 +187,7 @@ pub(crate) fn hold(options: &Options, calls: usize, sleeps: bool, dir: &Path) ->
         added_anonymous_kb,
         floor: before.mean(after),
         floor_in_step: median(in_step),
+        nap,
         codec_delay: floor::codec_delay(),
         to_telegram,
         to_sip,
