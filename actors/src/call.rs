@@ -42,7 +42,7 @@ use crate::message::{
     LegOrder, LegReport, OpenRecord, SipMedia, UserMet,
 };
 use crate::session::Session;
-use crate::supervise::{CrashGroup, Door, Down, Parent, Unit, Watch};
+use crate::supervise::{CrashGroup, Door, Down, Parent, Unit, Watch, at_each_return};
 use crate::unwritten::Unwritten;
 
 /// The caller's leg.
@@ -254,7 +254,7 @@ impl Actor for Call {
         self.introduce();
         self.tell(EventKind::CallStarted);
         ctx.run_later(BEGINNING, Self::prepare_farewells);
-        self.follow_registry(ctx);
+        at_each_return(ctx, &self.common.registry, Call::tell_registry);
         let (media, mut events) = self.common.media.open_call(self.id);
         self.media = Some(media);
         let me = ctx.address();
@@ -321,19 +321,18 @@ impl Call {
         });
     }
 
-    /// A registry that was restarted knows nothing of this call until it is told.
-    fn follow_registry(&self, ctx: &mut Context<Self>) {
-        let mut door = self.common.registry.clone();
-        let _present = door.open();
-        let me = ctx.address();
-        ctx.spawn(
-            async move {
-                while door.next().await.is_some() {
-                    me.do_send(RegistryIsBack);
-                }
-            }
-            .into_actor(self),
-        );
+    /// There is a new registry, which knows nothing of this call until it is told.
+    fn tell_registry(&mut self, ctx: &mut Context<Self>) {
+        self.common.to_registry(Adopt {
+            call: self.id,
+            held: Box::new(self.held.clone()),
+            answered: self.answered_at.map(|at| Answered {
+                ago: at.elapsed(),
+                by: self.answered_by.clone(),
+            }),
+            address: ctx.address(),
+        });
+        self.ask_again(ctx);
     }
 
     /// Starts the first leg, or both.
@@ -675,29 +674,6 @@ fn diverted_from(plan: &Plan) -> Option<String> {
             first.uri.user().map(std::borrow::Cow::into_owned)
         }
         Plan::ToSip { .. } => None,
-    }
-}
-
-/// Call -> itself: there is a new registry.
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct RegistryIsBack;
-
-impl Handler<RegistryIsBack> for Call {
-    type Result = ();
-
-    fn handle(&mut self, _: RegistryIsBack, ctx: &mut Self::Context) {
-        self.watch.handled();
-        self.common.to_registry(Adopt {
-            call: self.id,
-            held: Box::new(self.held.clone()),
-            answered: self.answered_at.map(|at| Answered {
-                ago: at.elapsed(),
-                by: self.answered_by.clone(),
-            }),
-            address: ctx.address(),
-        });
-        self.ask_again(ctx);
     }
 }
 

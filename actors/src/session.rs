@@ -31,7 +31,7 @@ use crate::message::{
     BindCall, CallOffered, CallUpdated, DeclineCall, Done, FromTelegram, Invoke, KeptSession,
     KnownDh, Retire, Revise, SessionChanged, UnbindCall,
 };
-use crate::supervise::Watch;
+use crate::supervise::{Watch, at_each_return};
 pub use limits::{LIMITS, kept_limits};
 use limits::{group, ordered_before};
 pub(crate) use numbers::WISHES;
@@ -319,14 +319,7 @@ impl Actor for Session {
         self.set_link(SessionState::Connecting, ctx);
         self.greet(ctx);
         // A registry that was restarted knows nothing of this session until it is told.
-        let mut registry = self.common.registry.clone();
-        let me = ctx.address();
-        let _present = registry.open();
-        ctx.spawn(actix::fut::wrap_future(async move {
-            while registry.next().await.is_some() {
-                me.do_send(TellAgain);
-            }
-        }));
+        at_each_return(ctx, &self.common.registry, |session, ctx| session.tell(ctx));
         ctx.run_interval(UNCLAIMED_FOR, |session, ctx| {
             session.make_ready(ctx);
             let now = Instant::now();
@@ -705,20 +698,6 @@ impl Handler<Retire> for Session {
         let state = metrics::SessionState(SessionState::Offline.label());
         self.common.metrics.session_state(&self.spec.name, state);
         ctx.stop();
-    }
-}
-
-/// Session -> itself: there is a new registry.
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct TellAgain;
-
-impl Handler<TellAgain> for Session {
-    type Result = ();
-
-    fn handle(&mut self, _: TellAgain, ctx: &mut Self::Context) {
-        self.watch.handled();
-        self.tell(ctx);
     }
 }
 

@@ -7,7 +7,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr, AsyncContext, Handler, Message, Recipient};
+use actix::fut::{ActorStreamExt as _, wrap_stream};
+use actix::{Actor, Addr, AsyncContext as _, Handler, Message, Recipient};
 use rand::Rng;
 use tokio::sync::watch;
 
@@ -280,6 +281,22 @@ impl<A: Actor> Door<A> {
             }
         }
     }
+}
+
+/// Does this each time another incarnation opens the door, for it knows nothing of whoever its predecessor knew; belongs into `started`.
+pub(crate) fn at_each_return<A, T>(
+    ctx: &mut actix::Context<A>,
+    door: &Door<T>,
+    back: impl Fn(&mut A, &mut actix::Context<A>) + 'static,
+) where
+    A: Actor<Context = actix::Context<A>>,
+    T: Actor,
+{
+    let returns = futures_util::stream::unfold(door.clone(), async |mut door| {
+        door.next().await.map(|_| ((), door))
+    });
+    let each = wrap_stream(returns).map(move |(), actor, ctx| back(actor, ctx));
+    ctx.spawn(each.finish());
 }
 
 /// The parent's side of a [`Door`].

@@ -34,7 +34,7 @@ use crate::message::{
     Bind, Contact, FromWire, Leave, Owner, RegisterArrived, Respond, Retire, Revise, SaveBindings,
     SendRequest, TrunkState, Unbind,
 };
-use crate::supervise::Watch;
+use crate::supervise::{Watch, at_each_return};
 
 /// A binding as it is kept: times on the wall clock.
 #[derive(Serialize, Deserialize)]
@@ -651,20 +651,6 @@ impl Handler<Retire> for Trunk {
     }
 }
 
-/// Trunk -> itself: there is a new endpoint.
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct BindAgain;
-
-impl Handler<BindAgain> for Trunk {
-    type Result = ();
-
-    fn handle(&mut self, _: BindAgain, ctx: &mut Self::Context) {
-        self.watch.handled();
-        self.bind(ctx);
-    }
-}
-
 crate::supervise::watched!(Trunk);
 
 impl Actor for Trunk {
@@ -678,24 +664,12 @@ impl Actor for Trunk {
         }
         self.tell(Instant::now(), ctx);
         // A registry that was restarted knows no contacts until it is told.
-        let mut registry = self.common.registry.clone();
-        let me = ctx.address();
-        let _present = registry.open();
-        ctx.spawn(actix::fut::wrap_future(async move {
-            while registry.next().await.is_some() {
-                me.do_send(TellAgain);
-            }
-        }));
+        at_each_return(ctx, &self.common.registry, |trunk, ctx| {
+            trunk.tell(Instant::now(), ctx);
+        });
         let registers = matches!(self.spec.kind, TrunkKind::OutboundRegister { .. });
         if registers || self.spec.qualify {
-            let mut endpoint = self.common.endpoint.clone();
-            let me = ctx.address();
-            let _present = endpoint.open();
-            ctx.spawn(actix::fut::wrap_future(async move {
-                while endpoint.next().await.is_some() {
-                    me.do_send(BindAgain);
-                }
-            }));
+            at_each_return(ctx, &self.common.endpoint, |trunk, ctx| trunk.bind(ctx));
         }
         if registers {
             ctx.run_interval(KEEP_ALIVE, |trunk, _| trunk.keep_alive());
@@ -708,20 +682,6 @@ impl Actor for Trunk {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         self.common.to_endpoint(Unbind { owner: self.owner });
-    }
-}
-
-/// Trunk -> itself: there is a new registry.
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct TellAgain;
-
-impl Handler<TellAgain> for Trunk {
-    type Result = ();
-
-    fn handle(&mut self, _: TellAgain, ctx: &mut Self::Context) {
-        self.watch.handled();
-        self.tell(Instant::now(), ctx);
     }
 }
 

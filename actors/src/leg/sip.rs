@@ -25,7 +25,7 @@ use crate::message::{
     Bind, CancelInvite, FromWire, LegFact, LegOrder, LegPlace, LegReport, Owner, Respond,
     SayCancel, SendAck, SendRequest, SipMedia, Unbind, Wish,
 };
-use crate::supervise::{Member, Watch};
+use crate::supervise::{Member, Watch, at_each_return};
 use crate::{farewell, leg, refusal};
 
 /// How long a key is said to be pressed in an INFO.
@@ -646,17 +646,7 @@ impl Actor for SipLeg {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
         self.probe = Some(crate::supervise::probe(ctx));
-        let mut endpoint = self.common.endpoint.clone();
-        let me = ctx.address();
-        let _present = endpoint.open();
-        ctx.spawn(
-            async move {
-                while endpoint.next().await.is_some() {
-                    me.do_send(EndpointIsBack);
-                }
-            }
-            .into_actor(self),
-        );
+        at_each_return(ctx, &self.common.endpoint, |leg, ctx| leg.bind(ctx));
         if let Some(group) = self.group.take() {
             ctx.spawn(group.abandoned().into_actor(self).map(|(), leg, ctx| {
                 leg.hang_up(Instant::now(), &Cause::new(Reason::InternalError), ctx);
@@ -682,20 +672,6 @@ impl Drop for SipLeg {
             }
         }
         self.common.to_endpoint(Unbind { owner: self.owner });
-    }
-}
-
-/// Leg -> itself: there is a new incarnation of the endpoint.
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct EndpointIsBack;
-
-impl Handler<EndpointIsBack> for SipLeg {
-    type Result = ();
-
-    fn handle(&mut self, _: EndpointIsBack, ctx: &mut Self::Context) {
-        self.watch.handled();
-        self.bind(ctx);
     }
 }
 

@@ -24,7 +24,7 @@ use crate::message::{
 };
 use crate::registry::Registry;
 use crate::session::Session;
-use crate::supervise::{Door, Member, Watch};
+use crate::supervise::{Door, Member, Watch, at_each_return};
 
 /// How long the registry may think about a user before the call goes on without its answer.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -293,17 +293,7 @@ impl Actor for TelegramLeg {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
         crate::supervise::probe(ctx);
-        let mut session = self.session.clone();
-        let me = ctx.address();
-        let _present = session.open();
-        ctx.spawn(
-            async move {
-                while session.next().await.is_some() {
-                    me.do_send(SessionIsBack);
-                }
-            }
-            .into_actor(self),
-        );
+        at_each_return(ctx, &self.session, TelegramLeg::ask_again);
         if let Some(group) = self.group.take() {
             ctx.spawn(group.abandoned().into_actor(self).map(|(), leg, ctx| {
                 leg.hang_up(&Cause::new(Reason::InternalError), ctx);
@@ -358,16 +348,9 @@ impl Drop for TelegramLeg {
     }
 }
 
-/// Leg -> itself: there is a new incarnation of the session.
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct SessionIsBack;
-
-impl Handler<SessionIsBack> for TelegramLeg {
-    type Result = ();
-
-    fn handle(&mut self, _: SessionIsBack, ctx: &mut Self::Context) {
-        self.watch.handled();
+impl TelegramLeg {
+    /// There is a new incarnation of the session, which knows neither our call nor what we asked for.
+    fn ask_again(&mut self, ctx: &mut Context<Self>) {
         let Some(session) = self.session.open() else {
             return;
         };
@@ -386,9 +369,7 @@ impl Handler<SessionIsBack> for TelegramLeg {
             });
         }
     }
-}
 
-impl TelegramLeg {
     /// Calls whom the registry has let through.
     fn met(&mut self, callee: Callee, met: Result<(), Cause>, ctx: &mut Context<Self>) {
         if self.over || self.core.is_some() {
