@@ -1,8 +1,10 @@
 //! The description, and that every operation in it asks for its scope.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use actix_web::body::MessageBody;
+use actix_web::dev::ServiceResponse;
 use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
 use actix_web::web::Data;
 use actix_web::{App, web};
@@ -100,6 +102,16 @@ pub(crate) async fn desk(
     (house, desk)
 }
 
+/// Runs a test at a desk of its own, and stops the house behind it afterwards.
+pub(crate) fn at_a_desk(metrics: &metrics::Metrics, test: impl AsyncFnOnce(&Desk)) {
+    let folder = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let (house, desk) = desk(folder.path(), metrics).await;
+        test(&desk).await;
+        house.stop(Duration::from_secs(1)).await;
+    });
+}
+
 /// The application of a desk, by one door.
 macro_rules! app {
     ($desk:expr, $access:expr) => {
@@ -152,6 +164,20 @@ fn request(method: &str, path: &str, token: Option<&str>) -> TestRequest {
     }
 }
 
+/// Status and body of an answer: a refusal says why, in the form of all refusals.
+async fn answered(response: ServiceResponse<impl MessageBody>) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let kind = response.headers().get("content-type").cloned();
+    let body = actix_web::test::read_body(response).await;
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if status >= 400 {
+        assert_eq!(kind.unwrap(), "application/problem+json", "{body}");
+        assert_eq!(body["status"], status);
+        assert!(!body["hint"].as_str().unwrap().is_empty(), "{body}");
+    }
+    (status, body)
+}
+
 #[test]
 fn the_description_is_in_the_documents() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
@@ -173,9 +199,7 @@ fn the_description_is_in_the_documents() {
 
 #[test]
 fn every_operation_asks_for_its_scope() {
-    let folder = tempfile::tempdir().unwrap();
-    actix::System::new().block_on(async {
-        let (house, desk) = desk(folder.path(), &metrics::Metrics::new("0")).await;
+    at_a_desk(&metrics::Metrics::new("0"), async |desk| {
         let app = app!(desk, TOKENS);
         let operations = operations();
         assert!(operations.len() > 30, "{}", operations.len());
@@ -189,13 +213,13 @@ fn every_operation_asks_for_its_scope() {
             assert_eq!(without.status(), 401, "{what}");
             assert!(without.headers().contains_key("www-authenticate"), "{what}");
             let others = Scope::ALL.into_iter().filter(|other| other != scope);
-            let wrong = token(&desk, &others.collect::<Vec<_>>());
+            let wrong = token(desk, &others.collect::<Vec<_>>());
             let refused = request(method, path, Some(&wrong)).to_request();
             let refused = call_service(&app, refused).await;
             assert_eq!(refused.status(), 403, "{what}");
             let problem: Value = read_body_json(refused).await;
             assert_eq!(problem["cause"], "insufficient_scope", "{what}");
-            let right = token(&desk, &[*scope]);
+            let right = token(desk, &[*scope]);
             let done = request(method, path, Some(&right)).to_request();
             let done = call_service(&app, done).await.status().as_u16();
             assert!(
@@ -203,23 +227,20 @@ fn every_operation_asks_for_its_scope() {
                 "{what}: {done}"
             );
         }
-        house.stop(std::time::Duration::from_secs(1)).await;
     });
 }
 
 #[test]
 fn what_was_logged_of_a_call_is_shown_to_who_may_read() {
     use tracing_subscriber::layer::SubscriberExt;
-    let folder = tempfile::tempdir().unwrap();
-    actix::System::new().block_on(async {
-        let (house, desk) = desk(folder.path(), &metrics::Metrics::new("0")).await;
+    at_a_desk(&metrics::Metrics::new("0"), async |desk| {
         let id = model::CallId::from_bytes([5; 16]);
         let subscriber = tracing_subscriber::registry().with(desk.levels.calls.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(call = %id, cause = "486", "call ended");
         });
         let app = app!(desk, TOKENS);
-        let read = token(&desk, &[Scope::Read]);
+        let read = token(desk, &[Scope::Read]);
         let asked = async |id: &str| {
             let path = format!("/api/v1/calls/{id}/log");
             call_service(&app, request("GET", &path, Some(&read)).to_request()).await
@@ -232,28 +253,15 @@ fn what_was_logged_of_a_call_is_shown_to_who_may_read() {
         for unknown in [&*other, "nonsense"] {
             assert_eq!(asked(unknown).await.status(), 404, "{unknown}");
         }
-        house.stop(std::time::Duration::from_secs(1)).await;
     });
 }
 
 #[test]
 fn records_change_by_generation_and_refusals_say_why() {
-    let folder = tempfile::tempdir().unwrap();
-    actix::System::new().block_on(async {
-        let (house, desk) = desk(folder.path(), &metrics::Metrics::new("0")).await;
+    at_a_desk(&metrics::Metrics::new("0"), async |desk| {
         let app = app!(desk, Access::Owner);
         let send = async |request: TestRequest| {
-            let response = call_service(&app, request.to_request()).await;
-            let status = response.status().as_u16();
-            let kind = response.headers().get("content-type").cloned();
-            let body = actix_web::test::read_body(response).await;
-            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-            if status >= 400 {
-                assert_eq!(kind.unwrap(), "application/problem+json", "{body}");
-                assert_eq!(body["status"], status);
-                assert!(!body["hint"].as_str().unwrap().is_empty(), "{body}");
-            }
-            (status, body)
+            answered(call_service(&app, request.to_request()).await).await
         };
         let put = |name: &str, body: Value| {
             request("PUT", &format!("/api/v1/trunks/{name}"), None).set_json(body)
@@ -337,37 +345,27 @@ fn records_change_by_generation_and_refusals_say_why() {
         let unknown = json!({"kind": "peer", "address": "192.0.2.9:5060", "worker": "far"});
         let (status, problem) = send(put("far", unknown)).await;
         assert_eq!(status, 422, "{problem}");
-        house.stop(std::time::Duration::from_secs(1)).await;
     });
 }
 
 #[test]
 fn quota_profiles_change_by_generation_and_bans_by_their_prefix() {
-    let folder = tempfile::tempdir().unwrap();
-    actix::System::new().block_on(async {
-        let (house, desk) = desk(folder.path(), &metrics::Metrics::new("0")).await;
+    at_a_desk(&metrics::Metrics::new("0"), async |desk| {
         let app = app!(desk, Access::Owner);
         let send = async |request: TestRequest| {
-            let response = call_service(&app, request.to_request()).await;
-            let status = response.status().as_u16();
-            let etag = response.headers().get("etag").cloned();
-            let body = actix_web::test::read_body(response).await;
-            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-            (
-                status,
-                body,
-                etag.map(|tag| tag.to_str().unwrap().to_owned()),
-            )
+            answered(call_service(&app, request.to_request()).await).await
         };
         let small =
             |method, body: Value| request(method, "/api/v1/quotas/small", None).set_json(body);
         let nothing = json!({});
         assert_eq!(send(small("GET", nothing.clone())).await.0, 404);
         assert_eq!(send(small("DELETE", nothing.clone())).await.0, 404);
-        let (status, made, _) = send(small("PUT", json!({"call_seconds": 120}))).await;
+        let (status, made) = send(small("PUT", json!({"call_seconds": 120}))).await;
         assert_eq!((status, made), (201, json!({"generation": 1})));
-        let (status, shown, etag) = send(small("GET", nothing.clone())).await;
-        assert_eq!((status, etag.as_deref()), (200, Some("\"1\"")));
+        let response = call_service(&app, small("GET", nothing.clone()).to_request()).await;
+        assert_eq!(response.headers().get("etag").unwrap(), "\"1\"");
+        let (status, shown) = answered(response).await;
+        assert_eq!(status, 200);
         assert_eq!(
             (&shown["call_seconds"], &shown["fail_calls"]),
             (&json!(120), &json!(0)),
@@ -402,7 +400,7 @@ fn quota_profiles_change_by_generation_and_bans_by_their_prefix() {
         }
         let bans = async |query: &str| {
             let list = request("GET", &format!("/api/v1/bans{query}"), None);
-            let (status, page, _) = send(list).await;
+            let (status, page) = send(list).await;
             let items = page["items"].as_array().cloned().unwrap_or_default();
             let prefixes = items.iter().map(|ban| ban["prefix"].as_str().unwrap());
             (status, prefixes.map(str::to_owned).collect::<Vec<_>>())
@@ -416,23 +414,17 @@ fn quota_profiles_change_by_generation_and_bans_by_their_prefix() {
         assert_eq!(send(lift()).await.0, 204);
         assert_eq!(send(lift()).await.0, 404);
         assert_eq!(bans("").await.1, ["198.51.100.7"]);
-        house.stop(std::time::Duration::from_secs(1)).await;
     });
 }
 
 #[test]
 fn passwords_are_kept_by_whoever_changes_trunks_without_seeing_them() {
-    let folder = tempfile::tempdir().unwrap();
-    actix::System::new().block_on(async {
-        let (house, desk) = desk(folder.path(), &metrics::Metrics::new("0")).await;
+    at_a_desk(&metrics::Metrics::new("0"), async |desk| {
         let app = app!(desk, TOKENS);
-        let writer = token(&desk, &[Scope::Read, Scope::Write]);
-        let admin = token(&desk, &[Scope::Admin]);
+        let writer = token(desk, &[Scope::Read, Scope::Write]);
+        let admin = token(desk, &[Scope::Admin]);
         let send = async |request: TestRequest| {
-            let response = call_service(&app, request.to_request()).await;
-            let status = response.status().as_u16();
-            let body = actix_web::test::read_body(response).await;
-            (status, serde_json::from_slice(&body).unwrap_or_default())
+            answered(call_service(&app, request.to_request()).await).await
         };
         let commit = |expected: u64, changes: Value| {
             let post = request("POST", "/api/v1/records", Some(&writer));
@@ -449,8 +441,8 @@ fn passwords_are_kept_by_whoever_changes_trunks_without_seeing_them() {
             let put = request("PUT", &format!("/api/v1/trunks/{name}"), Some(&writer));
             assert_eq!(send(put.set_json(draft)).await.0, 201);
         }
-        let (_, before): (_, Value) = send(get("/api/v1/records/secrets", &admin)).await;
-        let (_, seen): (_, Value) = send(get("/api/v1/records", &writer)).await;
+        let (_, before) = send(get("/api/v1/records/secrets", &admin)).await;
+        let (_, seen) = send(get("/api/v1/records", &writer)).await;
         let text = seen.to_string();
         for trunk in before["trunks"].as_array().unwrap() {
             let kind = trunk["kind"].as_object().unwrap();
@@ -466,8 +458,11 @@ fn passwords_are_kept_by_whoever_changes_trunks_without_seeing_them() {
             changes.push(json!({"put_trunk": trunk}));
         }
         assert_eq!(send(commit(1, json!(changes))).await.0, 412);
-        assert_eq!(send(commit(2, json!(changes))).await, (200, json!({"generation": 3})));
-        let (_, mut after): (_, Value) = send(get("/api/v1/records/secrets", &admin)).await;
+        assert_eq!(
+            send(commit(2, json!(changes))).await,
+            (200, json!({"generation": 3}))
+        );
+        let (_, mut after) = send(get("/api/v1/records/secrets", &admin)).await;
         for trunk in after["trunks"].as_array_mut().unwrap() {
             assert_eq!(trunk["lines"], 9);
             trunk["lines"] = json!(0);
@@ -475,11 +470,21 @@ fn passwords_are_kept_by_whoever_changes_trunks_without_seeing_them() {
         assert_eq!(before["trunks"], after["trunks"]);
         // The password of another account, or of a trunk that is not there, is nobody's.
         let there = changes.last().unwrap().to_string();
-        for (old, new) in [("600600", "601601"), ("pbx.example.org", "192.0.2.66"), ("there", "new")] {
+        for (old, new) in [
+            ("600600", "601601"),
+            ("pbx.example.org", "192.0.2.66"),
+            ("there", "new"),
+        ] {
             let change: Value = serde_json::from_str(&there.replace(old, new)).unwrap();
-            let (status, said): (_, Value) = send(commit(3, json!([change]))).await;
+            let (status, said) = send(commit(3, json!([change]))).await;
             assert_eq!(status, 422, "{said}");
-            assert!(said["detail"].as_str().unwrap().contains("needs a password"), "{said}");
+            assert!(
+                said["detail"]
+                    .as_str()
+                    .unwrap()
+                    .contains("needs a password"),
+                "{said}"
+            );
         }
         // What stands for a password is none.
         let put = async |path: &str, draft: Value| {
@@ -489,38 +494,29 @@ fn passwords_are_kept_by_whoever_changes_trunks_without_seeing_them() {
         let marked = json!({"lines": 9, "password": "***kept-by-the-switch***"});
         assert_eq!(put("trunks/new", marked.clone()).await, 422);
         assert_eq!(put("trunks/here", marked).await, 200);
-        let (_, same): (_, Value) = send(get("/api/v1/records/secrets", &admin)).await;
+        let (_, same) = send(get("/api/v1/records/secrets", &admin)).await;
         let here = |all: &Value| all["trunks"][0]["kind"].clone();
         assert_eq!(here(&same), here(&before));
         let adopt = send(commit(4, json!([{"adopt_session": "gateway"}]))).await;
-        let (status, said): (_, Value) = adopt;
+        let (status, said) = adopt;
         assert_eq!(status, 422, "{said}");
-        let refused: (_, Value) = send(get("/api/v1/records/secrets", &writer)).await;
+        let refused = send(get("/api/v1/records/secrets", &writer)).await;
         assert_eq!(refused.0, 403, "{}", refused.1);
-        let (status, said): (_, Value) = send(commit(4, json!([{"put_nothing": 1}]))).await;
+        let (status, said) = send(commit(4, json!([{"put_nothing": 1}]))).await;
         assert_eq!(status, 400, "{said}");
-        house.stop(std::time::Duration::from_secs(1)).await;
     });
 }
 
 #[test]
 fn whoever_may_only_read_sees_no_path_of_a_webhook_and_what_comes_back_keeps_it() {
     const URL: &str = "https://crm.example.com/hooks/s3cret-path";
-    let folder = tempfile::tempdir().unwrap();
-    actix::System::new().block_on(async {
-        let (house, desk) = desk(folder.path(), &metrics::Metrics::new("0")).await;
+    at_a_desk(&metrics::Metrics::new("0"), async |desk| {
         let app = app!(desk, TOKENS);
-        let reader = token(&desk, &[Scope::Read]);
-        let writer = token(&desk, &[Scope::Read, Scope::Write]);
-        let admin = token(&desk, &[Scope::Admin]);
+        let reader = token(desk, &[Scope::Read]);
+        let writer = token(desk, &[Scope::Read, Scope::Write]);
+        let admin = token(desk, &[Scope::Admin]);
         let send = async |request: TestRequest| {
-            let response = call_service(&app, request.to_request()).await;
-            let status = response.status().as_u16();
-            let body = actix_web::test::read_body(response).await;
-            (
-                status,
-                serde_json::from_slice::<Value>(&body).unwrap_or_default(),
-            )
+            answered(call_service(&app, request.to_request()).await).await
         };
         let get = |path: &str, token: &str| request("GET", path, Some(token));
         let put = async |name: &str, draft: Value| {
@@ -559,16 +555,13 @@ fn whoever_may_only_read_sees_no_path_of_a_webhook_and_what_comes_back_keeps_it(
         );
         let (status, said) = commit(3, &hook).await;
         assert_eq!(status, 422, "{said}");
-        house.stop(std::time::Duration::from_secs(1)).await;
     });
 }
 
 #[test]
 fn tokens_are_made_and_revoked_and_taken_nowhere_in_the_clear() {
-    let folder = tempfile::tempdir().unwrap();
-    actix::System::new().block_on(async {
-        let (house, desk) = desk(folder.path(), &metrics::Metrics::new("0")).await;
-        let admin = token(&desk, &[Scope::Admin]);
+    at_a_desk(&metrics::Metrics::new("0"), async |desk| {
+        let admin = token(desk, &[Scope::Admin]);
         let app = app!(desk, TOKENS);
         let wanted = request("POST", "/api/v1/tokens", Some(&admin));
         let wanted = wanted.set_json(json!({"name": "prometheus", "scopes": ["read"]}));
@@ -591,6 +584,5 @@ fn tokens_are_made_and_revoked_and_taken_nowhere_in_the_clear() {
         let open = app!(desk, Access::Closed);
         let ask = request("GET", "/api/v1/status", Some(&admin)).to_request();
         assert_eq!(call_service(&open, ask).await.status(), 403);
-        house.stop(std::time::Duration::from_secs(1)).await;
     });
 }
