@@ -1,19 +1,49 @@
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use model::{EventKind, WebhookUrl};
-use store::{MasterKey, SledStore, Space};
+use store::{Entry, MasterKey, SledStore, Space};
 
 use super::*;
-use crate::api::tests::desk;
+use crate::admin::Desk;
+use crate::api::tests::{at_a_desk, desk};
 
-fn hook(name: &str, url: &str) -> Change {
+/// The webhook `crm`, which names these events.
+fn crm(url: &str, events: &[EventKind]) -> WebhookSpec {
     let url: WebhookUrl = url.parse().unwrap();
     let secret = Secret::new("0123456789abcdef".to_owned());
-    let name = name.parse().unwrap();
-    Change::PutWebhook(Box::new(WebhookSpec::new(name, url, secret)))
+    let mut spec = WebhookSpec::new("crm".parse().unwrap(), url, secret);
+    spec.events = events.to_vec();
+    spec
+}
+
+fn put(spec: &WebhookSpec) -> Vec<Change> {
+    vec![Change::PutWebhook(Box::new(spec.clone()))]
+}
+
+/// Lets the webhooks of a desk follow its records, as a switch does from its start.
+fn follow(desk: &Desk) {
+    let webhooks = desk.webhooks.clone();
+    desk.office.watched_by(move |table| webhooks.follow(table));
+}
+
+/// The deliveries that are in the store.
+fn stored(desk: &Desk) -> Vec<Entry> {
+    desk.store.scan(Space::Deliveries, b"").unwrap()
+}
+
+/// What the next one to come posts, up to this part of it, and where it waits for its answer.
+fn next_post(listener: &TcpListener, up_to: &str) -> (TcpStream, String) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let (mut text, mut part) = (String::new(), [0; 4096]);
+    while !text.contains(up_to) {
+        let count = stream.read(&mut part).unwrap();
+        assert_ne!(count, 0, "it ends before {up_to}: {text}");
+        text.push_str(std::str::from_utf8(&part[..count]).unwrap());
+    }
+    (stream, text)
 }
 
 /// The sum of the samples of a family whose labels are these.
@@ -44,21 +74,15 @@ fn free_port() -> u16 {
 #[test]
 fn ten_thousand_wait_and_each_event_is_queued_or_counted_as_dropped_or_missed() {
     const TOLD: u64 = 12_000;
-    let folder = tempfile::tempdir().unwrap();
-    actix::System::new().block_on(async {
-        let metrics = metrics::Metrics::new("0");
-        let (house, desk) = desk(folder.path(), &metrics).await;
-        let (webhooks, office) = (desk.webhooks.clone(), desk.office.clone());
-        office.watched_by(move |table| webhooks.follow(table));
+    let metrics = metrics::Metrics::new("0");
+    at_a_desk(&metrics, async |desk| {
+        follow(desk);
         let nobody = format!("http://127.0.0.1:{}/", free_port());
-        let Change::PutWebhook(mut spec) = hook("crm", &nobody) else {
-            unreachable!()
-        };
         // A busy machine raises alerts, which are events too.
-        spec.events = vec![EventKind::ConfigChanged];
-        let put = vec![Change::PutWebhook(spec)];
-        assert_eq!(desk.office.commit(None, put).await.unwrap(), 1);
-        let name = "crm".parse().unwrap();
+        let spec = crm(&nobody, &[EventKind::ConfigChanged]);
+        let committed = desk.office.commit(None, put(&spec)).await;
+        assert_eq!(committed.unwrap(), 1);
+        let name = spec.name;
         until("the hook to be told of itself", || {
             desk.webhooks.waiting(&name) == 1
         })
@@ -70,7 +94,7 @@ fn ten_thousand_wait_and_each_event_is_queued_or_counted_as_dropped_or_missed() 
             waiting + dropped + missed
         };
         for generation in 0..TOLD {
-            house.records_changed(generation);
+            desk.house.records_changed(generation);
             if generation % 500 == 499 {
                 let told = generation + 2;
                 until("the events to be queued", || accounted() == told).await;
@@ -80,7 +104,7 @@ fn ten_thousand_wait_and_each_event_is_queued_or_counted_as_dropped_or_missed() 
         assert_eq!(desk.webhooks.waiting(&name), 10_000);
         let missed = counted(&metrics, "strowger_webhook_events_missed_total", "");
         assert_eq!(missed, 0, "a worker that is given time misses nothing");
-        let kept = desk.store.scan(Space::Deliveries, b"").unwrap();
+        let kept = stored(desk);
         assert_eq!(kept.len(), 10_000);
         // The oldest were dropped, but for what was being posted just then.
         let deliveries = desk.webhooks.deliveries(&name);
@@ -96,36 +120,24 @@ fn ten_thousand_wait_and_each_event_is_queued_or_counted_as_dropped_or_missed() 
             desk.webhooks.waiting(&name) == 0 && accounted() == TOLD + 1
         })
         .await;
-        until("the store to be cleared", || {
-            desk.store.scan(Space::Deliveries, b"").unwrap().is_empty()
-        })
-        .await;
-        house.stop(Duration::from_secs(1)).await;
+        until("the store to be cleared", || stored(desk).is_empty()).await;
     });
 }
 
 #[test]
 fn what_nobody_wants_is_neither_listened_to_nor_queued() {
-    let folder = tempfile::tempdir().unwrap();
-    actix::System::new().block_on(async {
-        let metrics = metrics::Metrics::new("0");
-        let (house, desk) = desk(folder.path(), &metrics).await;
-        let (webhooks, office) = (desk.webhooks.clone(), desk.office.clone());
-        office.watched_by(move |table| webhooks.follow(table));
+    at_a_desk(&metrics::Metrics::new("0"), async |desk| {
+        follow(desk);
         assert!(!desk.webhooks.listens.load(Ordering::Relaxed));
         let url = format!("http://127.0.0.1:{}/", free_port());
-        let Change::PutWebhook(mut spec) = hook("crm", &url) else {
-            unreachable!()
-        };
-        spec.events = vec![EventKind::Alert];
-        let put = vec![Change::PutWebhook(spec.clone())];
-        desk.office.commit(None, put).await.unwrap();
+        let mut spec = crm(&url, &[EventKind::Alert]);
+        desk.office.commit(None, put(&spec)).await.unwrap();
         assert!(desk.webhooks.listens.load(Ordering::Relaxed));
-        house.records_changed(7);
+        desk.house.records_changed(7);
         // What is told behind it is wanted, so that it has been looked at when that is queued.
-        house.tell_alert(None, json!({ "what": "the marker" }));
+        desk.house.tell_alert(None, json!({ "what": "the marker" }));
         let queued = || {
-            let kept = desk.store.scan(Space::Deliveries, b"").unwrap();
+            let kept = stored(desk);
             let texts = kept.into_iter().map(|(_, value)| String::from_utf8(value));
             texts.collect::<Result<Vec<_>, _>>().unwrap()
         };
@@ -137,39 +149,29 @@ fn what_nobody_wants_is_neither_listened_to_nor_queued() {
         assert_eq!(of_changes.count(), 0);
         assert_eq!(queued().into_iter().filter(is_marker).count(), 1);
         spec.enabled = false;
-        let put = vec![Change::PutWebhook(spec.clone())];
-        desk.office.commit(None, put).await.unwrap();
+        desk.office.commit(None, put(&spec)).await.unwrap();
         assert!(!desk.webhooks.listens.load(Ordering::Relaxed));
         desk.webhooks.stop().await;
-        let kept = desk.store.scan(Space::Deliveries, b"").unwrap();
+        let kept = stored(desk);
         assert!(kept.is_empty(), "{kept:?}");
-        house.stop(Duration::from_secs(1)).await;
     });
 }
 
 #[test]
 fn all_that_has_happened_is_queued_when_the_switch_stops() {
     const TOLD: u64 = 500;
-    let folder = tempfile::tempdir().unwrap();
-    actix::System::new().block_on(async {
-        let metrics = metrics::Metrics::new("0");
-        let (house, desk) = desk(folder.path(), &metrics).await;
-        let (webhooks, office) = (desk.webhooks.clone(), desk.office.clone());
-        office.watched_by(move |table| webhooks.follow(table));
+    at_a_desk(&metrics::Metrics::new("0"), async |desk| {
+        follow(desk);
         let nobody = format!("http://127.0.0.1:{}/", free_port());
-        let Change::PutWebhook(mut spec) = hook("crm", &nobody) else {
-            unreachable!()
-        };
-        spec.events = vec![EventKind::ConfigChanged];
-        let put = vec![Change::PutWebhook(spec)];
-        assert_eq!(desk.office.commit(None, put).await.unwrap(), 1);
+        let spec = crm(&nobody, &[EventKind::ConfigChanged]);
+        let committed = desk.office.commit(None, put(&spec)).await;
+        assert_eq!(committed.unwrap(), 1);
         for generation in 0..TOLD {
-            house.records_changed(generation);
+            desk.house.records_changed(generation);
         }
         desk.webhooks.stop().await;
-        let kept = desk.store.scan(Space::Deliveries, b"").unwrap();
+        let kept = stored(desk);
         assert_eq!(kept.len() as u64, TOLD + 1);
-        house.stop(Duration::from_secs(1)).await;
     });
 }
 
@@ -179,12 +181,7 @@ fn what_is_found_at_the_start_is_posted_and_what_cannot_be_read_is_removed() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let heard = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let (mut text, mut part) = (String::new(), [0; 4096]);
-        while !text.contains("\"queued\"") {
-            let count = stream.read(&mut part).unwrap();
-            text.push_str(std::str::from_utf8(&part[..count]).unwrap());
-        }
+        let (mut stream, text) = next_post(&listener, "\"queued\"");
         let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
         stream.write_all(answer).unwrap();
         text
@@ -194,7 +191,7 @@ fn what_is_found_at_the_start_is_posted_and_what_cannot_be_read_is_removed() {
     {
         let key = MasterKey::from_octets([7; 32]);
         let store = SledStore::open(folder.path(), &key).unwrap();
-        store.commit(None, &[hook("crm", &url)]).unwrap();
+        store.commit(None, &put(&crm(&url, &[]))).unwrap();
         let put = |key: &[u8], value: &str| {
             let value = value.as_bytes();
             store.put_durable(Space::Deliveries, key, value).unwrap();
@@ -215,10 +212,7 @@ fn what_is_found_at_the_start_is_posted_and_what_cannot_be_read_is_removed() {
         let header = |line: &str| said.lines().any(|it| it.eq_ignore_ascii_case(line));
         assert!(header(&format!("X-Strowger-Delivery: {id}")), "{said}");
         assert!(header("X-Strowger-Event: call.ended"), "{said}");
-        until("the store to be empty", || {
-            desk.store.scan(Space::Deliveries, b"").unwrap().is_empty()
-        })
-        .await;
+        until("the store to be empty", || stored(&desk).is_empty()).await;
         let done = counted(&metrics, "strowger_webhook_deliveries_total", "\"ok\"");
         assert_eq!(done, 1);
         house.stop(Duration::from_secs(1)).await;
@@ -237,25 +231,18 @@ fn a_receiver_that_is_gone_disables_its_webhook_and_not_one_that_leads_elsewhere
     // One after the other: what comes to the old one waits for its answer, as does the new one's.
     thread::spawn(move || {
         for listener in [listener, next] {
-            let (mut stream, _) = listener.accept().unwrap();
-            let (mut text, mut part) = (String::new(), [0; 4096]);
-            while !text.contains("config.changed\"") {
-                let count = stream.read(&mut part).unwrap();
-                text.push_str(std::str::from_utf8(&part[..count]).unwrap());
-            }
+            let (mut stream, _) = next_post(&listener, "config.changed\"");
             asked.send(()).unwrap();
             may_answer.recv().unwrap();
             let gone = b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n";
             stream.write_all(gone).unwrap();
         }
     });
-    let folder = tempfile::tempdir().unwrap();
-    actix::System::new().block_on(async {
-        let metrics = metrics::Metrics::new("0");
-        let (house, desk) = desk(folder.path(), &metrics).await;
+    at_a_desk(&metrics::Metrics::new("0"), async |desk| {
         let (store, here) = (Arc::clone(&*desk.store), "here".to_owned());
         let table = desk.office.current().await.table;
-        let begun = Webhooks::start(store, Arc::clone(&house), here, Veil::default(), &table);
+        let house = Arc::clone(&*desk.house);
+        let begun = Webhooks::start(store, house, here, Veil::default(), &table);
         let (webhooks, gone) = begun.unwrap();
         let webhooks = Arc::new(webhooks);
         let office = Arc::clone(&*desk.office);
@@ -263,18 +250,14 @@ fn a_receiver_that_is_gone_disables_its_webhook_and_not_one_that_leads_elsewhere
         let watching = Arc::clone(&webhooks);
         office.watched_by(move |table| watching.follow(table));
         let name: WebhookName = "crm".parse().unwrap();
-        let put = async |url: &str| {
-            let Change::PutWebhook(mut spec) = hook("crm", url) else {
-                unreachable!()
-            };
-            spec.events = vec![EventKind::ConfigChanged];
-            let put = vec![Change::PutWebhook(spec)];
-            office.commit(None, put).await.unwrap();
+        let lead_to = async |url: &str| {
+            let spec = crm(url, &[EventKind::ConfigChanged]);
+            office.commit(None, put(&spec)).await.unwrap();
         };
-        put(&old).await;
+        lead_to(&old).await;
         until("the first post", || is_asked.try_recv().is_ok()).await;
         // Its own second event is posted to the new one, whose answer waits for the old one's.
-        put(&new).await;
+        lead_to(&new).await;
         answer.send(()).unwrap();
         let statuses = || {
             let list = webhooks.deliveries(&name);
@@ -302,6 +285,5 @@ fn a_receiver_that_is_gone_disables_its_webhook_and_not_one_that_leads_elsewhere
         let spec = table.webhook(&name).unwrap();
         assert!(!spec.enabled && spec.disabled_because.is_some());
         until("all to be dropped", || webhooks.waiting(&name) == 0).await;
-        house.stop(Duration::from_secs(1)).await;
     });
 }
