@@ -7,72 +7,29 @@ use prometheus::{CounterVec, HistogramVec, IntCounterVec, IntGaugeVec};
 
 use crate::Metrics;
 use crate::family::{Column, Families, all, some, trunk};
-use crate::label::{CallCode, Closed, Limit, OTHER, Teardown};
+use crate::label::{CallCode, Closed, Limit, OTHER, Teardown, labelled};
 
-/// Where a call is, as an operator sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallState {
-    /// Nobody has been rung yet.
-    Setup,
-    /// A device rings.
-    Ringing,
-    /// Answered.
-    Established,
-    /// Answered, and a PBX is held: by an owner, or it holds us.
-    Held,
-}
-
-impl CallState {
-    const ALL: [CallState; 4] = [
-        CallState::Setup,
-        CallState::Ringing,
-        CallState::Established,
-        CallState::Held,
-    ];
-
-    /// The value of the label `state`.
-    pub fn label(self) -> &'static str {
-        match self {
-            CallState::Setup => "setup",
-            CallState::Ringing => "ringing",
-            CallState::Established => "established",
-            CallState::Held => "held",
-        }
+labelled! {
+    /// Where a call is, as an operator sees it.
+    pub enum CallState {
+        /// Nobody has been rung yet.
+        Setup = "setup",
+        /// A device rings.
+        Ringing = "ringing",
+        /// Answered.
+        Established = "established",
+        /// Answered, and a PBX is held: by an owner, or it holds us.
+        Held = "held",
     }
-}
 
-impl Closed for CallState {
-    fn values() -> Vec<&'static str> {
-        CallState::ALL.map(CallState::label).to_vec()
-    }
-}
-
-/// How a digit came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DtmfMethod {
-    /// telephone-event.
-    Rfc4733,
-    /// SIP INFO.
-    Info,
-    /// Tones in the voice.
-    Inband,
-}
-
-impl DtmfMethod {
-    fn label(self) -> &'static str {
-        match self {
-            DtmfMethod::Rfc4733 => "rfc4733",
-            DtmfMethod::Info => "info",
-            DtmfMethod::Inband => "inband",
-        }
-    }
-}
-
-impl Closed for DtmfMethod {
-    fn values() -> Vec<&'static str> {
-        [DtmfMethod::Rfc4733, DtmfMethod::Info, DtmfMethod::Inband]
-            .map(DtmfMethod::label)
-            .to_vec()
+    /// How a digit came.
+    pub enum DtmfMethod {
+        /// telephone-event.
+        Rfc4733 = "rfc4733",
+        /// SIP INFO.
+        Info = "info",
+        /// Tones in the voice.
+        Inband = "inband",
     }
 }
 

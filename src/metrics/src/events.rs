@@ -5,7 +5,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use crate::Metrics;
 use crate::family::{Families, all};
-use crate::label::Closed;
+use crate::label::{Closed, whole};
 
 impl Closed for EventKind {
     fn values() -> Vec<&'static str> {
@@ -45,8 +45,7 @@ impl Metrics {
 
     /// So many listen to events now.
     pub fn event_listeners(&self, count: usize) {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        self.all.events.listeners.set(count);
+        self.all.events.listeners.set(whole(count));
     }
 
     /// A listener was too slow.

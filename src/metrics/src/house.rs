@@ -12,47 +12,22 @@ use crate::Metrics;
 use crate::family::{Families, all, built, some};
 use crate::label::{
     Actor, Closed, Flushed, Folder, Follower, HttpCode, HttpMethod, Level, OTHER, RestartCause,
-    Route, Sink, Thread, Tree, Written,
+    Route, Sink, Thread, Tree, Written, labelled, whole,
 };
 
-/// What is done with the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreOp {
-    /// Reads one record.
-    Get,
-    /// Writes one record.
-    Put,
-    /// Removes one.
-    Remove,
-    /// Reads many.
-    Scan,
-    /// Changes several together.
-    Transaction,
-}
-
-impl StoreOp {
-    const ALL: [StoreOp; 5] = [
-        StoreOp::Get,
-        StoreOp::Put,
-        StoreOp::Remove,
-        StoreOp::Scan,
-        StoreOp::Transaction,
-    ];
-
-    fn label(self) -> &'static str {
-        match self {
-            StoreOp::Get => "get",
-            StoreOp::Put => "put",
-            StoreOp::Remove => "remove",
-            StoreOp::Scan => "scan",
-            StoreOp::Transaction => "transaction",
-        }
-    }
-}
-
-impl Closed for StoreOp {
-    fn values() -> Vec<&'static str> {
-        StoreOp::ALL.map(StoreOp::label).to_vec()
+labelled! {
+    /// What is done with the store.
+    pub enum StoreOp {
+        /// Reads one record.
+        Get = "get",
+        /// Writes one record.
+        Put = "put",
+        /// Removes one.
+        Remove = "remove",
+        /// Reads many.
+        Scan = "scan",
+        /// Changes several together.
+        Transaction = "transaction",
     }
 }
 
@@ -327,7 +302,6 @@ impl Metrics {
             .range((kind, 0)..=(kind, u64::MAX))
             .map(|(_, depth)| *depth);
         let (sum, most) = depths.fold((0, 0), |(sum, most), depth| (sum + depth, depth.max(most)));
-        let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         house.mailbox.with_label_values(&[kind]).set(whole(sum));
         house
             .mailbox_max
@@ -337,7 +311,6 @@ impl Metrics {
 
     /// The size of the store and its records: sessions, trunks, routes, call records.
     pub fn store(&self, size_bytes: u64, records: [u64; 4]) {
-        let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let house = &self.all.house;
         house.store_size.set(whole(size_bytes));
         for (tree, count) in Tree::values().into_iter().zip(records) {
@@ -357,7 +330,7 @@ impl Metrics {
     /// Free space where the data folder lies.
     pub fn data_disk_free(&self, bytes: u64) {
         let free = self.all.house.disk_free.with_label_values(&["data"]);
-        free.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        free.set(whole(bytes));
     }
 
     /// The store was flushed, or could not be; `unix_seconds` is the time of it.
@@ -377,16 +350,14 @@ impl Metrics {
         let labels = [if octets.is_some() { "ok" } else { "error" }];
         house.backups.with_label_values(&labels).inc();
         if let Some(octets) = octets {
-            let octets = i64::try_from(octets).unwrap_or(i64::MAX);
-            house.backup_size.set(octets);
+            house.backup_size.set(whole(octets));
             self.backup_found(unix_seconds);
         }
     }
 
     /// So many damaged stores lie beside the store.
     pub fn stores_set_aside(&self, count: usize) {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        self.all.house.set_aside.set(count);
+        self.all.house.set_aside.set(whole(count));
     }
 
     /// A thread of this kind (actors, keeper, media) did not come to its work for too long.
@@ -415,7 +386,7 @@ impl Metrics {
     /// So many call records wait for this sink (csv, json).
     pub fn records_waiting(&self, sink: &'static str, count: u64) {
         let waiting = self.all.house.cdr_queue.with_label_values(&[sink]);
-        waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
+        waiting.set(whole(count));
     }
 
     /// Whether requests of this route, as `/api/v1/trunks/{name}`, are counted under its own name.

@@ -43,6 +43,38 @@ impl Closed for Reason {
     }
 }
 
+/// What a gauge can show of a count.
+pub(crate) fn whole(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
+/// Declares what callers choose from, each with what the operator reads: such an enum is a label.
+macro_rules! labelled {
+    ($($(#[$doc:meta])* pub enum $name:ident {
+        $($(#[$about:meta])* $value:ident = $text:literal,)*
+    })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$about])* $value,)*
+        }
+
+        impl $name {
+            /// The value of the label.
+            pub fn label(self) -> &'static str {
+                match self { $(Self::$value => $text,)* }
+            }
+        }
+
+        impl $crate::label::Closed for $name {
+            fn values() -> Vec<&'static str> {
+                vec![$($text,)*]
+            }
+        }
+    )*};
+}
+pub(crate) use labelled;
+
 /// Declares a list whose values are all written by this crate.
 macro_rules! fixed {
     ($($(#[$doc:meta])* $name:ident, [$($text:literal),* $(,)?];)*) => {$(
@@ -100,8 +132,6 @@ macro_rules! codes {
 }
 
 fixed! {
-    /// States of a registration of ours.
-    RegistrationStates, ["off", "registering", "registered", "rejected", "timeout"];
     /// Outcomes of an attempt to register.
     RegistrationResults, ["ok", "rejected", "timeout", "network"];
     /// Why an answered call ended.

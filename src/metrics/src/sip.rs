@@ -8,30 +8,16 @@ use crate::Metrics;
 use crate::family::{Families, all, some};
 use crate::label::{
     AnsweredMethod, AuthFailure, Closed, Dropped, MessageKind, MessageLimit, Method, OTHER,
-    RepeatedMethod, ResponseCode, TransactionKind, Transport,
+    RepeatedMethod, ResponseCode, TransactionKind, Transport, labelled, whole,
 };
 
-/// Which way a message goes, seen from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// Received.
-    In,
-    /// Sent.
-    Out,
-}
-
-impl Flow {
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Flow::In => "in",
-            Flow::Out => "out",
-        }
-    }
-}
-
-impl Closed for Flow {
-    fn values() -> Vec<&'static str> {
-        vec![Flow::In.label(), Flow::Out.label()]
+labelled! {
+    /// Which way a message goes, seen from here.
+    pub enum Flow {
+        /// Received.
+        In = "in",
+        /// Sent.
+        Out = "out",
     }
 }
 
@@ -176,13 +162,13 @@ impl Metrics {
         let connections = &self.all.sip.connections;
         connections
             .with_label_values(&[transport.as_str()])
-            .set(i64::try_from(open).unwrap_or(i64::MAX));
+            .set(whole(open));
     }
 
     /// So many transactions live now.
     pub fn sip_transactions(&self, clients: usize, servers: usize) {
         for (gauge, count) in self.all.sip.transactions.iter().zip([clients, servers]) {
-            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+            gauge.set(whole(count));
         }
     }
 
@@ -231,7 +217,7 @@ impl Metrics {
     /// So many addresses and networks are banned now.
     pub fn sip_banned_addresses(&self, count: usize) {
         let banned = self.all.sip.banned.with_label_values(&[] as &[&str]);
-        banned.set(i64::try_from(count).unwrap_or(i64::MAX));
+        banned.set(whole(count));
     }
 
     /// A message had more than it may of this: `head`, `line`, `headers` ...

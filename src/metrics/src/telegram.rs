@@ -9,139 +9,52 @@ use crate::Metrics;
 use crate::family::{Families, all, session};
 use crate::label::{
     Closed, DataCentre, LibraryVersion, Limited, RpcErrorName, RpcGroup, RpcMethod, SessionStates,
-    Update,
+    Update, labelled,
 };
 
 /// What a session can do just now; the label `state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionState(pub &'static str);
 
-/// How a request came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RpcResult {
-    /// It has a result.
-    Ok,
-    /// Telegram refused, or the connection broke.
-    Error,
-    /// No result in time.
-    Timeout,
-    /// Telegram ordered a wait.
-    Flood,
-}
-
-impl RpcResult {
-    const ALL: [RpcResult; 4] = [
-        RpcResult::Ok,
-        RpcResult::Error,
-        RpcResult::Timeout,
-        RpcResult::Flood,
-    ];
-
-    fn label(self) -> &'static str {
-        match self {
-            RpcResult::Ok => "ok",
-            RpcResult::Error => "error",
-            RpcResult::Timeout => "timeout",
-            RpcResult::Flood => "flood",
-        }
+labelled! {
+    /// How a request came out.
+    pub enum RpcResult {
+        /// It has a result.
+        Ok = "ok",
+        /// Telegram refused, or the connection broke.
+        Error = "error",
+        /// No result in time.
+        Timeout = "timeout",
+        /// Telegram ordered a wait.
+        Flood = "flood",
     }
-}
 
-impl Closed for RpcResult {
-    fn values() -> Vec<&'static str> {
-        RpcResult::ALL.map(RpcResult::label).to_vec()
+    /// Why our own limiter refused what Telegram would have been asked.
+    pub enum LocalRefusal {
+        /// Our bucket is empty.
+        Bucket = "bucket",
+        /// Telegram ordered a wait.
+        FloodWait = "flood_wait",
+        /// The account is limited for spam.
+        Restricted = "restricted",
     }
-}
 
-/// Why our own limiter refused what Telegram would have been asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LocalRefusal {
-    /// Our bucket is empty.
-    Bucket,
-    /// Telegram ordered a wait.
-    FloodWait,
-    /// The account is limited for spam.
-    Restricted,
-}
-
-impl LocalRefusal {
-    const ALL: [LocalRefusal; 3] = [
-        LocalRefusal::Bucket,
-        LocalRefusal::FloodWait,
-        LocalRefusal::Restricted,
-    ];
-
-    fn label(self) -> &'static str {
-        match self {
-            LocalRefusal::Bucket => "bucket",
-            LocalRefusal::FloodWait => "flood_wait",
-            LocalRefusal::Restricted => "restricted",
-        }
+    /// Where a look-up of a person was answered.
+    pub enum ResolveSource {
+        /// By what the session knew.
+        Cache = "cache",
+        /// By Telegram.
+        Network = "network",
     }
-}
 
-impl Closed for LocalRefusal {
-    fn values() -> Vec<&'static str> {
-        LocalRefusal::ALL.map(LocalRefusal::label).to_vec()
-    }
-}
-
-/// Where a look-up of a person was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResolveSource {
-    /// By what the session knew.
-    Cache,
-    /// By Telegram.
-    Network,
-}
-
-impl ResolveSource {
-    fn label(self) -> &'static str {
-        match self {
-            ResolveSource::Cache => "cache",
-            ResolveSource::Network => "network",
-        }
-    }
-}
-
-impl Closed for ResolveSource {
-    fn values() -> Vec<&'static str> {
-        [ResolveSource::Cache, ResolveSource::Network]
-            .map(ResolveSource::label)
-            .to_vec()
-    }
-}
-
-/// What a look-up of a person gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResolveResult {
-    /// Somebody, also a bot or a channel that cannot be called.
-    Ok,
-    /// Nobody.
-    NotFound,
-    /// No answer, or a refusal to look.
-    Error,
-}
-
-impl ResolveResult {
-    fn label(self) -> &'static str {
-        match self {
-            ResolveResult::Ok => "ok",
-            ResolveResult::NotFound => "not_found",
-            ResolveResult::Error => "error",
-        }
-    }
-}
-
-impl Closed for ResolveResult {
-    fn values() -> Vec<&'static str> {
-        [
-            ResolveResult::Ok,
-            ResolveResult::NotFound,
-            ResolveResult::Error,
-        ]
-        .map(ResolveResult::label)
-        .to_vec()
+    /// What a look-up of a person gave.
+    pub enum ResolveResult {
+        /// Somebody, also a bot or a channel that cannot be called.
+        Ok = "ok",
+        /// Nobody.
+        NotFound = "not_found",
+        /// No answer, or a refusal to look.
+        Error = "error",
     }
 }
 

@@ -7,7 +7,7 @@ use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 
 use crate::Metrics;
 use crate::family::{Families, all, trunk};
-use crate::label::{Closed, RegistrationResults, RegistrationStates};
+use crate::label::{Closed, RegistrationResults, labelled, whole};
 
 pub(crate) struct Trunks {
     up: IntGaugeVec,
@@ -25,30 +25,19 @@ pub(crate) struct Trunks {
     registration_expiry: GaugeVec,
 }
 
-/// Where our registration at a PBX stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RegistrationState {
-    /// Not wanted.
-    Off,
-    /// Under way for the first time.
-    Registering,
-    /// The registrar has us.
-    Registered,
-    /// The registrar does not want us.
-    Rejected,
-    /// The registrar does not answer, or cannot be reached.
-    Timeout,
-}
-
-impl RegistrationState {
-    fn label(self) -> &'static str {
-        match self {
-            RegistrationState::Off => "off",
-            RegistrationState::Registering => "registering",
-            RegistrationState::Registered => "registered",
-            RegistrationState::Rejected => "rejected",
-            RegistrationState::Timeout => "timeout",
-        }
+labelled! {
+    /// Where our registration at a PBX stands.
+    pub enum RegistrationState {
+        /// Not wanted.
+        Off = "off",
+        /// Under way for the first time.
+        Registering = "registering",
+        /// The registrar has us.
+        Registered = "registered",
+        /// The registrar does not want us.
+        Rejected = "rejected",
+        /// The registrar does not answer, or cannot be reached.
+        Timeout = "timeout",
     }
 }
 
@@ -104,7 +93,7 @@ impl Trunks {
             registration_state: make.gauge(
                 "registration_state",
                 "State of our registration at the PBX, 1 for the one it is in.",
-                vec![trunk(), all::<RegistrationStates>("state")],
+                vec![trunk(), all::<RegistrationState>("state")],
             ),
             registration_attempts: make.counter(
                 "registration_attempts_total",
@@ -124,7 +113,7 @@ impl Metrics {
     /// Whether calls can be placed on a trunk, and how many contacts it has registered.
     pub fn trunk_state(&self, trunk: &TrunkName, up: bool, bindings: usize) {
         self.set(&self.all.trunks.up, trunk, i64::from(up));
-        let bindings = i64::try_from(bindings).unwrap_or(i64::MAX);
+        let bindings = whole(bindings);
         self.set(&self.all.trunks.bindings, trunk, bindings);
     }
 
@@ -134,7 +123,7 @@ impl Metrics {
             return;
         }
         let trunks = &self.all.trunks;
-        for one in RegistrationStates::values() {
+        for one in RegistrationState::values() {
             trunks
                 .registration_state
                 .with_label_values(&[trunk.as_str(), one])

@@ -7,7 +7,7 @@ use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 use crate::Metrics;
 use crate::family::{Families, all};
-use crate::label::Closed;
+use crate::label::{Closed, labelled, whole};
 
 /// Groups of events: what the name of a kind begins with.
 struct EventGroup;
@@ -18,32 +18,15 @@ impl Closed for EventGroup {
     }
 }
 
-/// What became of a delivery, or of one of its posts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeliveryResult {
-    /// The receiver has it.
-    Ok,
-    /// It is posted again later.
-    Retry,
-    /// It is not posted again.
-    Dropped,
-}
-
-impl DeliveryResult {
-    fn label(self) -> &'static str {
-        match self {
-            DeliveryResult::Ok => "ok",
-            DeliveryResult::Retry => "retry",
-            DeliveryResult::Dropped => "dropped",
-        }
-    }
-}
-
-impl Closed for DeliveryResult {
-    fn values() -> Vec<&'static str> {
-        [Self::Ok, Self::Retry, Self::Dropped]
-            .map(Self::label)
-            .to_vec()
+labelled! {
+    /// What became of a delivery, or of one of its posts.
+    pub enum DeliveryResult {
+        /// The receiver has it.
+        Ok = "ok",
+        /// It is posted again later.
+        Retry = "retry",
+        /// It is not posted again.
+        Dropped = "dropped",
     }
 }
 
@@ -97,8 +80,7 @@ impl Metrics {
 
     /// So many deliveries wait, or are being posted.
     pub fn webhook_queue(&self, count: usize) {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        self.all.webhooks.queue.set(count);
+        self.all.webhooks.queue.set(whole(count));
     }
 
     /// So many events were missed.
