@@ -17,6 +17,8 @@ use model::{
     CallId, CallRecord, OpenCall, QuotaSpec, RoleSpec, RouteSpec, Secret, SessionName, SessionSpec,
     TransitSpec, TrunkSpec, UserSpec, WebhookSpec,
 };
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sled::{Batch, Db, Tree};
 
 use self::count::{CallCount, entries};
@@ -186,6 +188,32 @@ impl SledStore {
         }
     }
 
+    /// All records of a tree whose values are sealed; what was opened is wiped.
+    fn all_sealed<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+        tree: &Tree,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut records = Vec::new();
+        for entry in tree {
+            let (key, value) = entry?;
+            let plain = Secret::new(self.open_value(name, &key, &value)?);
+            records.push(decode(name, &key, plain.expose())?);
+        }
+        Ok(records)
+    }
+
+    /// What stands for a record in such a tree.
+    fn encode_sealed(
+        &self,
+        tree: &'static str,
+        key: &str,
+        record: &impl Serialize,
+    ) -> Result<Vec<u8>, StoreError> {
+        let plain = encode(tree, key, record)?;
+        Ok(self.seal.seal(tree, key.as_bytes(), plain)?)
+    }
+
     pub(crate) fn db(&self) -> &Db {
         &self.db
     }
@@ -211,13 +239,7 @@ impl Drop for SledStore {
 
 impl Store for SledStore {
     fn trunks(&self) -> Result<Vec<TrunkSpec>, StoreError> {
-        let mut trunks = Vec::new();
-        for entry in &self.trunks {
-            let (key, value) = entry?;
-            let plain = Secret::new(self.open_value(TRUNKS, &key, &value)?);
-            trunks.push(decode(TRUNKS, &key, plain.expose())?);
-        }
-        Ok(trunks)
+        self.all_sealed(TRUNKS, &self.trunks)
     }
 
     fn sessions(&self) -> Result<Vec<SessionSpec>, StoreError> {
@@ -241,13 +263,7 @@ impl Store for SledStore {
     }
 
     fn webhooks(&self) -> Result<Vec<WebhookSpec>, StoreError> {
-        let mut webhooks = Vec::new();
-        for entry in &self.webhooks {
-            let (key, value) = entry?;
-            let plain = Secret::new(self.open_value(WEBHOOKS, &key, &value)?);
-            webhooks.push(decode(WEBHOOKS, &key, plain.expose())?);
-        }
-        Ok(webhooks)
+        self.all_sealed(WEBHOOKS, &self.webhooks)
     }
 
     fn roles(&self) -> Result<Vec<RoleSpec>, StoreError> {
@@ -278,9 +294,7 @@ impl Store for SledStore {
             match change {
                 Change::PutTrunk(spec) => {
                     let name = spec.name.as_str();
-                    let plain = encode(TRUNKS, name, spec)?;
-                    let sealed = self.seal.seal(TRUNKS, name.as_bytes(), plain)?;
-                    trunks.insert(name, sealed);
+                    trunks.insert(name, self.encode_sealed(TRUNKS, name, spec)?);
                 }
                 Change::RemoveTrunk(name) => {
                     trunks.remove(name.as_str());
@@ -324,9 +338,7 @@ impl Store for SledStore {
                 Change::RemoveUser(name) => users.remove(name.as_str()),
                 Change::PutWebhook(spec) => {
                     let name = spec.name.as_str();
-                    let plain = encode(WEBHOOKS, name, spec)?;
-                    let sealed = self.seal.seal(WEBHOOKS, name.as_bytes(), plain)?;
-                    webhooks.insert(name, sealed);
+                    webhooks.insert(name, self.encode_sealed(WEBHOOKS, name, spec)?);
                 }
                 Change::RemoveWebhook(name) => webhooks.remove(name.as_str()),
                 Change::PutRole(spec) => {

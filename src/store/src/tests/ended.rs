@@ -12,9 +12,26 @@ fn read(store: &SledStore, after: u64, count: usize) -> (Vec<CallId>, u64, u64) 
 
 fn close(store: &SledStore, numbers: &[u128]) {
     let records: Vec<CallRecord> = numbers.iter().map(|n| record(*n)).collect();
-    store
-        .close_calls(&records.iter().collect::<Vec<_>>())
-        .unwrap();
+    close_all(store, &records);
+}
+
+fn close_all(store: &SledStore, records: &[CallRecord]) {
+    let records: Vec<&CallRecord> = records.iter().collect();
+    store.close_calls(&records).unwrap();
+}
+
+/// Lets these read from now on, and says behind which number they begin.
+fn begin(store: &SledStore, readers: &[&str]) -> u64 {
+    store.note_ends_for(readers).unwrap();
+    store.ends_passed(readers[0]).unwrap()
+}
+
+/// A store in which the calls 1, 2 and 3 have ended since `csv` reads, and behind which number it began.
+fn three_ended(folder: &Path) -> (SledStore, u64) {
+    let store = open(folder).unwrap();
+    let begun = begin(&store, &["csv"]);
+    close(&store, &[1, 2, 3]);
+    (store, begun)
 }
 
 fn ids(numbers: &[u128]) -> Vec<CallId> {
@@ -27,8 +44,7 @@ fn ends_are_read_in_their_order_by_each_reader_for_himself() {
     let store = open(dir.path()).unwrap();
     close(&store, &[5]);
     assert_eq!(read(&store, 0, 10), (vec![], 0, 0), "nobody reads");
-    store.note_ends_for(&["csv", "json"]).unwrap();
-    let begun = store.ends_passed("csv").unwrap();
+    let begun = begin(&store, &["csv", "json"]);
     // The one that began first ends last; one that is written twice has ended once.
     close(&store, &[9, 7]);
     close(&store, &[9, 2]);
@@ -62,10 +78,7 @@ fn ends_are_read_in_their_order_by_each_reader_for_himself() {
 fn what_nobody_has_passed_is_there_after_a_restart_and_numbers_go_on() {
     let dir = folder();
     let begun = {
-        let store = open(dir.path()).unwrap();
-        store.note_ends_for(&["csv"]).unwrap();
-        let begun = store.ends_passed("csv").unwrap();
-        close(&store, &[1, 2, 3]);
+        let (store, begun) = three_ended(dir.path());
         store.pass_ends("csv", begun + 2).unwrap();
         store.flush().unwrap();
         begun
@@ -116,9 +129,7 @@ fn the_oldest_records_are_removed_up_to_a_time_so_many_at_once() {
         ..record(1)
     };
     let records: Vec<CallRecord> = (1000..1100).map(old).collect();
-    store
-        .close_calls(&records.iter().collect::<Vec<_>>())
-        .unwrap();
+    close_all(&store, &records);
     let mut steps = Vec::new();
     loop {
         let removed = store.remove_calls(1050, 20).unwrap();
@@ -139,13 +150,8 @@ fn the_oldest_records_are_removed_up_to_a_time_so_many_at_once() {
 #[test]
 fn one_that_cannot_be_read_does_not_hold_up_those_behind_it() {
     let dir = folder();
-    let begun = {
-        let store = open(dir.path()).unwrap();
-        store.note_ends_for(&["csv"]).unwrap();
-        let begun = store.ends_passed("csv").unwrap();
-        close(&store, &[1, 2, 3]);
-        begun
-    };
+    let (store, begun) = three_ended(dir.path());
+    drop(store);
     {
         let db = bare(dir.path());
         let calls = db.open_tree("cdr").unwrap();
