@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::crash::peer::Peer;
 use crate::deadline::{s, until};
+use crate::disk::small_disk_between_pbxs;
 use crate::house::{House, SESSION};
 use crate::http::{Http, Listener};
 
@@ -81,16 +82,7 @@ fn a_session_without_login_and_records_that_cannot_be_written_are_told_and_so_is
 
 #[test]
 fn a_full_disk_is_an_alert_for_as_long_as_it_is_full() {
-    let mut house = House::new()
-        .peer_trunk(&["alaw"])
-        .leaves_by(&["alaw"])
-        .rtp_ports(1000)
-        .build();
-    let disk = house.dir().join("data");
-    crate::disk::on_a_disk(&disk, 16);
-    house.start();
-    let office = Peer::start(house.peer_port(), house.sip(), 60, true);
-    let branch = Peer::start(house.branch_port(), house.sip(), 0, false);
+    let (mut house, disk, office, branch) = small_disk_between_pbxs();
     office.busy(true);
     let amiss = |house: &House| {
         let said = house.expect_command(&["--output", "json", "status"], "");
@@ -99,15 +91,14 @@ fn a_full_disk_is_an_alert_for_as_long_as_it_is_full() {
         alerts.iter().any(|alert| alert["name"] == "store_fails")
     };
     assert!(!amiss(&house));
-    crate::disk::fill(&disk);
+    disk.fill();
     until("the full disk to be seen", s(90), || {
         amiss(&house).then_some(())
     });
-    fs::remove_file(disk.join("filler")).unwrap();
+    disk.free();
     until("it to be over", s(30), || (!amiss(&house)).then_some(()));
     office.busy(false);
     drop((office, branch));
     house.stop();
-    let unmounted = std::process::Command::new("umount").arg(&disk).status();
-    assert!(unmounted.unwrap().success());
+    disk.take_away();
 }

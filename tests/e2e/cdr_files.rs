@@ -12,7 +12,7 @@ use store::{MasterKey, SledStore, Store};
 
 use crate::crash::peer::Peer;
 use crate::deadline::{s, until};
-use crate::disk::{fill, on_a_disk};
+use crate::disk::Disk;
 use crate::house::{House, HouseBuilder};
 use crate::process::PYTHON;
 use crate::reload::hang_up;
@@ -150,15 +150,15 @@ fn each_record_is_in_the_file_once_although_the_switch_is_killed() {
 #[test]
 fn what_a_full_or_missing_disk_does_not_take_waits_and_is_written_when_it_does() {
     let mut house = house().build();
-    let disk = house.dir().join("disk");
-    let (folder, away) = (disk.join("files"), disk.join("away"));
+    let place = house.dir().join("disk");
+    let (folder, away) = (place.join("files"), place.join("away"));
     fs::create_dir_all(&folder).unwrap();
-    on_a_disk(&disk, 1);
+    let disk = Disk::of(place, 1);
     let (office, branch) = pbxs(&house);
     house.start();
     office.busy(true);
     wait_calls(&house, 40.0);
-    fill(&disk);
+    disk.fill();
     let failed = [("sink", "csv"), ("result", "failed")];
     let records = "strowger_cdr_records_total";
     house.wait_metric_above(records, &failed, 20.0);
@@ -174,7 +174,7 @@ fn what_a_full_or_missing_disk_does_not_take_waits_and_is_written_when_it_does()
     house.kill();
     house.start();
     house.wait_metric_above("strowger_cdr_queue_records", &[("sink", "csv")], 60.0);
-    fs::remove_file(disk.join("filler")).unwrap();
+    disk.free();
     let none_waits = |house: &House| {
         until("what waited to be written", s(20), || {
             let waiting = house.metrics().sum("strowger_cdr_queue_records");
@@ -194,13 +194,7 @@ fn what_a_full_or_missing_disk_does_not_take_waits_and_is_written_when_it_does()
     drop((office, branch));
     house.stop();
     assert_whole(&house, &folder);
-    assert!(
-        Command::new("umount")
-            .arg(&disk)
-            .status()
-            .unwrap()
-            .success()
-    );
+    disk.take_away();
 }
 
 #[test]

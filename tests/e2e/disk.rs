@@ -1,7 +1,7 @@
 //! A disk that is full (REL-P3).
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -9,37 +9,65 @@ use crate::crash::peer::Peer;
 use crate::deadline::{s, until};
 use crate::house::{House, TRUNK};
 
-/// Puts a folder on a disk of its own, of so many megabytes, with what is in it.
-pub(crate) fn on_a_disk(folder: &Path, megabytes: u32) {
-    let script = "set -e; cp -a \"$1\" \"$1.old\"; mount -t tmpfs -o size=\"$2\"m tmpfs \"$1\"; cp -a \"$1.old/.\" \"$1\"";
-    let done = Command::new("sh")
-        .args(["-c", script, "sh"])
-        .arg(folder)
-        .arg(megabytes.to_string())
-        .status()
-        .unwrap();
-    assert!(done.success(), "no disk for {}", folder.display());
+/// A disk of its own with a folder on it, until it is taken away.
+pub(crate) struct Disk {
+    folder: PathBuf,
 }
 
-/// Takes all the room there is.
-pub(crate) fn fill(disk: &Path) {
-    let piece = vec![0; 4096];
-    let mut filler = fs::File::create(disk.join("filler")).unwrap();
-    while std::io::Write::write_all(&mut filler, &piece).is_ok() {}
+impl Disk {
+    /// One of so many megabytes, with what is in the folder.
+    pub(crate) fn of(folder: PathBuf, megabytes: u32) -> Self {
+        let script = "set -e; cp -a \"$1\" \"$1.old\"; mount -t tmpfs -o size=\"$2\"m tmpfs \"$1\"; cp -a \"$1.old/.\" \"$1\"";
+        let done = Command::new("sh")
+            .args(["-c", script, "sh"])
+            .arg(&folder)
+            .arg(megabytes.to_string())
+            .status()
+            .unwrap();
+        assert!(done.success(), "no disk for {}", folder.display());
+        Self { folder }
+    }
+
+    /// Takes all the room there is.
+    pub(crate) fn fill(&self) {
+        let piece = vec![0; 4096];
+        let mut filler = fs::File::create(self.filler()).unwrap();
+        while std::io::Write::write_all(&mut filler, &piece).is_ok() {}
+    }
+
+    /// Gives back what was taken.
+    pub(crate) fn free(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+
+    /// Nothing may be open on it any more.
+    pub(crate) fn take_away(self) {
+        let unmounted = Command::new("umount").arg(&self.folder).status().unwrap();
+        assert!(unmounted.success(), "{} is in use", self.folder.display());
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.folder.join("filler")
+    }
 }
 
-#[test]
-fn calls_go_on_while_the_disk_is_full_and_what_cannot_be_written_is_told() {
+/// A house with its data on a small disk, between a PBX that places 60 calls a second while it is busy and one that takes them.
+pub(crate) fn small_disk_between_pbxs() -> (House, Disk, Peer, Peer) {
     let mut house = House::new()
         .peer_trunk(&["alaw"])
         .leaves_by(&["alaw"])
         .rtp_ports(1000)
         .build();
-    let disk = house.dir().join("data");
-    on_a_disk(&disk, 16);
+    let disk = Disk::of(house.dir().join("data"), 16);
     let office = Peer::start(house.peer_port(), house.sip(), 60, true);
     let branch = Peer::start(house.branch_port(), house.sip(), 0, false);
     house.start();
+    (house, disk, office, branch)
+}
+
+#[test]
+fn calls_go_on_while_the_disk_is_full_and_what_cannot_be_written_is_told() {
+    let (mut house, disk, office, branch) = small_disk_between_pbxs();
     let answered = |house: &House| {
         let labels = [("result", "answered")];
         house
@@ -50,7 +78,7 @@ fn calls_go_on_while_the_disk_is_full_and_what_cannot_be_written_is_told() {
     until("calls to be made", s(20), || {
         (answered(&house) > 20.0).then_some(())
     });
-    fill(&disk);
+    disk.fill();
     let failed = [("sink", "store"), ("result", "failed")];
     until("a record to be lost", s(90), || {
         let lost = house
@@ -77,7 +105,7 @@ fn calls_go_on_while_the_disk_is_full_and_what_cannot_be_written_is_told() {
     assert_ne!(code, 0, "{said}");
     let shown = house.expect_command(&["trunk", "show", TRUNK], "");
     assert!(!shown.contains("77"), "{shown}");
-    fs::remove_file(disk.join("filler")).unwrap();
+    disk.free();
     let freed = Instant::now();
     let stored = |house: &House| {
         let labels = [("sink", "store"), ("result", "ok")];
@@ -123,6 +151,5 @@ fn calls_go_on_while_the_disk_is_full_and_what_cannot_be_written_is_told() {
     let shown = house.expect_command(&["trunk", "show", TRUNK], "");
     assert!(shown.contains("77"), "{shown}");
     house.stop();
-    let unmounted = Command::new("umount").arg(&disk).status().unwrap();
-    assert!(unmounted.success());
+    disk.take_away();
 }

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::deadline::{s, until};
-use crate::disk::{fill, on_a_disk};
+use crate::disk::Disk;
 use crate::house::{House, SESSION, TRUNK};
 use crate::talk::{ALAW, Caller, Talk};
 use crate::telegram::Behaviour;
@@ -147,12 +147,11 @@ fn who_cannot_be_remembered_or_counted_is_refused_while_the_disk_is_full() {
         .saying("quota = \"small\"")
         .registering_trunk(&["alaw"])
         .build();
-    let disk = house.dir().join("data");
-    on_a_disk(&disk, 16);
+    let disk = Disk::of(house.dir().join("data"), 16);
     house.start();
     house.wait_session_up();
     assert_eq!(registers(&house, "first", "200"), "200 OK");
-    fill(&disk);
+    disk.fill();
     // What has room is written yet; this has none.
     let many = (0..1500).fold(String::new(), |text, n| {
         let (high, low) = (n / 250, n % 250 + 1);
@@ -169,7 +168,7 @@ fn who_cannot_be_remembered_or_counted_is_refused_while_the_disk_is_full() {
     assert_eq!(registers(&house, "again", "200"), "200 OK");
     house.assert_running();
     house.stop();
-    fs::remove_file(disk.join("filler")).unwrap();
+    disk.free();
     house.start();
     house.wait_session_up();
     until("the storage to be well", s(20), || {
@@ -178,11 +177,7 @@ fn who_cannot_be_remembered_or_counted_is_refused_while_the_disk_is_full() {
         running.filter(|running| *running > 0.5)
     });
     house.stop();
-    let unmounted = std::process::Command::new("umount")
-        .arg(&disk)
-        .status()
-        .unwrap();
-    assert!(unmounted.success());
+    disk.take_away();
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::crash::peer::Peer;
 use crate::deadline::{s, until};
-use crate::disk::{fill, on_a_disk};
+use crate::disk::small_disk_between_pbxs;
 use crate::house::{House, TRUNK};
 use crate::ports;
 use crate::process::{PEERS, PYTHON, Process};
@@ -456,17 +456,8 @@ fn what_was_queued_is_posted_after_a_crash_and_after_a_restart() {
 
 #[test]
 fn what_could_not_be_written_on_a_full_disk_is_written_when_there_is_room() {
-    let mut house = House::new()
-        .peer_trunk(&["alaw"])
-        .leaves_by(&["alaw"])
-        .rtp_ports(1000)
-        .build();
-    let disk = house.dir().join("data");
-    on_a_disk(&disk, 16);
-    // Their records are what is to be written.
-    let office = Peer::start(house.peer_port(), house.sip(), 60, true);
-    let branch = Peer::start(house.branch_port(), house.sip(), 0, false);
-    house.start();
+    // The records of their calls are what is to be written.
+    let (mut house, disk, office, branch) = small_disk_between_pbxs();
     let receiver = Receiver::start(house.dir());
     // Each post lasts ten seconds, one after the other: what is queued behind the first five is not written because it is repeated.
     let silent = receiver.url("/silent");
@@ -477,7 +468,7 @@ fn what_could_not_be_written_on_a_full_disk_is_written_when_there_is_room() {
         change(&house, priority);
     }
     house.wait_flushed();
-    fill(&disk);
+    disk.fill();
     let ids = |house: &House, event: &str| {
         let queued = deliveries(house, "crm").into_iter();
         let queued = queued.filter(|it| event.is_empty() || it["event"] == event);
@@ -489,7 +480,7 @@ fn what_could_not_be_written_on_a_full_disk_is_written_when_there_is_room() {
     });
     office.busy(false);
     let unwritten = ids(&house, "alert");
-    fs::remove_file(disk.join("filler")).unwrap();
+    disk.free();
     until("a change to be taken", s(20), || {
         let set = ["trunk", "set", TRUNK, "--priority", "9"];
         (house.command(&set, "").0 == 0).then_some(())
@@ -510,8 +501,7 @@ fn what_could_not_be_written_on_a_full_disk_is_written_when_there_is_room() {
     );
     house.stop();
     drop(receiver);
-    let unmounted = Command::new("umount").arg(&disk).status().unwrap();
-    assert!(unmounted.success());
+    disk.take_away();
 }
 
 #[test]
