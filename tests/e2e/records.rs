@@ -10,7 +10,7 @@ use crate::ports;
 use crate::talk::{ALAW, Caller, Ends, Talk};
 
 /// The generation of the records.
-fn generation(house: &House) -> u64 {
+pub(crate) fn generation(house: &House) -> u64 {
     let said = house.expect_command(&["--output", "json", "apply", "--dry-run", "/dev/null"], "");
     let said: serde_json::Value = serde_json::from_str(said.trim()).unwrap();
     said["generation"].as_u64().unwrap()
