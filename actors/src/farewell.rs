@@ -87,7 +87,8 @@ fn key(call: CallId, leg: usize) -> Vec<u8> {
 /// earlier processes.
 pub(crate) fn close_crashed(store: &dyn Store) -> Result<Farewells, StoreError> {
     let mut closed: Vec<CallRecord> = Vec::new();
-    for OpenCall { record, farewells } in store.unfinished_calls()? {
+    // One that cannot be read stays as it is, for the newer program that wrote it.
+    for OpenCall { record, farewells } in store.unfinished_calls()?.records {
         tracing::warn!(call = %record.id, "a call was up when the process ended");
         let answered_ms = record
             .answered_after_ms

@@ -200,8 +200,8 @@ pub(crate) fn measure(dir: &Path) -> Found {
     loop {
         let began = Instant::now();
         let page = store.calls_before(before, PAGE).expect("a page is read");
-        let Some(last) = page.last() else { break };
-        before = Some(last.id);
+        let Some(last) = page.last else { break };
+        before = Some(last);
         pages.push(began.elapsed().as_secs_f64() * 1e3);
     }
     assert_eq!(pages.len(), RECORDS / PAGE);

@@ -319,3 +319,69 @@ fn nobody_is_shown_who_talked_when_numbers_are_masked() {
     assert!(numbers.iter().all(|number| !records.contains(number)));
     drop((office, branch));
 }
+
+#[test]
+fn a_record_that_cannot_be_read_is_left_out_and_named() {
+    let mut house = House::new().peer_trunk(&["alaw"]).start();
+    house.stop();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = u64::try_from(now.as_millis()).unwrap() - 60_000;
+    let id = |n: u64| CallId::new(now + n, 7);
+    {
+        let db = sled::open(house.dir().join("data/store")).unwrap();
+        let calls = db.open_tree("cdr").unwrap();
+        for n in 0..4 {
+            let record = serde_json::json!({
+                "id": id(n), "direction": "sip_to_tg", "trunk": "office", "session": "gateway", "from": "600", "to": "601",
+                "started_ms": now + n, "ended_after_ms": 5, "legs": [],
+            });
+            let value = [&[1][..], record.to_string().as_bytes()].concat();
+            calls.insert(id(n).to_bytes(), value).unwrap();
+        }
+        // The newest is of a newer program, another one damaged, and so is one of a call that a crash has cut off.
+        calls.insert(id(3).to_bytes(), &b"\x09{}"[..]).unwrap();
+        calls.insert(id(1).to_bytes(), &b"\x01{\"id"[..]).unwrap();
+        let open = db.open_tree("open").unwrap();
+        open.insert(id(9).to_bytes(), &b"\x01{"[..]).unwrap();
+        db.flush().unwrap();
+    }
+    let others = |house: &House| {
+        let ids = house.records().into_iter();
+        let ids: Vec<String> = ids
+            .map(|it| it["id"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(
+            ids,
+            [id(0), id(2)].map(|id| id.to_string().replace("call-", ""))
+        );
+    };
+    let is_named = |house: &House| {
+        let (code, said) = house.command(&["store", "check"], "");
+        assert_eq!(code, 74, "{said}");
+        for n in [1, 3, 9] {
+            assert!(said.contains(&id(n).to_string()), "{said}");
+        }
+        assert!(said.contains("cannot be read: 3"), "{said}");
+    };
+    others(&house);
+    let said = house.expect_command(&["cdr", "list"], "");
+    assert!(said.contains("2 call records cannot be read"), "{said}");
+    is_named(&house);
+    house.expect_command(&["store", "compact"], "");
+    is_named(&house);
+    house.start();
+    let found = "strowger_store_unreadable_records_total";
+    // The cut off one at the start, two when it is looked for the newest one.
+    house.wait_metric(found, &[], 3.0);
+    for _ in 0..5 {
+        others(&house);
+        is_named(&house);
+    }
+    let metrics = house.metrics();
+    assert!((metrics.sum(found) - 3.0).abs() < 0.5, "each counts once");
+    for n in [1, 3, 9] {
+        let line = format!("call={}", id(n));
+        let named = house.log().lines().filter(|it| it.contains(&line)).count();
+        assert_eq!(named, 1, "{line}");
+    }
+}

@@ -9,8 +9,8 @@ use model::{
     TransitSpec, TrunkSpec, UserSpec, WebhookSpec,
 };
 use store::{
-    BackupError, Change, Ends, Entry, KeyId, KeySource, MasterKey, SledStore, Space, Stats, Store,
-    StoreError,
+    BackupError, Calls, Change, Ends, Entry, KeyId, KeySource, MasterKey, SledStore, Space, Stats,
+    Store, StoreError,
 };
 
 /// What does not work.
@@ -108,19 +108,11 @@ impl Store for Faulty {
         self.read()?.call(id)
     }
 
-    fn unfinished_calls(&self) -> Result<Vec<OpenCall>, StoreError> {
+    fn unfinished_calls(&self) -> Result<Calls<OpenCall>, StoreError> {
         self.store.unfinished_calls()
     }
 
-    fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError> {
-        self.read()?.recent_calls(count)
-    }
-
-    fn calls_before(
-        &self,
-        before: Option<CallId>,
-        count: usize,
-    ) -> Result<Vec<CallRecord>, StoreError> {
+    fn calls_before(&self, before: Option<CallId>, count: usize) -> Result<Calls, StoreError> {
         self.read()?.calls_before(before, count)
     }
 

@@ -268,7 +268,7 @@ impl Scene {
                 .iter()
                 .filter(|record| record.outcome.is_some())
                 .count();
-            if closed == count && self.store.unfinished_calls().unwrap().is_empty() {
+            if closed == count && self.store.unfinished_calls().unwrap().records.is_empty() {
                 records.sort_by_key(|record| record.started_ms);
                 return records;
             }

@@ -50,6 +50,7 @@ pub(crate) struct House {
     store_size: IntGauge,
     store_records: IntGaugeVec,
     store_operations: HistogramVec,
+    unreadable: IntCounter,
     disk_free: IntGaugeVec,
     flush_seconds: Histogram,
     flushes: IntCounterVec,
@@ -142,6 +143,10 @@ impl House {
                 "Operations on the store, flushes included where they are part of one.",
                 &[0.000_01, 0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0],
                 vec![all::<StoreOp>("op")],
+            ),
+            unreadable: make.one_counter(
+                "store_unreadable_records_total",
+                "Call records that were found and cannot be read, each counted once since the start, 1,000 at most.",
             ),
             disk_free: make.gauge(
                 "disk_free_bytes",
@@ -325,6 +330,11 @@ impl Metrics {
         operations
             .with_label_values(&[op.label()])
             .observe(took.as_secs_f64());
+    }
+
+    /// A call record was found that cannot be read, and was not found before.
+    pub fn unreadable_record(&self) {
+        self.all.house.unreadable.inc();
     }
 
     /// Free space where the data folder lies.

@@ -193,6 +193,7 @@ fn tell_everything(metrics: &Metrics) {
     metrics.actor_waited("call", 1, Duration::from_millis(2), 3);
     metrics.store(500_000, [1, 2, 3, 4]);
     metrics.store_operation(StoreOp::Put, Duration::from_millis(1));
+    metrics.unreadable_record();
     metrics.data_disk_free(1 << 30);
     metrics.flushed(Duration::from_millis(1), true, 1.7e9);
     metrics.flushed(Duration::from_millis(1), false, 1.7e9);

@@ -17,8 +17,8 @@ use model::{
 };
 
 use crate::{
-    BackupError, Change, Ends, Entry, KeyId, KeySource, MasterKey, SledStore, Space, Stats, Store,
-    StoreError,
+    BackupError, Calls, Change, Ends, Entry, KeyId, KeySource, MasterKey, SledStore, Space, Stats,
+    Store, StoreError,
 };
 
 /// How much room there must be before it is tried: some segments of the database.
@@ -237,19 +237,11 @@ impl Store for Healing {
         self.ask(|store| store.call(id))
     }
 
-    fn unfinished_calls(&self) -> Result<Vec<OpenCall>, StoreError> {
+    fn unfinished_calls(&self) -> Result<Calls<OpenCall>, StoreError> {
         self.ask(Store::unfinished_calls)
     }
 
-    fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError> {
-        self.ask(|store| store.recent_calls(count))
-    }
-
-    fn calls_before(
-        &self,
-        before: Option<CallId>,
-        count: usize,
-    ) -> Result<Vec<CallRecord>, StoreError> {
+    fn calls_before(&self, before: Option<CallId>, count: usize) -> Result<Calls, StoreError> {
         self.ask(|store| store.calls_before(before, count))
     }
 

@@ -8,6 +8,7 @@
 
 mod backup;
 mod bans;
+mod calls;
 mod error;
 mod healing;
 mod keys;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use backup::{BackupError, Contents, Restored, restore, set_aside, set_aside_before, verify};
 pub use bans::{read_bans, write_bans};
+pub use calls::{Calls, Unreadable};
 pub use error::{OpenError, StoreError};
 pub use healing::Healing;
 pub use keys::{KeyError, KeySource};
@@ -126,7 +128,7 @@ pub struct Ended {
     /// The record; nothing where it has been removed since, or cannot be read.
     pub record: Option<CallRecord>,
     /// Why it cannot be read.
-    pub fault: Option<String>,
+    pub fault: Option<Unreadable>,
 }
 
 /// Ends of calls, oldest first.
@@ -167,16 +169,15 @@ pub trait Store: Send + Sync {
     fn close_calls(&self, records: &[&CallRecord]) -> Result<(), StoreError>;
     /// Returns one call record.
     fn call(&self, id: CallId) -> Result<Option<CallRecord>, StoreError>;
-    /// Returns the calls that were begun and never closed.
-    fn unfinished_calls(&self) -> Result<Vec<OpenCall>, StoreError>;
-    /// Returns the newest call records, newest first, at most `count`.
-    fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError>;
-    /// Returns the newest call records that began before this one, newest first, at most `count`; without one, the newest of all.
-    fn calls_before(
-        &self,
-        before: Option<CallId>,
-        count: usize,
-    ) -> Result<Vec<CallRecord>, StoreError>;
+    /// Returns the calls that were begun and never closed, oldest first.
+    fn unfinished_calls(&self) -> Result<Calls<OpenCall>, StoreError>;
+    /// Returns those of the newest call records, at most `count`, that can be read, newest first.
+    fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError> {
+        Ok(self.calls_before(None, count)?.records)
+    }
+    /// Returns the newest call records that began before this one, newest first, at most `count` with those that cannot be read; without
+    /// one, the newest of all.
+    fn calls_before(&self, before: Option<CallId>, count: usize) -> Result<Calls, StoreError>;
     /// Removes the records of the oldest calls that began before this time, in milliseconds since 1970, at most `count`; returns how many
     /// that were. Soft.
     fn remove_calls(&self, before_ms: u64, count: usize) -> Result<usize, StoreError>;

@@ -7,6 +7,7 @@ mod layout;
 mod opening;
 mod unlock;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub(crate) use self::layout::{
     SEALED_SINCE, SESSIONS, TELEGRAM_TREE, TRUNKS, UNSEALED, VERSION, WEBHOOKS, decode, encode,
     is_sealed, transit_key,
 };
-use self::layout::{CLEAR_BINDINGS, CLEAR_TELEGRAM, all, route_key, telegram_tree};
+use self::layout::{CLEAR_BINDINGS, CLEAR_TELEGRAM, all, of_calls, route_key, telegram_tree};
 pub use self::opening::free_bytes;
 use self::opening::write_mark;
 pub(crate) use self::opening::{config, make_folder};
@@ -37,7 +38,7 @@ pub(crate) use self::unlock::{found, unlock, wrapped_key};
 
 use crate::seal::{KeyId, MasterKey, SEALED, Seal};
 use crate::{
-    BackupError, Change, Ends, Entry, KeySource, Migration, OpenError, Space, Stats, Store,
+    BackupError, Calls, Change, Ends, Entry, KeySource, Migration, OpenError, Space, Stats, Store,
     StoreError,
 };
 
@@ -449,46 +450,34 @@ impl Store for SledStore {
         found.map(|value| decode("cdr", &key, &value)).transpose()
     }
 
-    fn unfinished_calls(&self) -> Result<Vec<OpenCall>, StoreError> {
-        let mut open: Vec<OpenCall> = all("open", &self.open_calls)?;
-        let mut closed = Vec::new();
-        for call in &open {
+    fn unfinished_calls(&self) -> Result<Calls<OpenCall>, StoreError> {
+        let mut open: Calls<OpenCall> = of_calls(self.open_calls.iter())?;
+        let records = open.records.iter().map(|call| call.record.id);
+        let unreadable = open.unreadable.iter().map(|call| call.id);
+        let mut closed = BTreeSet::new();
+        for id in records.chain(unreadable) {
             // A crash between the two writes of `close_calls` leaves both.
-            if self.calls.contains_key(call.record.id.to_bytes())? {
-                closed.push(call.record.id);
+            if self.calls.contains_key(id.to_bytes())? {
+                closed.insert(id);
             }
         }
-        open.retain(|call| !closed.contains(&call.record.id));
+        open.records
+            .retain(|call| !closed.contains(&call.record.id));
+        open.unreadable.retain(|call| !closed.contains(&call.id));
         for id in closed {
             self.open_calls.remove(id.to_bytes())?;
         }
         Ok(open)
     }
 
-    fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError> {
-        let mut records = Vec::new();
-        for entry in self.calls.iter().rev().take(count) {
-            let (key, value) = entry?;
-            records.push(decode("cdr", &key, &value)?);
+    fn calls_before(&self, before: Option<CallId>, count: usize) -> Result<Calls, StoreError> {
+        match before {
+            Some(before) => {
+                let earlier = self.calls.range(..before.to_bytes());
+                of_calls(earlier.rev().take(count))
+            }
+            None => of_calls(self.calls.iter().rev().take(count)),
         }
-        Ok(records)
-    }
-
-    fn calls_before(
-        &self,
-        before: Option<CallId>,
-        count: usize,
-    ) -> Result<Vec<CallRecord>, StoreError> {
-        let Some(before) = before else {
-            return self.recent_calls(count);
-        };
-        let mut records = Vec::new();
-        let earlier = self.calls.range(..before.to_bytes().to_vec());
-        for entry in earlier.rev().take(count) {
-            let (key, value) = entry?;
-            records.push(decode("cdr", &key, &value)?);
-        }
-        Ok(records)
     }
 
     fn get(&self, space: Space<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -195,7 +195,7 @@ fn a_call_that_never_ended_is_found_again() {
     store.open_call(&open_call(1)).unwrap();
     store.open_call(&open_call(2)).unwrap();
     store.close_calls(&[&record(1)]).unwrap();
-    assert_eq!(store.unfinished_calls().unwrap(), vec![open_call(2)]);
+    assert_eq!(store.unfinished_calls().unwrap().records, [open_call(2)]);
     assert_eq!(store.call(record(2).id).unwrap(), Some(record(2)));
     assert_eq!(store.stats().unwrap().calls, 1);
     assert!(store.stats().unwrap().free_bytes.unwrap() > 0);
@@ -384,6 +384,7 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
         let unfinished = store.unfinished_calls().unwrap();
         assert!(
             unfinished
+                .records
                 .iter()
                 .all(|call| call.record.id > record(u128::from(last)).id),
             "round {round}: a closed call is unfinished again"

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use model::{CallId, CallRecord, Direction, Outcome, Side};
-use store::{Store, StoreError};
+use store::{Store, StoreError, Unreadable};
 
 use crate::record_view::{self, RecordView};
 use crate::veil::Veil;
@@ -74,6 +74,16 @@ fn named<T: Copy>(
     found.copied().ok_or_else(|| Strange(text.to_owned(), what))
 }
 
+/// What was found of what is wanted, newest first.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) records: Vec<CallRecord>,
+    /// The cursor of the next page, if there may be more.
+    pub(crate) next: Option<CallId>,
+    /// Those that were looked at and cannot be read: whether they are wanted nobody knows. The next page may have some of them again.
+    pub(crate) unreadable: Vec<Unreadable>,
+}
+
 impl Words {
     /// What they mean.
     pub(crate) fn read(self, now: SystemTime) -> Result<Filter, Strange> {
@@ -137,40 +147,46 @@ impl Filter {
                 .is_none_or(|wanted| Some(wanted) == record.outcome)
     }
 
-    /// Looks through a store, newest first; the records, and the cursor of the next page if there may be more. Each is looked at as it may be
-    /// shown: who may not see a number must not find out by asking for it.
+    /// Looks through a store, newest first. Each record is looked at as it may be shown: who may not see a number must not find out by
+    /// asking for it.
     pub(crate) fn search(
         &self,
         store: &dyn Store,
         veil: &Veil,
         cursor: Option<CallId>,
         limit: usize,
-    ) -> Result<(Vec<CallRecord>, Option<CallId>), StoreError> {
+    ) -> Result<Found, StoreError> {
         let mut before = self.before(cursor);
-        let (mut found, mut looked_at): (Vec<CallRecord>, usize) = (Vec::new(), 0);
+        let (mut found, mut looked_at) = (Found::default(), 0);
         loop {
             let part = store.calls_before(before, AT_ONCE)?;
-            let is_last = part.len() < AT_ONCE;
-            looked_at += part.len();
-            for record in part {
+            let is_last = part.count() < AT_ONCE;
+            looked_at += part.count();
+            found.unreadable.extend(part.unreadable);
+            let has_none = part.records.is_empty();
+            for record in part.records {
                 let record = veil.over(record);
                 if self.is_past(&record) {
-                    return Ok((found, None));
+                    return Ok(found);
                 }
-                before = Some(record.id);
                 if self.takes(&record) {
-                    if found.len() == limit {
-                        let last = found.last().map(|last| last.id);
-                        return Ok((found, last));
+                    if found.records.len() == limit {
+                        found.next = found.records.last().map(|last| last.id);
+                        return Ok(found);
                     }
-                    found.push(record);
+                    found.records.push(record);
                 }
             }
-            if is_last {
-                return Ok((found, None));
+            // Of one that cannot be read its id tells when it began.
+            let began = part.last.map(CallId::unix_ms).filter(|_| has_none);
+            let is_past = |began| self.since.is_some_and(|since| began < since);
+            if is_last || began.is_some_and(is_past) {
+                return Ok(found);
             }
+            before = part.last;
             if looked_at >= MOST_LOOKED_AT {
-                return Ok((found, before));
+                found.next = before;
+                return Ok(found);
             }
         }
     }
@@ -385,10 +401,10 @@ pub(crate) mod tests {
         let filter = words.read(SystemTime::now()).unwrap();
         let (mut ids, mut cursor, mut pages) = (Vec::new(), None, 0);
         loop {
-            let (found, next) = filter.search(&store, &Veil::default(), cursor, 40).unwrap();
-            ids.extend(found.iter().map(|record| record.started_ms));
+            let found = filter.search(&store, &Veil::default(), cursor, 40).unwrap();
+            ids.extend(found.records.iter().map(|record| record.started_ms));
             pages += 1;
-            cursor = next;
+            cursor = found.next;
             if cursor.is_none() {
                 break;
             }
@@ -401,7 +417,7 @@ pub(crate) mod tests {
             filter
                 .search(&store, &Veil::default(), None, 5000)
                 .unwrap()
-                .0
+                .records
                 .len()
         };
         let number = Some("+15551200".to_owned());
@@ -421,7 +437,11 @@ pub(crate) mod tests {
             };
             let filter = words.read(SystemTime::now()).unwrap();
             let veil = Veil::new(crate::settings::Privacy::Masked);
-            filter.search(&store, &veil, None, 5000).unwrap().0.len()
+            filter
+                .search(&store, &veil, None, 5000)
+                .unwrap()
+                .records
+                .len()
         };
         assert_eq!((veiled("+15551200"), veiled("***200")), (0, 2));
         let result = Some("busy".to_owned());

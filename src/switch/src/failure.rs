@@ -82,6 +82,17 @@ pub(crate) enum Failure {
         "the store cannot be read: {0}; stop the switch, move the store aside and bring a backup back"
     )]
     Unreadable(String),
+    /// The same of call records only.
+    #[error(
+        "call records that cannot be read: {count}, all else can: {fault}; they are left out wherever records are asked for, and remain for a \
+         newer program or until cdr.keep removes them"
+    )]
+    UnreadableCalls {
+        /// How many.
+        count: u64,
+        /// What is wrong with the first, and which the others are.
+        fault: String,
+    },
     /// What cannot be done from afar.
     #[error("`strowger {0}` works on the host of the switch alone: run it there, without --api")]
     NotFromAfar(String),
@@ -248,6 +259,7 @@ impl Failure {
             ) => 6,
             Failure::Open(_)
             | Failure::Unreadable(_)
+            | Failure::UnreadableCalls { .. }
             | Failure::Store(_)
             | Failure::Backup {
                 source: BackupError::Database(_),

@@ -18,17 +18,19 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long after the start it is looked first, and how often then.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(600);
+/// How many of the newest records are looked through for one that can be read.
+const LOOKED_AT: usize = 500;
 
 /// How far the clock may be ahead of what the store proves: so long may a switch be off, or without a call, before less is removed than
 /// the clock would have.
 const TRUSTED: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// When the newest call of the store began, when the switch started.
+/// When the newest call of the store began whose record can be read, when the switch started.
 enum Newest {
     /// There was none.
     Nothing,
     At(SystemTime),
-    /// Its record cannot be read.
+    /// There were some, and none of the newest ones can be read.
     Unreadable,
 }
 
@@ -44,21 +46,28 @@ pub(crate) struct Keeping {
 
 impl Newest {
     fn of(store: &dyn Store) -> Self {
-        match store.recent_calls(1) {
-            Ok(records) => match records.first() {
-                Some(record) => {
-                    let began = Duration::from_millis(record.started_ms);
-                    UNIX_EPOCH
-                        .checked_add(began)
-                        .map_or(Self::Unreadable, Self::At)
-                }
-                None => Self::Nothing,
-            },
+        let newest = match store.calls_before(None, LOOKED_AT) {
+            Ok(newest) => newest,
             Err(error) => {
                 tracing::error!(%error, "the newest call record cannot be read: none is removed before the next start");
-                Self::Unreadable
+                return Self::Unreadable;
             }
+        };
+        if newest.last.is_none() {
+            return Self::Nothing;
         }
+        // The newest that can be read proves less than the newest, so less is removed.
+        let Some(record) = newest.records.first() else {
+            tracing::error!(
+                "none of the newest {} call records can be read: none is removed before the next start",
+                newest.count()
+            );
+            return Self::Unreadable;
+        };
+        let began = Duration::from_millis(record.started_ms);
+        UNIX_EPOCH
+            .checked_add(began)
+            .map_or(Self::Unreadable, Self::At)
     }
 }
 
@@ -218,6 +227,36 @@ mod tests {
         assert!(keeping.has_warned.load(Ordering::Relaxed));
         // While it runs time goes on, whatever the clock says.
         assert_eq!(limit(&keeping, far, 100 * day), Some(ms(newest + 17 * day)));
+    }
+
+    #[test]
+    fn the_newest_that_can_be_read_proves_the_clock() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = MasterKey::from_octets([7; 32]);
+        let ms = 1_700_000_000_000;
+        let close = |numbers: &[u64]| {
+            let store = SledStore::open(folder.path(), &key).unwrap();
+            let records: Vec<CallRecord> = numbers.iter().map(|n| began(ms + n)).collect();
+            store
+                .close_calls(&records.iter().collect::<Vec<_>>())
+                .unwrap();
+        };
+        let break_last = || {
+            let db = sled::open(folder.path()).unwrap();
+            let calls = db.open_tree("cdr").unwrap();
+            let readable = |entry: &(sled::IVec, sled::IVec)| entry.1.first() == Some(&1);
+            let mut newest_first = calls.iter().rev().map(Result::unwrap);
+            let (last, _) = newest_first.find(readable).unwrap();
+            calls.insert(last, &[9]).unwrap();
+            db.flush().unwrap();
+        };
+        let newest = || Newest::of(&SledStore::open(folder.path(), &key).unwrap());
+        close(&[1, 2]);
+        break_last();
+        let first = UNIX_EPOCH + Duration::from_millis(ms + 1);
+        assert!(matches!(newest(), Newest::At(at) if at == first));
+        break_last();
+        assert!(matches!(newest(), Newest::Unreadable));
     }
 
     #[tokio::test]

@@ -46,6 +46,7 @@ mod settings;
 mod sinks;
 mod supervisor;
 mod survey;
+mod unreadable;
 mod veil;
 mod webhooks;
 

@@ -1,5 +1,5 @@
 //! A store with a stopwatch: every operation is timed for `/metrics`, whoever asks for it. Records of calls pass it veiled, on their way in
-//! and out, where the settings want that.
+//! and out, where the settings want that; those that cannot be read are told here, once.
 
 use std::path::Path;
 use std::time::Instant;
@@ -10,9 +10,11 @@ use model::{
     TransitSpec, TrunkSpec, UserSpec, WebhookSpec,
 };
 use store::{
-    BackupError, Change, Ends, Entry, KeyId, KeySource, MasterKey, Space, Stats, Store, StoreError,
+    BackupError, Calls, Change, Ends, Entry, KeyId, KeySource, MasterKey, Space, Stats, Store,
+    StoreError, Unreadable,
 };
 
+use crate::unreadable::Noted;
 use crate::veil::Veil;
 
 /// Times what it passes on.
@@ -20,12 +22,14 @@ pub(crate) struct Measured<S> {
     store: S,
     metrics: Metrics,
     veil: Veil,
+    unreadable: Noted,
 }
 
 impl<S: Store> Measured<S> {
     pub(crate) fn new(store: S, metrics: Metrics, veil: Veil) -> Self {
         Self {
             store,
+            unreadable: Noted::new(metrics.clone()),
             metrics,
             veil,
         }
@@ -98,26 +102,27 @@ impl<S: Store> Store for Measured<S> {
     }
 
     fn call(&self, id: CallId) -> Result<Option<CallRecord>, StoreError> {
-        let found = self.timed(StoreOp::Get, |store| store.call(id))?;
-        Ok(found.map(|record| self.veil.over(record)))
+        let found = self.timed(StoreOp::Get, |store| store.call(id));
+        if let Err(error @ (StoreError::Record { .. } | StoreError::Version { .. })) = &found {
+            let fault = error.to_string();
+            self.unreadable.note(&[Unreadable { id, fault }]);
+        }
+        Ok(found?.map(|record| self.veil.over(record)))
     }
 
-    fn unfinished_calls(&self) -> Result<Vec<OpenCall>, StoreError> {
-        self.timed(StoreOp::Scan, S::unfinished_calls)
+    fn unfinished_calls(&self) -> Result<Calls<OpenCall>, StoreError> {
+        let found = self.timed(StoreOp::Scan, S::unfinished_calls)?;
+        self.unreadable.note(&found.unreadable);
+        Ok(found)
     }
 
-    fn recent_calls(&self, count: usize) -> Result<Vec<CallRecord>, StoreError> {
-        let found = self.timed(StoreOp::Scan, |store| store.recent_calls(count))?;
-        Ok(self.veiled(found))
-    }
-
-    fn calls_before(
-        &self,
-        before: Option<CallId>,
-        count: usize,
-    ) -> Result<Vec<CallRecord>, StoreError> {
+    fn calls_before(&self, before: Option<CallId>, count: usize) -> Result<Calls, StoreError> {
         let found = self.timed(StoreOp::Scan, |store| store.calls_before(before, count))?;
-        Ok(self.veiled(found))
+        self.unreadable.note(&found.unreadable);
+        Ok(Calls {
+            records: self.veiled(found.records),
+            ..found
+        })
     }
 
     fn remove_calls(&self, before_ms: u64, count: usize) -> Result<usize, StoreError> {
@@ -137,6 +142,7 @@ impl<S: Store> Store for Measured<S> {
     fn ends_after(&self, after: u64, count: usize) -> Result<Ends, StoreError> {
         let mut ends = self.timed(StoreOp::Scan, |store| store.ends_after(after, count))?;
         for end in &mut ends.ended {
+            self.unreadable.note(end.fault.as_slice());
             end.record = end.record.take().map(|record| self.veil.over(record));
         }
         Ok(ends)

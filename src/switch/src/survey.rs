@@ -3,13 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
-use store::{Space, Store, StoreError};
+use store::{Space, Store, StoreError, Unreadable};
 use utoipa::ToSchema;
 
 use crate::records::Current;
 
 /// How many call records are read at once.
 const AT_ONCE: usize = 500;
+/// How many call records that cannot be read are named.
+const MOST_NAMED: usize = 10;
 
 /// How large a store is, without reading it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -55,8 +57,11 @@ pub(crate) struct StoreCheck {
     pub(crate) records: u64,
     /// What belongs to Telegram accounts: keys, people they have met, limits.
     pub(crate) telegram: u64,
-    /// Call records, open ones among them.
+    /// Call records that were read, open ones among them.
     pub(crate) calls: u64,
+    /// How many call records cannot be read, where all else can: they are left out wherever records are asked for.
+    #[serde(default)]
+    pub(crate) unreadable_calls: u64,
     /// Registrations, bans, what quotas have counted, what is still to be said, tokens, what waits for webhooks.
     pub(crate) soft: u64,
     /// What cannot be read; null where all can.
@@ -70,15 +75,17 @@ impl StoreCheck {
         // sled panics on some kinds of damage; what was counted until then is right.
         let read = catch_unwind(AssertUnwindSafe(|| check.read(store)));
         check.fault = match read {
-            Ok(Ok(())) => None,
+            Ok(Ok(unreadable)) => {
+                check.unreadable_calls = unreadable.count;
+                unreadable.in_words()
+            }
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("the database is damaged".to_owned()),
         };
         check
     }
 
-    fn read(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+    fn read(&mut self, store: &dyn Store) -> Result<Faults, StoreError> {
         let current = Current::read(store)?;
         let lengths = [
             current.trunks.len(),
@@ -106,15 +113,55 @@ impl StoreCheck {
         for space in spaces {
             self.soft += count(store.scan(space, b"")?.len());
         }
-        self.calls = count(store.unfinished_calls()?.len());
+        let mut faults = Faults::default();
+        let open = store.unfinished_calls()?;
+        self.calls = count(open.records.len());
+        faults.add(open.unreadable);
         let mut before = None;
         loop {
-            let records = store.calls_before(before, AT_ONCE)?;
-            self.calls += count(records.len());
-            before = records.last().map(|record| record.id);
-            if records.len() < AT_ONCE {
-                return Ok(());
+            let part = store.calls_before(before, AT_ONCE)?;
+            let is_last = part.count() < AT_ONCE;
+            self.calls += count(part.records.len());
+            before = part.last;
+            faults.add(part.unreadable);
+            if is_last {
+                return Ok(faults);
             }
         }
+    }
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// Call records that cannot be read.
+#[derive(Default)]
+struct Faults {
+    /// The first ones.
+    named: Vec<Unreadable>,
+    count: u64,
+}
+
+impl Faults {
+    fn add(&mut self, unreadable: Vec<Unreadable>) {
+        self.count += count(unreadable.len());
+        let places = MOST_NAMED - self.named.len();
+        self.named.extend(unreadable.into_iter().take(places));
+    }
+
+    /// What is wrong with the first one, and which others there are.
+    fn in_words(&self) -> Option<String> {
+        let (first, others) = self.named.split_first()?;
+        let mut words = first.to_string();
+        if !others.is_empty() {
+            let ids: Vec<String> = others.iter().map(|other| other.id.to_string()).collect();
+            words = format!("{words}; nor can {}", ids.join(", "));
+        }
+        match self.count - count(self.named.len()) {
+            0 => {}
+            more => words = format!("{words} and {more} more"),
+        }
+        Some(words)
     }
 }

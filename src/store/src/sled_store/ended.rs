@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use model::CallId;
 use sled::{IVec, Tree};
 
-use super::layout::{CALLS, decode};
+use super::layout::of_call;
 use crate::{Ended, Ends, StoreError};
 
 /// The list and its readers.
@@ -140,9 +140,9 @@ impl EndList {
                     None => None,
                 };
                 // One that cannot be read must not hold up those behind it.
-                let (record, fault) = match record.map(|value| decode(CALLS, &id, &value)) {
+                let (record, fault) = match record.map(|value| of_call(&id, &value)) {
                     Some(Ok(record)) => (Some(record), None),
-                    Some(Err(error)) => (None, Some(error.to_string())),
+                    Some(Err(unreadable)) => (None, Some(unreadable)),
                     None => (None, None),
                 };
                 ends.ended.push(Ended {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use model::{SessionName, TrunkName};
+use model::{CallId, CallRecord, OpenCall, SessionName, TrunkName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sled::Tree;
+use sled::{IVec, Tree};
 
-use crate::StoreError;
+use crate::{Calls, StoreError, Unreadable};
 
 /// The version byte of a record.
 pub(crate) const VERSION: u8 = 1;
@@ -90,7 +90,10 @@ pub(crate) fn decode<T: DeserializeOwned>(
     key: &[u8],
     bytes: &[u8],
 ) -> Result<T, StoreError> {
-    let key = || String::from_utf8_lossy(key).into_owned();
+    let key = || match (tree, key.try_into()) {
+        (CALLS | OPEN_CALLS, Ok(octets)) => CallId::from_bytes(octets).to_string(),
+        _ => String::from_utf8_lossy(key).into_owned(),
+    };
     match bytes.split_first() {
         Some((&VERSION, json)) => {
             serde_json::from_slice(json).map_err(|source| StoreError::Record {
@@ -120,4 +123,72 @@ pub(super) fn all<T: DeserializeOwned>(
         records.push(decode(name, &key, &value)?);
     }
     Ok(records)
+}
+
+/// What stands under the id of a call.
+pub(super) trait OfCall: DeserializeOwned {
+    /// The tree it stands in.
+    const TREE: &'static str;
+    /// The id in it.
+    fn id(&self) -> CallId;
+}
+
+impl OfCall for CallRecord {
+    const TREE: &'static str = CALLS;
+
+    fn id(&self) -> CallId {
+        self.id
+    }
+}
+
+impl OfCall for OpenCall {
+    const TREE: &'static str = OPEN_CALLS;
+
+    fn id(&self) -> CallId {
+        self.record.id
+    }
+}
+
+/// The id that a key of [`CALLS`] or [`OPEN_CALLS`] is; of one that is none, the next one to it.
+fn id_of(key: &[u8]) -> CallId {
+    let mut octets = [0; 16];
+    for (octet, of_key) in octets.iter_mut().zip(key) {
+        *octet = *of_key;
+    }
+    CallId::from_bytes(octets)
+}
+
+/// Reads what stands under the id of a call. What says that it is of another call is not believed: whoever reads page by page goes on from
+/// the id that he was given last.
+pub(super) fn of_call<T: OfCall>(key: &[u8], value: &[u8]) -> Result<T, Unreadable> {
+    let id = id_of(key);
+    let fault = |error: StoreError| Unreadable {
+        id,
+        fault: error.to_string(),
+    };
+    let record: T = decode(T::TREE, key, value).map_err(fault)?;
+    if record.id() == id {
+        return Ok(record);
+    }
+    Err(fault(StoreError::Record {
+        tree: T::TREE,
+        key: id.to_string(),
+        source: serde::de::Error::custom("it is of another call"),
+    }))
+}
+
+/// Reads these, each for itself.
+pub(super) fn of_calls<T: OfCall>(
+    entries: impl Iterator<Item = sled::Result<(IVec, IVec)>>,
+) -> Result<Calls<T>, StoreError> {
+    let mut calls = Calls::default();
+    for entry in entries {
+        let (key, value) = entry?;
+        match of_call(&key, &value) {
+            Ok(record) => calls.records.push(record),
+            Err(unreadable) => calls.unreadable.push(unreadable),
+        }
+        calls.last = Some(id_of(&key));
+    }
+    Ok(calls)
 }

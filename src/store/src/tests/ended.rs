@@ -1,5 +1,7 @@
 //! The list of ends, as those see it who write records elsewhere.
 
+use std::path::Path;
+
 use super::*;
 
 /// The ids behind a number, how far that is, and how many more there are.
@@ -167,4 +169,67 @@ fn one_that_cannot_be_read_does_not_hold_up_those_behind_it() {
         .collect();
     let id = |n| Some(record(n).id);
     assert_eq!(found, [(id(1), false), (None, true), (id(3), false)]);
+}
+
+/// A store with the records 1 to 6, of which 2 is damaged, 4 of a newer program and 5 that of another call; and two open ones, of which one
+/// is damaged.
+fn damaged(folder: &Path) -> SledStore {
+    {
+        let store = open(folder).unwrap();
+        close(&store, &[1, 2, 3, 4, 5, 6]);
+        store.open_call(&open_call(7)).unwrap();
+        store.open_call(&open_call(8)).unwrap();
+    }
+    {
+        let db = bare(folder);
+        let calls = db.open_tree("cdr").unwrap();
+        let put = |n, value: &[u8]| calls.insert(record(n).id.to_bytes(), value).unwrap();
+        put(2, &[1u8, b'{']);
+        put(4, &[9u8, b'{', b'}']);
+        let other = serde_json::to_vec(&record(1000)).unwrap();
+        put(5, &[&[1u8][..], &other].concat());
+        let opened = db.open_tree("open").unwrap();
+        opened.insert(record(7).id.to_bytes(), &[]).unwrap();
+        db.flush().unwrap();
+    }
+    open(folder).unwrap()
+}
+
+#[test]
+fn one_that_cannot_be_read_costs_itself_alone() {
+    let dir = folder();
+    let store = damaged(dir.path());
+    let all = store.calls_before(None, 10).unwrap();
+    assert_eq!(all.records, [record(6), record(3), record(1)]);
+    let unreadable: Vec<CallId> = all.unreadable.iter().map(|it| it.id).collect();
+    assert_eq!(unreadable, [5, 4, 2].map(|n| record(n).id));
+    for Unreadable { id, fault } in &all.unreadable {
+        assert!(
+            fault.contains(&format!("record `{id}` of tree `cdr`")),
+            "{fault}"
+        );
+    }
+    assert_eq!(store.recent_calls(2).unwrap(), [record(6)]);
+    // Page by page nothing is met twice, and none ends the pages.
+    let (mut before, mut pages) = (None, Vec::new());
+    loop {
+        let page = store.calls_before(before, 1).unwrap();
+        assert_eq!(page.count(), usize::from(page.last.is_some()));
+        before = page.last;
+        let Some(last) = page.last else { break };
+        pages.push(last);
+    }
+    assert_eq!(pages, [6, 5, 4, 3, 2, 1].map(|n| record(n).id));
+    let error = store.call(record(4).id).unwrap_err().to_string();
+    assert!(error.contains(&record(4).id.to_string()), "{error}");
+    let open = store.unfinished_calls().unwrap();
+    assert_eq!(open.records, [open_call(8)]);
+    assert_eq!(open.unreadable.len(), 1);
+    assert_eq!(open.unreadable[0].id, record(7).id);
+    // It is removed when its time is over, as the others.
+    assert_eq!(
+        store.remove_calls(record(6).id.unix_ms() + 1, 9).unwrap(),
+        6
+    );
+    assert_eq!(store.calls_before(None, 10).unwrap(), Calls::default());
 }

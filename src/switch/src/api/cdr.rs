@@ -108,8 +108,7 @@ pub(super) async fn list_records(
     let open = Veil::default();
     let search = move |store: &dyn Store| filter.search(store, &open, cursor, limit);
     let found = from_store(store, search).await?;
-    let (records, next) = found;
-    let next = next.map(bare);
+    let (records, next) = (found.records, found.next.map(bare));
     let mut response = HttpResponse::Ok();
     if let Some(next) = &next {
         let kept = query.split('&').filter(|part| !part.starts_with("cursor="));

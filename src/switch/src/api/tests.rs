@@ -20,6 +20,7 @@ use super::*;
 use crate::admin::Desk;
 use crate::backups::Backups;
 use crate::logins::Logins;
+use crate::measured::Measured;
 use crate::office::Office;
 use crate::scraped::Scraped;
 use crate::settings::Settings;
@@ -36,7 +37,8 @@ pub(crate) async fn desk(
     settings.data.dir = folder.to_owned();
     settings.sip.udp = vec![std::net::SocketAddr::from(([127, 0, 0, 1], 0))];
     let key = MasterKey::from_octets([7; 32]);
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(folder, &key).unwrap());
+    let store = SledStore::open(folder, &key).unwrap();
+    let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics.clone(), Veil::default()));
     let house = House::start(Parts {
         settings: boot::house_settings(&settings),
         media: MediaConfig {
@@ -584,5 +586,89 @@ fn tokens_are_made_and_revoked_and_taken_nowhere_in_the_clear() {
         let open = app!(desk, Access::Closed);
         let ask = request("GET", "/api/v1/status", Some(&admin)).to_request();
         assert_eq!(call_service(&open, ask).await.status(), 403);
+    });
+}
+
+#[test]
+fn a_record_that_cannot_be_read_costs_itself_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = |n: u64| model::CallId::new(1_700_000_000_000 + n, 1);
+    let record = |n: u64| {
+        let record = json!({
+            "id": id(n), "direction": "sip_to_tg", "trunk": "office", "session": "gateway", "from": "600", "to": "601",
+            "started_ms": 1_700_000_000_000 + n, "ended_after_ms": 5, "legs": [],
+        });
+        [&[1][..], record.to_string().as_bytes()].concat()
+    };
+    drop(SledStore::open(folder.path(), &MasterKey::from_octets([7; 32])).unwrap());
+    {
+        let db = sled::open(folder.path()).unwrap();
+        let calls = db.open_tree("cdr").unwrap();
+        for n in 0..4 {
+            calls.insert(id(n).to_bytes(), record(n)).unwrap();
+        }
+        // Damaged, and of a newer program.
+        calls
+            .insert(id(1).to_bytes(), &b"\x01{\"id\":"[..])
+            .unwrap();
+        calls.insert(id(3).to_bytes(), &b"\x09{}"[..]).unwrap();
+        db.flush().unwrap();
+    }
+    let metrics = metrics::Metrics::new("0");
+    actix::System::new().block_on(async {
+        let (house, desk) = desk(folder.path(), &metrics).await;
+        let app = app!(desk, Access::Owner);
+        let ask = async |method: &str, path: &str| {
+            let path = format!("/api/v1{path}");
+            let answer = call_service(&app, request(method, &path, None).to_request()).await;
+            let status = answer.status().as_u16();
+            (status, read_body_json::<Value, _>(answer).await)
+        };
+        let bare = |n: u64| json!(id(n).to_string().replace("call-", ""));
+        for _ in 0..3 {
+            let (status, page) = ask("GET", "/cdr").await;
+            assert_eq!(status, 200, "{page}");
+            let ids: Vec<&Value> = page["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|it| &it["id"])
+                .collect();
+            assert_eq!(ids, [&bare(2), &bare(0)], "{page}");
+            assert_eq!(page["next"], Value::Null);
+        }
+        let (_, page) = ask("GET", "/cdr?limit=1&since=2020-01-01").await;
+        assert_eq!(
+            (&page["items"][0]["id"], &page["next"]),
+            (&bare(2), &bare(2)),
+            "{page}"
+        );
+        let (_, page) = ask(
+            "GET",
+            &format!("/cdr?limit=1&cursor={}", bare(2).as_str().unwrap()),
+        )
+        .await;
+        assert_eq!(
+            (&page["items"][0]["id"], &page["next"]),
+            (&bare(0), &Value::Null),
+            "{page}"
+        );
+        let (status, problem) = ask("GET", &format!("/cdr/{}", bare(1).as_str().unwrap())).await;
+        assert_eq!((status, &problem["cause"]), (500, &json!("database_error")));
+        // Each was counted once, however often it was met.
+        let rendered = metrics.render();
+        let counted = "strowger_store_unreadable_records_total 2";
+        assert!(rendered.lines().any(|line| line == counted), "{rendered}");
+        let (_, check) = ask("POST", "/store/check").await;
+        assert_eq!(
+            (&check["calls"], &check["unreadable_calls"]),
+            (&json!(2), &json!(2)),
+            "{check}"
+        );
+        let fault = check["fault"].as_str().unwrap();
+        for n in [1, 3] {
+            assert!(fault.contains(&id(n).to_string()), "{fault}");
+        }
+        house.stop(std::time::Duration::from_secs(1)).await;
     });
 }

@@ -1,5 +1,6 @@
 //! `strowger cdr`.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -176,14 +177,16 @@ fn recent(operator: &Operator, words: &Words, count: usize) -> Result<Vec<CallRe
         Book::Switch(_) => Veil::default(),
     };
     let mut records: Vec<CallRecord> = Vec::new();
+    let mut unreadable = BTreeSet::new();
     let (mut before, mut cursor) = (None, String::new());
     loop {
         let limit = LONGEST_PAGE.min(count - records.len());
         let is_last = match &book {
             Book::Store(store) => {
-                let (found, next) = filter.search(&**store, &veil, before, limit)?;
-                records.extend(found);
-                before = next;
+                let found = filter.search(&**store, &veil, before, limit)?;
+                records.extend(found.records);
+                unreadable.extend(found.unreadable.iter().map(|it| it.id));
+                before = found.next;
                 before.is_none()
             }
             Book::Switch(operator) => {
@@ -197,6 +200,12 @@ fn recent(operator: &Operator, words: &Words, count: usize) -> Result<Vec<CallRe
             }
         };
         if is_last || records.len() >= count {
+            if !unreadable.is_empty() {
+                print::note(format_args!(
+                    "{} call records cannot be read and are left out: `strowger store check` names them",
+                    unreadable.len()
+                ));
+            }
             return Ok(records);
         }
     }

@@ -79,7 +79,10 @@ fn check(operator: &Operator) -> Result<(), Failure> {
         Book::Store(store) => StoreCheck::of(&*store),
     };
     if let Some(fault) = check.fault {
-        return Err(Failure::Unreadable(fault));
+        return Err(match check.unreadable_calls {
+            0 => Failure::Unreadable(fault),
+            count => Failure::UnreadableCalls { count, fault },
+        });
     }
     if operator.output == Output::Json {
         print::json(&check);
@@ -90,6 +93,7 @@ fn check(operator: &Operator) -> Result<(), Failure> {
         telegram,
         calls,
         soft,
+        unreadable_calls: _,
         fault: _,
     } = check;
     print::line(format_args!(
@@ -153,8 +157,11 @@ fn renew(folder: &Path, store: Box<SledStore>, key: &dyn KeySource) -> Result<()
         grown.flush()?;
         StoreCheck::of(&grown)
     };
-    if let Some(fault) = checked.fault {
-        return Err(Failure::Unreadable(fault));
+    match (checked.fault, checked.unreadable_calls) {
+        (None, _) => {}
+        (Some(fault), 0) => return Err(Failure::Unreadable(fault)),
+        // They went over as they are.
+        (Some(fault), count) => print::note(Failure::UnreadableCalls { count, fault }),
     }
     let exchanged = renameat_with(CWD, folder, CWD, &new, RenameFlags::EXCHANGE);
     exchanged.map_err(|error| failed(folder, error.into()))?;

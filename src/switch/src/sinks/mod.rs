@@ -351,11 +351,11 @@ impl Sink {
                 "call records were removed from the store (cdr.keep) before they could be written to a file"
             );
         }
-        if let Some((_, fault)) = unreadable.first() {
+        if let Some((_, first)) = unreadable.first() {
             tracing::error!(
                 sink = name,
                 passed = unreadable.len(),
-                %fault,
+                first = %first.id,
                 "call records cannot be read: they are left out of the file"
             );
         }
