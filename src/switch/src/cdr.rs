@@ -301,9 +301,17 @@ fn digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// The last millisecond that RFC 3339 has a text for: the end of the year 9999.
+const LAST_MS: u64 = 253_402_300_799_999;
+
+/// A time in milliseconds since 1970, or the last one that can be written: of a damaged record.
+pub(crate) fn writable(unix_ms: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(unix_ms.min(LAST_MS))
+}
+
 /// A time in UTC, as in RFC 3339.
 pub(crate) fn time(unix_ms: u64) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
+    humantime::format_rfc3339_seconds(writable(unix_ms)).to_string()
 }
 
 #[cfg(test)]

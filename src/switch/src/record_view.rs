@@ -1,7 +1,5 @@
 //! The columns of call records by the names that programs know them by: the same in JSON and in comma-separated values.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use model::{CallRecord, MediaPath, Missing, Side};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -93,7 +91,7 @@ pub(crate) struct RecordView {
 
 /// A time in UTC with milliseconds, as in RFC 3339.
 pub(crate) fn at(unix_ms: u64) -> String {
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
+    humantime::format_rfc3339_millis(cdr::writable(unix_ms)).to_string()
 }
 
 fn some(text: &str) -> Option<String> {

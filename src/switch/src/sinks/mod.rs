@@ -376,7 +376,8 @@ impl Sink {
 
 /// The day on which a call ended, in UTC.
 fn day(record: &CallRecord) -> String {
-    let ended = record.started_ms + record.ended_after_ms.unwrap_or(0);
+    let lasted = record.ended_after_ms.unwrap_or(0);
+    let ended = record.started_ms.saturating_add(lasted);
     let mut time = cdr::time(ended);
     time.truncate("2026-11-28".len());
     time

@@ -219,3 +219,23 @@ fn threads_write_by_themselves_and_what_is_left_when_they_stop() {
     let expected: Vec<CallId> = ids(0..5).into_iter().chain(ids(6..7)).collect();
     assert_eq!(scene.ids(CSV, FILE), expected);
 }
+
+#[test]
+fn a_record_of_a_time_that_cannot_be_does_not_hold_up_those_behind_it() {
+    let scene = Scene::new();
+    let (mut csv, mut json) = (scene.sink(CSV), scene.sink(JSON));
+    let strange = CallRecord {
+        started_ms: u64::MAX,
+        ended_after_ms: Some(u64::MAX),
+        ..record(2, START, 5)
+    };
+    let records = [record(1, START, 5), strange, record(3, START, 5)];
+    let all: Vec<&CallRecord> = records.iter().collect();
+    scene.store.close_calls(&all).unwrap();
+    assert_eq!((csv.pass(), json.pass()), (Next::Later, Next::Later));
+    for (form, ending) in [(CSV, "csv"), (JSON, "jsonl")] {
+        let of = |day: &str| scene.ids(form, &format!("cdr-{day}.{ending}"));
+        assert_eq!(of("2023-11-14"), [records[0].id, records[2].id]);
+        assert_eq!(of("9999-12-31"), [records[1].id]);
+    }
+}
