@@ -209,6 +209,8 @@ enum SinkError {
     File { folder: PathBuf, source: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("a bug: see the panic")]
+    Bug,
 }
 
 /// When to go on.
@@ -295,7 +297,9 @@ impl Sink {
             }
             return Ok(false);
         };
-        if let Err(error) = self.append(&ends) {
+        // A panic is logged by its hook; what came before it may be in the files.
+        let appended = catch_unwind(AssertUnwindSafe(|| self.append(&ends)));
+        if let Err(error) = appended.unwrap_or(Err(SinkError::Bug)) {
             // All that wait behind those failed with them, and their numbers have no gaps.
             let newest = last + ends.more;
             for _ in self.failed_up_to.max(at)..newest {

@@ -239,3 +239,32 @@ fn a_record_of_a_time_that_cannot_be_does_not_hold_up_those_behind_it() {
         assert_eq!(of("9999-12-31"), [records[1].id]);
     }
 }
+
+#[test]
+fn a_record_that_is_too_much_for_its_form_fails_and_nothing_is_written_twice() {
+    let scene = Scene::new();
+    let fails_once_told = Form {
+        line: |record| {
+            assert_eq!(record.started_ms, START, "a bug");
+            row(record)
+        },
+        ..CSV
+    };
+    let mut csv = scene.sink(fails_once_told);
+    let is_failing = Arc::clone(&csv.is_failing);
+    scene.close(0..1);
+    assert_eq!(csv.pass(), Next::Later);
+    scene.close(1..2);
+    let next_day = record(2, START + 86_400_000, 5);
+    scene.store.close_calls(&[&next_day]).unwrap();
+    for _ in 0..3 {
+        assert_eq!(csv.pass(), Next::Failing);
+        assert!(is_failing.load(Ordering::Relaxed), "an alert tells of it");
+        assert_eq!(scene.ids(CSV, FILE), ids(0..2));
+    }
+    assert_eq!((scene.counted(FAILED), scene.counted(WAITING)), (2.0, 2.0));
+    let mut mended = scene.sink(CSV);
+    assert_eq!(mended.pass(), Next::Later);
+    assert_eq!(scene.ids(CSV, FILE), ids(0..2));
+    assert_eq!(scene.ids(CSV, "cdr-2023-11-15.csv"), [next_day.id]);
+}
