@@ -3,8 +3,10 @@
 //! Both speak `/api/v1`. Over the socket whoever may write to it may command; everywhere else a token says what may be asked. Without TLS a token goes to
 //! a loopback address alone, where the other end of an SSH tunnel may be.
 
+mod stream;
+
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -19,6 +21,7 @@ use ureq::Agent;
 use ureq::http::Request;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+use self::stream::Stream;
 use crate::control::SOCKET;
 use crate::failure::Failure;
 use crate::print;
@@ -235,19 +238,32 @@ fn listen_to_socket(path: &Path, target: &str, mut told: impl FnMut(&str)) -> io
     stream.set_read_timeout(Some(SILENCE))?;
     // Of HTTP/1.0 the end of the connection is the end of the answer, and nothing stands between its lines.
     write!(stream, "GET {target} HTTP/1.0\r\nHost: strowger\r\n\r\n")?;
-    let mut lines = BufReader::new(stream).lines();
+    let mut lines = stream::lines(BufReader::new(stream));
     let first = lines.next().ok_or_else(strange)??;
     let status = first.split(' ').nth(1).and_then(|code| code.parse().ok());
     let status = status.ok_or_else(strange)?;
+    let mut content_type = String::new();
     for line in lines.by_ref() {
-        if line?.is_empty() {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        match line.split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("Content-Type") => {
+                value.trim().clone_into(&mut content_type);
+            }
+            Some(_) | None => {}
+        }
+    }
+    let mut answer = Stream::new(status, &content_type);
+    for line in lines {
+        if !answer.take(&line?, &mut told) {
             break;
         }
     }
-    for line in lines {
-        told(&line?);
-    }
-    Ok(status)
+    answer
+        .end(told)
+        .map_err(|what| io::Error::new(ErrorKind::InvalidData, what))
 }
 
 // ---------------------------------------------------------------- HTTP
@@ -350,12 +366,15 @@ impl Api {
         let asked = self.agent.configure_request(request);
         let asked = asked.timeout_recv_response(Some(PATIENCE)).build();
         let response = self.agent.run(asked).map_err(|error| self.failed(&error))?;
+        let content_type = response.headers().get("Content-Type");
+        let content_type = content_type.and_then(|value| value.to_str().ok());
         let status = response.status().as_u16();
+        let mut answer = Stream::new(status, content_type.unwrap_or_default());
         let (lines, read) = mpsc::sync_channel(AHEAD);
         // Reading knows no end of its patience, waiting for what was read does.
         thread::spawn(move || {
             let reader = BufReader::new(response.into_body().into_reader());
-            for line in reader.lines() {
+            for line in stream::lines(reader) {
                 let is_over = line.is_err();
                 if lines.send(line).is_err() || is_over {
                     break;
@@ -364,14 +383,16 @@ impl Api {
         });
         loop {
             match read.recv_timeout(SILENCE) {
-                Ok(Ok(line)) => told(&line),
+                Ok(Ok(line)) if answer.take(&line, &mut told) => {}
+                Ok(Ok(_)) => break,
                 Ok(Err(error)) => return Err(self.unreachable(&error.to_string())),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     return Err(self.unreachable("it has fallen silent"));
                 }
-                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(status),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
         }
+        answer.end(told).map_err(|what| self.unreachable(&what))
     }
 
     fn request(
@@ -589,6 +610,53 @@ mod tests {
             let strange = ask();
             assert_eq!(strange.code(), 4, "{strange}");
         }
+    }
+
+    /// What becomes of listening to somebody who answers so: the status, or the code to end with, and what was heard.
+    fn listened(answer: &[u8]) -> (Result<u16, u8>, Vec<String>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answer = answer.to_owned();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut heard = [0; 4096];
+            let _ = stream.read(&mut heard).unwrap();
+            // Who has heard enough closes the connection.
+            let _ = stream.write_all(&answer);
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "strowger_1_abc").unwrap();
+        let reach = Reach::Api(Api::new(&url, Some(&file)).unwrap());
+        let mut lines = Vec::new();
+        let status = reach.listen("/api/v1/events", |line| lines.push(line.to_owned()));
+        server.join().unwrap();
+        let status = status.map(Option::unwrap).map_err(|error| error.code());
+        (status, lines)
+    }
+
+    #[test]
+    fn who_listens_hears_a_switch_and_nobody_else() {
+        let stream =
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+        let events = [&stream[..], b"data: {}\r\n\n: here\nid: 7"].concat();
+        let lines = ["data: {}", "", ": here", "id: 7"].map(str::to_owned);
+        assert_eq!(listened(&events), (Ok(200), lines.to_vec()));
+        let refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/problem+json\r\nContent-Length: 14\r\n\r\n{\"status\": 403";
+        let refusal = [&refusal[..], b"}"].concat();
+        let refusal = String::from_utf8(refusal).unwrap().replace(": 14", ": 15");
+        let said = vec!["{\"status\": 403}".to_owned()];
+        assert_eq!(listened(refusal.as_bytes()), (Ok(403), said));
+        // The page of a proxy, whatever it says.
+        for status in ["200 OK", "404 Not Found", "403 Forbidden", "302 Found"] {
+            let page = format!(
+                "HTTP/1.1 {status}\r\nContent-Type: text/html\r\nContent-Length: 8\r\n\r\n<p>x</p>"
+            );
+            assert_eq!(listened(page.as_bytes()), (Err(4), Vec::new()), "{status}");
+        }
+        // A line without an end would be all there is room for.
+        let endless = [&stream[..], &vec![b'x'; 4 << 20]].concat();
+        assert_eq!(listened(&endless), (Err(4), Vec::new()));
     }
 
     #[test]
