@@ -242,7 +242,7 @@ mod tests {
                 .unwrap();
         };
         let break_last = || {
-            let db = sled::open(folder.path()).unwrap();
+            let db = crate::api::tests::bare(folder.path());
             let calls = db.open_tree("cdr").unwrap();
             let readable = |entry: &(sled::IVec, sled::IVec)| entry.1.first() == Some(&1);
             let mut newest_first = calls.iter().rev().map(Result::unwrap);

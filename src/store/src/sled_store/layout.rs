@@ -5,6 +5,7 @@ use std::time::Duration;
 use model::{CallId, CallRecord, OpenCall, SessionName, TrunkName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use sled::{IVec, Tree};
 
 use crate::{Calls, StoreError, Unreadable};
@@ -90,16 +91,24 @@ pub(crate) fn decode<T: DeserializeOwned>(
     key: &[u8],
     bytes: &[u8],
 ) -> Result<T, StoreError> {
-    let key = || match (tree, key.try_into()) {
-        (CALLS | OPEN_CALLS, Ok(octets)) => CallId::from_bytes(octets).to_string(),
-        _ => String::from_utf8_lossy(key).into_owned(),
+    let is_of_calls = matches!(tree, CALLS | OPEN_CALLS);
+    let key = || {
+        if is_of_calls {
+            id_of(key).to_string()
+        } else {
+            String::from_utf8_lossy(key).into_owned()
+        }
     };
     match bytes.split_first() {
         Some((&VERSION, json)) => {
             serde_json::from_slice(json).map_err(|source| StoreError::Record {
                 tree,
                 key: key(),
-                source,
+                source: if is_of_calls {
+                    without_values(&source)
+                } else {
+                    source
+                },
             })
         }
         other => {
@@ -123,6 +132,16 @@ pub(super) fn all<T: DeserializeOwned>(
         records.push(decode(name, &key, &value)?);
     }
     Ok(records)
+}
+
+/// What the decoder said of the record of a call, but for what it quotes: that may be the number of somebody, and is logged.
+fn without_values(error: &serde_json::Error) -> serde_json::Error {
+    let what = match error.classify() {
+        Category::Eof => "it ends too early",
+        Category::Syntax => "it is no JSON",
+        Category::Data | Category::Io => "a member of it is missing, or not what it should be",
+    };
+    serde::de::Error::custom(format_args!("{what}, column {}", error.column()))
 }
 
 /// What stands under the id of a call.

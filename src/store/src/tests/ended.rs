@@ -233,3 +233,39 @@ fn one_that_cannot_be_read_costs_itself_alone() {
     );
     assert_eq!(store.calls_before(None, 10).unwrap(), Calls::default());
 }
+
+#[test]
+fn what_is_said_of_one_that_cannot_be_read_has_no_number_of_it() {
+    let dir = folder();
+    drop(open(dir.path()).unwrap());
+    let number = "15550001234";
+    let id = record(1).id;
+    {
+        let db = bare(dir.path());
+        let put = |tree: &str, key: CallId, change: &dyn Fn(&mut serde_json::Value)| {
+            let mut value = serde_json::to_value(record(1)).unwrap();
+            change(&mut value);
+            let value = [&[1u8][..], value.to_string().as_bytes()].concat();
+            db.open_tree(tree)
+                .unwrap()
+                .insert(key.to_bytes(), value)
+                .unwrap();
+        };
+        put("cdr", id, &|it| it["started_ms"] = number.into());
+        let second = record(2).id;
+        put("cdr", second, &|it| it["direction"] = number.into());
+        let third = record(3).id;
+        put("open", third, &|it| it["ended_by"] = number.into());
+        db.flush().unwrap();
+    }
+    let store = open(dir.path()).unwrap();
+    let closed = store.calls_before(None, 9).unwrap().unreadable;
+    let open = store.unfinished_calls().unwrap().unreadable;
+    assert_eq!((closed.len(), open.len()), (2, 1));
+    let mut said: Vec<String> = closed.into_iter().chain(open).map(|it| it.fault).collect();
+    said.push(store.call(id).unwrap_err().to_string());
+    for said in said {
+        assert!(!said.contains(number), "{said}");
+        assert!(said.contains("a member of it is missing"), "{said}");
+    }
+}
