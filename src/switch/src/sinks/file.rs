@@ -29,6 +29,8 @@ pub(super) struct Kind {
     pub(super) ending: &'static str,
     /// Its first line.
     pub(super) head: Option<&'static str>,
+    /// How each other line begins, where they all begin alike.
+    pub(super) start: &'static str,
     /// The id of the call in a line.
     pub(super) id_of: fn(&str) -> Option<CallId>,
 }
@@ -128,7 +130,7 @@ fn flags() -> i32 {
     i32::try_from(flags.bits()).unwrap_or(0)
 }
 
-/// How long the file is, when what a crash has cut off is taken away; nothing when it has other columns.
+/// How long the file is, when what a crash has cut off is taken away; nothing when it has other columns, or is none of records.
 fn sound_length(kind: &Kind, file: &File) -> io::Result<Option<u64>> {
     let length = file.metadata()?.len();
     if length == 0 {
@@ -147,6 +149,14 @@ fn sound_length(kind: &Kind, file: &File) -> io::Result<Option<u64>> {
             return Ok(Some(0));
         }
         if !is_ours {
+            return Ok(None);
+        }
+    }
+    if kind.head.is_none() {
+        let mut first = vec![0; kind.start.len()];
+        let read = file.read_at(&mut first, 0)?;
+        first.truncate(read);
+        if !kind.start.as_bytes().starts_with(&first) {
             return Ok(None);
         }
     }
@@ -181,6 +191,7 @@ mod tests {
         Kind {
             ending: "csv",
             head: Some(head),
+            start: "",
             id_of,
         }
     }

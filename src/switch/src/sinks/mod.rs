@@ -56,6 +56,7 @@ const CSV: Form = Form {
     kind: Kind {
         ending: "csv",
         head: Some(cdr::HEAD),
+        start: "",
         id_of: id_of_row,
     },
     line: row,
@@ -66,10 +67,14 @@ const JSON: Form = Form {
     kind: Kind {
         ending: "jsonl",
         head: None,
+        start: OBJECT,
         id_of: id_of_object,
     },
     line: object,
 };
+
+/// How each object begins.
+const OBJECT: &str = "{\"id\":\"";
 
 /// A row is one line, whatever a peer has put into a phrase.
 fn row(record: &CallRecord) -> String {
@@ -87,7 +92,7 @@ fn object(record: &CallRecord) -> String {
 }
 
 fn id_of_object(line: &str) -> Option<CallId> {
-    let rest = line.strip_prefix("{\"id\":\"")?;
+    let rest = line.strip_prefix(OBJECT)?;
     rest.split('"').next()?.parse().ok()
 }
 

@@ -221,6 +221,29 @@ fn threads_write_by_themselves_and_what_is_left_when_they_stop() {
 }
 
 #[test]
+fn what_is_no_file_of_records_is_left_alone_by_each_sink() {
+    let scene = Scene::new();
+    let (mut csv, mut json) = (scene.sink(CSV), scene.sink(JSON));
+    for ending in ["csv", "jsonl"] {
+        for (number, text) in [("", "a letter"), ("-2", "two\nlines\n")] {
+            let name = format!("out/cdr-2023-11-14{number}.{ending}");
+            fs::write(scene.folder.path().join(name), text).unwrap();
+        }
+    }
+    // Half of a line of a record is cut off by a crash.
+    let cut_off = "out/cdr-2023-11-14-3.jsonl";
+    fs::write(scene.folder.path().join(cut_off), "{\"id\":\"01HF7").unwrap();
+    scene.close(0..2);
+    assert_eq!((csv.pass(), json.pass()), (Next::Later, Next::Later));
+    for (form, ending) in [(CSV, "csv"), (JSON, "jsonl")] {
+        let file = |number: &str| format!("cdr-2023-11-14{number}.{ending}");
+        assert_eq!(scene.read(&file("")), "a letter", "{ending}");
+        assert_eq!(scene.read(&file("-2")), "two\nlines\n", "{ending}");
+        assert_eq!(scene.ids(form, &file("-3")), ids(0..2), "{ending}");
+    }
+}
+
+#[test]
 fn a_record_of_a_time_that_cannot_be_does_not_hold_up_those_behind_it() {
     let scene = Scene::new();
     let (mut csv, mut json) = (scene.sink(CSV), scene.sink(JSON));
