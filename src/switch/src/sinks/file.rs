@@ -54,10 +54,9 @@ pub(super) fn written(kind: &Kind, folder: &Path, day: &str) -> BTreeSet<CallId>
             .read(true)
             .custom_flags(flags())
             .open(kind.path(folder, day, number));
-        let file = match file {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-            Err(_) => continue,
+        // One may have been moved away, and those behind it not.
+        let Ok(file) = file else {
+            continue;
         };
         if !file.metadata().is_ok_and(|found| found.is_file()) {
             continue;
@@ -302,5 +301,13 @@ mod tests {
         let found = written(&new, folder.path(), DAY);
         assert_eq!(found, BTreeSet::from([id(1), id(2)]));
         assert_eq!(written(&new, folder.path(), "2026-11-29"), BTreeSet::new());
+        // One that was moved away hides no other.
+        fs::rename(
+            folder.path().join("cdr-2026-11-28.csv"),
+            folder.path().join("cdr-2026-11-28.csv.1"),
+        )
+        .unwrap();
+        let found = written(&new, folder.path(), DAY);
+        assert_eq!(found, BTreeSet::from([id(2)]));
     }
 }
