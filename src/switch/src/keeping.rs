@@ -64,7 +64,8 @@ impl Newest {
             );
             return Self::Unreadable;
         };
-        let began = Duration::from_millis(record.started_ms);
+        // Both say it; of a damaged one the earlier is believed, for less is removed then.
+        let began = Duration::from_millis(record.started_ms.min(record.id.unix_ms()));
         UNIX_EPOCH
             .checked_add(began)
             .map_or(Self::Unreadable, Self::At)
@@ -227,6 +228,20 @@ mod tests {
         assert!(keeping.has_warned.load(Ordering::Relaxed));
         // While it runs time goes on, whatever the clock says.
         assert_eq!(limit(&keeping, far, 100 * day), Some(ms(newest + 17 * day)));
+    }
+
+    #[test]
+    fn a_record_that_is_damaged_proves_no_time_that_its_id_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SledStore::open(folder.path(), &MasterKey::from_octets([7; 32])).unwrap();
+        let (id, far) = (1_700_000_000_000, 250_000_000_000_000);
+        let damaged = CallRecord {
+            started_ms: far,
+            ..began(id)
+        };
+        store.close_calls(&[&damaged]).unwrap();
+        let proven = UNIX_EPOCH + Duration::from_millis(id);
+        assert!(matches!(Newest::of(&store), Newest::At(at) if at == proven));
     }
 
     #[test]
