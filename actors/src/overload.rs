@@ -403,7 +403,10 @@ impl Valve {
 
     /// From now on neighbours that hold back by themselves are asked for this.
     fn announce(&self, announced: Announced) {
-        let asked = millis(since_1970()) << 8 | u64::from(announced.percent());
+        // A clock that was set back makes nothing older than what was asked for before, which neighbours would go by (RFC 7339 4.4).
+        let before = self.asked.load(Ordering::Relaxed) >> 8;
+        let time = millis(since_1970()).max(before + 1);
+        let asked = time << 8 | u64::from(announced.percent());
         self.asked.store(asked, Ordering::Relaxed);
     }
 

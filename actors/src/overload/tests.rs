@@ -313,19 +313,35 @@ fn a_neighbour_is_told_with_the_answer_to_his_call() {
     assert_eq!(percent(), Some(75));
 }
 
+/// What a response of this valve asks for: the value of a parameter of its Via.
+fn asked(valve: &Valve, param: &str) -> String {
+    let request = sip::shed::new_call(&obedient(1), &Limits::default()).unwrap();
+    let mut response = respond(&request, 180, "", Some("t"));
+    valve.load().write(&mut response);
+    let via = response.headers.via().unwrap();
+    via.params.get(param).unwrap().to_owned()
+}
+
 #[test]
 fn responses_ask_for_what_would_be_refused() {
     let now = Instant::now();
     let valve = valve(now);
-    let oc = || {
-        let request = sip::shed::new_call(&obedient(1), &Limits::default()).unwrap();
-        let mut response = respond(&request, 180, "", Some("t"));
-        valve.load().write(&mut response);
-        let via = response.headers.via().unwrap();
-        via.params.get("oc").unwrap().to_owned()
-    };
-    assert_eq!(oc(), "0");
+    assert_eq!(asked(&valve, "oc"), "0");
     shed(&valve, now, 0.25, 1e6);
     valve.announce(lock(&valve.flow).announced);
-    assert_eq!(oc(), "75");
+    assert_eq!(asked(&valve, "oc"), "75");
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_nothing_older_than_what_was_asked_for() {
+    let now = Instant::now();
+    let valve = valve(now);
+    let sequence = || asked(&valve, "oc-seq").parse::<f64>().unwrap();
+    let ahead = since_1970() + Duration::from_secs(3600);
+    valve.asked.store(millis(ahead) << 8, Ordering::Relaxed);
+    let before = sequence();
+    shed(&valve, now, 0.25, 1e6);
+    valve.announce(lock(&valve.flow).announced);
+    assert!(sequence() > before);
+    assert_eq!(asked(&valve, "oc"), "75");
 }
