@@ -29,6 +29,7 @@ if [ "$what" != build ]; then
     need ip iproute2
     need unshare util-linux
     need openssl openssl
+    need faketime faketime
     need python3 python3 python3-venv
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
 fi

@@ -12,7 +12,7 @@ use model::{CallId, EventId, EventKind, SessionName, TrunkName};
 use serde_json::Value;
 use tokio::sync::broadcast;
 
-use crate::house::unix_millis;
+use crate::house::{steady_millis, unix_millis};
 
 /// How many events a listener may be behind.
 const RING: usize = 1024;
@@ -71,7 +71,7 @@ pub(crate) struct Events {
 #[derive(Debug, Default)]
 struct Kept {
     last: Mutex<Last>,
-    /// When somebody listened last, in milliseconds since 1970; 0 = never.
+    /// When somebody listened last, in milliseconds by the steady clock; 0 = never.
     heard: AtomicU64,
 }
 
@@ -89,13 +89,13 @@ impl Kept {
     }
 
     fn hear(&self) {
-        self.heard.store(unix_millis(), Ordering::Relaxed);
+        self.heard.store(steady_millis(), Ordering::Relaxed);
     }
 
     /// Whether somebody who listened may come back.
     fn is_remembered(&self) -> bool {
         let heard = self.heard.load(Ordering::Relaxed);
-        heard > 0 && unix_millis().saturating_sub(heard) < REMEMBERED
+        heard > 0 && steady_millis().saturating_sub(heard) < REMEMBERED
     }
 }
 

@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix::{Addr, ArbiterHandle, Handler};
@@ -425,7 +425,15 @@ pub(crate) fn unix_seconds() -> u64 {
         .as_secs()
 }
 
-/// Milliseconds since 1970.
+/// Milliseconds since 1970, by a clock that nobody sets (REL-O4): what the system's clock said when this was asked first, and what has passed
+/// since then. For all that waits, holds or is counted for a time, and is known by it after a restart as well.
+pub(crate) fn steady_millis() -> u64 {
+    static BEGAN: OnceLock<(u64, Instant)> = OnceLock::new();
+    let (unix, began) = BEGAN.get_or_init(|| (unix_millis(), Instant::now()));
+    unix.saturating_add(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Milliseconds since 1970 by the system's clock, which may be set at any time: for what people read.
 pub(crate) fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use metrics::Metrics;
 use model::{Cause, Reason, VerboseRejects};
@@ -21,7 +21,7 @@ use sip::oc::{self, Load};
 use sip::transaction::TRANSACTIONS;
 use sip::{Hop, Limits, Request, Response, respond, shed};
 
-use crate::house::Shared;
+use crate::house::{Shared, steady_millis};
 use crate::refusal;
 
 mod neighbours;
@@ -249,7 +249,7 @@ impl Valve {
             waiting: AtomicUsize::new(0),
             was_full: AtomicBool::new(false),
             transactions: AtomicUsize::new(0),
-            asked: AtomicU64::new(millis(since_1970()) << 8),
+            asked: AtomicU64::new(steady_millis() << 8),
             house: OnceLock::new(),
         }
     }
@@ -403,10 +403,8 @@ impl Valve {
 
     /// From now on neighbours that hold back by themselves are asked for this.
     fn announce(&self, announced: Announced) {
-        // A clock that was set back makes nothing older than what was asked for before, which neighbours would go by (RFC 7339 4.4).
-        let before = self.asked.load(Ordering::Relaxed) >> 8;
-        let time = millis(since_1970()).max(before + 1);
-        let asked = time << 8 | u64::from(announced.percent());
+        // Neighbours go by what is newest (RFC 7339 4.4): a clock that is set back must make nothing older.
+        let asked = steady_millis() << 8 | u64::from(announced.percent());
         self.asked.store(asked, Ordering::Relaxed);
     }
 
@@ -500,12 +498,6 @@ fn refused(
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while it was held would have left a number too low, not a structure broken.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn since_1970() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
 }
 
 fn millis(time: Duration) -> u64 {

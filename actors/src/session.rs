@@ -229,7 +229,7 @@ impl Session {
 
     /// Tells the state, and looks again when it ends by itself.
     fn refresh(&mut self, ctx: &mut Context<Self>) {
-        let now = crate::house::unix_millis();
+        let now = crate::house::steady_millis();
         let waits = self.limiter.waits(now);
         let state = self.link.with(&waits);
         if self.state != state {
@@ -253,7 +253,7 @@ impl Session {
             session: self.spec.name.clone(),
             address: ctx.address(),
             state: self.state,
-            waits: self.limiter.waits(crate::house::unix_millis()),
+            waits: self.limiter.waits(crate::house::steady_millis()),
             user_id: self.user_id,
         });
     }
@@ -590,7 +590,9 @@ impl Handler<Invoke> for Session {
         if let Some(leg) = answer
             .as_ref()
             .filter(|_| matches!(rpc, Rpc::RequestCall { .. }))
-            && let Err(refused) = self.limiter.open(crate::house::unix_millis(), Group::Call)
+            && let Err(refused) = self
+                .limiter
+                .open(crate::house::steady_millis(), Group::Call)
         {
             let result = Err(ordered_before(refused));
             self.refused(Group::Call, refused);

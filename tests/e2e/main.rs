@@ -29,6 +29,7 @@ mod api;
 mod backups;
 mod bridge;
 mod cdr_files;
+mod clocks;
 mod configs;
 mod connections;
 mod crash;

@@ -331,17 +331,3 @@ fn responses_ask_for_what_would_be_refused() {
     valve.announce(lock(&valve.flow).announced);
     assert_eq!(asked(&valve, "oc"), "75");
 }
-
-#[test]
-fn a_clock_that_is_set_back_makes_nothing_older_than_what_was_asked_for() {
-    let now = Instant::now();
-    let valve = valve(now);
-    let sequence = || asked(&valve, "oc-seq").parse::<f64>().unwrap();
-    let ahead = since_1970() + Duration::from_secs(3600);
-    valve.asked.store(millis(ahead) << 8, Ordering::Relaxed);
-    let before = sequence();
-    shed(&valve, now, 0.25, 1e6);
-    valve.announce(lock(&valve.flow).announced);
-    assert!(sequence() > before);
-    assert_eq!(asked(&valve, "oc"), "75");
-}

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{ASK_AGAIN, Registry};
 use crate::call::Held;
 use crate::events::About;
-use crate::house::unix_millis;
+use crate::house::steady_millis;
 use crate::message::{
     CallAnswered, EndCall, ListQuotas, LoadCounters, ResetQuota, SaveCounters, Settle, TrunkSaid,
     Unblock,
@@ -94,7 +94,7 @@ impl Failures {
         let mut counter = self.counter;
         let is_held_back = self.held_back.is_some_and(|until| Instant::now() < until);
         is_held_back
-            || match counter.health(unix_millis()) {
+            || match counter.health(steady_millis()) {
                 Health::Working => false,
                 Health::Blocked { .. } => true,
                 Health::OnTrial => self.trial.is_some(),
@@ -120,7 +120,7 @@ impl Failures {
 
     /// A call is placed there; while it is not certain that it works, by this one it is tried.
     pub(super) fn placed(&mut self, call: CallId) {
-        if self.counter.health(unix_millis()) == Health::OnTrial {
+        if self.counter.health(steady_millis()) == Health::OnTrial {
             self.trial = Some(call);
         }
     }
@@ -199,7 +199,7 @@ impl Registry {
 
     /// Writes down what has changed.
     fn write_counters(&mut self) {
-        self.counters.quotas.count(unix_millis());
+        self.counters.quotas.count(steady_millis());
         let mut changed: Vec<(String, Option<Vec<u8>>)> = Vec::new();
         for (subject, usage) in self.counters.quotas.changed() {
             let usage = usage.and_then(|usage| serde_json::to_vec(&usage).ok());
@@ -251,7 +251,7 @@ impl Registry {
         if let Some(next) = self.counters.next.take() {
             ctx.cancel_future(next);
         }
-        let now = unix_millis();
+        let now = steady_millis();
         if let Some(at) = self.counters.quotas.next(now) {
             let wait = Duration::from_millis(at.saturating_sub(now).max(1));
             self.counters.next = Some(ctx.run_later(wait, Self::cut));
@@ -261,7 +261,7 @@ impl Registry {
     /// Ends the calls that have gone on for long enough.
     fn cut(&mut self, ctx: &mut Context<Self>) {
         self.counters.next = None;
-        for (call, cause) in self.counters.quotas.due(unix_millis()) {
+        for (call, cause) in self.counters.quotas.due(steady_millis()) {
             if let Some(unit) = self.known.calls.get(&call) {
                 tracing::info!(%call, %cause, "a call is cut by a quota");
                 self.common.metrics.quota_refused(cause.reason());
@@ -300,11 +300,11 @@ impl Registry {
             return;
         }
         if works {
-            if failures.counter.health(unix_millis()) != Health::Working {
+            if failures.counter.health(steady_millis()) != Health::Working {
                 tracing::info!(%trunk, "the trunk works again");
             }
             failures.counter.works();
-        } else if failures.counter.failed(unix_millis(), patience) {
+        } else if failures.counter.failed(steady_millis(), patience) {
             let in_a_row = failures.counter.in_a_row();
             let data = || serde_json::json!({ "failures": in_a_row, "seconds": spec.failure_wait_seconds });
             let about = About::trunk(trunk);
@@ -336,7 +336,7 @@ impl Registry {
 
     /// A wait may have ended without anybody asking.
     fn show_blocked(&mut self) {
-        let now = unix_millis();
+        let now = steady_millis();
         let blocked = self.known.trunks.iter_mut().filter_map(|(trunk, unit)| {
             let health = unit.failures.counter.health(now);
             let is_let_go = unit.failures.is_let_go();
@@ -359,7 +359,7 @@ impl Handler<CallAnswered> for Registry {
         }
         // What is over meanwhile would be counted forever.
         if let Some(unit) = self.known.calls.get(&call) {
-            let now = unix_millis();
+            let now = steady_millis();
             let by = by.map(|trunk| self.subjects_of_answer(&unit.held, &trunk));
             let by = by.into_iter().flatten();
             self.counters.quotas.answered(now, now, call, by);
@@ -382,7 +382,7 @@ impl Handler<ListQuotas> for Registry {
 
     fn handle(&mut self, _: ListQuotas, _: &mut Self::Context) -> Self::Result {
         self.watch.handled();
-        let now = unix_millis();
+        let now = steady_millis();
         self.counters.quotas.count(now);
         let trunks = self.table.trunks();
         let trunks = trunks.filter_map(|trunk| self.table.quota_of_trunk(&trunk.name));
@@ -415,7 +415,7 @@ impl Handler<ResetQuota> for Registry {
     fn handle(&mut self, ResetQuota { subject }: ResetQuota, ctx: &mut Self::Context) {
         self.watch.handled();
         tracing::info!(%subject, "what was counted for its quota is forgotten");
-        self.counters.quotas.reset(unix_millis(), &subject);
+        self.counters.quotas.reset(steady_millis(), &subject);
         self.watch_quotas(ctx);
     }
 }

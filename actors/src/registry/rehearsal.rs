@@ -246,7 +246,7 @@ impl Registry {
         let own = from.map(|trunk| &trunk.name);
         let subjects = self.subjects_with(own, name, user.map(|user| &user.name));
         let mut quotas = self.counters.quotas.clone();
-        let now = crate::house::unix_millis();
+        let now = crate::house::steady_millis();
         let can_count = self.can_count(&subjects);
         let admitted = can_count.and_then(|()| quotas.admit(now, &subjects));
         report.steps.extend(subjects.iter().map(|(subject, quota)| {

@@ -7,7 +7,7 @@ use model::{Cause, QuotaSpec, Reason, Role, RoleState, SessionName, TrunkName};
 use routing::{Subject, World};
 
 use super::Registry;
-use crate::house::{MANAGER, RoleReport, unix_millis};
+use crate::house::{MANAGER, RoleReport, steady_millis};
 use crate::message::KeptSession;
 
 /// How long until the store is asked again for what it could not say.
@@ -67,7 +67,7 @@ impl Registry {
     /// a quota is not let through because the disk is full.
     pub(super) fn admit(&mut self, subjects: &[(Subject, QuotaSpec)]) -> Result<(), Cause> {
         self.can_count(subjects)?;
-        self.counters.quotas.admit(unix_millis(), subjects)
+        self.counters.quotas.admit(steady_millis(), subjects)
     }
 
     /// Says whether what they use can be counted and kept.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{CallUnit, Registry, SessionUnit};
 use crate::events::About;
-use crate::house::unix_millis;
+use crate::house::steady_millis;
 use crate::message::{Adopt, CallOver, CloseLost, Contact, Retire, SessionChanged, TrunkState};
 use crate::supervise::{Down, Unit, Verdict as Fate};
 
@@ -115,7 +115,7 @@ impl Handler<Adopt> for Registry {
             let by = answered.by.as_ref();
             let by = by.map(|trunk| self.subjects_of_answer(&held, trunk));
             let by = by.into_iter().flatten();
-            let now = unix_millis();
+            let now = steady_millis();
             let since = now.saturating_sub(u64::try_from(answered.ago.as_millis()).unwrap_or(0));
             self.counters.quotas.answered(now, since, adopt.call, by);
         }
@@ -143,7 +143,7 @@ impl Registry {
                 unit.failures.gone(call);
             }
         }
-        self.counters.quotas.over(unix_millis(), call, end);
+        self.counters.quotas.over(steady_millis(), call, end);
         let Some(unit) = self.known.calls.remove(&call) else {
             return false;
         };

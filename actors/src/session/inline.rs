@@ -28,7 +28,7 @@ impl Session {
             return;
         };
         let user = self.users.get(&user_id).and_then(telegram::User::input);
-        let now = crate::house::unix_millis();
+        let now = crate::house::steady_millis();
         let is_open = self.limiter.open(now, Group::Text).is_ok();
         let can = self.spec.messages_processing && self.state == SessionState::Running && is_open;
         let Some(user) = user.filter(|_| can) else {

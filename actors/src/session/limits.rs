@@ -41,7 +41,7 @@ impl Session {
         let Err(error) = result else {
             return false;
         };
-        let now = crate::house::unix_millis();
+        let now = crate::house::steady_millis();
         if error.is("PEER_FLOOD") {
             tracing::error!(session = %self.spec.name, "Telegram limits the account for spam: it places no calls for a day");
             self.limiter.restrict(now);
@@ -106,7 +106,7 @@ impl Session {
 
     /// Takes a token for an errand, or says why there is none.
     pub(super) fn admit(&mut self, errand: Errand) -> Result<(), Cause> {
-        let now = crate::house::unix_millis();
+        let now = crate::house::steady_millis();
         self.limiter
             .take(now, &self.paces, errand)
             .map_err(|refused| self.refused(errand.group(), refused))?;

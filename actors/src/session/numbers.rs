@@ -88,7 +88,7 @@ fn is_late(now: u64, at: u64) -> bool {
 impl Session {
     /// Takes back what was wished for before; what is too old is forgotten on disk as well.
     pub(super) fn remember_wishes(&mut self, kept: Vec<Vec<u8>>) {
-        let now = crate::house::unix_millis();
+        let now = crate::house::steady_millis();
         for bytes in kept {
             match serde_json::from_slice::<Written>(&bytes) {
                 Ok((user_id, at, dialled)) if !is_late(now, at) => {
@@ -108,7 +108,7 @@ impl Session {
         if was_there {
             self.forget_wish(user_id);
         }
-        self.wishes.take(crate::house::unix_millis(), user_id)
+        self.wishes.take(crate::house::steady_millis(), user_id)
     }
 
     fn forget_wish(&self, user_id: i64) {
@@ -188,7 +188,7 @@ impl Handler<Understood> for Session {
             return self.answer(user_id, ctx);
         };
         let asked = format!("Press the call button to dial {number}");
-        let now = crate::house::unix_millis();
+        let now = crate::house::steady_millis();
         if !self.wishes.note(now, user_id, dialled.clone()) {
             return;
         }

@@ -55,7 +55,7 @@ impl Session {
             Peer::Phone(_) => self.contacts.get(peer),
             Peer::UserId(_) => None,
         };
-        let found = || self.looked_up.find(crate::house::unix_millis(), peer);
+        let found = || self.looked_up.find(crate::house::steady_millis(), peer);
         contact.copied().or_else(found)
     }
 
@@ -203,7 +203,7 @@ impl Session {
 
     /// Takes back who was looked up before; what holds no more is forgotten on disk as well.
     pub(super) fn remember(&mut self) {
-        let now = crate::house::unix_millis();
+        let now = crate::house::steady_millis();
         for bytes in std::mem::take(&mut self.kept) {
             let read: Result<(Peer, LookUp), _> = serde_json::from_slice(&bytes);
             match read {
@@ -217,7 +217,7 @@ impl Session {
     }
 
     fn learn(&mut self, peer: &Peer, found: Found) {
-        let at = crate::house::unix_millis();
+        let at = crate::house::steady_millis();
         let forgotten = self.looked_up.learn(at, peer, found);
         self.forget(forgotten);
         match serde_json::to_vec(&(peer, LookUp { at, found })) {

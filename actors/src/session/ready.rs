@@ -38,7 +38,7 @@ impl Session {
     pub(super) fn make_ready(&mut self, ctx: &mut Context<Self>) {
         let is_open = self
             .limiter
-            .open(crate::house::unix_millis(), Group::Call)
+            .open(crate::house::steady_millis(), Group::Call)
             .is_ok();
         if self.link != SessionState::Running || !is_open || !self.ready.is_wanted() {
             return;

@@ -66,7 +66,7 @@ impl Session {
     pub(super) fn write(&mut self, user_id: i64, text: String, ctx: &mut Context<Self>) {
         let user = self.users.get(&user_id).and_then(telegram::User::input);
         // One that waits or is restricted writes nothing: it could only be made to wait longer.
-        let now = crate::house::unix_millis();
+        let now = crate::house::steady_millis();
         let is_open = self.limiter.open(now, routing::Group::Text).is_ok();
         let can = is_open && self.state == routing::SessionState::Running;
         let Some(user) = user.filter(|_| can) else {
