@@ -213,8 +213,10 @@ fn what_is_found_at_the_start_is_posted_and_what_cannot_be_read_is_removed() {
         assert!(header(&format!("X-Strowger-Delivery: {id}")), "{said}");
         assert!(header("X-Strowger-Event: call.ended"), "{said}");
         until("the store to be empty", || stored(&desk).is_empty()).await;
-        let done = counted(&metrics, "strowger_webhook_deliveries_total", "\"ok\"");
-        assert_eq!(done, 1);
+        until("the post to be counted", || {
+            counted(&metrics, "strowger_webhook_deliveries_total", "\"ok\"") == 1
+        })
+        .await;
         house.stop(Duration::from_secs(1)).await;
     });
 }

@@ -149,14 +149,7 @@ impl Worker {
                     None => return,
                 },
                 event = next(&mut self.listener) => {
-                    // What is told behind a change of the records is judged by it, also when both are there at once.
-                    let mut last = None;
-                    while let Ok(told) = self.commands.try_recv() {
-                        match told {
-                            Told::Records(table, listening) => self.follow(&table, listening),
-                            Told::Stop(done) => last = Some(done),
-                        }
-                    }
+                    let last = self.catch_up();
                     match event {
                         Some(heard) => self.heard(heard),
                         None => self.listener = None,
@@ -165,10 +158,29 @@ impl Worker {
                         return self.stop(done).await;
                     }
                 }
-                Some(over) = self.over.1.recv() => self.ended(over),
+                Some(over) = self.over.1.recv() => {
+                    let last = self.catch_up();
+                    self.ended(over);
+                    if let Some(done) = last {
+                        return self.stop(done).await;
+                    }
+                }
                 () = until(due) => {}
             }
         }
+    }
+
+    /// Follows the records as they are by now: what comes behind a change of them is judged by it, also when both are there at once. Returns
+    /// whom to tell that it has stopped, if it shall.
+    fn catch_up(&mut self) -> Option<oneshot::Sender<()>> {
+        let mut last = None;
+        while let Ok(told) = self.commands.try_recv() {
+            match told {
+                Told::Records(table, listening) => self.follow(&table, listening),
+                Told::Stop(done) => last = Some(done),
+            }
+        }
+        last
     }
 
     /// The records are others now.
