@@ -80,14 +80,13 @@ fn a_call_is_neither_cut_nor_prolonged_and_a_trunk_is_left_alone_as_long_as_was_
     let mut house = clock.over(house).start();
     let branch = Sipp::on(house.dir(), "branch", house.branch_port()).start("uas");
     let pbx = Sipp::on(house.dir(), "pbx", house.peer_port());
-    let pbx = pbx.to(house.sip()).number("6001").limit(s(30));
+    let pbx = pbx.to(house.sip()).number("6001").limit(s(40));
     let pbx = pbx.start("uac_peer_hangs_up");
     let talking = [("state", "established")];
     house.wait_metric("strowger_calls_active", &talking, 1.0);
     clock.set(&house, 1);
     clock.set(&house, -1);
-    house.wait_metric("strowger_calls_active", &talking, 1.0);
-    pbx.wait(s(20)).expect_ok();
+    pbx.wait(s(30)).expect_ok();
     branch.wait(s(10)).expect_ok();
     house.assert_clean(&[]);
 

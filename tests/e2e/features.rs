@@ -196,7 +196,7 @@ fn a_called_pbx_may_hold_and_offer_nothing() {
             let acks = messages
                 .iter()
                 .filter(|m| m.sent && m.start().starts_with("ACK"));
-            (acks.count() == reinvites).then_some(())
+            (acks.count() >= reinvites).then_some(())
         });
         talker.wait_heard(s(20));
         talker.hang_up(&house.telegram, "bobby", &call);

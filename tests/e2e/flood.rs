@@ -74,6 +74,8 @@ fn flood(socket: &UdpSocket, to: SocketAddr, stop: &AtomicBool) -> Flooded {
     let mut buffer = [0; 2_048];
     while !stop.load(Ordering::Relaxed) && begun.elapsed() < LONGEST {
         let due = u64::try_from(begun.elapsed().as_micros()).unwrap() * u64::from(RATE) / 1_000_000;
+        // What a stall has kept back comes a little faster, not in one heap that no buffer holds.
+        let due = due.min(done.sent + u64::from(RATE) / 20);
         while done.sent < due {
             let method = METHODS[usize::try_from(done.sent).unwrap() % METHODS.len()];
             let text = request(method, from, to, done.sent);

@@ -193,8 +193,9 @@ impl House {
     pub(crate) fn wait_flushed(&self) {
         const FLUSHES: &str = "strowger_store_flushes_total";
         // One that is under way began before.
-        let before = self.metrics().sum(FLUSHES);
-        self.wait_metric_above(FLUSHES, &[("result", "ok")], before + 0.5);
+        let good = [("result", "ok")];
+        let before = self.metrics().sum_of(FLUSHES, &good);
+        self.wait_metric_above(FLUSHES, &good, before + 0.5);
     }
 
     /// Waits until the sum over these series is above a value.

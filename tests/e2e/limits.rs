@@ -176,16 +176,19 @@ fn a_session_keeps_its_own_pace_also_after_kill_9() {
         let pbx = pbx.to(house.sip()).number("dora").key("code", code);
         pbx.run("uac_refused")
     };
+    let begun = Instant::now();
     for name in ["first", "second"] {
         call(&house, name, "486").expect_ok();
     }
+    // The next token is there 30 s after the first was taken.
+    let is_right = |left: u64| left <= 30 && left + begun.elapsed().as_secs() + 2 >= 30;
     let left = told(&call(&house, "third", "503"));
-    assert!((20..=30).contains(&left), "{left}");
+    assert!(is_right(left), "{left}");
     house.kill();
     house.start();
     house.wait_session_up();
     let later = told(&call(&house, "fourth", "503"));
-    assert!((10..=left).contains(&later), "{later} s after {left} s");
+    assert!(is_right(later) && later <= left, "{later} s after {left} s");
     assert_eq!(asked(&house, "phone.requestCall"), 2);
     house.wait_metric(
         "strowger_telegram_local_refusals_total",
@@ -272,7 +275,7 @@ fn an_account_that_holds_one_call_at_most_is_full_until_it_has_ended() {
     house.telegram.set(json!({"one_call_per_device": true}));
     let port = house.peer_port();
     let first = Sipp::on(house.dir(), "pbx-first", port).to(house.sip());
-    let first = first.number("carol").pause(s(8)).start("uac_cancel");
+    let first = first.number("carol").pause(s(16)).start("uac_cancel");
     let call = house.telegram.next_call(0, s(10));
     house.telegram.wait_call(&call, "received", s(5));
     let refused = |house: &House, name: &str, code: &str| {
@@ -291,7 +294,7 @@ fn an_account_that_holds_one_call_at_most_is_full_until_it_has_ended() {
     let called = house.telegram.call("dora", SESSION, "9.0.0");
     let ended = house.telegram.wait_call(&called, "discarded", s(5));
     assert_eq!(ended["reason"], "busy", "{ended}");
-    first.wait(s(15)).expect_ok();
+    first.wait(s(25)).expect_ok();
     house.wait_no_calls();
     // It has ended: there is room again.
     let known = house.telegram.calls();

@@ -54,13 +54,21 @@ fn how_a_call_sounds_is_told_every_10_s_and_stays_in_its_record() {
             assert!(figure(leg, "mos") > 3.0, "{leg}");
             assert!(figure(leg, "jitter_ms") < 200.0, "{leg}");
         }
-        assert!(figure(&legs[1], "rtt_ms") > 0.0, "{event:#}");
+        // Question and answer of a check may fall into one look at the clock.
+        assert!(figure(&legs[1], "rtt_ms") < 200.0, "{event:#}");
         assert_eq!(event["data"]["one_way"], Value::Null);
     }
     let path = format!("/api/v1/calls/{id}/quality");
-    let newest = api.get(&path);
+    // The next one may be there by now.
+    let mut last = second;
+    let newest = loop {
+        let newest = api.get(&path);
+        if newest["legs"] == last["data"]["legs"] {
+            break newest;
+        }
+        last = told.next_event(s(20));
+    };
     assert_eq!(newest["call"], id.as_str());
-    assert_eq!(newest["legs"], second["data"]["legs"], "{newest:#}");
     let shown = talk.house.expect_command(&["calls", "show", &id], "");
     assert!(shown.contains("opus direct: loss "), "{shown}");
     assert_eq!(talk.house.admin().text(&path).unwrap().0, 401);
@@ -94,7 +102,7 @@ fn how_a_call_sounds_is_told_every_10_s_and_stays_in_its_record() {
         );
         assert!(figure(&record, &format!("mos_{side}")) > 3.0, "{record:#}");
     }
-    assert!(figure(&record, "rtt_ms_tg") > 0.0, "{record:#}");
+    assert!(figure(&record, "rtt_ms_tg") < 200.0, "{record:#}");
     assert!(record["tg_user_id"].is_i64(), "{record:#}");
     let peer = record["sip_peer"].as_str().unwrap();
     assert!(peer.starts_with("udp:127.0.0.1:"), "{record:#}");

@@ -13,7 +13,7 @@ fn house(quota: &str) -> House {
         .quota(quota)
         .saying("quota = \"small\"")
         .peer_trunk(&["alaw"])
-        .branch_saying("failure_limit = 2\nfailure_wait_seconds = 3")
+        .branch_saying("failure_limit = 2\nfailure_wait_seconds = 8")
         .leaves_by(&["alaw"])
         .start()
 }

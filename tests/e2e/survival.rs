@@ -207,12 +207,14 @@ fn a_trunk_that_died_registers_again_within_2_s_in_the_same_series() {
     let verdict = registrar.wait(s(10));
     verdict.expect_ok();
     let messages = verdict.messages.iter().filter(|message| !message.sent);
-    let series: Vec<(&str, u32)> = messages
+    let mut series: Vec<(&str, u32)> = messages
         .map(|message| {
             let number = message.header("CSeq").unwrap().split(' ').next().unwrap();
             (message.header("Call-ID").unwrap(), number.parse().unwrap())
         })
         .collect();
+    // What is answered late is sent once more.
+    series.dedup();
     assert_eq!(series.len(), 4, "{series:?}");
     assert!(
         series
@@ -339,9 +341,13 @@ fn a_registry_that_dies_costs_no_packet_no_registration_and_no_count() {
     let talk = Conversation::with_bobby(&house);
     let before = talked_ms(&house);
     let known = Instant::now();
-    talk.hears_nothing_of(s(1), || kill(&house, "registry", ""));
+    let mut killed = 0;
+    talk.hears_nothing_of(s(1), || {
+        killed += 1;
+        kill(&house, "registry", "");
+    });
     assert!(deaths(&house, "registry") > 0.5);
-    // It talks on all the time; a second of that may be forgotten.
+    // It talks on all the time; a second of that may be forgotten, each time.
     let now = until("the next registry", s(5), || {
         let (code, said) =
             house.command(&["--output", "json", "quota", "show", "trunk/office"], "");
@@ -350,7 +356,7 @@ fn a_registry_that_dies_costs_no_packet_no_registration_and_no_count() {
     });
     let talked = u64::try_from(known.elapsed().as_millis()).unwrap();
     assert!(
-        now + 1500 >= before + talked,
+        now + 500 + 1000 * killed >= before + talked,
         "{before} ms, and {talked} ms later {now} ms"
     );
     assert_eq!(talk.asks(&house, "OPTIONS", 100), "SIP/2.0 200 OK");

@@ -188,20 +188,24 @@ fn a_call_is_posted_signed_and_in_order_and_a_receiver_that_never_answers_delays
     eprintln!("seconds from each event to its receiver: {late:?}");
     assert!(late.iter().all(|late| *late < 2.0), "{late:?}");
 
-    let list = deliveries(&house, "crm");
+    let list = until("all of them to be taken", s(10), || {
+        let list = deliveries(&house, "crm");
+        list.iter().all(|it| it["state"] == "ok").then_some(list)
+    });
     let ids: Vec<&Value> = list.iter().map(|delivery| &delivery["id"]).collect();
     assert!(calls.iter().all(|post| ids.contains(&&post["delivery"])));
-    assert!(list.iter().all(|it| it["state"] == "ok"), "{list:?}");
-    let timed_out = until("the first post to be given up", s(20), || {
-        let list = deliveries(&house, "dead");
-        list.into_iter().find(|it| it["tries"] == 1)
+    let timed_out = until("the first post to be given up", s(50), || {
+        let mut list = deliveries(&house, "dead").into_iter();
+        // While it is posted again it has no next time.
+        list.find(|it| it["tries"] == 1 && it["next"].is_string())
     });
     assert_eq!(timed_out["state"], "retry", "{timed_out}");
     assert_eq!(timed_out["error"], "no answer within 10 s", "{timed_out}");
-    assert!(timed_out["next"].is_string(), "{timed_out}");
     let took = timed_out["ms"].as_u64().unwrap();
     assert!((9_900..11_500).contains(&took), "{timed_out}");
-    assert!(counted(&house, "ok") >= 4.0 && counted(&house, "retry") >= 1.0);
+    assert!(counted(&house, "ok") >= 4.0);
+    let again = [("result", "retry")];
+    house.wait_metric_above("strowger_webhook_deliveries_total", &again, 0.5);
     house.wait_metric_above("strowger_webhook_queue_deliveries", &[], 0.5);
     house.expect_command(&["webhook", "remove", "dead"], "");
     house.wait_metric("strowger_webhook_queue_deliveries", &[], 0.0);
@@ -369,9 +373,14 @@ fn a_receiver_that_is_gone_is_told_nothing_more_and_its_owner_is() {
         listed.contains("disabled: its receiver answered 410"),
         "{listed}"
     );
-    let log = house.log();
-    let told = log.lines().find(|line| line.contains("410 Gone"));
-    assert!(told.is_some_and(|line| line.contains("ERROR")), "{told:?}");
+    let told = until("it to be said", s(5), || {
+        let log = house.log();
+        let mut lines = log.lines();
+        lines
+            .find(|line| line.contains("410 Gone"))
+            .map(str::to_owned)
+    });
+    assert!(told.contains("ERROR"), "{told}");
     let disabled = records::generation(&house);
     until("the other to hear of it", s(10), || {
         (generation() == disabled).then_some(())
@@ -429,24 +438,32 @@ fn what_was_queued_is_posted_after_a_crash_and_after_a_restart() {
             (!same.is_empty()).then_some(same)
         })
     };
+    // What has failed twice by now is tried again after half a minute.
+    let all_taken = |house: &House| {
+        until("all to be taken", s(50), || {
+            let page = house.metrics();
+            let waiting = page.value("strowger_webhook_queue_deliveries", &[])?;
+            (waiting < 0.5).then_some(())
+        });
+    };
     let lost = fail(&house, 7);
     house.wait_flushed();
     house.kill();
     let receiver = Receiver::at(&dir, port, None);
     house.start();
-    let post = &posted(&lost["id"], 15)[0];
+    let post = &posted(&lost["id"], 50)[0];
     assert_eq!(
         (&post["good"], &post["event"]),
         (&json!(true), &lost["event"])
     );
-    house.wait_metric("strowger_webhook_queue_deliveries", &[], 0.0);
+    all_taken(&house);
     drop(receiver);
     let kept = fail(&house, 8);
     house.stop();
     let _receiver = Receiver::at(&dir, port, None);
     house.start();
-    assert_eq!(posted(&kept["id"], 15)[0]["good"], true);
-    house.wait_metric("strowger_webhook_queue_deliveries", &[], 0.0);
+    assert_eq!(posted(&kept["id"], 50)[0]["good"], true);
+    all_taken(&house);
     // What was taken is posted no more.
     house.stop();
     house.start();
@@ -492,12 +509,14 @@ fn what_could_not_be_written_on_a_full_disk_is_written_when_there_is_room() {
         let set = ["trunk", "set", TRUNK, "--priority", "9"];
         (house.command(&set, "").0 == 0).then_some(())
     });
+    // What comes behind this may be lost.
+    let queued = ids(&house, "");
     house.wait_flushed();
     house.wait_flushed();
     let list = deliveries(&house, "crm");
     let is_first = |it: &Value| it["tries"] == 0 && unwritten.contains(&it["id"]);
     assert!(list.iter().any(is_first), "it was posted: {list:?}");
-    let queued = ids(&house, "");
+    assert!(unwritten.iter().all(|id| queued.contains(id)));
     drop((office, branch));
     house.kill();
     house.start();
@@ -630,7 +649,9 @@ fn the_end_of_a_call_that_the_end_of_the_switch_ends_is_not_lost() {
     let receiver = Receiver::at(&dir, port, None);
     house.start();
     let post = until("the end of the call to be posted", s(15), || {
-        receiver.received("/ok").pop()
+        // That it was made is told to it as well.
+        let mut posts = receiver.received("/ok").into_iter();
+        posts.find(|post| post["event"] == "call.ended")
     });
     assert_eq!(
         (&post["event"], &post["body"]["call"], &post["good"]),

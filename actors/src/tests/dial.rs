@@ -26,7 +26,7 @@ async fn dial(scene: &Scene, id: CallId, username: &str) -> Result<(), Reason> {
 fn both_are_called_one_after_the_other_and_hear_each_other() {
     play(async {
         let scene = Scene::new().await;
-        let after = Duration::from_millis(300);
+        let after = Duration::from_secs(1);
         scene.telegram.set_manner("alice", Manner::Answer { after });
         let id = scene.house.new_call();
         assert_eq!(dial(&scene, id, "alice").await, Ok(()));
