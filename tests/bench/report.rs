@@ -14,23 +14,14 @@ const KB_PER_CALL: f64 = 500.0;
 const DELAY_MS: f64 = 25.0;
 
 impl Outcome {
-    /// To libopus in a loop, which never sleeps.
-    pub(crate) fn loop_ratio(&self) -> f64 {
+    /// To libopus in a loop, which never sleeps: the bar, whatever the processors do.
+    pub(crate) fn ratio(&self) -> f64 {
         self.cost / self.floor.sum()
     }
 
-    /// To libopus at the pace of the calls, which sleeps as often as the switch must.
+    /// To libopus at the pace of the calls, which sleeps as often as the switch must: for information.
     pub(crate) fn pace_ratio(&self) -> f64 {
         self.cost / self.floor_in_step
-    }
-
-    /// To libopus on processors in the state in which they were for the switch: the bar.
-    pub(crate) fn ratio(&self) -> f64 {
-        if self.slept {
-            self.pace_ratio()
-        } else {
-            self.loop_ratio()
-        }
     }
 
     pub(crate) fn kb_per_call(&self) -> f64 {
@@ -46,13 +37,8 @@ impl Outcome {
         let (ratio, kb) = (self.ratio(), self.kb_per_call());
         let delay = quantile(&self.to_telegram, 0.5);
         let lost = self.loss.total();
-        let floor = if self.slept {
-            "in step with the calls, on processors that sleep as well"
-        } else {
-            "in a loop, on processors that do not sleep either"
-        };
         let cpu = (
-            format!("CPU {ratio:.2} x libopus alone {floor}, bar {RATIO}"),
+            format!("CPU {ratio:.2} x libopus alone in a loop, bar {RATIO}"),
             ratio <= RATIO,
         );
         let others = [
@@ -99,7 +85,7 @@ impl Outcome {
             self.floor.sum(),
             self.floor.encode,
             self.floor.decode,
-            self.loop_ratio()
+            self.ratio()
         );
         println!(
             "  after a nap of 10 ms   a processor here needs {:.2} x the time to read 1 MiB, {:.2} x for arithmetic without memory",
@@ -193,8 +179,8 @@ pub(crate) fn explain() {
          seconds, since other tenants of the machine take some of them.\n\
          Floor: the same codec work by libopus in one thread at the pace of the calls, before and after the run: a frame of each\n\
          call every 20 ms, then asleep, as a program in real time must be; the median second again. In a loop: without sleeping,\n\
-         the best of three, all in the cache. Measured twice: on processors that sleep between two packets, where the bar is set\n\
-         against the floor that sleeps as well, and on such as are kept awake, where it is set against the loop.\n\
+         the best of three, all in the cache; the bar is set against this one. Measured twice: on processors that sleep between two\n\
+         packets, and on such as are kept awake.\n\
          The peers look at their sockets every 2 ms instead of being woken by each datagram, which the kernel would do in the\n\
          time of the switch.\n\
          Memory: the most resident while the calls are held, less what was resident before the first, by calls.\n\
@@ -241,8 +227,8 @@ pub(crate) fn outcomes(all: &mut Map<String, Value>, outcomes: &[Outcome], sweep
             let pace = rounded(outcome.floor_in_step, 4);
             all.insert("asleep.at_pace_cpu_s_per_call_minute".into(), pace);
             all.insert("asleep.ratio".into(), rounded(outcome.ratio(), 3));
-            let to_loop = rounded(outcome.loop_ratio(), 3);
-            all.insert("asleep.loop_ratio".into(), to_loop);
+            let to_pace = rounded(outcome.pace_ratio(), 3);
+            all.insert("asleep.at_pace_ratio".into(), to_pace);
             let memory = rounded(outcome.nap.memory, 2);
             all.insert("asleep.memory_after_nap_ratio".into(), memory);
             let arithmetic = rounded(outcome.nap.arithmetic, 2);
