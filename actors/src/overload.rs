@@ -14,9 +14,7 @@ use std::time::{Duration, Instant};
 
 use metrics::Metrics;
 use model::{Cause, Reason, VerboseRejects};
-use routing::{
-    Admitted, Announced, LoadLimits, Meant, Overload, Seen, Sign, Turn, is_closed, sustained,
-};
+use routing::{Admitted, Announced, LoadLimits, Meant, Overload, Seen, Sign, Turn, is_closed};
 use sip::oc::{self, Load};
 use sip::transaction::TRANSACTIONS;
 use sip::{Hop, Limits, Request, Response, respond, shed};
@@ -593,7 +591,7 @@ impl Overseer {
             valve: Arc::downgrade(valve),
             metrics,
             threads: Vec::new(),
-            overload: Overload::new(OFF).sustains(sustained(TRANSACTIONS, kept)),
+            overload: Overload::new(OFF).with_table(TRANSACTIONS, kept),
             processors: net::load::processors() as f64,
             cpu: net::load::cpu_time(),
             memory: None,

@@ -26,7 +26,7 @@ const FIRST_RATE: f64 = 700.0;
 const STEP: f64 = 1.4;
 const STEPS: usize = 10;
 /// The search ends here: a call leaves two transactions in each table of 20,000 for 6.4 s, so 1,562 a second are all that fit, and those that are let in are
-/// paced at three quarters of that, 1,172, from when a table is a quarter full (`routing::sustained`).
+/// paced at three quarters of that, 1,172, from when a table is a quarter full (`routing::Overload`).
 const MOST: f64 = 1_500.0;
 /// A rate of which less is carried is too much; two of them one after the other end the search, for one may be the machine's doing.
 const CARRIES: f64 = 0.9;

@@ -46,7 +46,6 @@ pub use number::called_peer;
 pub use order::{Order, decide_order};
 pub use overload::{
     Admitted, Announced, BURST, LoadLimits, Meant, Overload, STEP, Seen, Sign, Turn, is_closed,
-    sustained,
 };
 pub use peers::{FOUND_FOR, Found, LookUp, NOBODY_FOR, Peers};
 pub use quota::{CallEnd, Counter, Quotas, Subject, SubjectError, Usage};

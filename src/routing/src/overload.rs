@@ -30,9 +30,10 @@ const LEAST: f64 = 0.1;
 const MOST: f64 = 1e6;
 /// The most that the rate shrinks at once.
 const SHRINK: f64 = 0.7;
-/// How it grows when all is quiet, and when it is only no worse.
+/// How it grows when all is quiet, and when it is only no worse: then as far as the processor has room, within these.
 const REGROW: f64 = 2.0;
 const GROW: f64 = 1.1;
+const GROW_MOST: f64 = 1.5;
 /// What a delay that has only begun leaves of the rate: one stall, which may be the machine's and not ours, refuses nobody.
 const FIRST_DELAY: f64 = 1.25;
 /// A delay is remembered for a second: only when it stands for longer has another one followed.
@@ -46,21 +47,67 @@ const MANY: u64 = 10;
 /// How many more calls than the rate says are let in between two looks, for they come as they like.
 pub const BURST: f64 = 1.5;
 
-/// How full a table of transactions is from which on calls are let in only as fast as it has room for; how full it is meant to be at
-/// most; and from when on there is no new call, for the rest belongs to the BYE and CANCEL of those that are there.
+/// How full a table of transactions is from which on calls are let in only as fast as it has room for; how full it is meant to be in
+/// the long run, and after a wave of calls until that has gone; and from when on there is no new call, for the rest belongs to the BYE and
+/// CANCEL of those that are there.
 const TABLE_PACED: f64 = 0.25;
 const TABLE_MEANT: f64 = 0.75;
+const TABLE_FULL: f64 = 0.85;
 const TABLE_CLOSED: f64 = 0.9;
 /// Transactions of a call in one table: INVITE and BYE, or INVITE and CANCEL.
 /// One that is refused, or hung up on from the other side, leaves one only, and is paced as two all the same: when it is let in nobody knows how it will
 /// end, and a rate that were learned from calls that ended so would leave no place for the BYE of those that are up and end otherwise.
 const OF_A_CALL: f64 = 2.0;
 
-/// How many new calls a second a table with so much room takes for as long as they come, where a transaction is kept for so long: RFC 3261
-/// timers H and J, RFC 6026 timers L and M, 64 T1. With 20,000 and the usual 32 s these are 234.
-pub fn sustained(room: usize, kept: Duration) -> f64 {
-    let room = room as f64 * TABLE_MEANT;
-    (room / (OF_A_CALL * kept.as_secs_f64().max(f64::EPSILON))).clamp(LEAST, MOST)
+/// The tables of transactions.
+#[derive(Debug)]
+struct Table {
+    /// How many calls one of them holds.
+    calls: f64,
+    /// How long a transaction is kept: RFC 3261 timers H and J, RFC 6026 timers L and M, 64 T1.
+    kept: Duration,
+    /// The calls that were let in not longer ago, look by look, the oldest first.
+    inside: VecDeque<(Instant, u64)>,
+}
+
+impl Table {
+    fn new(room: usize, kept: Duration) -> Self {
+        Self {
+            calls: room as f64 / OF_A_CALL,
+            kept,
+            inside: VecDeque::new(),
+        }
+    }
+
+    fn let_in(&mut self, now: Instant, calls: u64) {
+        self.inside.push_back((now, calls));
+        while self
+            .inside
+            .front()
+            .is_some_and(|(at, _)| now.saturating_duration_since(*at) >= self.kept)
+        {
+            self.inside.pop_front();
+        }
+    }
+
+    /// How many new calls a second it takes for as long as they come. With 20,000 transactions and the usual 32 s these are 234.
+    fn sustained(&self) -> f64 {
+        let each_second = self.calls / self.kept.as_secs_f64().max(f64::EPSILON);
+        (each_second * TABLE_MEANT).clamp(LEAST, MOST)
+    }
+
+    /// How many new calls a second fill it just by the time that the wave is gone which came first and fast, so that there is no hole behind
+    /// it; `filled` is which share of it is taken.
+    fn until_gone(&self, now: Instant, filled: f64) -> f64 {
+        let mut room = (TABLE_FULL - filled).max(0.0) * self.calls;
+        let mut least = MOST;
+        for (at, calls) in &self.inside {
+            let gone = self.kept.saturating_sub(now.saturating_duration_since(*at));
+            least = least.min(room / gone.as_secs_f64().max(f64::EPSILON));
+            room += *calls as f64;
+        }
+        least
+    }
 }
 
 /// Whether a table of which this share is taken has no room for new calls.
@@ -214,8 +261,8 @@ struct Past {
 #[derive(Debug)]
 pub struct Overload {
     limits: LoadLimits,
-    /// Calls a second for which the tables of transactions have room in the long run.
-    sustained: f64,
+    /// Nothing where no table is to be looked at.
+    table: Option<Table>,
     state: State,
     past: VecDeque<Past>,
     /// Since when every look found that a mailbox had refused something.
@@ -230,7 +277,7 @@ impl Overload {
     pub fn new(limits: LoadLimits) -> Self {
         Self {
             limits,
-            sustained: MOST,
+            table: None,
             state: State::Calm,
             past: VecDeque::new(),
             refusing: None,
@@ -239,10 +286,10 @@ impl Overload {
         }
     }
 
-    /// So many calls a second the tables of transactions take for as long as they come; see [`sustained`].
+    /// Looks at tables of so many transactions as well, in which each is kept for so long.
     #[must_use]
-    pub fn sustains(mut self, per_second: f64) -> Self {
-        self.sustained = per_second;
+    pub fn with_table(mut self, room: usize, kept: Duration) -> Self {
+        self.table = Some(Table::new(room, kept));
         self
     }
 
@@ -305,7 +352,7 @@ impl Overload {
                 quiet,
             } => {
                 let quiet = self
-                    .is_quiet(now)
+                    .is_quiet()
                     .then(|| quiet.unwrap_or(now))
                     .filter(|_| worst.is_none());
                 let admitted = self.admitted(rate);
@@ -339,6 +386,9 @@ impl Overload {
 
     fn remember(&mut self, now: Instant, seen: Seen) {
         self.past.push_back(Past { at: now, seen });
+        if let Some(table) = &mut self.table {
+            table.let_in(now, seen.admitted);
+        }
         // What began before the span counts still: the first look after it tells of time before.
         while self
             .past
@@ -422,16 +472,18 @@ impl Overload {
     /// how full it is, and settles where as many entries come as go. It holds from early on, or the places of a first wave would be missed
     /// until they become free all at once.
     fn pace(&self) -> Option<f64> {
-        let filled = self.last()?.filled;
+        let (table, last) = (self.table.as_ref()?, self.past.back()?);
+        let filled = last.seen.filled;
         if filled < TABLE_PACED {
             return None;
         }
-        let share = if filled < TABLE_MEANT {
+        let share = if filled < TABLE_FULL {
             1.0 + (0.5 - filled).max(0.0)
         } else {
-            ((TABLE_CLOSED - filled) / (TABLE_CLOSED - TABLE_MEANT)).max(0.0)
+            ((TABLE_CLOSED - filled) / (TABLE_CLOSED - TABLE_FULL)).max(0.0)
         };
-        Some(self.sustained * share)
+        let pace = table.sustained() * share;
+        Some(pace.min(table.until_gone(last.at, filled)))
     }
 
     /// How many calls come in a second.
@@ -483,32 +535,48 @@ impl Overload {
 
     /// The rate after a step.
     fn next(&self, rate: f64, worst: Option<Sign>, is_quiet: bool) -> f64 {
-        // A rate that nobody uses up tells nothing of what can be carried.
-        let carried = rate.min(self.rate_of(STEP, |seen| seen.admitted).max(START));
+        // A rate that nobody uses up tells nothing of what can be carried. Nor does a moment in which a full mailbox kept all calls out.
+        let used = [STEP, CPU_FOR].map(|span| self.rate_of(span, |seen| seen.admitted));
+        let carried = rate.min(used[0].max(used[1]).max(START));
         let next = match worst {
             // Nobody is let in, and afterwards as many as before.
             Some(Sign::Memory) => rate,
             Some(sign @ (Sign::Delay | Sign::Cpu | Sign::Mailbox)) => carried * self.factor(sign),
             // Nothing else is short, so it grows, but not beyond what there is room for: when there is more, that would come as a wave.
             Some(Sign::Transactions) if self.pace().is_some_and(|pace| rate >= pace) => rate,
-            Some(Sign::Transactions) => rate * GROW,
+            Some(Sign::Transactions) => rate * self.growth(),
             None if is_quiet => rate * REGROW,
-            None => rate * GROW,
+            None => rate * self.growth(),
         };
         next.clamp(LEAST, MOST)
     }
 
-    fn is_quiet(&self, now: Instant) -> bool {
+    /// By how much the rate grows while calls are refused: by the share of its limit that the processor has left and half as much again, since what
+    /// it needs for refusing does not grow with the rate. So who was too cautious after a wave is back in seconds. Of the other signs nobody knows
+    /// how near they are.
+    fn growth(&self) -> f64 {
+        let busy = self.ratio(Sign::Cpu);
+        if busy <= 0.0 || self.ratio(Sign::Delay) > QUIET_DELAY || self.has_refused() {
+            return GROW;
+        }
+        (1.0 + 1.5 * (1.0 - busy)).clamp(GROW, GROW_MOST)
+    }
+
+    /// Whether a mailbox has refused something lately.
+    fn has_refused(&self) -> bool {
+        let last = self.past.back().map(|past| past.at);
+        let since = last.zip(self.refused);
+        since.is_some_and(|(now, at)| now.saturating_duration_since(at) < COUNTED_FOR)
+    }
+
+    fn is_quiet(&self) -> bool {
         let limits = &self.limits;
         let roomy = (limits.memory as f64) / QUIET;
         let free = self.last().and_then(|seen| seen.free);
-        let refused = self
-            .refused
-            .is_some_and(|at| now.saturating_duration_since(at) < COUNTED_FOR);
         self.ratio(Sign::Delay) <= QUIET_DELAY
             && self.ratio(Sign::Cpu) <= QUIET
             && free.is_none_or(|free| free as f64 >= roomy)
-            && (limits.mailbox.is_zero() || !refused)
+            && (limits.mailbox.is_zero() || !self.has_refused())
             && self
                 .pace()
                 .is_none_or(|pace| self.offered() <= pace * QUIET)
