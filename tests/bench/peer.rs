@@ -241,7 +241,9 @@ impl User {
                 self.failed = true;
                 say(&Said::Failed(self.index, why.to_owned()));
             }
-            TransportEvent::Silent { .. } | TransportEvent::RemoteMuted(_) => {}
+            TransportEvent::Silent { .. }
+            | TransportEvent::Reported { .. }
+            | TransportEvent::RemoteMuted(_) => {}
         }
     }
 

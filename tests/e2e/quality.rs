@@ -128,10 +128,16 @@ fn a_call_that_loses_packets_has_them_and_a_lower_mos_in_its_record() {
     let options = ["--loss", "0.08", "--jitter", "20"];
     let reflector = Relay::reflector_with(house.dir(), &options);
     let house = house_with(house, &reflector, false);
+    house.expect_command(&["log", "level", "net=debug"], "");
     let talk = Talk::start_in(house, Caller::Pbx, "13.0.0", ALAW);
     let lost = [("leg", "telegram")];
     talk.house
         .wait_metric_above("strowger_rtp_packets_lost_total", &lost, 9.5);
+    // The user's client reports what it loses itself, and is sent everything twice for it.
+    until("the user's report", s(20), || {
+        let log = talk.house.log();
+        log.contains("the leg reports loss").then_some(())
+    });
     let house = talk.end(Ends::Pbx);
     let record = only_record(&house);
     assert_eq!(record["tg_path"], "reflector", "{record:#}");

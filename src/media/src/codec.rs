@@ -14,8 +14,9 @@ use crate::pcm::Pcm;
 const MAX_OPUS: usize = 1275;
 /// 20 ms of nothing at 48 kHz, as every Opus decoder plays it.
 pub(crate) const OPUS_SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
-/// Opus packet loss the encoder prepares for, percent.
-const EXPECTED_LOSS: i32 = 10;
+
+/// Loss that an encoder reckons with at the least, percent.
+const CAREFUL: u8 = 10;
 
 /// Why a codec could not be made.
 #[derive(Debug, Error)]
@@ -203,7 +204,10 @@ pub(crate) enum Encoder {
     G711(Law),
     G722(Width, Box<g722::Encoder>),
     L16,
-    Opus(Box<opus::Encoder>),
+    Opus {
+        encoder: Box<opus::Encoder>,
+        rate: u32,
+    },
 }
 
 impl Encoder {
@@ -218,10 +222,19 @@ impl Encoder {
                 Ok(Self::G722(width, Box::new(g722::Encoder::new(width))))
             }
             Codec::Opus => {
-                let encoder =
-                    opus_encoder(rate).map_err(|source| CodecError::Opus { rate, source })?;
-                Ok(Self::Opus(Box::new(encoder)))
+                let made = opus_encoder(rate);
+                let encoder = Box::new(made.map_err(|source| CodecError::Opus { rate, source })?);
+                Ok(Self::Opus { encoder, rate })
             }
+        }
+    }
+
+    /// From now on so many packets of a hundred are expected to get lost. Above 0 each Opus packet also holds the one before it, coarser; at 0
+    /// that is so where the bit rate bears it.
+    pub(crate) fn expect_loss(&mut self, percent: u8) {
+        if let Self::Opus { encoder, rate } = self {
+            // On an error it goes on as it did: the next report asks again.
+            let _ = prepare(encoder, *rate, percent);
         }
     }
 
@@ -231,7 +244,7 @@ impl Encoder {
             Self::G711(_) => pcm.len(),
             Self::G722(width, _) => pcm.len() / width.samples(),
             Self::L16 => pcm.len() * 2,
-            Self::Opus(_) => MAX_OPUS,
+            Self::Opus { .. } => MAX_OPUS,
         };
         out.resize(room, 0);
         let written = match self {
@@ -250,7 +263,7 @@ impl Encoder {
                 }
                 room
             }
-            Self::Opus(encoder) => encoder.encode(pcm, out).unwrap_or(0),
+            Self::Opus { encoder, .. } => encoder.encode(pcm, out).unwrap_or(0),
         };
         out.truncate(written);
     }
@@ -258,17 +271,24 @@ impl Encoder {
 
 fn opus_encoder(rate: u32) -> Result<opus::Encoder, opus::Error> {
     let mut encoder = opus::Encoder::new(rate, Channels::Mono, Application::Voip)?;
-    let bitrate = match rate {
+    encoder.set_complexity(5)?;
+    encoder.set_inband_fec(true)?;
+    encoder.set_dtx(false)?;
+    prepare(&mut encoder, rate, 0)?;
+    Ok(encoder)
+}
+
+/// Sets bit rate and in-band FEC for so much loss. libopus leaves the FEC out where the bit rate does not bear it, as that of no loss does not at
+/// 8 kHz; the encoder is careful all the same then, so that a loss is soon over.
+fn prepare(encoder: &mut opus::Encoder, rate: u32, percent: u8) -> Result<(), opus::Error> {
+    let voice = match rate {
         0..=8_000 => 16_000,
         8_001..=16_000 => 24_000,
         _ => 32_000,
     };
-    encoder.set_bitrate(Bitrate::Bits(bitrate))?;
-    encoder.set_complexity(5)?;
-    encoder.set_inband_fec(true)?;
-    encoder.set_packet_loss_perc(EXPECTED_LOSS)?;
-    encoder.set_dtx(false)?;
-    Ok(encoder)
+    let redundancy = if percent > 0 { 8_000 } else { 0 };
+    encoder.set_bitrate(Bitrate::Bits(voice + redundancy))?;
+    encoder.set_packet_loss_perc(percent.max(CAREFUL).into())
 }
 
 #[cfg(test)]

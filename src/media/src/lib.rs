@@ -7,7 +7,7 @@
 //! * `bridge`: joins two legs. `relay` passes audio on as it comes, `playout` plays it by our clock, `outgoing` is
 //!   what a leg is sent, `timeline` where it belongs in time.
 //! * `quality`: how a leg must have sounded.
-//! * `codec`, `conceal`, `g711`, `g722`, `jitter`, `pcm`, `dtmf`, `inband`, `tone`, `pool`: the tools.
+//! * `codec`, `forecast`, `conceal`, `g711`, `g722`, `jitter`, `pcm`, `dtmf`, `inband`, `tone`, `pool`: the tools.
 
 // A new state must be thought of everywhere: no wildcard hides it.
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
@@ -18,6 +18,7 @@ mod bridge;
 mod codec;
 mod conceal;
 mod dtmf;
+mod forecast;
 mod g711;
 mod g722;
 mod inband;
@@ -47,6 +48,7 @@ pub use audio::LegAudio;
 pub use bridge::{Bridge, BridgeConfig, BridgeError, BridgeEvent, BridgeOutput, LegStats};
 pub use codec::{CodecError, can_join};
 pub use plain::{PlainConfig, PlainRtp, PlainStats, Remote};
+pub use rtcp::lost_percent;
 pub use rtp::{RtpError, RtpPacket};
 pub use source::Latch;
 pub use tone::{Tone, ToneSource, tone_share};

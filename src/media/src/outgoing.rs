@@ -10,6 +10,7 @@ use crate::audio::LegAudio;
 use crate::bridge::BridgeOutput;
 use crate::codec::{CodecError, Encoder, OPUS_SILENCE, tone_rate};
 use crate::dtmf::{DtmfSender, Step};
+use crate::forecast::Forecast;
 use crate::inband::KeyTones;
 use crate::pool::Pool;
 use crate::timeline::{Timeline, rescaled, samples, ticks, whole_frames};
@@ -30,6 +31,7 @@ pub(crate) struct Outgoing {
     fresh: bool,
     pub(crate) timeline: Timeline,
     encoder: Option<(u32, Encoder)>,
+    forecast: Forecast,
     /// What is played, its next samples, and their rate.
     tone: Option<(Tone, ToneSource, u32)>,
     dtmf: DtmfSender,
@@ -53,6 +55,7 @@ impl Outgoing {
             fresh: true,
             timeline: Timeline::default(),
             encoder: None,
+            forecast: Forecast::default(),
             tone: None,
             dtmf: DtmfSender::default(),
             keys: KeyTones::default(),
@@ -96,9 +99,22 @@ impl Outgoing {
             .as_ref()
             .is_none_or(|(known, _)| *known != rate)
         {
-            self.encoder = Some((rate, Encoder::new(self.audio.codec, rate)?));
+            let mut encoder = Encoder::new(self.audio.codec, rate)?;
+            encoder.expect_loss(self.forecast.percent());
+            self.encoder = Some((rate, encoder));
         }
         Ok(())
+    }
+
+    /// The leg reports that it lost so many of a hundred packets. Returns how many are prepared for from now on, when these are others.
+    pub(crate) fn reported(&mut self, now: Instant, lost_percent: u8) -> Option<u8> {
+        let before = self.forecast.percent();
+        self.forecast.reported(now, lost_percent);
+        let percent = self.forecast.percent();
+        if let Some((_, encoder)) = self.encoder.as_mut().filter(|_| percent != before) {
+            encoder.expect_loss(percent);
+        }
+        (percent != before).then_some(percent)
     }
 
     pub(crate) fn set_tone(&mut self, tone: Option<Tone>) -> Result<(), CodecError> {

@@ -60,6 +60,14 @@ impl Block {
     }
 }
 
+impl Block {
+    /// The fraction lost, rounded up.
+    pub(crate) fn lost_percent(&self) -> u8 {
+        let percent = (u32::from(self.fraction_lost) * 100).div_ceil(256);
+        u8::try_from(percent).unwrap_or(100)
+    }
+}
+
 /// One thing found in a compound packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Report {
@@ -140,6 +148,16 @@ fn write_cname(out: &mut Vec<u8>, ssrc: u32, cname: &str) {
     out.extend_from_slice(name);
     let filled = 2 + name.len();
     out.resize(out.len() + (words - 1) * 4 - filled, 0);
+}
+
+/// Returns how much of our stream `ssrc` a compound packet says was lost, percent, rounded up; nothing when it says nothing of it.
+pub fn lost_percent(data: &[u8], ssrc: u32) -> Option<u8> {
+    reports(data)
+        .filter_map(|report| match report {
+            Report::Reception(block) if block.ssrc == ssrc => Some(block.lost_percent()),
+            Report::Reception(_) | Report::Sender { .. } | Report::Goodbye { .. } => None,
+        })
+        .max()
 }
 
 /// Walks a compound packet; stops at the first length that lies.

@@ -90,6 +90,12 @@ pub enum TransportEvent {
     },
     /// Signalling for the peer, to be sent through Telegram.
     Signal(Bytes),
+    /// The peer reports how much of what it was sent since its last report it has not received (RFC 3550 section 6.4.1), in
+    /// percent, rounded up.
+    Reported {
+        /// 0 to 100.
+        lost_percent: u8,
+    },
     /// The peer muted or unmuted its microphone.
     RemoteMuted(bool),
     /// The transport is dead; nothing follows.

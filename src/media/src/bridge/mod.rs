@@ -290,6 +290,12 @@ impl Bridge {
         }
     }
 
+    /// Takes the report of a leg that it lost so many of a hundred packets which it was sent: what is encoded for it prepares for the worst
+    /// of half a minute. Returns for how many of a hundred, 0 to 25, when these are others than before.
+    pub fn reported(&mut self, now: Instant, id: LegId, lost_percent: u8) -> Option<u8> {
+        self.leg_mut(id)?.outgoing.reported(now, lost_percent)
+    }
+
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         for index in 0..self.legs.len() {

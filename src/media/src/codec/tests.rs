@@ -332,3 +332,77 @@ fn the_silence_packet_is_20_ms_of_zeros() {
     assert_eq!(decoder.decode(&OPUS_SILENCE, &mut pcm), 960);
     assert!(pcm.all().iter().all(|sample| *sample == 0));
 }
+
+/// Two seconds of syllables: a voice whose pitch and loudness go up and down, so that what is lost cannot be guessed.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a float beyond the largest sample becomes the largest"
+)]
+fn syllables(rate: u32) -> Vec<i16> {
+    let mut phase = 0.0_f64;
+    (0..rate * 2)
+        .map(|n| {
+            let time = f64::from(n) / f64::from(rate);
+            let pitch = 140.0 + 60.0 * (time * 9.0).sin();
+            phase += std::f64::consts::TAU * pitch / f64::from(rate);
+            let loud = (time * 16.0).sin().max(0.0);
+            let voice: f64 = (1..12)
+                .map(|k| (phase * f64::from(k)).sin() / f64::from(k))
+                .sum();
+            (voice * loud * 9_000.0) as i16
+        })
+        .collect()
+}
+
+/// The energy of what differs, as a share of what was wanted, in the frames of which `lost` is true.
+fn error(wanted: &[i16], heard: &[i16], frame: usize, lost: impl Fn(usize) -> bool) -> f64 {
+    let (mut noise, mut signal) = (0.0, 1.0);
+    for (n, (wanted, heard)) in wanted.iter().zip(heard).enumerate() {
+        if lost(n / frame) {
+            let (wanted, heard) = (f64::from(*wanted), f64::from(*heard));
+            noise += (wanted - heard).powi(2);
+            signal += wanted.powi(2);
+        }
+    }
+    noise / signal
+}
+
+#[test]
+fn what_was_lost_is_in_the_next_packet_once_loss_is_expected_and_not_before() {
+    for rate in [8_000, 16_000, 48_000] {
+        let speech = syllables(rate);
+        let frame = rate as usize / 50;
+        for percent in [0, 1, 10, 25] {
+            let mut encoder = Encoder::new(Codec::Opus, rate).unwrap();
+            encoder.expect_loss(percent);
+            let packets: Vec<Vec<u8>> = speech
+                .chunks_exact(frame)
+                .map(|pcm| {
+                    let mut packet = Vec::new();
+                    encoder.encode(pcm, &mut packet);
+                    packet
+                })
+                .collect();
+            let is_lost = |n: usize| n % 4 == 3 && n + 1 < packets.len();
+            let decoder = || Decoder::new(Codec::Opus, rate).unwrap();
+            let (mut whole, mut guessed, mut recovered) = (decoder(), decoder(), decoder());
+            let [mut all, mut with_guesses, mut with_copies] =
+                [Pcm::default(), Pcm::default(), Pcm::default()];
+            for (n, packet) in packets.iter().enumerate() {
+                whole.decode(packet, &mut all);
+                if is_lost(n) {
+                    guessed.conceal(frame, &mut with_guesses);
+                    recovered.recover(&packets[n + 1], frame, &mut with_copies);
+                } else {
+                    guessed.decode(packet, &mut with_guesses);
+                    recovered.decode(packet, &mut with_copies);
+                }
+            }
+            let guess = error(all.all(), with_guesses.all(), frame, is_lost);
+            let copy = error(all.all(), with_copies.all(), frame, is_lost);
+            let what = format!("{rate} Hz, {percent} %: guessed {guess:.3}, copied {copy:.3}");
+            assert!(guess > 0.25, "{what}: there is nothing to recover");
+            assert_eq!(copy < guess / 8.0, percent > 0 || rate > 8_000, "{what}");
+        }
+    }
+}

@@ -309,6 +309,15 @@ fn reports_tell_loss_and_round_trip() {
     let stats = here.plain.stats();
     let lost = stats.remote_lost.unwrap();
     assert!((24..=27).contains(&lost), "{lost}");
+    here.drain();
+    let last = here.events.iter().rev().find_map(|event| match event {
+        TransportEvent::Reported { lost_percent } => Some(*lost_percent),
+        _ => None,
+    });
+    assert!(
+        last.is_some_and(|percent| (10..=11).contains(&percent)),
+        "{last:?}"
+    );
     let trip = stats.round_trip.unwrap();
     assert!((60..=100).contains(&trip.as_millis()), "{trip:?}");
     assert!(stats.round_trips > 0);

@@ -235,7 +235,9 @@ impl Voice {
             }
             TransportEvent::Signal(bytes) => TalkEvent::Signal(bytes),
             TransportEvent::Failed(why) => TalkEvent::Failed(why),
-            TransportEvent::Silent { .. } | TransportEvent::RemoteMuted(_) => return,
+            TransportEvent::Silent { .. }
+            | TransportEvent::Reported { .. }
+            | TransportEvent::RemoteMuted(_) => return,
         };
         let _ = self.events.send(event);
     }

@@ -370,6 +370,12 @@ impl Exchange {
                 self.ready = true;
                 MediaEvent::Connected { leg }
             }
+            TransportEvent::Reported { lost_percent } => {
+                if let Some(percent) = self.bridge.reported(way.now, leg, lost_percent) {
+                    tracing::debug!(call = %self.call, %leg, lost_percent, percent, "the leg reports loss: what it is sent prepares for another one");
+                }
+                return;
+            }
             TransportEvent::Silent { for_ } => MediaEvent::Silent { leg, for_ },
             TransportEvent::Signal(bytes) => MediaEvent::Signal { leg, bytes },
             TransportEvent::RemoteMuted(on) => MediaEvent::Muted { leg, on },

@@ -54,6 +54,8 @@ pub(super) enum Happening {
         checks: u64,
         round_trip: Option<Duration>,
     },
+    /// The peer says how much of our stream it lost since it said so last, percent, rounded up.
+    Reported(u8),
     /// Texts can be sent to the peer.
     ChannelOpen,
     /// A text of the peer.
@@ -412,6 +414,9 @@ impl Dtls {
                     round_trip: pair.current_round_trip_time,
                 })
             }
+            Event::MediaEgressStats(stats) => {
+                stats.loss.map(|lost| Happening::Reported(percent(lost)))
+            }
             Event::ChannelOpen(id, _) => {
                 self.channel = Some(id);
                 Some(Happening::ChannelOpen)
@@ -427,6 +432,16 @@ impl Dtls {
             _ => None,
         }
     }
+}
+
+/// A share in whole percent, rounded up.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is from 0 to 100 by then"
+)]
+fn percent(share: f32) -> u8 {
+    (share * 100.0).ceil().clamp(0.0, 100.0) as u8
 }
 
 fn build_rtc(now: Instant, role: Role, mid: Mid, ssrc: u32) -> Rtc {

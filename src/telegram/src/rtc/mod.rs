@@ -396,6 +396,9 @@ impl RtcTransport {
                     self.stats.round_trips += 1;
                 }
             }
+            Happening::Reported(lost_percent) => {
+                self.event(TransportEvent::Reported { lost_percent });
+            }
             Happening::ChannelOpen => {
                 self.is_channel_open = true;
                 // A web client takes us for muted until it hears otherwise.

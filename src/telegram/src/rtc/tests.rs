@@ -411,6 +411,31 @@ fn every_version_connects_over_a_bad_network() {
     }
 }
 
+#[test]
+fn each_end_hears_how_much_of_what_it_sends_is_lost() {
+    for (loss, seed, range) in [(0.0, 1, 0..=0), (0.1, 2, 3..=25)] {
+        let media = Weather { loss, ..CALM };
+        let mut pair = Pair::new("9.0.0", media, CALM, seed);
+        pair.run(Duration::from_secs(60));
+        for end in pair.ends.iter() {
+            let reports: Vec<u8> = end
+                .events
+                .iter()
+                .filter_map(|(_, event)| match event {
+                    TransportEvent::Reported { lost_percent } => Some(*lost_percent),
+                    _ => None,
+                })
+                .collect();
+            let fine = reports.iter().filter(|percent| range.contains(*percent));
+            assert!(reports.len() >= 4, "loss {loss}: {reports:?}");
+            assert!(
+                fine.count() * 4 >= reports.len() * 3,
+                "loss {loss}: {reports:?}"
+            );
+        }
+    }
+}
+
 /// Both ends connect over networks that lose much, and hear what is left.
 fn assert_bears_weather(version: &str, make: impl Fn(f64, u64) -> Pair) {
     for (loss, seed) in [(0.03, 1), (0.03, 2), (0.1, 3), (0.1, 4), (0.2, 5)] {

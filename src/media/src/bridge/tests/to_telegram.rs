@@ -194,3 +194,46 @@ fn huge_packets_and_foreign_types_are_not_decoded() {
     assert_eq!(bench.stats(SIP).ignored, 3);
     assert!(bench.to(TELEGRAM).is_empty());
 }
+
+#[test]
+fn what_a_user_loses_is_sent_twice_while_it_may_be_lost_again() {
+    let second = Duration::from_secs(1);
+    let mut bench = Bench::new(sip(Codec::Alaw, 20), telegram(20));
+    let mut minute = tone(sip(Codec::Alaw, 20), 20, 425.0, second * 60);
+    let mut octets = |bench: &mut Bench| {
+        bench.sent.clear();
+        let next: Vec<RtpIn> = minute.drain(..150).collect();
+        bench.say(SIP, next, steady(20));
+        bench.advance(second * 3);
+        let packets = bench.to(TELEGRAM);
+        packets
+            .iter()
+            .map(|packet| packet.payload.len())
+            .sum::<usize>()
+            / packets.len()
+    };
+    let calm = octets(&mut bench);
+    assert_eq!(bench.bridge.reported(bench.now, TELEGRAM, 0), None);
+    assert_eq!(bench.bridge.reported(bench.now, TELEGRAM, 12), Some(12));
+    let lossy = octets(&mut bench);
+    assert!(lossy * 4 > calm * 5, "{lossy} octets a packet after {calm}");
+    assert_eq!(bench.bridge.reported(bench.now, TELEGRAM, 0), None);
+    // The PBX agrees on another codec: the encoder is another one, what it is told is not.
+    let wide = sip(Codec::G722, 20);
+    bench.bridge.set_audio(bench.now, SIP, wide).unwrap();
+    bench
+        .bridge
+        .set_audio(bench.now, SIP, sip(Codec::Alaw, 20))
+        .unwrap();
+    assert!(octets(&mut bench) * 4 > calm * 5);
+    assert_eq!(
+        bench.bridge.reported(bench.now + second * 30, TELEGRAM, 0),
+        Some(0)
+    );
+    let again = octets(&mut bench);
+    assert!(
+        again.abs_diff(calm) <= calm / 20,
+        "{again} octets a packet, as {calm}"
+    );
+    assert_eq!(bench.bridge.reported(bench.now, LegId(9), 12), None);
+}

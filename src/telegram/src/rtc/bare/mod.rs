@@ -168,7 +168,9 @@ impl Bare {
 
     fn hear(&mut self, packet: &[u8]) {
         if packet.get(1).is_some_and(|second| RTCP.contains(second)) {
-            return; // reports of the peer, which change nothing here
+            let lost = media::lost_percent(packet, self.ssrc);
+            let reported = lost.map(|percent| Step::Event(Happening::Reported(percent)));
+            return self.outputs.extend(reported);
         }
         let (Ok(rtp), Some(expected)) = (RtpPacket::parse(packet), &mut self.expected) else {
             return;
@@ -278,7 +280,10 @@ impl Bare {
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+
     use super::*;
+    use crate::testing::{hex, start};
 
     #[test]
     fn numbers_go_on_where_they_roll_over_and_know_the_late() {
@@ -290,5 +295,26 @@ mod tests {
         let first = 0x1_fffe;
         let expected = [0, 1, 2, 4, 3, 1, 5].map(|step| first + step);
         assert_eq!(numbers, expected);
+    }
+
+    #[test]
+    fn a_report_about_our_stream_is_told_and_one_about_another_is_not() {
+        let key = CallKey::new(&[7; 256]);
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut bare = Bare::new(start(), Role::Caller, key, 0x0102_0304, &mut rng);
+        let told = |bare: &mut Bare, ssrc: &str, fraction: &str| {
+            let report =
+                format!("81c9000700000009{ssrc}{fraction}000003000003e8000000000000000000000000");
+            bare.outputs.clear();
+            bare.hear(&hex(&report));
+            bare.outputs.iter().find_map(|step| match step {
+                Step::Event(Happening::Reported(percent)) => Some(*percent),
+                _ => None,
+            })
+        };
+        assert_eq!(told(&mut bare, "01020304", "1a"), Some(11));
+        assert_eq!(told(&mut bare, "01020304", "00"), Some(0));
+        assert_eq!(told(&mut bare, "01020304", "ff"), Some(100));
+        assert_eq!(told(&mut bare, "01020305", "1a"), None);
     }
 }
