@@ -136,7 +136,7 @@ fn a_call_that_loses_packets_has_them_and_a_lower_mos_in_its_record() {
     // The user's client reports what it loses itself, and is sent everything twice for it.
     until("the user's report", s(20), || {
         let log = talk.house.log();
-        log.contains("the leg reports loss").then_some(())
+        log.contains("what a leg reports of loss").then_some(())
     });
     let house = talk.end(Ends::Pbx);
     let record = only_record(&house);

@@ -230,11 +230,11 @@ impl Encoder {
     }
 
     /// From now on so many packets of a hundred are expected to get lost. Above 0 each Opus packet also holds the one before it, coarser; at 0
-    /// that is so where the bit rate bears it.
-    pub(crate) fn expect_loss(&mut self, percent: u8) {
-        if let Self::Opus { encoder, rate } = self {
-            // On an error it goes on as it did: the next report asks again.
-            let _ = prepare(encoder, *rate, percent);
+    /// that is so where the bit rate bears it. Returns false where that is not possible.
+    pub(crate) fn expect_loss(&mut self, percent: u8) -> bool {
+        match self {
+            Self::G711(_) | Self::G722(..) | Self::L16 => false,
+            Self::Opus { encoder, rate } => prepare(encoder, *rate, percent).is_ok(),
         }
     }
 
@@ -272,14 +272,14 @@ impl Encoder {
 fn opus_encoder(rate: u32) -> Result<opus::Encoder, opus::Error> {
     let mut encoder = opus::Encoder::new(rate, Channels::Mono, Application::Voip)?;
     encoder.set_complexity(5)?;
-    encoder.set_inband_fec(true)?;
     encoder.set_dtx(false)?;
     prepare(&mut encoder, rate, 0)?;
     Ok(encoder)
 }
 
-/// Sets bit rate and in-band FEC for so much loss. libopus leaves the FEC out where the bit rate does not bear it, as that of no loss does not at
-/// 8 kHz; the encoder is careful all the same then, so that a loss is soon over.
+/// Sets bit rate and in-band FEC for so much loss. libopus begins with FEC only where the bit rate bears it (`decide_fec`): at 8 kHz from 18.4 kbit/s
+/// on, so that with 16 there is none, but would go on with what it has begun. With 24 kbit/s at 16 kHz it just bears FEC without giving up
+/// the upper part of the voice. The encoder is careful without FEC, too, so that a loss is soon over.
 fn prepare(encoder: &mut opus::Encoder, rate: u32, percent: u8) -> Result<(), opus::Error> {
     let voice = match rate {
         0..=8_000 => 16_000,
@@ -287,6 +287,7 @@ fn prepare(encoder: &mut opus::Encoder, rate: u32, percent: u8) -> Result<(), op
         _ => 32_000,
     };
     let redundancy = if percent > 0 { 8_000 } else { 0 };
+    encoder.set_inband_fec(percent > 0 || rate > 8_000)?;
     encoder.set_bitrate(Bitrate::Bits(voice + redundancy))?;
     encoder.set_packet_loss_perc(percent.max(CAREFUL).into())
 }

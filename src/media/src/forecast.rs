@@ -1,35 +1,41 @@
 //! How much of what we send an encoder prepares to lose, from what the receiver reports.
 //!
-//! In-band FEC (RFC 6716 section 2.1.7) takes bits from the voice, or more of them and a third of the encoder's time again. So it is there for
-//! those who lose packets, and as long as they may again.
+//! In-band FEC (RFC 6716 section 2.1.7) costs bits and nearly half of an encoder's time again. So it is there for those who lose packets, and for as
+//! long as they may again: losses come in swarms.
 
 use std::time::{Duration, Instant};
 
-/// Loss that is prepared for at the most, percent: libopus does no more for more.
+/// Loss that is prepared for at the most, percent: from here on libopus takes no more bits for it.
 const MOST: u8 = 25;
-/// For how long a report is believed when better ones follow: losses come in swarms.
-const STAYS: Duration = Duration::from_secs(30);
+/// How long half of the time is for which a report counts.
+const HALF: Duration = Duration::from_secs(15);
 
-/// What is prepared for.
+/// What is prepared for: the worst report of this half of the time and of the one before. It is left behind by reports only; who ceases to report may
+/// go on losing.
 #[derive(Debug, Default)]
 pub(crate) struct Forecast {
-    percent: u8,
-    until: Option<Instant>,
+    halves: [u8; 2],
+    turned: Option<Instant>,
 }
 
 impl Forecast {
     /// The share that is prepared for, percent, 0 to 25.
     pub(crate) fn percent(&self) -> u8 {
-        self.percent
+        let [present, past] = self.halves;
+        present.max(past)
     }
 
     /// Takes a report: so many packets of a hundred were lost since the one before.
     pub(crate) fn reported(&mut self, now: Instant, lost_percent: u8) {
-        let percent = lost_percent.min(MOST);
-        if percent >= self.percent || self.until.is_none_or(|until| until <= now) {
-            self.percent = percent;
-            self.until = Some(now + STAYS);
+        let since = *self.turned.get_or_insert(now);
+        let [present, _] = self.halves;
+        let passed = now.saturating_duration_since(since);
+        if passed >= HALF {
+            self.halves = [0, if passed < HALF * 2 { present } else { 0 }];
+            self.turned = Some(now);
         }
+        let [present, _] = &mut self.halves;
+        *present = lost_percent.min(MOST).max(*present);
     }
 }
 
@@ -48,16 +54,18 @@ mod tests {
             (10, 1, 1),
             (15, 12, 12),
             (20, 0, 12),
-            (40, 3, 12),
-            (44, 0, 12),
-            // The 12 is half a minute old, and the last report says nothing of any.
-            (45, 0, 0),
-            (50, 100, 25),
+            (25, 3, 12),
+            // The 12 is as old as it may become, the 3 is not.
+            (35, 0, 3),
+            (36, 2, 3),
+            (50, 0, 2),
+            (65, 0, 0),
+            (70, 100, 25),
             (79, 0, 25),
-            // One that is as bad lasts anew.
-            (80, 26, 25),
-            (109, 7, 25),
-            (110, 7, 7),
+            (80, 7, 25),
+            (95, 7, 7),
+            // Nothing was reported for a minute, and that is no report of no loss.
+            (155, 1, 1),
         ] {
             forecast.reported(begin + Duration::from_secs(second), lost);
             assert_eq!(forecast.percent(), percent, "{second} s");

@@ -106,15 +106,14 @@ impl Outgoing {
         Ok(())
     }
 
-    /// The leg reports that it lost so many of a hundred packets. Returns how many are prepared for from now on, when these are others.
+    /// The leg reports that it lost so many of a hundred packets. Returns for how many its encoder
+    /// prepares from now on, when these are others.
     pub(crate) fn reported(&mut self, now: Instant, lost_percent: u8) -> Option<u8> {
         let before = self.forecast.percent();
         self.forecast.reported(now, lost_percent);
         let percent = self.forecast.percent();
-        if let Some((_, encoder)) = self.encoder.as_mut().filter(|_| percent != before) {
-            encoder.expect_loss(percent);
-        }
-        (percent != before).then_some(percent)
+        let (_, encoder) = self.encoder.as_mut().filter(|_| percent != before)?;
+        encoder.expect_loss(percent).then_some(percent)
     }
 
     pub(crate) fn set_tone(&mut self, tone: Option<Tone>) -> Result<(), CodecError> {

@@ -280,6 +280,10 @@ impl PlainRtp {
             understood = true;
             self.read_report(now, report);
         }
+        if let Some(lost_percent) = rtcp::lost_percent(data, self.ssrc) {
+            let reported = TransportEvent::Reported { lost_percent };
+            self.outputs.push_back(TransportOutput::Event(reported));
+        }
         if understood {
             self.rtcp_source = Some(source);
         } else {
@@ -313,9 +317,6 @@ impl PlainRtp {
             Report::Sender { info, .. } => self.last_report = Some((middle(info.ntp), now)),
             Report::Reception(block) if block.ssrc == self.ssrc => {
                 self.stats.remote_lost = Some(block.fraction_lost);
-                let lost_percent = block.lost_percent();
-                let reported = TransportEvent::Reported { lost_percent };
-                self.outputs.push_back(TransportOutput::Event(reported));
                 if block.last_report != 0 {
                     let passed = middle(self.ntp(now))
                         .wrapping_sub(block.last_report)

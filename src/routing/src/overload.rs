@@ -47,12 +47,11 @@ const MANY: u64 = 10;
 /// How many more calls than the rate says are let in between two looks, for they come as they like.
 pub const BURST: f64 = 1.5;
 
-/// How full a table of transactions is from which on calls are let in only as fast as it has room for; how full it is meant to be in
-/// the long run, and after a wave of calls until that has gone; and from when on there is no new call, for the rest belongs to the BYE and
-/// CANCEL of those that are there.
+/// How full a table of transactions is from which on calls are let in only as fast as it has room for.
 const TABLE_PACED: f64 = 0.25;
+/// How full it is meant to be in the long run.
 const TABLE_MEANT: f64 = 0.75;
-const TABLE_FULL: f64 = 0.85;
+/// From when on there is no new call: the rest belongs to the BYE and CANCEL of those that are there.
 const TABLE_CLOSED: f64 = 0.9;
 /// Transactions of a call in one table: INVITE and BYE, or INVITE and CANCEL.
 /// One that is refused, or hung up on from the other side, leaves one only, and is paced as two all the same: when it is let in nobody knows how it will
@@ -97,9 +96,10 @@ impl Table {
     }
 
     /// How many new calls a second fill it just by the time that the wave is gone which came first and fast, so that there is no hole behind
-    /// it; `filled` is which share of it is taken.
+    /// it; `filled` is which share of it is taken. A call is taken to leave when its transactions would have if they all began when it was let in. Those of
+    /// calls that ring or talk for long leave later, and what is still there shows in `filled`.
     fn until_gone(&self, now: Instant, filled: f64) -> f64 {
-        let mut room = (TABLE_FULL - filled).max(0.0) * self.calls;
+        let mut room = (TABLE_CLOSED - filled).max(0.0) * self.calls;
         let mut least = MOST;
         for (at, calls) in &self.inside {
             let gone = self.kept.saturating_sub(now.saturating_duration_since(*at));
@@ -477,12 +477,7 @@ impl Overload {
         if filled < TABLE_PACED {
             return None;
         }
-        let share = if filled < TABLE_FULL {
-            1.0 + (0.5 - filled).max(0.0)
-        } else {
-            ((TABLE_CLOSED - filled) / (TABLE_CLOSED - TABLE_FULL)).max(0.0)
-        };
-        let pace = table.sustained() * share;
+        let pace = table.sustained() * (1.0 + (0.5 - filled).max(0.0));
         Some(pace.min(table.until_gone(last.at, filled)))
     }
 
@@ -552,8 +547,8 @@ impl Overload {
     }
 
     /// By how much the rate grows while calls are refused: by the share of its limit that the processor has left and half as much again, since what
-    /// it needs for refusing does not grow with the rate. So who was too cautious after a wave is back in seconds. Of the other signs nobody knows
-    /// how near they are.
+    /// it needs for refusing does not grow with the rate. So who was too cautious after a wave is back in seconds. Of delay and
+    /// mailboxes nobody knows how near they are.
     fn growth(&self) -> f64 {
         let busy = self.ratio(Sign::Cpu);
         if busy <= 0.0 || self.ratio(Sign::Delay) > QUIET_DELAY || self.has_refused() {

@@ -372,7 +372,7 @@ impl Exchange {
             }
             TransportEvent::Reported { lost_percent } => {
                 if let Some(percent) = self.bridge.reported(way.now, leg, lost_percent) {
-                    tracing::debug!(call = %self.call, %leg, lost_percent, percent, "the leg reports loss: what it is sent prepares for another one");
+                    tracing::debug!(call = %self.call, %leg, lost_percent, percent, "what a leg reports of loss changes what it is sent");
                 }
                 return;
             }
