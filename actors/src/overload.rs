@@ -576,7 +576,7 @@ pub(crate) struct Overseer {
     threads: Vec<Lateness>,
     overload: Overload,
     processors: f64,
-    cpu: Option<Duration>,
+    cpu: Duration,
     /// What was free, and when that was looked at.
     memory: Option<(Instant, Option<u64>)>,
     refused: u64,
@@ -633,9 +633,7 @@ impl Overseer {
             }
             return;
         }
-        let busy = cpu.zip(before).map_or(0.0, |(now, before)| {
-            now.saturating_sub(before).as_secs_f64()
-        });
+        let busy = cpu.saturating_sub(before).as_secs_f64();
         let free = self.free_memory(now);
         let delays = self.threads.iter().map(|thread| lock(&thread.0).p99(now));
         let delay = delays.max().unwrap_or_default();
