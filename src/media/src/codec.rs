@@ -14,7 +14,6 @@ use crate::pcm::Pcm;
 const MAX_OPUS: usize = 1275;
 /// 20 ms of nothing at 48 kHz, as every Opus decoder plays it.
 pub(crate) const OPUS_SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
-
 /// Loss that an encoder reckons with at the least, percent.
 const CAREFUL: u8 = 10;
 

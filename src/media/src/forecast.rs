@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 /// Loss that is prepared for at the most, percent: from here on libopus takes no more bits for it.
 const MOST: u8 = 25;
-/// How long half of the time is for which a report counts.
+/// A report counts for so long at the least, and for twice as long at the most.
 const HALF: Duration = Duration::from_secs(15);
 
-/// What is prepared for: the worst report of this half of the time and of the one before. It is left behind by reports only; who ceases to report may
+/// What is prepared for: the worst report of these 15 s and of the 15 before. It is left behind by reports only; who ceases to report may
 /// go on losing.
 #[derive(Debug, Default)]
 pub(crate) struct Forecast {
@@ -45,7 +45,7 @@ mod tests {
     use crate::tests::start;
 
     #[test]
-    fn the_worst_of_the_last_half_minute_is_prepared_for() {
+    fn the_worst_of_15_to_30_s_is_prepared_for() {
         let begin = start();
         let mut forecast = Forecast::default();
         assert_eq!(forecast.percent(), 0);

@@ -58,9 +58,7 @@ impl Block {
             delay,
         }
     }
-}
 
-impl Block {
     /// The fraction lost, rounded up.
     pub(crate) fn lost_percent(&self) -> u8 {
         let percent = (u32::from(self.fraction_lost) * 100).div_ceil(256);

@@ -291,7 +291,7 @@ impl Bridge {
     }
 
     /// Takes the report of a leg that it lost so many of a hundred packets which it was sent: what is encoded for it prepares for the worst
-    /// of half a minute. Returns for how many of a hundred, 0 to 25, when these are others than before and there is such an encoder.
+    /// of 15 to 30 s. Returns for how many of a hundred, 0 to 25, when these are others than before and there is such an encoder.
     pub fn reported(&mut self, now: Instant, id: LegId, lost_percent: u8) -> Option<u8> {
         self.leg_mut(id)?.outgoing.reported(now, lost_percent)
     }
