@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
-const BEAT: Duration = Duration::from_millis(2);
+/// From one look to the next.
+pub(crate) const BEAT: Duration = Duration::from_millis(2);
 
 /// A runtime of one thread that is not woken by what arrives.
 pub(crate) fn runtime() -> Runtime {

@@ -1,5 +1,8 @@
 //! The floor: what libopus alone needs for a call, on this machine, now.
 
+use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +14,8 @@ use crate::signal::{self, NARROW, WIDE, samples};
 
 /// Frames of 20 ms in a second.
 const STEPS: usize = 50;
+/// A packet of G.711: the header of RTP and 20 ms.
+const PCMA_PACKET: usize = 12 + 160;
 /// Audio that one measurement takes through the codec, in rounds of the signal: a minute.
 const ROUNDS: u32 = 60_000 / signal::LOOP_MS;
 
@@ -73,6 +78,89 @@ pub(crate) fn measure(frame_ms: u32) -> Floor {
 /// No transcoder in real time can spend less. CPU time of the thread, CPU-seconds for each minute of a call, one figure a
 /// second.
 pub(crate) fn in_step(calls: usize, frame_ms: u32, seconds: usize) -> Vec<f64> {
+    paced(calls, frame_ms, seconds, &[])
+}
+
+/// The same again, and each packet comes and goes by UDP on loopback: what is left to a switch that does nothing but its codecs
+/// and its system calls, without RTP, SRTP, a jitter buffer or anybody to tell one packet from another. The other ends are
+/// a thread that looks at its sockets by a beat, as the peers do.
+pub(crate) fn with_packets(calls: usize, frame_ms: u32, seconds: usize) -> Vec<f64> {
+    let (near, far): (Vec<Ends>, Vec<Ends>) = (0..calls).map(|_| Ends::pair()).unzip();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&is_over);
+    let peer = thread::spawn(move || answer(&far, frame_ms, &over));
+    let figures = paced(calls, frame_ms, seconds, &near);
+    is_over.store(true, Ordering::Relaxed);
+    let (sent, back) = peer.join().unwrap();
+    assert!(
+        back * 10 > sent * 9,
+        "{sent} packets were sent to the floor, {back} came back"
+    );
+    figures
+}
+
+/// The sockets of a call.
+struct Ends {
+    sip: UdpSocket,
+    telegram: UdpSocket,
+}
+
+impl Ends {
+    /// Ours and those of the peers.
+    fn pair() -> (Self, Self) {
+        let ((sip, phone), (telegram, user)) = (connected(), connected());
+        let far = Self {
+            sip: phone,
+            telegram: user,
+        };
+        (Self { sip, telegram }, far)
+    }
+}
+
+fn connected() -> (UdpSocket, UdpSocket) {
+    let open = || {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket
+    };
+    let (one, other) = (open(), open());
+    one.connect(other.local_addr().unwrap()).unwrap();
+    other.connect(one.local_addr().unwrap()).unwrap();
+    (one, other)
+}
+
+/// Sends on all calls what their peers would send, until it is over; how many packets of the PBX, and how many came back to it.
+fn answer(ends: &[Ends], frame_ms: u32, is_over: &AtomicBool) -> (usize, usize) {
+    let packets = wide_packets(frame_ms);
+    let (began, mut buffer) = (Instant::now(), [0; 2048]);
+    let mut done = vec![0; ends.len()];
+    let (mut sent, mut back) = (0, 0);
+    while !is_over.load(Ordering::Relaxed) {
+        for (n, (ends, done)) in ends.iter().zip(&mut done).enumerate() {
+            while ends.telegram.recv(&mut buffer).is_ok() {}
+            while ends.sip.recv(&mut buffer).is_ok() {
+                back += 1;
+            }
+            let since = began.elapsed() + Duration::from_millis(7) * n as u32;
+            let frames = since.as_millis() as usize / 20;
+            if *done < frames {
+                *done = frames;
+                sent += 1;
+                ends.sip.send(&[0; PCMA_PACKET]).unwrap();
+                let in_packet = frame_ms as usize / 20;
+                if frames.is_multiple_of(in_packet) {
+                    let packet = &packets[frames / in_packet % packets.len()];
+                    ends.telegram.send(packet).unwrap();
+                }
+            }
+        }
+        thread::sleep(crate::beat::BEAT);
+    }
+    (sent, back)
+}
+
+/// Where there are sockets, packets are received and sent besides.
+fn paced(calls: usize, frame_ms: u32, seconds: usize, ends: &[Ends]) -> Vec<f64> {
     let speech = signal::make(NARROW);
     let frames: Vec<&[i16]> = speech.chunks_exact(samples(NARROW, 20)).collect();
     let packets = wide_packets(frame_ms);
@@ -82,16 +170,27 @@ pub(crate) fn in_step(calls: usize, frame_ms: u32, seconds: usize) -> Vec<f64> {
             (narrow_encoder(), decoder)
         })
         .collect();
-    let (mut out, mut pcm) = ([0; 1275], [0; 960]);
+    let (mut out, mut pcm, mut buffer) = ([0; 1275], [0; 960], [0; 2048]);
     let (began, mut cpu) = (Instant::now(), proc::thread_cpu());
     let mut figures = Vec::new();
     for step in 0..seconds * STEPS {
         // Every call is at another place of the signal.
         for (n, (encoder, decoder)) in codecs.iter_mut().enumerate() {
             let at = step + n * 7;
-            encoder.encode(frames[at % frames.len()], &mut out).unwrap();
+            let ends = ends.get(n);
+            let frame = frames[at % frames.len()];
+            // One that is late is found in the next step.
+            let came = ends.filter(|ends| ends.sip.recv(&mut buffer).is_ok());
+            let length = encoder.encode(frame, &mut out).unwrap();
+            if let Some(ends) = came {
+                ends.telegram.send(&out[..length]).unwrap();
+                ends.sip.send(&[0; PCMA_PACKET]).unwrap();
+            }
             let in_packet = frame_ms as usize / 20;
             if at.is_multiple_of(in_packet) {
+                if let Some(ends) = ends {
+                    let _ = ends.telegram.recv(&mut buffer);
+                }
                 let packet = &packets[at / in_packet % packets.len()];
                 decoder.decode(packet, &mut pcm, false).unwrap();
             }

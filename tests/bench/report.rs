@@ -81,6 +81,11 @@ impl Outcome {
             self.pace_ratio()
         );
         println!(
+            "  libopus and packets    {:.4} CPU-s per call-minute, received and sent by UDP at that pace and nothing else: {:.2} x the loop",
+            self.floor_with_packets,
+            self.floor_with_packets / self.floor.sum()
+        );
+        println!(
             "  libopus in a loop      {:.4} CPU-s per call-minute (encode {:.4}, decode {:.4}), never asleep: {:.2} x that",
             self.floor.sum(),
             self.floor.encode,
@@ -179,7 +184,8 @@ pub(crate) fn explain() {
          seconds, since other tenants of the machine take some of them.\n\
          Floor: the same codec work by libopus in one thread at the pace of the calls, before and after the run: a frame of each\n\
          call every 20 ms, then asleep, as a program in real time must be; the median second again. In a loop: without sleeping,\n\
-         the best of three, all in the cache; the bar is set against this one. Measured twice: on processors that sleep between two\n\
+         the best of three, all in the cache; the bar is set against this one. With packets: at the pace of the calls again, and\n\
+         for each frame one packet received and one sent by UDP, which no switch can do without. Measured twice: on processors that sleep between two\n\
          packets, and on such as are kept awake.\n\
          The peers look at their sockets every 2 ms instead of being woken by each datagram, which the kernel would do in the\n\
          time of the switch.\n\
@@ -226,6 +232,8 @@ pub(crate) fn outcomes(all: &mut Map<String, Value>, outcomes: &[Outcome], sweep
             all.insert("asleep.cpu_s_per_call_minute".into(), cost);
             let pace = rounded(outcome.floor_in_step, 4);
             all.insert("asleep.at_pace_cpu_s_per_call_minute".into(), pace);
+            let packets = rounded(outcome.floor_with_packets, 4);
+            all.insert("asleep.with_packets_cpu_s_per_call_minute".into(), packets);
             all.insert("asleep.ratio".into(), rounded(outcome.ratio(), 3));
             let to_pace = rounded(outcome.pace_ratio(), 3);
             all.insert("asleep.at_pace_ratio".into(), to_pace);
@@ -239,6 +247,8 @@ pub(crate) fn outcomes(all: &mut Map<String, Value>, outcomes: &[Outcome], sweep
             all.insert("floor.cpu_s_per_call_minute".into(), floor);
             let pace = rounded(outcome.floor_in_step, 4);
             all.insert("floor.at_pace_cpu_s_per_call_minute".into(), pace);
+            let packets = rounded(outcome.floor_with_packets, 4);
+            all.insert("floor.with_packets_cpu_s_per_call_minute".into(), packets);
             all.insert(
                 "floor.codec_delay_ms".into(),
                 rounded(outcome.codec_delay, 2),

@@ -48,6 +48,8 @@ pub(crate) struct Outcome {
     pub(crate) floor: Floor,
     /// The same at the pace of the calls: the median of some seconds before and after them.
     pub(crate) floor_in_step: f64,
+    /// The same with a packet received and sent for each frame.
+    pub(crate) floor_with_packets: f64,
     /// What a nap costs on these processors.
     pub(crate) nap: Nap,
     pub(crate) codec_delay: f64,
@@ -101,6 +103,7 @@ pub(crate) fn hold(options: &Options, calls: usize, sleeps: bool, dir: &Path) ->
     let mut awake = (!sleeps).then(Awake::keep);
     let before = floor::measure(options.tg_frame);
     let mut in_step = floor::in_step(calls, options.tg_frame, IN_STEP);
+    let mut with_packets = floor::with_packets(calls, options.tg_frame, IN_STEP);
     let nap = nap::measure();
     let mut house = House::start(dir, calls, options.switch_frame);
     let names: Vec<String> = (0..calls).map(|n| format!("bench{n:03}")).collect();
@@ -165,6 +168,7 @@ pub(crate) fn hold(options: &Options, calls: usize, sleeps: bool, dir: &Path) ->
     notes.extend(log.lines().take(5).map(|line| format!("switch: {line}")));
     drop(peer);
     in_step.extend(floor::in_step(calls, options.tg_frame, IN_STEP));
+    with_packets.extend(floor::with_packets(calls, options.tg_frame, IN_STEP));
     let after = floor::measure(options.tg_frame);
     let still = awake.as_mut().is_none_or(Awake::is_so);
     assert!(still, "the processors could not be kept awake");
@@ -187,6 +191,7 @@ pub(crate) fn hold(options: &Options, calls: usize, sleeps: bool, dir: &Path) ->
         added_anonymous_kb,
         floor: before.mean(after),
         floor_in_step: median(in_step),
+        floor_with_packets: median(with_packets),
         nap,
         codec_delay: floor::codec_delay(),
         to_telegram,
