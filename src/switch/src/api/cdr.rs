@@ -2,20 +2,36 @@
 
 use std::time::SystemTime;
 
-use actix_web::http::header::{ACCEPT, LINK};
+use actix_web::http::header::{ACCEPT, HeaderName, LINK};
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse, get};
 use model::CallId;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use store::Store;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::access::Read;
 use super::calls::{CallView, bare, from_store};
-use super::{BASE, LONGEST_PAGE, PAGE, Page};
+use super::{BASE, LONGEST_PAGE, PAGE};
 use crate::cdr::{self, Words};
 use crate::problem::Problem;
 use crate::veil::Veil;
+
+/// How many call records were met and cannot be read; only where there are any.
+const UNREADABLE: HeaderName = HeaderName::from_static("strowger-unreadable");
+
+/// A part of the call records.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct CallPage<T> {
+    /// The records, newest first.
+    pub(crate) items: Vec<T>,
+    /// The cursor of the next page; null when this is the last.
+    pub(crate) next: Option<String>,
+    /// The ids of those that were met on the way and cannot be read: whether they are wanted nobody knows. The next page may have some of
+    /// them again.
+    #[serde(default)]
+    pub(crate) unreadable: Vec<String>,
+}
 
 /// Which call records are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -47,6 +63,7 @@ pub(super) struct Wanted {
 }
 
 /// How the records are written.
+#[derive(PartialEq, Eq)]
 enum Form {
     Json,
     Lines,
@@ -72,7 +89,8 @@ fn form(request: &HttpRequest) -> Form {
 }
 
 /// The records of calls that are over, newest first. `Accept: text/csv` and `application/jsonl` are answered so, with the next page in `Link`
-#[utoipa::path(tag = "cdr", params(Wanted), security(("token" = ["read"])), responses((status = 200, body = Page<CallView>), (status = 400, body = crate::problem::Body)))]
+/// and in `Strowger-Unreadable` how many were met that cannot be read
+#[utoipa::path(tag = "cdr", params(Wanted), security(("token" = ["read"])), responses((status = 200, body = CallPage<CallView>), (status = 400, body = crate::problem::Body)))]
 #[get("/cdr")]
 pub(super) async fn list_records(
     _: Read,
@@ -109,6 +127,7 @@ pub(super) async fn list_records(
     let search = move |store: &dyn Store| filter.search(store, &open, cursor, limit);
     let found = from_store(store, search).await?;
     let (records, next) = (found.records, found.next.map(bare));
+    let unreadable: Vec<String> = found.unreadable.iter().map(|it| bare(it.id)).collect();
     let mut response = HttpResponse::Ok();
     if let Some(next) = &next {
         let kept = query.split('&').filter(|part| !part.starts_with("cursor="));
@@ -118,14 +137,19 @@ pub(super) async fn list_records(
         let link = format!("<{BASE}/cdr?{}>; rel=\"next\"", kept.join("&"));
         response.insert_header((LINK, link));
     }
+    if form != Form::Json && !unreadable.is_empty() {
+        response.insert_header((UNREADABLE, unreadable.len()));
+    }
     Ok(match form {
-        Form::Json if whole => response.json(Page {
+        Form::Json if whole => response.json(CallPage {
             items: records,
             next,
+            unreadable,
         }),
-        Form::Json => response.json(Page {
+        Form::Json => response.json(CallPage {
             items: records.into_iter().map(CallView::from).collect(),
             next,
+            unreadable,
         }),
         Form::Lines => {
             let views = records.into_iter().map(CallView::from);

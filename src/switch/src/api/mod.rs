@@ -50,6 +50,7 @@ use crate::problem::Problem;
 pub(crate) use accounts::{Adoption, LoggedOutView, WantedAdoption, WantedHardening};
 pub(crate) use backups::BackupView;
 pub(crate) use calls::CallView;
+pub(crate) use cdr::CallPage;
 pub(crate) use dial::{Dialling, Orders, WantedDial, WantedHold, WantedKeys, WantedTransfer};
 pub(crate) use events::{Envelope, Listeners};
 pub(crate) use house::{

@@ -649,7 +649,11 @@ fn a_record_that_cannot_be_read_costs_itself_alone() {
                 .collect();
             assert_eq!(ids, [&bare(2), &bare(0)], "{page}");
             assert_eq!(page["next"], Value::Null);
+            assert_eq!(page["unreadable"], json!([bare(3), bare(1)]));
         }
+        let lines = request("GET", "/api/v1/cdr", None).insert_header(("Accept", "text/csv"));
+        let lines = call_service(&app, lines.to_request()).await;
+        assert_eq!(lines.headers().get("strowger-unreadable").unwrap(), "2");
         let (_, page) = ask("GET", "/cdr?limit=1&since=2020-01-01").await;
         assert_eq!(
             (&page["items"][0]["id"], &page["next"]),

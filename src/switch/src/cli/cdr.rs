@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand, ValueEnum};
-use model::CallRecord;
+use model::{CallId, CallRecord};
 
 use super::Operator;
 use super::book::Book;
-use crate::api::{LONGEST_PAGE, Page};
+use crate::api::{CallPage, LONGEST_PAGE};
 use crate::cdr::{self, Filter, Words, time, why};
 use crate::failure::Failure;
 use crate::print::{self, Output, Table};
@@ -191,8 +191,10 @@ fn recent(operator: &Operator, words: &Words, count: usize) -> Result<Vec<CallRe
             }
             Book::Switch(operator) => {
                 let path = format!("/cdr?whole=true&limit={limit}{query}{cursor}");
-                let page: Page<CallRecord> = operator.get(&path)?;
+                let page: CallPage<CallRecord> = operator.get(&path)?;
                 records.extend(page.items);
+                let ids = page.unreadable.iter();
+                unreadable.extend(ids.filter_map(|id| id.parse::<CallId>().ok()));
                 cursor = page
                     .next
                     .map_or_else(String::new, |next| format!("&cursor={next}"));
