@@ -54,6 +54,8 @@ fn a_call_is_listed_shown_and_ended_by_its_owner() {
             .then_some(())
     });
     house.wait_no_calls();
+    let by_owner = [("side", "here"), ("cause", "operator")];
+    house.wait_metric("strowger_call_teardown_total", &by_owner, 1.0);
     let records = house.records();
     assert_eq!(records.len(), 1, "{records:?}");
     assert_eq!(records[0]["ended_by"], "here");

@@ -242,6 +242,10 @@ fn an_owner_gives_the_place_of_a_pbx_to_another_number() {
     talker.wait_heard(s(20));
     talker.hang_up(&house.telegram, "bobby", &call);
     pbx.wait(s(10)).expect_ok();
+    for (result, count) in [("ok", 1.0), ("failed", 1.0)] {
+        let labels = [("kind", "blind"), ("result", result)];
+        house.wait_metric("strowger_call_transfers_total", &labels, count);
+    }
     house.assert_clean(&[]);
     house.stop();
     let record = &house.records()[0];

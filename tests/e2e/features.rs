@@ -281,7 +281,12 @@ fn a_transfer_is_refused_unless_it_is_allowed_and_leads_to_the_pbx_itself() {
             .key("refer_to", to)
             .run("uac_refer_refused");
         verdict.expect_ok();
+        let is_told = code == "405" || verdict.received("403 Transfer is not permitted");
+        assert!(is_told, "{}", verdict.ladder());
         talker.finish();
+        let failed = [("kind", "blind"), ("result", "failed")];
+        let count = if code == "405" { 0.0 } else { 1.0 };
+        house.wait_metric("strowger_call_transfers_total", &failed, count);
         house.assert_clean(&[]);
     }
 }
@@ -292,8 +297,18 @@ fn a_call_of_the_pbx_takes_the_place_of_another() {
     let talker = house.talker_of_own_tone("bobby", "9.0.0");
     let verdict = caller(&house).pause(s(4)).echo().run("uac_replaces");
     verdict.expect_ok();
+    for refused in [
+        "481 Call Does Not Exist",
+        "486 Transfer is not possible now",
+    ] {
+        assert!(verdict.received(refused), "{}", verdict.ladder());
+    }
     talker.finish();
     house.wait_no_calls();
+    for (result, count) in [("ok", 1.0), ("failed", 2.0)] {
+        let labels = [("kind", "attended"), ("result", result)];
+        house.wait_metric("strowger_call_transfers_total", &labels, count);
+    }
     house.stop();
     let records = house.records();
     let legs = records.last().unwrap()["legs"].clone();

@@ -57,6 +57,11 @@ fn a_call_is_cut_after_the_longest_that_its_quota_allows() {
         &[("limit", "call_duration")],
         1.0,
     );
+    house.wait_metric(
+        "strowger_call_teardown_total",
+        &[("cause", "max_duration")],
+        1.0,
+    );
     house.assert_clean(&[]);
     house.stop();
     let record = &house.records()[0];

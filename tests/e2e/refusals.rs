@@ -173,6 +173,8 @@ fn telegram_limits_the_account() {
         .telegram
         .fault(json!({"method": "phone.requestCall", "error": "SOMETHING_NEW"}));
     refused_by_telegram(&house, "bobby", "500", "SOMETHING_NEW", "SOMETHING_NEW");
+    let labels = [("reason", "telegram_error"), ("code", "500")];
+    house.wait_metric_above("strowger_call_failures_total", &labels, 0.5);
     house
         .telegram
         .fault(json!({"method": "phone.requestCall", "error": "PEER_FLOOD"}));
@@ -212,7 +214,7 @@ fn telegram_never_answers_the_request() {
 }
 
 /// Somebody between the parties changes what the account receives: the call must end, and the log must say why.
-fn tampered(action: &str, understood: &[&str]) {
+fn tampered(action: &str, understood: &[&str], why: &str) {
     let mut house = house();
     house
         .telegram
@@ -224,34 +226,42 @@ fn tampered(action: &str, understood: &[&str]) {
         .pause(s(0))
         .start("uas");
     let call = house.telegram.call("bobby", SESSION, "9.0.0");
-    house.telegram.wait_call(&call, "discarded", s(10));
+    let ended = house.telegram.wait_call(&call, "discarded", s(10));
+    assert_eq!(ended["reason"], "disconnect", "{ended}");
+    assert_ne!(ended["discarded_by"], "server", "{ended}");
     house.wait_metric_above(
         "strowger_call_failures_total",
         &[("reason", "key_mismatch")],
         0.5,
     );
     house.assert_clean(understood);
-    assert!(
-        house.log().contains("WARN") || house.log().contains("ERROR"),
-        "nothing in the log about it"
-    );
+    let log = house.log();
+    for told in [why, "its keys do not match"] {
+        let mut errors = log.lines().filter(|line| line.contains("ERROR"));
+        assert!(
+            errors.any(|line| line.contains(told)),
+            "no error says {told:?}:\n{log}"
+        );
+    }
     drop(pbx);
 }
 
 #[test]
 fn a_changed_g_a_hash_ends_the_call() {
     // The caller's half is another than the hash that the server made up.
-    tampered("tamper_g_a_hash", &["g_a_hash"]);
+    let why = "not the one it promised";
+    tampered("tamper_g_a_hash", &["g_a_hash"], why);
 }
 
 #[test]
 fn a_changed_g_a_ends_the_call() {
-    tampered("tamper_g_a", &[]);
+    tampered("tamper_g_a", &[], "not the one it promised");
 }
 
 #[test]
 fn a_changed_fingerprint_ends_the_call() {
-    tampered("tamper_fingerprint", &[]);
+    let why = "the fingerprint of the call key is not ours";
+    tampered("tamper_fingerprint", &[], why);
 }
 
 #[test]

@@ -20,7 +20,7 @@ const TO_PBX: [(&str, &str); 2] = [("leg", "sip"), ("direction", "out")];
 const BOOKS: Duration = Duration::from_secs(5);
 
 /// Both talk although signalling breaks like this: fault, receiver.
-fn talked_over(version: &str, caller: Caller, faults: &[(&str, &str)]) {
+fn talked_over(version: &str, caller: Caller, faults: &[(&str, &str)]) -> House {
     let house = House::new().registering_trunk(&["alaw"]).start();
     house
         .telegram
@@ -36,13 +36,17 @@ fn talked_over(version: &str, caller: Caller, faults: &[(&str, &str)]) {
             .events(&format!("kind=fault&action={action}"), s(0));
         assert!(!hits.is_empty(), "{action} for {receiver} did not happen");
     }
+    house
 }
 
 #[test]
 fn signalling_that_is_damaged_on_the_way_is_made_good() {
     let damaged = ["bobby", SESSION].map(|receiver| ("corrupt_signaling", receiver));
-    talked_over("9.0.0", Caller::Pbx, &damaged);
-    talked_over("13.0.0", Caller::Telegram, &damaged);
+    for (version, caller) in [("9.0.0", Caller::Pbx), ("13.0.0", Caller::Telegram)] {
+        let house = talked_over(version, caller, &damaged);
+        let ours = [("direction", "in")];
+        house.wait_metric_above("strowger_telegram_signaling_dropped_total", &ours, 0.5);
+    }
 }
 
 #[test]

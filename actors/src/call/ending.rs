@@ -136,6 +136,7 @@ impl Call {
         if self.record.outcome.is_some() {
             return;
         }
+        self.transfer_over(false);
         self.record.legs = self
             .legs
             .values()

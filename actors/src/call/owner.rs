@@ -1,6 +1,7 @@
 //! What an owner does to a call that goes on: keys, hold, transfer. His orders go the same ways as those of the two who talk.
 
 use actix::{Context, Handler, MessageResult};
+use metrics::TransferKind;
 use model::{Cause, Key, LegId, LegKind, Reason};
 
 use super::{Call, CallState};
@@ -85,6 +86,7 @@ impl Call {
             return Ordered::NotNow("nobody has answered yet");
         };
         if !routing::is_transfer_number(&number) {
+            self.common.metrics.transfer(TransferKind::Blind, false);
             return Ordered::Refused(Cause::new(Reason::TransferNotPermitted));
         }
         if self.begin_transfer(leg, TransferTo::Owner(number), ctx) {

@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 
 use actix::{AsyncContext, Context, Handler};
+use metrics::TransferKind;
 use model::{Cause, LegId, LegKind, Reason, TrunkName};
 
 use super::{Call, CallState, Plan, SipTarget};
@@ -26,11 +27,32 @@ const MAX_LEGS: usize = 32;
 #[derive(Debug)]
 pub(super) enum Transfer {
     /// The registry was asked.
-    Asked { old: LegId },
+    Asked { old: LegId, kind: TransferKind },
     /// The new leg is being called.
-    Ringing { old: LegId, new: LegId },
+    Ringing {
+        old: LegId,
+        new: LegId,
+        kind: TransferKind,
+    },
     /// The new leg called us.
     Called { old: LegId, new: LegId },
+}
+
+impl Transfer {
+    fn kind(&self) -> TransferKind {
+        match self {
+            Transfer::Asked { kind, .. } | Transfer::Ringing { kind, .. } => *kind,
+            Transfer::Called { .. } => TransferKind::Attended,
+        }
+    }
+}
+
+/// What a PBX or an owner wants.
+fn kind_of(to: &TransferTo) -> TransferKind {
+    match to {
+        TransferTo::Pbx(wish) if wish.replaces() => TransferKind::Attended,
+        TransferTo::Pbx(_) | TransferTo::Owner(_) => TransferKind::Blind,
+    }
 }
 
 impl Call {
@@ -71,9 +93,11 @@ impl Call {
         let trunk = self.legs.get(&leg).map(|slot| slot.via.clone());
         let trunk = trunk.and_then(|via| via.parse::<TrunkName>().ok());
         let Some(trunk) = trunk.filter(|_| self.is_replaceable(leg)) else {
+            self.common.metrics.transfer(kind_of(&to), false);
             return false;
         };
-        self.transfer = Some(Transfer::Asked { old: leg });
+        let kind = kind_of(&to);
+        self.transfer = Some(Transfer::Asked { old: leg, kind });
         let caller = match &self.plan {
             Plan::ToSip { caller, .. } => (**caller).clone(),
             // Whom the PBX called is known there by what it dialled.
@@ -96,13 +120,20 @@ impl Call {
         true
     }
 
-    fn transfer_placed(&mut self, target: SipTarget, old: LegId, ctx: &mut Context<Self>) {
+    fn transfer_placed(
+        &mut self,
+        target: SipTarget,
+        old: LegId,
+        kind: TransferKind,
+        ctx: &mut Context<Self>,
+    ) {
         let new = self.next_leg();
         if self.reserve(new, target.target.send_to.address).is_err() {
             let cause = Cause::new(Reason::NoRtpPorts);
+            self.common.metrics.transfer(kind, false);
             return self.order(old, LegOrder::RefuseTransfer { cause });
         }
-        self.transfer = Some(Transfer::Ringing { old, new });
+        self.transfer = Some(Transfer::Ringing { old, new, kind });
         self.order(old, LegOrder::AcceptTransfer);
         let way = SipWay::Outgoing {
             target: target.target,
@@ -113,7 +144,7 @@ impl Call {
     /// The new leg rings; whether it was one.
     pub(super) fn transfer_rings(&self, leg: LegId) -> bool {
         match self.transfer {
-            Some(Transfer::Ringing { old, new }) if new == leg => {
+            Some(Transfer::Ringing { old, new, .. }) if new == leg => {
                 let (code, phrase) = (180, String::new());
                 self.order(old, LegOrder::TransferProgress { code, phrase });
                 true
@@ -131,7 +162,7 @@ impl Call {
         ctx: &mut Context<Self>,
     ) -> bool {
         let old = match self.transfer {
-            Some(Transfer::Ringing { old, new }) if new == leg => {
+            Some(Transfer::Ringing { old, new, .. }) if new == leg => {
                 let (code, phrase) = (200, String::new());
                 self.order(old, LegOrder::TransferProgress { code, phrase });
                 old
@@ -144,7 +175,7 @@ impl Call {
             | None => return false,
         };
         tracing::info!(call = %self.id, %old, new = %leg, "transferred");
-        self.transfer = None;
+        self.transfer_over(true);
         self.lost.insert(old);
         self.on_hold.remove(&old);
         if let Some(audio) = audio {
@@ -158,6 +189,13 @@ impl Call {
         true
     }
 
+    /// The transfer that was under way, if there was one, is done or has come to nothing.
+    pub(super) fn transfer_over(&mut self, done: bool) {
+        if let Some(transfer) = self.transfer.take() {
+            self.common.metrics.transfer(transfer.kind(), done);
+        }
+    }
+
     /// A leg ended while a transfer was under way; whether the call goes on without it.
     pub(super) fn transfer_survives(&mut self, leg: LegId, cause: &Cause) -> bool {
         if self.ended.is_some() {
@@ -165,8 +203,10 @@ impl Call {
         }
         match self.transfer {
             // The new leg failed: whoever is still there stays.
-            Some(Transfer::Ringing { old, new } | Transfer::Called { old, new }) if new == leg => {
-                self.transfer = None;
+            Some(Transfer::Ringing { old, new, .. } | Transfer::Called { old, new })
+                if new == leg =>
+            {
+                self.transfer_over(false);
                 let is_left = self.legs.get(&old).is_some_and(|slot| slot.end.is_none());
                 let (code, phrase) = (cause.code(), cause.phrase().into_owned());
                 self.order(old, LegOrder::TransferProgress { code, phrase });
@@ -188,16 +228,16 @@ impl Handler<Placed> for Call {
 
     fn handle(&mut self, Placed(result): Placed, ctx: &mut Self::Context) {
         self.watch.handled();
-        let Some(Transfer::Asked { old }) = self.transfer else {
+        let Some(Transfer::Asked { old, kind }) = self.transfer else {
             return;
         };
-        self.transfer = None;
         if self.ended.is_some() {
-            return;
+            return self.transfer_over(false);
         }
         match result {
-            Ok(target) => self.transfer_placed(*target, old, ctx),
+            Ok(target) => self.transfer_placed(*target, old, kind, ctx),
             Err(cause) => {
+                self.transfer_over(false);
                 tracing::info!(call = %self.id, cause = cause.brief(), "a transfer is refused");
                 self.order(old, LegOrder::RefuseTransfer { cause });
             }
@@ -239,6 +279,7 @@ impl Handler<TakePlace> for Call {
             None
         };
         if let Some(reason) = cause {
+            self.common.metrics.transfer(TransferKind::Attended, false);
             return self.common.refuse(tx, &request, &Cause::new(reason), true);
         }
         self.transfer = Some(Transfer::Called { old: leg, new });

@@ -197,6 +197,14 @@ impl TelegramLeg {
     /// Tells the call once; the leg stays until nothing is owed to Telegram any more.
     fn end(&mut self, cause: &Cause) {
         if !std::mem::replace(&mut self.over, true) {
+            if cause.reason() == Reason::KeyMismatch {
+                tracing::error!(
+                    call = %self.id,
+                    leg = %self.leg,
+                    session = self.via,
+                    "a call is ended, for its keys do not match: somebody may be between the two who talk"
+                );
+            }
             let end = leg::end(LegKind::Telegram, self.via.clone(), cause);
             self.report(LegFact::Ended {
                 cause: cause.clone(),

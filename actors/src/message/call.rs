@@ -83,6 +83,14 @@ pub(crate) struct Wish {
     pub(crate) referred_by: Option<String>,
 }
 
+impl Wish {
+    /// Whether it leads into a call that is up already (RFC 3891 2).
+    pub(crate) fn replaces(&self) -> bool {
+        let mut headers = self.target.headers().into_iter();
+        headers.any(|(name, _)| name.eq_ignore_ascii_case("Replaces"))
+    }
+}
+
 /// The media a SIP leg agreed on.
 #[derive(Debug, Clone)]
 pub(crate) struct SipMedia {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use actix::Handler;
+use metrics::TransferKind;
 use model::{Cause, Reason, TrunkKind, TrunkSpec};
 use sip::{NameAddr, Uri};
 
@@ -16,6 +17,7 @@ impl Registry {
     pub(super) fn replace(&self, trunk: TrunkSpec, invite: InviteArrived) {
         let Some(replaced) = invite.replaces.clone() else {
             let cause = Cause::new(Reason::NoSuchDialog);
+            self.common.metrics.transfer(TransferKind::Attended, false);
             return self.refuse(invite.tx, &invite.request, &cause, true);
         };
         replaced.leg.call.do_send(TakePlace {

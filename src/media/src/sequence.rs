@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn random_numbers_never_confirm_more_than_a_stream() {
+    fn a_hundred_thousand_random_numbers_do_no_harm() {
         let mut sequence = Sequence::default();
         let mut value = 12_345_u32;
         for _ in 0..100_000 {

@@ -7,7 +7,7 @@ use prometheus::{CounterVec, HistogramVec, IntCounterVec, IntGaugeVec};
 
 use crate::Metrics;
 use crate::family::{Column, Families, all, some, trunk};
-use crate::label::{CallCode, Closed, Limit, OTHER, Teardown, labelled};
+use crate::label::{CallCode, Closed, Limit, OTHER, Teardown, TransferResult, labelled};
 
 labelled! {
     /// Where a call is, as an operator sees it.
@@ -20,6 +20,14 @@ labelled! {
         Established = "established",
         /// Answered, and a PBX is held: by an owner, or it holds us.
         Held = "held",
+    }
+
+    /// How a PBX hands a call on.
+    pub enum TransferKind {
+        /// To somebody who has not been asked: REFER, or an owner's order.
+        Blind = "blind",
+        /// Into a call that is up already (Replaces, RFC 3891).
+        Attended = "attended",
     }
 
     /// How a digit came.
@@ -39,11 +47,14 @@ impl Closed for Missing {
     }
 }
 
-/// Why an answered call ended.
-fn teardown(reason: Reason) -> &'static str {
+/// Why an answered call ended. None of its two ends but an owner clears a call from here.
+fn teardown(reason: Reason, side: Side) -> &'static str {
     match reason {
+        Reason::NormalClearing if side == Side::Here => "operator",
         Reason::NormalClearing | Reason::Cancelled | Reason::CallerGaveUp => "normal",
         Reason::RtpTimeout | Reason::MediaLost | Reason::MediaNotConnected => "media_timeout",
+        Reason::SessionExpired => "session_timer",
+        Reason::CallDuration | Reason::TotalDuration => "max_duration",
         Reason::WorkerNotReady => "shutdown",
         _ => "error",
     }
@@ -163,6 +174,7 @@ pub(crate) struct Calls {
     duration: HistogramVec,
     teardown: IntCounterVec,
     one_way: IntCounterVec,
+    transfers: IntCounterVec,
     dtmf: IntCounterVec,
     quota: IntCounterVec,
 }
@@ -243,13 +255,15 @@ impl Calls {
                 "Answered calls in which a side was not heard within 5 s after the answer, unless it was on hold or muted.",
                 vec![direction(), all::<Missing>("missing")],
             ),
+            transfers: make.counter(
+                "call_transfers_total",
+                "Transfers that were wanted, by a PBX or an owner, and how they came out.",
+                vec![all::<TransferKind>("kind"), all::<TransferResult>("result")],
+            ),
             dtmf: make.counter(
                 "dtmf_digits_total",
                 "Digits carried.",
-                vec![
-                    some::<LegKind>("from", vec![LegKind::Sip.label()]),
-                    all::<DtmfMethod>("method"),
-                ],
+                vec![all::<LegKind>("from"), all::<DtmfMethod>("method")],
             ),
             quota: make.counter(
                 "quota_refusals_total",
@@ -313,7 +327,7 @@ impl Metrics {
                 .observe(seconds);
             calls
                 .teardown
-                .with_label_values(&[side.label(), teardown(cause.reason())])
+                .with_label_values(&[side.label(), teardown(cause.reason(), side)])
                 .inc();
         } else {
             let labels = [
@@ -365,6 +379,12 @@ impl Metrics {
     pub fn one_way(&self, direction: Direction, missing: Missing) {
         let labels = [direction.label(), missing.label()];
         self.all.calls.one_way.with_label_values(&labels).inc();
+    }
+
+    /// A transfer that was wanted is done, or has come to nothing.
+    pub fn transfer(&self, kind: TransferKind, done: bool) {
+        let labels = [kind.label(), if done { "ok" } else { "failed" }];
+        self.all.calls.transfers.with_label_values(&labels).inc();
     }
 
     /// A digit was carried.

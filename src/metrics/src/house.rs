@@ -63,6 +63,7 @@ pub(crate) struct House {
     cdr: IntCounterVec,
     cdr_queue: IntGaugeVec,
     http: IntCounterVec,
+    http_duration: HistogramVec,
 }
 
 impl House {
@@ -207,6 +208,13 @@ impl House {
                     some::<HttpMethod>("method", vec!["GET"]),
                     some::<HttpCode>("code", vec!["200", "401", "404", "503"]),
                 ],
+            ),
+            http_duration: make.histogram(
+                "http_request_duration_seconds",
+                "From a request to the admin listener to the head of its answer; a stream of events goes on afterwards.",
+                &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0],
+                // The others appear when somebody asks there.
+                vec![some::<Route>("route", vec!["/metrics"])],
             ),
         }
     }
@@ -405,8 +413,12 @@ impl Metrics {
     }
 
     /// An HTTP request was answered; `path` is the route as it is written, not what was asked for.
-    pub fn http(&self, path: &str, method: &str, code: u16) {
-        let labels = [Route::of(path), HttpMethod::of(method), HttpCode::of(code)];
-        self.all.house.http.with_label_values(&labels).inc();
+    pub fn http(&self, path: &str, method: &str, code: u16, took: Duration) {
+        let route = Route::of(path);
+        let labels = [route, HttpMethod::of(method), HttpCode::of(code)];
+        let house = &self.all.house;
+        house.http.with_label_values(&labels).inc();
+        let duration = house.http_duration.with_label_values(&[route]);
+        duration.observe(took.as_secs_f64());
     }
 }

@@ -135,7 +135,11 @@ fixed! {
     /// Outcomes of an attempt to register.
     RegistrationResults, ["ok", "rejected", "timeout", "network"];
     /// Why an answered call ended.
-    Teardown, ["normal", "media_timeout", "shutdown", "error"];
+    Teardown, ["normal", "media_timeout", "session_timer", "max_duration", "operator", "shutdown", "error"];
+    /// How a transfer came out.
+    TransferResult, ["ok", "failed"];
+    /// Which signalling packets of a Telegram call: the peer's or ours.
+    Signaling, ["in", "out"];
     /// Limits of our own.
     Limit, ["lines", "total_duration", "fail_calls", "call_duration"];
     /// Request or response.

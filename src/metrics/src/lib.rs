@@ -32,7 +32,7 @@ use model::{SessionName, TrunkName};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 
-pub use calls::{CallState, DtmfMethod};
+pub use calls::{CallState, DtmfMethod, TransferKind};
 pub use family::{Family, FamilyKind, FamilyLabel, LabelValues};
 pub use house::StoreOp;
 pub use media::{Discard, LegCounters, MediaCounters, Transcoding};

@@ -6,7 +6,7 @@ use model::{Codec, LegKind};
 use prometheus::{Counter, Histogram, IntCounter, IntGauge};
 
 use crate::family::{Families, all};
-use crate::label::{AudioCodec, CallPath, Discarded, PortState, RtpCodec};
+use crate::label::{AudioCodec, CallPath, Discarded, PortState, RtpCodec, Signaling};
 use crate::sip::Flow;
 
 /// Why a packet was received but not played.
@@ -47,6 +47,10 @@ pub struct MediaCounters {
     pub path_relay_tcp: IntCounter,
     /// ICE restarts of Telegram peers that were followed.
     pub ice_restarts: IntCounter,
+    /// Signalling packets and messages of Telegram peers that did not open, did not read or had been seen.
+    pub signaling_dropped_in: IntCounter,
+    /// Signalling messages of ours for which there was no room.
+    pub signaling_dropped_out: IntCounter,
     transcodings: Arc<Vec<Transcoding>>,
 }
 
@@ -219,6 +223,12 @@ impl MediaCounters {
             "Path in use when the media of a Telegram call started.",
             vec![all::<CallPath>("path")],
         );
+        let signaling = make.counter(
+            "telegram_signaling_dropped_total",
+            "Signalling packets and messages of Telegram calls that were dropped: of the peer, because they did not open, did not read or had \
+             been seen before; of ours, because there was no room.",
+            vec![all::<Signaling>("direction")],
+        );
         let transcodings = Arc::new(transcodings(make));
         let ports = make.gauge(
             "rtp_ports",
@@ -242,6 +252,8 @@ impl MediaCounters {
                 "telegram_ice_restarts_total",
                 "ICE restarts of Telegram peers that were followed: a web client that came to another network.",
             ),
+            signaling_dropped_in: signaling.with_label_values(&["in"]),
+            signaling_dropped_out: signaling.with_label_values(&["out"]),
             transcodings,
         }
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use model::SessionName;
-use prometheus::{CounterVec, GaugeVec, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{
+    CounterVec, GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
 
 use crate::Metrics;
 use crate::family::{Families, all, session};
@@ -85,6 +87,7 @@ pub(crate) struct Telegram {
     reconnects: IntCounterVec,
     connections: IntGaugeVec,
     updates: IntCounterVec,
+    updates_lost: IntCounter,
     left_alone: IntCounterVec,
     resolves: IntCounterVec,
     protocols: IntCounterVec,
@@ -162,6 +165,10 @@ impl Telegram {
                 "telegram_updates_total",
                 "Updates received.",
                 vec![all::<Update>("kind")],
+            ),
+            updates_lost: make.one_counter(
+                "telegram_updates_lost_total",
+                "Events of an account that were dropped because thousands waited already: its session stands still.",
             ),
             left_alone: make.counter(
                 "telegram_callers_left_alone_total",
@@ -310,6 +317,11 @@ impl Metrics {
     pub fn update(&self, kind: &'static str) {
         let labels = [Update::of(kind)];
         self.all.telegram.updates.with_label_values(&labels).inc();
+    }
+
+    /// An event of an account was dropped: its session takes no more.
+    pub fn update_lost(&self) {
+        self.all.telegram.updates_lost.inc();
     }
 
     /// Somebody called who may not call the PBX, and was left alone.

@@ -115,6 +115,9 @@ fn tell_everything(metrics: &Metrics) {
     metrics.media_setup(THERE, second);
     metrics.one_way(THERE, Missing::Telegram);
     metrics.dtmf(LegKind::Sip, DtmfMethod::Rfc4733);
+    metrics.transfer(TransferKind::Blind, true);
+    metrics.update_lost();
+    metrics.transfer(TransferKind::Attended, false);
     metrics.trunk_state(&trunk, true, 1);
     metrics.registration(&trunk, RegistrationState::Registered, Some(1_700_000_000));
     metrics.registration_attempt(&trunk, "ok");
@@ -172,6 +175,7 @@ fn tell_everything(metrics: &Metrics) {
     leg.round_trip.observe(0.08);
     leg.loss_ratio.observe(0.002);
     leg.mos.observe(4.2);
+    media.signaling_dropped_in.inc();
     media.path_p2p.inc();
     media.path_relay_udp.inc();
     media.path_relay_tcp.inc();
@@ -217,7 +221,7 @@ fn tell_everything(metrics: &Metrics) {
     metrics.record_written(true);
     metrics.record_passed_on("csv", true);
     metrics.records_waiting("json", 3);
-    metrics.http("/metrics", "GET", 200);
+    metrics.http("/metrics", "GET", 200, second);
 }
 
 #[test]
@@ -277,7 +281,7 @@ fn every_label_value_is_from_a_closed_list_or_configured() {
     let second = Duration::from_secs(1);
     metrics.rpc(&main, "frobnicate", RpcResult::Error, error, second);
     metrics.call_protocol("99.0.0");
-    metrics.http("/wp-login.php", "BREW", 418);
+    metrics.http("/wp-login.php", "BREW", 418, second);
     metrics.call_attempt(Direction::SipToSip, &nobody);
     metrics.trunk_state(&nobody, true, 1);
     metrics.session_state(&session("nobody"), SessionState("running"));
@@ -326,6 +330,28 @@ fn no_fact_makes_a_series_that_was_not_there_before() {
         }
     }
     assert_eq!(samples(&metrics).len(), before);
+}
+
+#[test]
+fn who_ended_an_answered_call_and_why_is_told_apart() {
+    let metrics = furnished();
+    let answered = record(THERE, true, Outcome::Answered);
+    for (reason, side, cause) in [
+        (Reason::NormalClearing, Side::Sip, "normal"),
+        (Reason::NormalClearing, Side::Here, "operator"),
+        (Reason::SessionExpired, Side::Sip, "session_timer"),
+        (Reason::CallDuration, Side::Here, "max_duration"),
+        (Reason::TotalDuration, Side::Here, "max_duration"),
+        (Reason::RtpTimeout, Side::Sip, "media_timeout"),
+        (Reason::WorkerNotReady, Side::Here, "shutdown"),
+        (Reason::InternalError, Side::Here, "error"),
+    ] {
+        let labels = [("side", side.label()), ("cause", cause)];
+        let count = || value(&metrics, "call_teardown_total", &labels).unwrap();
+        let before = count();
+        metrics.call_over(&answered, &Cause::new(reason), side);
+        assert!(count() > before, "{reason:?} by {side:?} is no {cause}");
+    }
 }
 
 #[test]

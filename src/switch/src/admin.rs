@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::dev::{Server, ServerHandle, Service};
 use actix_web::http::StatusCode;
@@ -121,6 +122,7 @@ pub(crate) fn start(
             .wrap_fn(|request, next| {
                 let shown = request.app_data::<web::Data<Shown>>().cloned();
                 let method = request.method().clone();
+                let began = Instant::now();
                 let answer = next.call(request);
                 async move {
                     let answer = answer.await?;
@@ -128,7 +130,9 @@ pub(crate) fn start(
                         let code = answer.status().as_u16();
                         let route = answer.request().match_pattern();
                         let route = label_of(&route.unwrap_or_default());
-                        shown.metrics.http(&route, method.as_str(), code);
+                        shown
+                            .metrics
+                            .http(&route, method.as_str(), code, began.elapsed());
                     }
                     Ok(answer)
                 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use media::{LegStats, PlainStats};
 use metrics::{Discard, LegCounters, MediaCounters};
 use model::Codec;
+use telegram::framing::Dropped;
 
 use super::message::LegReport;
 use super::port::{Carrier, Port};
@@ -23,6 +24,8 @@ pub(super) struct Books {
     /// What the leg had counted when its quality was told last.
     told: Told,
     transcoding: Option<Transcoding>,
+    /// Signalling that was dropped and is in the metrics already.
+    signalling: Dropped,
 }
 
 /// What a report of the last seconds is measured from.
@@ -160,6 +163,19 @@ impl Port {
         }
     }
 
+    /// Adds the signalling that was dropped since the last time.
+    pub(super) fn write_signalling(&mut self, counters: &MediaCounters) {
+        let Carrier::Rtc(rtc) = &self.carrier else {
+            return;
+        };
+        let now = rtc.stats().signalling;
+        let before = std::mem::replace(&mut self.books.signalling, now);
+        let received = now.received.saturating_sub(before.received);
+        counters.signaling_dropped_in.inc_by(received);
+        let sent = now.sent.saturating_sub(before.sent);
+        counters.signaling_dropped_out.inc_by(sent);
+    }
+
     /// Whether the leg is sent its peer's audio in another codec.
     pub(super) fn transcodes(&self) -> bool {
         self.books.transcoding.is_some()
@@ -241,6 +257,16 @@ impl Port {
 
     fn figures(&self, stats: &LegStats) -> Figures {
         let plain = self.plain_stats();
+        let (foreign, unauthentic) = match &self.carrier {
+            Carrier::Plain(plain) => {
+                let stats = plain.rtp.stats();
+                (stats.foreign, stats.unauthentic)
+            }
+            Carrier::Rtc(rtc) => {
+                let stats = rtc.stats();
+                (stats.foreign, stats.unauthentic)
+            }
+        };
         Figures {
             received: stats.received,
             sent: match &self.carrier {
@@ -254,8 +280,8 @@ impl Port {
             // What SRTP has seen before never reaches the buffer, which counts them otherwise.
             duplicate: stats.duplicate + plain.map_or(0, |plain| plain.replayed),
             overflow: stats.discarded,
-            foreign: plain.map_or(0, |plain| plain.foreign),
-            unauthentic: plain.map_or(0, |plain| plain.unauthentic),
+            foreign,
+            unauthentic,
             concealed: u64::try_from(stats.concealed.as_nanos() / FRAME.as_nanos()).unwrap_or(0),
             transcoded: stats.transcoded,
             round_trips: match &self.carrier {

@@ -464,6 +464,7 @@ impl Exchange {
         for port in &mut self.ports {
             let stats = self.bridge.stats(port.leg).unwrap_or_default();
             port.write_books(self.counters.leg(port.audio.kind), &stats);
+            port.write_signalling(&self.counters);
         }
     }
 

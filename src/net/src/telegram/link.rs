@@ -166,7 +166,7 @@ pub fn connect(
     let keys = Arc::new(Keys::load(Arc::clone(&storage), params.test_dc)?.guarded());
     let people = Arc::new(People::load(storage)?);
     let (events, receiver) = mpsc::channel(EVENTS);
-    let outlet = Outlet::new(events, Arc::clone(&people));
+    let outlet = Outlet::new(events, Arc::clone(&people), metrics.clone());
     outlet.introduce();
     let (wire, current) = watch::channel(None);
     let doubt = Arc::new(Notify::new());

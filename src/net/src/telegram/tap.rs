@@ -26,20 +26,27 @@ pub(super) struct Outlet {
     events: mpsc::Sender<Event>,
     people: Arc<People>,
     lost: Arc<AtomicU64>,
+    metrics: metrics::Metrics,
 }
 
 impl Outlet {
-    pub(super) fn new(events: mpsc::Sender<Event>, people: Arc<People>) -> Self {
+    pub(super) fn new(
+        events: mpsc::Sender<Event>,
+        people: Arc<People>,
+        metrics: metrics::Metrics,
+    ) -> Self {
         Self {
             events,
             people,
             lost: Arc::default(),
+            metrics,
         }
     }
 
     pub(super) fn tell(&self, event: Event) {
         if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
             let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+            self.metrics.update_lost();
             // A session that stands still would fill the log as well.
             if lost.is_power_of_two() {
                 tracing::error!(lost, ?event, "an update is lost: the session takes no more");
@@ -164,7 +171,8 @@ mod tests {
     fn outlet() -> (Outlet, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(EVENTS);
         let people = People::load(MemoryStorage::new()).unwrap();
-        (Outlet::new(events, Arc::new(people)), receiver)
+        let metrics = metrics::Metrics::new("test");
+        (Outlet::new(events, Arc::new(people), metrics), receiver)
     }
 
     fn signal(data: u8) -> tl::enums::Update {

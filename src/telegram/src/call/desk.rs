@@ -372,7 +372,10 @@ impl Desk {
                     };
                     self.over(error::discarded(stage, reason.as_ref()))
                 }
-                Verdict::Forged => self.fail(now, Reason::KeyMismatch.into()),
+                Verdict::Forged => {
+                    tracing::error!("a call object names other parties than the call");
+                    self.fail(now, Reason::KeyMismatch.into())
+                }
                 Verdict::Ignore | Verdict::Ours => tail,
             },
             Input::SignalReceived(data) => {

@@ -388,7 +388,10 @@ impl Outgoing {
                 let cause = error::discarded(Stage::Calling, reason.as_ref());
                 State::Tail(self.desk.over(cause))
             }
-            (Verdict::Forged, _) => State::Tail(self.desk.fail(now, Reason::KeyMismatch.into())),
+            (Verdict::Forged, _) => {
+                tracing::error!("a call object names other parties than the call");
+                State::Tail(self.desk.fail(now, Reason::KeyMismatch.into()))
+            }
             (Verdict::Ours, PhoneCall::Call(call)) => {
                 State::Tail(self.desk.start_media(now, call, key, &g_a))
             }

@@ -44,6 +44,7 @@ impl RtcTransport {
         while let Some(text) = self.framing.poll_message() {
             let Some(message) = messages::parse(&text) else {
                 tracing::debug!(bytes = text.len(), "a signalling message does not read");
+                self.stats.signalling.received += 1;
                 continue;
             };
             self.on_message(now, message);

@@ -88,8 +88,10 @@ pub enum Way {
 pub struct RtcStats {
     /// Signalling packets and messages that were dropped.
     pub signalling: Dropped,
-    /// Datagrams from strangers, or that were no STUN, DTLS or SRTP.
-    pub datagrams: u64,
+    /// Datagrams from where nobody has proven to be the peer.
+    pub foreign: u64,
+    /// Datagrams of the peer's address that were no STUN, DTLS or SRTP of this call.
+    pub unauthentic: u64,
     /// RTP packets received.
     pub received: u64,
     /// RTP packets sent.
@@ -266,8 +268,12 @@ impl RtcTransport {
 
     /// Returns what was counted so far.
     pub fn stats(&self) -> RtcStats {
+        let framing = self.framing.dropped();
         RtcStats {
-            signalling: self.framing.dropped(),
+            signalling: Dropped {
+                received: framing.received + self.stats.signalling.received,
+                ..framing
+            },
             ..self.stats
         }
     }
@@ -474,7 +480,7 @@ impl Transport for RtcTransport {
             Arrival::Direct if self.is_direct => (self.local, source, data),
             Arrival::Kept => return self.poll(now),
             Arrival::Direct | Arrival::Garbage => {
-                self.stats.datagrams += 1;
+                self.stats.foreign += 1;
                 return;
             }
         };
@@ -483,7 +489,7 @@ impl Transport for RtcTransport {
         let is_proven = self.path.is_proven(source);
         let may_come = is_proven || is_stun && self.path.has_room();
         if !may_come || is_stun && !self.engine.accepts(now, source, local, data) {
-            self.stats.datagrams += 1;
+            self.stats.foreign += 1;
             return;
         }
         if is_stun {
@@ -496,7 +502,7 @@ impl Transport for RtcTransport {
         }
         let taken = self.engine.receive(now, source, local, data, is_stun);
         if taken != Taken::Fine {
-            self.stats.datagrams += 1;
+            self.stats.unauthentic += 1;
         }
         if let State::Connected { last_datagram } = &mut self.state
             && taken != Taken::Garbage

@@ -81,6 +81,7 @@ fn a_caller_that_never_sends_its_prack_is_refused() {
         seen[seen.len() - 2..],
         ["504 INVITE", "Ended Local NoPrack 504"]
     );
+    assert_eq!(lone.responses.last().unwrap().reason, "No PRACK");
     assert_eq!(seen.len(), 6 + 2, "{seen:?}");
     assert!(lone.call.is_over());
 }

@@ -183,12 +183,12 @@ fn a_direct_datagram_is_not_answered_when_only_relays_may_be_used() {
     pair.run(Duration::from_secs(2));
     let now = pair.now;
     let end = &mut pair.ends[CALLER].transport;
-    let dropped = end.stats().datagrams;
+    let dropped = end.stats().foreign;
     for first in [0, 20, 0x80] {
         end.handle_datagram(now, address(CALLEE), &[first; 40]);
         assert!(matches!(end.poll_output(), TransportOutput::Timeout(_)));
     }
-    assert_eq!(end.stats().datagrams, dropped + 3);
+    assert_eq!(end.stats().foreign, dropped + 3);
 }
 
 #[test]
