@@ -171,9 +171,7 @@ fn main() -> ExitCode {
         let one = [options.calls];
         // First as the machine is: most of the time it sleeps.
         for sleeps in [true, false] {
-            if sleeps && options.sweep {
-                continue;
-            }
+            let before = outcomes.len();
             for calls in if options.sweep { &SWEEP[..] } else { &one } {
                 let dir = folder("calls-");
                 let outcome = run::hold(&options, *calls, sleeps, &dir);
@@ -181,11 +179,11 @@ fn main() -> ExitCode {
                 outcomes.push(outcome);
                 swept(&dir);
             }
+            if options.sweep {
+                report::compare(&outcomes[before..]);
+            }
         }
         report::explain();
-        if options.sweep {
-            report::compare(&outcomes);
-        }
         figures.add(|all| report::outcomes(all, &outcomes, options.sweep));
         is_good &= outcomes.iter().all(run::Outcome::is_good);
     }

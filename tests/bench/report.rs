@@ -14,14 +14,19 @@ const KB_PER_CALL: f64 = 500.0;
 const DELAY_MS: f64 = 25.0;
 
 impl Outcome {
+    /// CPU-seconds of the switch's process, user and system, for each minute of a call.
+    fn cost(&self) -> f64 {
+        self.cpu / self.call_minutes
+    }
+
     /// To libopus in a loop, which never sleeps: the bar, whatever the processors do.
     pub(crate) fn ratio(&self) -> f64 {
-        self.cost / self.floor.sum()
+        self.cost() / self.floor.sum()
     }
 
     /// To libopus at the pace of the calls, which sleeps as often as the switch must: for information.
     pub(crate) fn pace_ratio(&self) -> f64 {
-        self.cost / self.floor_in_step
+        self.cost() / self.floor_in_step
     }
 
     pub(crate) fn kb_per_call(&self) -> f64 {
@@ -72,8 +77,9 @@ impl Outcome {
             }
         );
         println!(
-            "  CPU of the switch      {:.4} CPU-s per call-minute (median second; {:.2} CPU-s in all)",
-            self.cost, self.cpu
+            "  CPU of the switch      {:.4} CPU-s per call-minute ({:.4} in the median second)",
+            self.cost(),
+            self.median_second
         );
         println!(
             "  libopus alone          {:.4} CPU-s per call-minute at the pace of the calls: the switch costs {:.2} x that",
@@ -155,10 +161,24 @@ impl Outcome {
         }
     }
 
+    /// Of the floor beside it.
+    fn floor_figures(&self, prefix: &str) -> Map<String, Value> {
+        let figures = json!({
+            "cpu_s_per_call_minute": rounded(self.floor.sum(), 4),
+            "at_pace_cpu_s_per_call_minute": rounded(self.floor_in_step, 4),
+            "with_packets_cpu_s_per_call_minute": rounded(self.floor_with_packets, 4),
+            "codec_delay_ms": rounded(self.codec_delay, 2),
+            "memory_after_nap_ratio": rounded(self.nap.memory, 2),
+            "arithmetic_after_nap_ratio": rounded(self.nap.arithmetic, 2),
+        });
+        named(prefix, figures)
+    }
+
     fn figures(&self, prefix: &str) -> Map<String, Value> {
         let figures = json!({
             "calls": self.calls,
-            "cpu_s_per_call_minute": rounded(self.cost, 4),
+            "cpu_s_per_call_minute": rounded(self.cost(), 4),
+            "median_second_cpu_s_per_call_minute": rounded(self.median_second, 4),
             "kb_per_call": rounded(self.kb_per_call(), 1),
             "added_delay_ms.median": rounded(quantile(&self.to_telegram, 0.5), 2),
             "added_delay_ms.p99": rounded(quantile(&self.to_telegram, 0.99), 2),
@@ -166,24 +186,30 @@ impl Outcome {
             "to_sip_delay_ms.p99": rounded(quantile(&self.to_sip, 0.99), 2),
             "set_up_ms.median": rounded(quantile(&self.set_up_ms, 0.5), 1),
             "lost_packets": self.loss.total(),
+            "to_floor_ratio": rounded(self.ratio(), 3),
+            "to_floor_at_pace_ratio": rounded(self.pace_ratio(), 3),
         });
-        let Value::Object(figures) = figures else {
-            unreachable!("an object")
-        };
-        figures
-            .into_iter()
-            .map(|(name, value)| (format!("{prefix}.{name}"), value))
-            .collect()
+        named(prefix, figures)
     }
+}
+
+fn named(prefix: &str, figures: Value) -> Map<String, Value> {
+    let Value::Object(figures) = figures else {
+        unreachable!("an object")
+    };
+    figures
+        .into_iter()
+        .map(|(name, value)| (format!("{prefix}.{name}"), value))
+        .collect()
 }
 
 /// How it is measured, once.
 pub(crate) fn explain() {
     println!(
-        "\nCPU: of the switch's process, user and system time, while all calls are held, by minutes of calls; the median of its\n\
-         seconds, since other tenants of the machine take some of them.\n\
+        "\nCPU: of the switch's process, user and system time, while all calls are held, by minutes of calls. In the median second:\n\
+         without what other tenants of the machine took of some of them.\n\
          Floor: the same codec work by libopus in one thread at the pace of the calls, before and after the run: a frame of each\n\
-         call every 20 ms, then asleep, as a program in real time must be; the median second again. In a loop: without sleeping,\n\
+         call every 20 ms, then asleep, as a program in real time must be; the median second. In a loop: without sleeping,\n\
          the best of three, all in the cache; the bar is set against this one. With packets: at the pace of the calls again, and\n\
          for each frame one packet received and one sent by UDP, which no switch can do without. Measured twice: on processors that sleep between two\n\
          packets, and on such as are kept awake.\n\
@@ -197,64 +223,73 @@ pub(crate) fn explain() {
     );
 }
 
-/// `target/bench.json`: the figures beside those that are there of other workloads, written as soon as they are known.
+/// `target/bench.json`: the figures beside those that are there of other workloads, written as soon as they are known. One object a workload;
+/// here they are known by their path, `transcode.added_delay_ms.p99`.
 pub(crate) struct Figures {
     path: std::path::PathBuf,
     all: Map<String, Value>,
 }
 
+/// Every figure by its path.
+fn flat(prefix: &str, value: Value, into: &mut Map<String, Value>) {
+    let Value::Object(inner) = value else {
+        into.insert(prefix.to_owned(), value);
+        return;
+    };
+    for (name, value) in inner {
+        let path = if prefix.is_empty() {
+            name
+        } else {
+            format!("{prefix}.{name}")
+        };
+        flat(&path, value, into);
+    }
+}
+
+/// Every figure at its path.
+fn nested(all: &Map<String, Value>) -> Value {
+    let mut whole = Value::Object(Map::new());
+    for (path, value) in all {
+        let mut place = &mut whole;
+        for name in path.split('.') {
+            place = &mut place[name];
+        }
+        *place = value.clone();
+    }
+    whole
+}
+
 impl Figures {
     pub(crate) fn read(path: &Path) -> Self {
         let old = fs::read_to_string(path).ok();
-        let old = old.and_then(|text| serde_json::from_str(&text).ok());
+        let mut all = Map::new();
+        if let Some(old) = old.and_then(|text| serde_json::from_str(&text).ok()) {
+            flat("", old, &mut all);
+        }
         Self {
             path: path.to_owned(),
-            all: old.unwrap_or_default(),
+            all,
         }
     }
 
     pub(crate) fn add(&mut self, figures: impl FnOnce(&mut Map<String, Value>)) {
         figures(&mut self.all);
-        let text = serde_json::to_string_pretty(&self.all).unwrap() + "\n";
+        let text = serde_json::to_string_pretty(&nested(&self.all)).unwrap() + "\n";
         fs::write(&self.path, text).unwrap();
         println!("  figures in {}", self.path.display());
     }
 }
 
-/// The figures of calls that were held.
+/// The figures of calls that were held: those on processors that slept are the plain ones.
 pub(crate) fn outcomes(all: &mut Map<String, Value>, outcomes: &[Outcome], sweep: bool) {
     for outcome in outcomes {
+        let state = if outcome.slept { "" } else { "_awake" };
         if sweep {
-            all.extend(outcome.figures(&format!("transcode.{}_calls", outcome.calls)));
+            all.extend(outcome.figures(&format!("transcode{state}_{}_calls", outcome.calls)));
         }
-        if outcome.slept {
-            let cost = rounded(outcome.cost, 4);
-            all.insert("asleep.cpu_s_per_call_minute".into(), cost);
-            let pace = rounded(outcome.floor_in_step, 4);
-            all.insert("asleep.at_pace_cpu_s_per_call_minute".into(), pace);
-            let packets = rounded(outcome.floor_with_packets, 4);
-            all.insert("asleep.with_packets_cpu_s_per_call_minute".into(), packets);
-            all.insert("asleep.ratio".into(), rounded(outcome.ratio(), 3));
-            let to_pace = rounded(outcome.pace_ratio(), 3);
-            all.insert("asleep.at_pace_ratio".into(), to_pace);
-            let memory = rounded(outcome.nap.memory, 2);
-            all.insert("asleep.memory_after_nap_ratio".into(), memory);
-            let arithmetic = rounded(outcome.nap.arithmetic, 2);
-            all.insert("asleep.arithmetic_after_nap_ratio".into(), arithmetic);
-        } else if !sweep || outcome.calls == 20 {
-            all.extend(outcome.figures("transcode"));
-            let floor = rounded(outcome.floor.sum(), 4);
-            all.insert("floor.cpu_s_per_call_minute".into(), floor);
-            let pace = rounded(outcome.floor_in_step, 4);
-            all.insert("floor.at_pace_cpu_s_per_call_minute".into(), pace);
-            let packets = rounded(outcome.floor_with_packets, 4);
-            all.insert("floor.with_packets_cpu_s_per_call_minute".into(), packets);
-            all.insert(
-                "floor.codec_delay_ms".into(),
-                rounded(outcome.codec_delay, 2),
-            );
-            all.insert("ratio".into(), rounded(outcome.ratio(), 3));
-            all.insert("at_pace_ratio".into(), rounded(outcome.pace_ratio(), 3));
+        if !sweep || outcome.calls == 20 {
+            all.extend(outcome.figures(&format!("transcode{state}")));
+            all.extend(outcome.floor_figures(&format!("floor{state}")));
         }
     }
 }
@@ -266,7 +301,7 @@ pub(crate) fn compare(outcomes: &[Outcome]) {
         println!(
             "{:>5}  {:>17.4}  {:>7.2}  {:>7.0}  {:>6.1} ({:>5.1})  {:>4}",
             outcome.calls,
-            outcome.cost,
+            outcome.cost(),
             outcome.ratio(),
             outcome.kb_per_call(),
             quantile(&outcome.to_telegram, 0.5),
@@ -274,7 +309,7 @@ pub(crate) fn compare(outcomes: &[Outcome]) {
             outcome.loss.total()
         );
     }
-    let costs = outcomes.iter().map(|outcome| outcome.cost);
+    let costs = outcomes.iter().map(Outcome::cost);
     let (least, most) = costs.fold((f64::MAX, 0.0_f64), |(least, most), cost| {
         (least.min(cost), most.max(cost))
     });

@@ -39,8 +39,9 @@ pub(crate) struct Outcome {
     pub(crate) call_minutes: f64,
     /// CPU-seconds of the switch while the calls were held.
     pub(crate) cpu: f64,
-    /// CPU-seconds of the switch for each minute of a call: the median of the seconds in which the calls were held.
-    pub(crate) cost: f64,
+    /// CPU-seconds of the switch for each minute of a call in the median of the seconds in which the calls were held: what a neighbour of the
+    /// machine took in some of them is not in it, nor what the switch does every few seconds.
+    pub(crate) median_second: f64,
     pub(crate) idle_kb: f64,
     pub(crate) held_kb: f64,
     /// What was added that is no page of the program's file, kB.
@@ -185,7 +186,7 @@ pub(crate) fn hold(options: &Options, calls: usize, sleeps: bool, dir: &Path) ->
         slept: sleeps,
         call_minutes: held * calls as f64 / 60.0,
         cpu,
-        cost: median(costs),
+        median_second: median(costs),
         idle_kb,
         held_kb,
         added_anonymous_kb,
