@@ -73,7 +73,7 @@ torture: setup-build ## messages made to break SIP, SDP and RTP, each against it
 	cargo test -q -p media --lib torture -- --nocapture || status=1; exit $$status
 
 FUZZ := message:src/sip/testdata/torture stream:src/sip/testdata/torture sdp:src/sip/testdata/sdp \
-	uri:fuzz/seeds/uri digest:fuzz/seeds/digest rtp:fuzz/seeds/rtp rtcp:fuzz/seeds/rtcp
+	uri:fuzz/seeds/uri digest:fuzz/seeds/digest rtp:fuzz/seeds/rtp rtcp:fuzz/seeds/rtcp signalling:fuzz/seeds/signalling
 fuzz: setup-build ## every fuzz target for 30 s, or T=seconds; what breaks one stays in target/fuzz/artifacts
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
 	@export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(CURDIR)/target/fuzz; cargo fuzz build && for entry in $(FUZZ); do \
@@ -91,9 +91,11 @@ boundaries: ## what the rooms must not know: clocks and sockets in the cores, ac
 	@wall() { local tree; tree=$$(cargo tree -q -p "$$1" -e normal --prefix none) || exit 1; \
 	  ! grep -E "^($$2) v" <<<"$$tree" || { echo "src/$$1 must not know these"; exit 1; }; }; \
 	for room in $(CORES); do wall $$room 'tokio|mio|socket2|hyper|async-std|smol|actix[a-z-]*|actors|net|store|metrics|switch'; done; \
+	wall metrics 'tokio|mio|socket2|hyper|actix[a-z-]*|actors|net|store|switch'; \
 	wall store 'tokio|actix[a-z-]*|actors|net|switch'; wall net 'actix[a-z-]*|actors|store|routing|switch'; \
 	tree=$$(cargo tree -q -p strowger -e normal,features --prefix none) || exit 1; \
 	! grep -q '"chaos"' <<<"$$tree" || { echo "harm is for the tests alone"; exit 1; }; \
+	tests/walls.sh $(CORES) metrics || exit 1; \
 	echo "boundaries hold"
 
 bench: setup-tests ## SIP alone (reading, calls and registrations a second), overload; cost of a call beside libopus alone; Telegram: setting up calls, idle accounts; ARGS=--sweep, --only telegram

@@ -64,7 +64,9 @@ fn a_text_of_a_pbx_reaches_whom_it_names_and_others_are_refused_exactly() {
     assert_eq!(house.telegram.texts("bobby", 1, s(10)), [HELLO]);
     sends(&house, "name", "bobby", ["text/plain", "600", "202"]);
     assert_eq!(house.telegram.texts("bobby", 2, s(10))[1], "600");
+    let endless = "x".repeat(4097);
     for (name, to, kind, text, status) in [
+        ("long", "bobby", plain, &*endless, "413 Text is too long"),
         ("nobody", "+15559999", plain, "x", "404 Not Found"),
         (
             "type",

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::deadline::{s, until};
-use crate::house::{House, SESSION};
+use crate::house::{House, LOGIN, PASSWORD, SESSION};
 use crate::pbx::Sipp;
 use crate::refusals::{house, refused};
 use crate::talk::{ALAW, Caller, Ends, Talk};
@@ -42,6 +42,35 @@ fn a_link_that_is_silent_is_known_to_be_dead_within_20_s() {
     let took = begun.elapsed();
     assert!(took <= s(26), "{took:?}");
     house.assert_clean(&[]);
+}
+
+/// What is no MTProto costs the connection and nothing else: who talks goes on talking, and the account comes back.
+#[test]
+fn garbage_of_telegram_costs_a_connection_and_no_call() {
+    let house = House::new().registering_trunk(&["alaw"]).start();
+    house
+        .telegram
+        .user("carol", "15550003", &Behaviour::declines());
+    let talk = Talk::start_in(house, Caller::Pbx, "13.0.0", ALAW);
+    for (method, action) in [
+        ("contacts.resolveUsername", "garbage"),
+        ("phone.requestCall", "bad_salt"),
+    ] {
+        let fault = json!({"method": method, "action": action});
+        talk.house.telegram.fault(fault);
+        let hits = format!("kind=fault&action={action}");
+        let (house, name) = (&talk.house, format!("pbx-{action}"));
+        let caller = Sipp::new(house.dir(), &name)
+            .login(LOGIN, PASSWORD)
+            .to(house.sip())
+            .number("carol")
+            .key("code", "486")
+            .run("uac_refused");
+        caller.expect_ok();
+        assert!(!house.telegram.events(&hits, s(0)).is_empty(), "{action}");
+        house.wait_session_up();
+    }
+    talk.end(Ends::Pbx);
 }
 
 #[test]

@@ -33,6 +33,7 @@ mod clocks;
 mod configs;
 mod connections;
 mod crash;
+mod demo;
 mod dial;
 mod digits;
 mod disk;

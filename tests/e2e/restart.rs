@@ -42,6 +42,7 @@ fn kill_9_keeps_sessions_trunks_and_records_and_both_ends_hear_that_the_call_is_
         assert_eq!(first["outcome"], "answered", "{first}");
         assert!(first["ended_after_ms"].is_u64(), "not closed: {first}");
         let legs = first["legs"].as_array().unwrap();
+        assert_eq!(legs.len(), 2, "{first}");
         assert!(legs.iter().all(|leg| leg["reason"] == "crashed"), "{first}");
         assert_eq!(records[1]["outcome"], "answered");
         // What was said is not said again.

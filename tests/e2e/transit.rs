@@ -237,6 +237,22 @@ fn refused_by(scenario: &str, code: &str, phrase: &str) {
         caller.ladder()
     );
     called.wait(s(10)).expect_ok();
+    let passed_on = [("reason", "sip_refused"), ("code", code)];
+    house.wait_metric_above("strowger_call_failures_total", &passed_on, 0.5);
+    house.assert_clean(&[]);
+}
+
+#[test]
+fn a_call_that_has_gone_far_enough_goes_no_further() {
+    let mut house = between_peers();
+    let caller = Sipp::on(house.dir(), "pbx", house.peer_port())
+        .to(house.sip())
+        .number("6001")
+        .key("hops", "0")
+        .key("code", "483")
+        .run("uac_hops");
+    let last = caller.expect_ok().last_final();
+    assert_eq!(last.start(), "483 Too Many Hops", "{}", caller.ladder());
     house.assert_clean(&[]);
 }
 
