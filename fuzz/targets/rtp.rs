@@ -14,6 +14,7 @@ fuzz_target!(|data: &[u8]| {
         codec: Codec::Alaw,
         payload_type: 8,
         dtmf_payload_type: Some(101),
+        received: None,
         dtmf_clock: 8000,
         send_ptime: Duration::from_millis(20),
         kind: LegKind::Sip,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Codec, LegKind};
+use model::{Codec, LegKind, PayloadTypes};
 
 /// The shortest packet sent.
 const MIN_PTIME: Duration = Duration::from_millis(10);
@@ -23,7 +23,7 @@ pub(crate) enum PayloadKind {
     ComfortNoise,
 }
 
-/// The audio of one leg, as offer and answer or the Telegram negotiation agreed it; the same both ways.
+/// The audio of one leg, as offer and answer or the Telegram negotiation agreed it; but for `received` the same both ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LegAudio {
     /// The codec.
@@ -32,6 +32,8 @@ pub struct LegAudio {
     pub payload_type: u8,
     /// The payload type of telephone-event, if agreed (RFC 4733).
     pub dtmf_payload_type: Option<u8>,
+    /// What the peer sends with, where it has other payload types than it receives (RFC 3264 5.1).
+    pub received: Option<PayloadTypes>,
     /// The clock of telephone-event in Hz.
     pub dtmf_clock: u32,
     /// How much audio one sent packet holds; 10-60 ms are honoured.
@@ -62,10 +64,19 @@ impl LegAudio {
 
     /// Returns what a packet of this type holds, if it belongs to the leg.
     pub(crate) fn kind_of(&self, payload_type: u8) -> Option<PayloadKind> {
-        if payload_type == self.payload_type {
-            Some(PayloadKind::Audio)
-        } else if self.dtmf_payload_type == Some(payload_type) {
-            Some(PayloadKind::Event)
+        let agreed = PayloadTypes {
+            audio: self.payload_type,
+            event: self.dtmf_payload_type,
+        };
+        // There are phones that send with what they receive, whatever they were offered.
+        let known = self.received.into_iter().chain([agreed]);
+        let kinds = known.flat_map(|types| {
+            let event = types.event.map(|event| (event, PayloadKind::Event));
+            [Some((types.audio, PayloadKind::Audio)), event]
+        });
+        let mut kinds = kinds.flatten();
+        if let Some((_, kind)) = kinds.find(|(known, _)| *known == payload_type) {
+            Some(kind)
         } else if payload_type == COMFORT_NOISE && self.codec.clock_rate() == 8000 {
             Some(PayloadKind::ComfortNoise)
         } else {
@@ -92,12 +103,37 @@ mod tests {
                 codec,
                 payload_type,
                 dtmf_payload_type: dtmf,
+                received: None,
                 dtmf_clock: 8000,
                 send_ptime: Duration::from_millis(20),
                 kind: LegKind::Sip,
             };
             assert_eq!(audio.kind_of(13), expected, "{codec}");
             assert_eq!(audio.kind_of(77), None);
+        }
+    }
+
+    #[test]
+    fn a_peer_may_send_with_what_we_offered_or_with_what_it_receives() {
+        let audio = LegAudio {
+            codec: Codec::Opus,
+            payload_type: 96,
+            dtmf_payload_type: Some(107),
+            received: Some(PayloadTypes {
+                audio: 107,
+                event: Some(110),
+            }),
+            dtmf_clock: 48_000,
+            send_ptime: Duration::from_millis(20),
+            kind: LegKind::Sip,
+        };
+        for (payload_type, kind) in [
+            (107, Some(PayloadKind::Audio)),
+            (110, Some(PayloadKind::Event)),
+            (96, Some(PayloadKind::Audio)),
+            (97, None),
+        ] {
+            assert_eq!(audio.kind_of(payload_type), kind, "{payload_type}");
         }
     }
 
@@ -118,6 +154,7 @@ mod tests {
                 codec,
                 payload_type: 8,
                 dtmf_payload_type: None,
+                received: None,
                 dtmf_clock: 8000,
                 send_ptime: Duration::from_millis(wished),
                 kind: LegKind::Sip,

@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::address::may_send_to;
-use crate::audio::LegAudio;
+use crate::audio::{LegAudio, PayloadKind};
 use crate::pool::Pool;
 use crate::rtcp::{self, Block, Report, SenderInfo};
 use crate::rtp::{HEADER, RtpPacket, looks_like_rtcp};
@@ -343,7 +343,7 @@ impl PlainRtp {
             return;
         };
         self.stats.received += 1;
-        if packet.payload_type == self.audio.payload_type {
+        if self.audio.kind_of(packet.payload_type) == Some(PayloadKind::Audio) {
             self.jitter
                 .arrived(now, packet.timestamp, self.audio.codec.clock_rate());
         }

@@ -142,6 +142,14 @@ impl Relay {
             return;
         }
         let silent = to.is_overridden();
+        if !silent
+            && to
+                .timeline
+                .leaves_out(packet.arrived, packet.timestamp, length)
+        {
+            stats.discarded += 1;
+            return;
+        }
         if !silent {
             let pause = to.timeline.pause(packet.arrived, packet.timestamp);
             self.leave_pause(pause, to, out);

@@ -18,6 +18,13 @@ pub(crate) struct Timeline {
     expected: Option<(u32, u32)>,
     /// When the next packet is due.
     due: Option<Instant>,
+    /// Silence of our own since the last packet, in place of packets that may only be late.
+    silence: Duration,
+    /// So much of it was for packets that have come after all, and until when that counts.
+    surplus: Option<(Duration, Instant)>,
+    /// How far the pauses that were believed are ahead of the wall, and when that was seen last.
+    lead: Duration,
+    led: Option<Instant>,
 }
 
 impl Timeline {
@@ -32,7 +39,7 @@ impl Timeline {
     }
 
     /// Returns the pause before a packet stamped `timestamp` that came at `arrived`.
-    pub(crate) fn pause(&self, arrived: Instant, timestamp: u32) -> Duration {
+    pub(crate) fn pause(&mut self, arrived: Instant, timestamp: u32) -> Duration {
         let overdue = self
             .due
             .map_or(Duration::ZERO, |due| arrived.saturating_duration_since(due));
@@ -45,7 +52,7 @@ impl Timeline {
             Ok(ticks) => {
                 let told = time(ticks, clock);
                 let near = told.abs_diff(overdue) <= TOLERANCE;
-                if near {
+                if near && self.may_lead(arrived, told, overdue) {
                     told
                 } else {
                     by_the_wall(overdue, QUIET)
@@ -54,6 +61,18 @@ impl Timeline {
             // Backwards: a new start, or a pause we filled more generously than the sender meant it.
             Err(_) => by_the_wall(overdue, QUIET),
         }
+    }
+
+    /// Whether pauses told so far, and this one, agree with the wall together as well. A clock that drifts by a thousandth may.
+    fn may_lead(&mut self, arrived: Instant, told: Duration, overdue: Duration) -> bool {
+        let since = self.led.replace(arrived).unwrap_or(arrived);
+        let drift = arrived.saturating_duration_since(since) / 1000;
+        let lead = (self.lead + told).saturating_sub(overdue + drift);
+        let may = lead <= TOLERANCE;
+        if may {
+            self.lead = lead;
+        }
+        may
     }
 
     /// Returns how much audio is missing before a packet stamped `timestamp`, as far as its stamp can tell.
@@ -67,12 +86,42 @@ impl Timeline {
     pub(crate) fn placed(&mut self, arrived: Instant, timestamp: u32, ticks: u32, clock: u32) {
         self.expected = Some((timestamp.wrapping_add(ticks), clock));
         self.due = Some(arrived + time(u64::from(ticks), clock));
+        self.silence = Duration::ZERO;
     }
 
     /// Audio of our own of this length was put in from `now` on.
     pub(crate) fn filled(&mut self, now: Instant, length: Duration) {
         self.due = Some(now + length);
         self.concealed(length);
+    }
+
+    /// What was put in is silence in place of packets that have not come.
+    pub(crate) fn silenced(&mut self, length: Duration) {
+        self.silence += length;
+    }
+
+    /// Whether a packet of `length` ticks is to be left out: silence of ours has taken its place, and it comes in the burst after a
+    /// stall, not in time after a pause that its sender has not counted.
+    pub(crate) fn leaves_out(&mut self, arrived: Instant, timestamp: u32, length: u32) -> bool {
+        let (Some((expected, clock)), Some(due)) = (&mut self.expected, self.due) else {
+            return false;
+        };
+        if !self.silence.is_zero() {
+            let behind = time(expected.wrapping_sub(timestamp).into(), *clock);
+            let surplus = Some(behind).filter(|behind| *behind <= self.silence);
+            self.surplus = surplus.map(|surplus| (surplus, arrived + STALL));
+            return false;
+        }
+        let this = time(length.into(), *clock);
+        let early = due.saturating_duration_since(arrived);
+        match &mut self.surplus {
+            Some((left, until)) if *left >= this && arrived < *until && early * 2 >= this => {
+                *left -= this;
+                *expected = timestamp.wrapping_add(length);
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     /// Audio of this length was put in for packets that are missing.

@@ -5,6 +5,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// The RTP payload types of one direction, 0 to 127.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PayloadTypes {
+    /// Of the audio.
+    pub audio: u8,
+    /// Of telephone-event (RFC 4733), if agreed.
+    pub event: Option<u8>,
+}
+
 /// An audio codec, under the name an operator writes in a trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -35,7 +35,7 @@ mod webhook;
 pub use alert::Alert;
 pub use callers::{AllowedCallers, CallerError};
 pub use cause::{Cause, Reason, Row, Side};
-pub use codec::{Codec, UnknownCodec};
+pub use codec::{Codec, PayloadTypes, UnknownCodec};
 pub use dial_rules::{DialPiece, DialRule, DialRuleError, DialRuleKind, DialRules};
 pub use dtmf::{DtmfMethod, Key, MAX_KEYS, UnknownDtmfMethod};
 pub use event::{EventId, EventKind, NoEventId, UnknownEvent};

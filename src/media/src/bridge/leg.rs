@@ -189,7 +189,14 @@ impl Leg {
                     to.outgoing.tick_at = Some(now + playout.margin());
                     self.is_phased = true;
                 }
-                playout.push(now, packet, is_audio, &mut self.stats)
+                // Nobody misses what nobody is to hear.
+                let mut unheard = self.stats;
+                let stats = if to.outgoing.held {
+                    &mut unheard
+                } else {
+                    &mut self.stats
+                };
+                playout.push(now, packet, is_audio, stats)
             }
         };
         match arrival {
@@ -315,7 +322,9 @@ impl Leg {
             return;
         }
         self.outgoing.send_silence(out);
-        self.next_tick(at, Some(self.outgoing.silence_period()));
+        let length = self.outgoing.silence_period();
+        self.next_tick(at, Some(length));
+        self.outgoing.timeline.silenced(length);
     }
 
     fn next_tick(&mut self, at: Instant, length: Option<Duration>) {

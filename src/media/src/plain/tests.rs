@@ -7,6 +7,7 @@ const AUDIO: LegAudio = LegAudio {
     codec: Codec::Alaw,
     payload_type: 8,
     dtmf_payload_type: Some(101),
+    received: None,
     dtmf_clock: 8000,
     send_ptime: Duration::from_millis(20),
     kind: LegKind::Sip,
@@ -133,6 +134,24 @@ fn remote(announced: &str, signalling: &str) -> Remote {
         rtcp: None,
         signalling: signalling.ip(),
     }
+}
+
+#[test]
+fn an_answer_with_numbers_of_its_own_is_heard_by_ours() {
+    let mut bench = Bench::new();
+    // His answer has 96; we offered 101.
+    bench.plain.set_audio(LegAudio {
+        dtmf_payload_type: Some(96),
+        received: Some(model::PayloadTypes {
+            audio: 8,
+            event: Some(101),
+        }),
+        ..AUDIO
+    });
+    bench.talk(10);
+    bench.packet(PEER, 101, 1, 110);
+    let malformed = bench.plain.stats().malformed;
+    assert_eq!((bench.heard.len(), malformed), (11, 0));
 }
 
 #[test]

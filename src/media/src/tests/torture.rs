@@ -124,6 +124,7 @@ fn harmless(bytes: &[u8]) {
         codec: Codec::Alaw,
         payload_type: 8,
         dtmf_payload_type: Some(101),
+        received: None,
         dtmf_clock: 8000,
         send_ptime: Duration::from_millis(20),
         kind: LegKind::Sip,

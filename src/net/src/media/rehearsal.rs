@@ -118,6 +118,7 @@ impl Rehearsal {
                 codec,
                 payload_type,
                 dtmf_payload_type: None,
+                received: None,
                 dtmf_clock: codec.clock_rate(),
                 send_ptime: FRAME,
                 kind,

@@ -20,6 +20,8 @@ use crate::udp;
 pub(super) const MAX_DATAGRAM: usize = 4096;
 /// Datagrams taken from one socket before the others have their turn.
 const BURST: usize = 16;
+/// Datagrams thrown away at most when a socket begins to be read: more than the kernel holds of one.
+const STALE: usize = 4096;
 /// Ports tried in a range before the address is left out.
 const MAX_TRIES: u16 = 64;
 
@@ -39,10 +41,15 @@ struct Open {
 }
 
 impl Sockets {
-    /// Opens the doors of a SIP leg. Belongs into the runtime of the call's thread.
+    /// Opens the doors of a SIP leg. Belongs into the runtime of the call's thread. RTP that has come before is thrown away: the peer may have
+    /// played music since its ports were told, and the kernel has kept the oldest of it.
     pub(super) fn add_rtp(&mut self, leg: LegId, mut lease: RtpReservation) -> io::Result<()> {
         self.remove(leg);
         let (rtp, rtcp) = lease.take_sockets().ok_or(io::ErrorKind::NotConnected)?;
+        let mut octet = [0];
+        let _ = (0..STALE)
+            .take_while(|_| rtp.recv(&mut octet).is_ok())
+            .count();
         for (door, socket) in [(Door::Rtp, rtp), (Door::Rtcp, rtcp)] {
             let socket = udp::watch(socket)?;
             self.open.push(Open { leg, door, socket });
@@ -240,7 +247,10 @@ fn bind(ip: IpAddr, ports: Option<&RangeInclusive<u16>>) -> io::Result<UdpSocket
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::sync::Arc;
+    use std::time::Duration;
 
+    use super::super::ports::RtpPorts;
     use super::*;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -253,6 +263,30 @@ mod tests {
         assert!(ports.clone().all(|port| range.contains(&port)));
         assert!(bind(HERE, Some(&range)).is_err());
         assert!(bind(HERE, None).is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_came_before_the_answer_is_not_heard_after_it() {
+        let ports = Arc::new(RtpPorts::new(HERE, 56_100..=56_140, None, Duration::ZERO));
+        let lease = ports.reserve(SocketAddr::new(HERE, 9)).unwrap();
+        let (address, peer) = (lease.address(), UdpSocket::bind((HERE, 0)).unwrap());
+        for _ in 0..50 {
+            peer.send_to(b"early", address).unwrap();
+        }
+        let mut sockets = Sockets::default();
+        sockets.add_rtp(LegId(0), lease).unwrap();
+        peer.send_to(b"talk", address).unwrap();
+        let (mut buffer, mut heard) = ([0; 64], Vec::new());
+        std::future::poll_fn(|cx| {
+            let take = |_, _, _, data: &[u8]| heard.push(data.to_vec());
+            sockets.poll_receive(cx, &mut buffer, take);
+            if heard.is_empty() {
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(heard, [b"talk"]);
     }
 
     #[test]

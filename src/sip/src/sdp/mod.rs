@@ -14,7 +14,7 @@ mod write;
 
 use std::net::{IpAddr, SocketAddr};
 
-use model::Codec;
+use model::{Codec, PayloadTypes};
 
 pub use crypto::{Crypto, Security};
 pub use error::{OfferError, SdpError};
@@ -105,6 +105,9 @@ pub struct Audio {
     pub dtmf_payload_type: Option<u8>,
     /// The clock rate of telephone-event in Hz: the codec's, or 8000 when the peer has no other.
     pub dtmf_clock: u32,
+    /// What the peer sends with, where its answer has numbers of its own: those of our offer (RFC 3264 section 5.1). The fields
+    /// above are what it receives.
+    pub received: Option<PayloadTypes>,
 }
 
 /// The result of an offer and its answer.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use model::Codec;
+use model::{Codec, PayloadTypes};
 
 use super::crypto;
 use super::parse::rtcp;
@@ -82,7 +82,29 @@ pub fn accept_answer(
     let formats = Formats::of(media);
     // RFC 3264 section 7: the first format of the answer is the one to send.
     let format = formats.first(codecs).ok_or(OfferError::NoCommonCodec)?;
-    agree(&theirs, media, &formats, format, crypto)
+    let mut agreed = agree(&theirs, media, &formats, format, crypto)?;
+    agreed.audio.received = received(&Formats::of(offered), &agreed.audio);
+    Ok(agreed)
+}
+
+/// What the peer sends with, where that is not what it receives.
+fn received(offered: &Formats, audio: &Audio) -> Option<PayloadTypes> {
+    let event = audio.dtmf_payload_type;
+    let ours = PayloadTypes {
+        // What was not offered is not understood otherwise either.
+        audio: offered
+            .payload_type(audio.codec)
+            .unwrap_or(audio.payload_type),
+        event: event.and_then(|event| {
+            let at = offered.telephone_event(audio.dtmf_clock);
+            at.map_or(Some(event), |(ours, _)| Some(ours))
+        }),
+    };
+    let theirs = PayloadTypes {
+        audio: audio.payload_type,
+        event,
+    };
+    (ours != theirs).then_some(ours)
 }
 
 /// The first of our codecs in the first audio line that has one; where we know SRTP, in the first line with it.
@@ -147,6 +169,7 @@ fn agree(
             fmtp_ptime: asked,
             dtmf_payload_type: event.map(|(payload_type, _)| payload_type),
             dtmf_clock: event.map_or(codec.clock_rate(), |(_, clock)| clock),
+            received: None,
         },
         remote: SocketAddr::new(address, media.port),
         remote_rtcp: media

@@ -587,3 +587,32 @@ fn a_message_that_is_a_packet_is_delivered_once() {
     }
     assert_eq!(caller.dropped().sent, 100 - 64);
 }
+
+/// A user turns the camera on and off, and each time there is an offer to be answered.
+#[test]
+fn a_long_call_says_more_than_can_wait() {
+    for version in ["9.0.0", "13.0.0"] {
+        let mut now = start();
+        let mut ends = [Role::Caller, Role::Callee]
+            .map(|role| Framing::new(version, "", key(), role).unwrap());
+        let mut heard = 0;
+        for n in 0..MESSAGES + 16 {
+            ends[1].send(now, &format!("{{\"n\":{n}}}"));
+            for _ in 0..20 {
+                now += Duration::from_millis(50);
+                for at in 0..2 {
+                    if ends[at].timeout().is_some_and(|due| due <= now) {
+                        ends[at].handle_timeout(now);
+                    }
+                    while let Some(packet) = ends[at].poll_packet() {
+                        ends[1 - at].receive(now, &packet);
+                    }
+                }
+                while ends[0].poll_message().is_some() {
+                    heard += 1;
+                }
+            }
+        }
+        assert_eq!(heard, MESSAGES + 16, "{version}: {:?}", ends[1].dropped());
+    }
+}

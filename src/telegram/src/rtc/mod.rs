@@ -487,7 +487,7 @@ impl Transport for RtcTransport {
         let is_stun = is_stun(data);
         // Media is taken only from where a connectivity check has passed.
         let is_proven = self.path.is_proven(source);
-        let may_come = is_proven || is_stun && self.path.has_room();
+        let may_come = is_proven || is_stun;
         if !may_come || is_stun && !self.engine.accepts(now, source, local, data) {
             self.stats.foreign += 1;
             return;

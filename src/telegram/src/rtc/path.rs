@@ -85,16 +85,14 @@ impl Path {
         self.sources.contains(&source)
     }
 
-    /// Returns whether a source that is not proven may still become so.
-    pub(super) fn has_room(&self) -> bool {
-        self.sources.len() < SOURCES
-    }
-
     /// Remembers a source that passed a check.
     pub(super) fn prove(&mut self, source: SocketAddr) {
-        if !self.is_proven(source) && self.has_room() {
-            self.sources.push(source);
+        // The latest stands last; of too many the one that was silent longest is forgotten.
+        self.sources.retain(|known| *known != source);
+        if self.sources.len() == SOURCES {
+            self.sources.remove(0);
         }
+        self.sources.push(source);
     }
 }
 
@@ -169,7 +167,8 @@ mod tests {
         for port in 2000..3000 {
             path.prove(SocketAddr::from(([192, 0, 2, 2], port)));
         }
-        assert!(path.is_proven(SocketAddr::from(([192, 0, 2, 2], 2000))));
-        assert!(!path.is_proven(SocketAddr::from(([192, 0, 2, 2], 2999))));
+        assert!(!path.is_proven(SocketAddr::from(([192, 0, 2, 2], 2000))));
+        assert!(path.is_proven(SocketAddr::from(([192, 0, 2, 2], 2999))));
+        assert_eq!(path.sources.len(), SOURCES);
     }
 }

@@ -2,6 +2,7 @@
 
 mod keys;
 mod own;
+mod pauses;
 mod to_sip;
 mod to_telegram;
 mod wide;
@@ -27,6 +28,7 @@ fn sip(codec: Codec, ptime: u64) -> LegAudio {
         codec,
         payload_type,
         dtmf_payload_type: Some(101),
+        received: None,
         dtmf_clock: codec.clock_rate(),
         send_ptime: MS * u32::try_from(ptime).unwrap(),
         kind: LegKind::Sip,
@@ -38,6 +40,7 @@ fn telegram(frame: u64) -> LegAudio {
         codec: Codec::Opus,
         payload_type: 111,
         dtmf_payload_type: None,
+        received: None,
         dtmf_clock: 48_000,
         send_ptime: MS * u32::try_from(frame).unwrap(),
         kind: LegKind::Telegram,

@@ -332,6 +332,7 @@ impl Conversation {
             codec: agreed.audio.codec,
             payload_type: agreed.audio.payload_type,
             dtmf_payload_type: agreed.audio.dtmf_payload_type,
+            received: None,
             dtmf_clock: agreed.audio.dtmf_clock,
             send_ptime: frame,
             kind: LegKind::Sip,

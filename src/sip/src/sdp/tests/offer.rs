@@ -76,6 +76,27 @@ fn the_peers_answer_decides_among_the_codecs_we_offered() {
     );
 }
 
+/// RFC 3264 5.1: each sends with the numbers of the other's description.
+#[test]
+fn an_answer_may_have_numbers_of_its_own() {
+    let ours = offer(&local(), &[Codec::Opus, Codec::Alaw]);
+    let accept = |media: &str| {
+        let agreed = accept_answer(&ours, sdp(media).as_bytes(), &Codec::ALL).unwrap();
+        let audio = agreed.audio;
+        let sent = (audio.payload_type, audio.dtmf_payload_type);
+        let received = audio.received.map(|types| (types.audio, types.event));
+        (sent, received)
+    };
+    let opus = "m=audio 5000 RTP/AVP 96 97\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:97 telephone-event/48000\r\n";
+    assert_eq!(accept(opus), ((96, Some(97)), Some((107, Some(110)))));
+    let alaw = "m=audio 5000 RTP/AVP 8 96\r\na=rtpmap:96 telephone-event/8000\r\n";
+    assert_eq!(accept(alaw), ((8, Some(96)), Some((8, Some(101)))));
+    let mute = "m=audio 5000 RTP/AVP 96\r\na=rtpmap:96 opus/48000/2\r\n";
+    assert_eq!(accept(mute), ((96, None), Some((107, None))));
+    let same = "m=audio 5000 RTP/AVP 8 101\r\na=rtpmap:101 telephone-event/8000\r\n";
+    assert_eq!(accept(same), ((8, Some(101)), None));
+}
+
 #[test]
 fn two_of_ours_agree_with_each_other() {
     let theirs = LocalMedia {

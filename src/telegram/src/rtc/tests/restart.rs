@@ -80,6 +80,19 @@ fn a_restart_is_followed_although_relays_are_not_needed() {
     }
 }
 
+/// A user who moves between networks all day: each restart brings sources that are new.
+#[test]
+fn every_restart_that_is_followed_goes_on() {
+    for web in [CALLER, CALLEE] {
+        let mut pair = turn_pair("9.0.0", true, CALM, 1);
+        pair.run(Duration::from_secs(3));
+        for round in 0..16 {
+            roam(&mut pair, web, &[turn()]);
+            assert_goes_on(&mut pair, &format!("web {web}, round {round}"));
+        }
+    }
+}
+
 /// Framing A hands messages on in the order of arrival: candidates may come before the InitialSetup they belong to.
 #[test]
 fn candidates_may_overtake_a_restart() {
