@@ -1,4 +1,7 @@
 //! The recorded packets of an independent implementation (`testdata/README.md`), and both framings over lossy paths.
+//!
+//! Framing A is encoded again octet by octet. Of framing B that is so for what is encrypted; the text inside was packed by another
+//! gzip, and the SCTP packets around it hold tags, sequence numbers and a cookie that their makers drew.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
