@@ -130,7 +130,7 @@ impl Call {
         let new = self.next_leg();
         if self.reserve(new, target.target.send_to.address).is_err() {
             let cause = Cause::new(Reason::NoRtpPorts);
-            self.common.metrics.transfer(kind, false);
+            self.transfer_over(false);
             return self.order(old, LegOrder::RefuseTransfer { cause });
         }
         self.transfer = Some(Transfer::Ringing { old, new, kind });
