@@ -1,16 +1,14 @@
 //! What a PBX may do within a call: reliable ringing, session timers, hold, another media port, transfer.
 
 use crate::deadline::{s, until};
-use crate::house::{House, LOGIN, PASSWORD, SESSION};
+use crate::house::{House, HouseBuilder, LOGIN, PASSWORD, SESSION};
 use crate::pbx::{Sipp, Verdict};
 use crate::talk::hears_himself;
 use crate::telegram::Behaviour;
 
 /// A house with a PBX that is known by its address.
 fn house() -> House {
-    let house = House::new().peer_trunk(&["alaw"]).start();
-    house.wait_session_up();
-    house
+    started(transferring(false))
 }
 
 /// A script of that PBX, which calls bobby.
@@ -258,22 +256,33 @@ fn the_record_names_the_caller_that_the_pbx_asserts_and_who_passed_the_call_on()
     assert_eq!(records[0]["diverted_from"], "1008", "{records:#?}");
 }
 
-/// The same house, whose PBX may transfer.
-fn transferring_house() -> House {
-    let house = House::new()
-        .saying("refer = true")
-        .peer_trunk(&["alaw"])
-        .start();
+/// A house whose PBX is known by its address and may transfer, or not.
+fn transferring(may: bool) -> HouseBuilder {
+    let house = House::new().saying(&format!("refer = {may}"));
+    house.peer_trunk(&["alaw"])
+}
+
+fn started(house: HouseBuilder) -> House {
+    let house = house.start();
     house.wait_session_up();
     house
 }
 
 #[test]
-fn a_transfer_is_refused_unless_it_is_allowed_and_leads_to_the_pbx_itself() {
-    for (mut house, code, to) in [
-        (house(), "405", "601@127.0.0.1"),
-        (transferring_house(), "403", "601@203.0.113.7"),
+fn a_transfer_that_cannot_be_is_refused_and_so_is_the_next_one() {
+    // The two ports of the call itself are all there are.
+    let crowded = transferring(true).rtp_ports(2);
+    for (house, code, phrase, to) in [
+        (transferring(false), "405", None, "601@127.0.0.1"),
+        (
+            transferring(true),
+            "403",
+            Some("Transfer is not permitted"),
+            "601@203.0.113.7",
+        ),
+        (crowded, "503", Some("No RTP ports"), "601@127.0.0.1"),
     ] {
+        let mut house = started(house);
         let talker = house.talker_of_own_tone("bobby", "9.0.0");
         let verdict = caller(&house)
             .echo()
@@ -281,11 +290,11 @@ fn a_transfer_is_refused_unless_it_is_allowed_and_leads_to_the_pbx_itself() {
             .key("refer_to", to)
             .run("uac_refer_refused");
         verdict.expect_ok();
-        let is_told = code == "405" || verdict.received("403 Transfer is not permitted");
+        let is_told = phrase.is_none_or(|phrase| verdict.received(&format!("{code} {phrase}")));
         assert!(is_told, "{}", verdict.ladder());
         talker.finish();
         let failed = [("kind", "blind"), ("result", "failed")];
-        let count = if code == "405" { 0.0 } else { 1.0 };
+        let count = if phrase.is_some() { 2.0 } else { 0.0 };
         house.wait_metric("strowger_call_transfers_total", &failed, count);
         house.assert_clean(&[]);
     }
@@ -293,7 +302,7 @@ fn a_transfer_is_refused_unless_it_is_allowed_and_leads_to_the_pbx_itself() {
 
 #[test]
 fn a_call_of_the_pbx_takes_the_place_of_another() {
-    let mut house = transferring_house();
+    let mut house = started(transferring(true));
     let talker = house.talker_of_own_tone("bobby", "9.0.0");
     let verdict = caller(&house).pause(s(4)).echo().run("uac_replaces");
     verdict.expect_ok();
