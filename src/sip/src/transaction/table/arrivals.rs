@@ -215,6 +215,10 @@ impl Transactions {
                 .clients
                 .get(&tx)
                 .is_some_and(|entry| entry.machine.is_answered());
+        if let Some(entry) = self.clients.get_mut(&tx) {
+            // RFC 3261 18.1.1: only what nobody took goes by datagram instead. Who has answered has it, and would take it for another one.
+            entry.plain = None;
+        }
         match self.clients.get_mut(&tx).map(|entry| &mut entry.machine) {
             Some(ClientMachine::Invite(invite)) => {
                 invite.on(&self.config.times, response.into(), &mut actions);

@@ -93,7 +93,7 @@ struct ClientEntry {
     machine: ClientMachine,
     target: Hop,
     identity: ClientMatch,
-    /// The request without Via, when it went by TCP for its length and may yet go by UDP.
+    /// The request without Via, when it went by TCP for its length and may yet go by UDP: until somebody has answered it.
     plain: Option<Box<Request>>,
     /// `None` for a CANCEL, whose responses interest nobody.
     user: Option<u64>,

@@ -216,6 +216,43 @@ fn what_is_too_long_for_a_datagram_goes_by_tcp_and_by_udp_where_nobody_takes_str
     assert!(bytes.starts_with(b"CANCEL"));
 }
 
+#[test]
+fn what_was_heard_over_a_stream_is_not_asked_again_by_datagram_when_the_stream_ends() {
+    let (udp, tcp): (Hop, Hop) = (
+        "udp:192.0.2.9:5060".parse().unwrap(),
+        "tcp:192.0.2.9:5060".parse().unwrap(),
+    );
+    let now = start();
+    for (method, status) in [
+        (Method::Invite, 180),
+        (Method::Invite, 200),
+        (Method::Message, 100),
+    ] {
+        let mut table = table(Some(1300));
+        let mut long = request(method.clone());
+        long.body = vec![b'x'; 1300].into();
+        table.request(now, udp, long, 7);
+        let Output::Transmit { target, bytes } = table.poll_output() else {
+            panic!("nothing sent")
+        };
+        assert_eq!(target, tcp);
+        let Parsed::Message(Message::Request(sent)) = parse(&bytes) else {
+            panic!("not read back")
+        };
+        let bytes = respond(&sent, status, "", Some("b")).encode();
+        table.handle_input(now, Input::Received { source: tcp, bytes });
+        assert!(matches!(table.poll_output(), Output::Response { .. }));
+        table.handle_input(now, Input::Unreachable { target: tcp });
+        // Whoever has it would take it for another one: a telephone would ring twice.
+        let again = std::iter::from_fn(|| match table.poll_output() {
+            Output::Timeout(_) => None,
+            output => Some(output),
+        })
+        .find(|output| matches!(output, Output::Transmit { .. }));
+        assert_eq!(again, None, "{method} {status}");
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "a start, from which tests count")]
 fn start() -> Instant {
     Instant::now()
