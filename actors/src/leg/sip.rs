@@ -91,7 +91,7 @@ pub(crate) struct SipLeg {
     alarm: Alarm,
     /// Until it is over, the leg looks at its own mailbox.
     probe: Option<SpawnHandle>,
-    /// The caller has its final response.
+    /// The caller has its final response, or the called party has given it.
     answered: bool,
     over: bool,
     watch: Watch,
@@ -363,11 +363,14 @@ impl SipLeg {
             // Early media of the PBX is not passed on to who called: he hears the ringing of his app until the answer.
             CallEvent::Ringing { sdp } => {
                 self.report(LegFact::Ringing);
-                if let Some(sdp) = sdp.filter(|_| self.early_media) {
+                if let Some(sdp) = sdp {
                     self.take_early(&sdp);
                 }
             }
-            CallEvent::Answered { sdp } => self.take_answer(now, &sdp, ctx),
+            CallEvent::Answered { sdp } => {
+                self.answered = true;
+                self.take_answer(now, sdp.as_deref(), ctx);
+            }
             CallEvent::Confirmed => self.report(LegFact::Confirmed),
             CallEvent::Offer { sdp } => self.take_reoffer(now, &sdp, ctx),
             CallEvent::OfferWanted => {
@@ -438,7 +441,7 @@ impl SipLeg {
         match sdp::accept_answer(&offer, answer, &self.codecs) {
             Ok(agreed) => {
                 let audio = self.agree(agreed);
-                self.report(LegFact::Early { audio });
+                self.report_early(audio);
             }
             Err(error) => {
                 tracing::info!(leg = %self.leg, trunk = self.via, %error, "early media cannot be used");
@@ -446,10 +449,23 @@ impl SipLeg {
         }
     }
 
-    /// The answer to our offer.
-    fn take_answer(&mut self, now: Instant, answer: &[u8], ctx: &mut Context<Self>) {
-        let offer = self.described.clone().unwrap_or_default();
-        match sdp::accept_answer(&offer, answer, &self.codecs) {
+    /// Only where somebody hears it.
+    fn report_early(&self, audio: SipMedia) {
+        if self.early_media {
+            self.report(LegFact::Early { audio });
+        }
+    }
+
+    /// The answer to our offer, or none where what was agreed on since holds.
+    fn take_answer(&mut self, now: Instant, answer: Option<&[u8]>, ctx: &mut Context<Self>) {
+        let agreed = match (answer, self.agreed.clone()) {
+            (None, Some(agreed)) => Ok(agreed),
+            (answer, _) => {
+                let offer = self.described.clone().unwrap_or_default();
+                sdp::accept_answer(&offer, answer.unwrap_or_default(), &self.codecs)
+            }
+        };
+        match agreed {
             Ok(agreed) => {
                 let audio = Some(self.agree(agreed));
                 self.report(LegFact::Answered { audio });
@@ -488,7 +504,11 @@ impl SipLeg {
                 self.local.version = version;
                 self.described = Some(answer.clone());
                 let audio = self.agree(agreed);
-                self.report(LegFact::Changed { audio });
+                if matches!(self.way, Way::Outgoing { .. }) && !self.answered {
+                    self.report_early(audio);
+                } else {
+                    self.report(LegFact::Changed { audio });
+                }
                 self.input(now, CallInput::AnswerOffer { sdp: answer }, ctx);
             }
             Err(_) => self.input(now, CallInput::RefuseOffer { status: 488 }, ctx),

@@ -132,6 +132,37 @@ fn trunks_of_equal_priority_ring_together_and_the_first_to_answer_wins() {
 }
 
 #[test]
+fn a_pbx_that_moves_its_audio_before_it_answers_is_heard_where_it_is() {
+    play(async {
+        let port = |socket: &std::net::UdpSocket| socket.local_addr().unwrap().port();
+        let [first, second] = [(); 2]
+            .map(|()| std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let pbx = Pbx::start(Habit::Moves(port(&first), port(&second))).await;
+        let scene = scene(vec![(pbx.trunk("moves"), 50)]).await;
+        let user = scene.telegram.call_account("bobby").unwrap();
+        reaches(&user, Phase::Talking).await;
+        for socket in [&first, &second] {
+            socket.set_nonblocking(true).unwrap();
+        }
+        let mut packet = [0; 1500];
+        let mut heard = false;
+        for _ in 0..100 {
+            heard = second.recv(&mut packet).is_ok();
+            if heard {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(heard, "no audio where the PBX says that it is");
+        assert!(first.recv(&mut packet).is_err(), "audio where it was");
+        let record = hang_up(&scene, &user).await;
+        assert_eq!(record.outcome, Some(Outcome::Answered));
+        pbx.got(Method::Bye).await;
+        assert_eq!(pbx.methods(), ["INVITE", "PRACK", "ACK", "BYE"]);
+    });
+}
+
+#[test]
 fn an_answer_that_comes_too_late_is_acknowledged_and_hung_up_on() {
     play(async {
         let late = Pbx::start(Habit::AnswerLate).await;

@@ -25,6 +25,9 @@ pub(crate) enum Habit {
     NoInfo(u16),
     /// Answers, but says so only when it is cancelled, as if the two had crossed.
     AnswerLate,
+    /// Says reliably, while it rings, that it hears at the first of these ports, then by UPDATE that at the second, and answers without a
+    /// description.
+    Moves(u16, u16),
     /// Says nothing.
     Silent,
 }
@@ -154,6 +157,24 @@ async fn serve(socket: UdpSocket, habit: Habit, requests: Arc<Mutex<Vec<Request>
                 responses.push(answer(&request, address));
             }
             (Method::Invite, Habit::NoInfo(_)) => responses.push(answer(&request, address)),
+            (Method::Invite, Habit::Moves(first, _)) => {
+                let mut ringing =
+                    described(respond(&request, 183, "", Some("pbx")), address, first);
+                ringing.headers.push(HeaderName::Require, "100rel");
+                ringing.headers.push(HeaderName::RSeq, 1);
+                responses.push(ringing);
+            }
+            (Method::Prack, Habit::Moves(_, second)) => {
+                let prack = respond(&request, 200, "", None).encode();
+                let _ = socket.send_to(&prack, house).await;
+                let update = update(invite.as_ref().unwrap(), address, second).encode();
+                let _ = socket.send_to(&update, house).await;
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                let mut answer = respond(invite.as_ref().unwrap(), 200, "", Some("pbx"));
+                let contact = format!("<sip:{address}>");
+                answer.headers.push(HeaderName::Contact, contact);
+                responses.push(answer);
+            }
             (Method::Info, Habit::NoInfo(status)) => say(&request, status),
             (Method::Info, _) => say(&request, 200),
             (Method::Cancel, Habit::AnswerLate) => {
@@ -190,15 +211,41 @@ async fn serve(socket: UdpSocket, habit: Habit, requests: Arc<Mutex<Vec<Request>
 
 /// A 200 with an answer to the offer; no audio follows.
 fn answer(invite: &Request, address: SocketAddr) -> Response {
-    let mut response = respond(invite, 200, "", Some("pbx"));
+    described(respond(invite, 200, "", Some("pbx")), address, 9)
+}
+
+/// The response with a description: A-law, at this port.
+fn described(mut response: Response, address: SocketAddr, port: u16) -> Response {
+    let headers = &mut response.headers;
+    headers.push(HeaderName::Contact, format!("<sip:{address}>"));
+    headers.push(HeaderName::ContentType, "application/sdp");
+    response.body = description(1, port);
     response
-        .headers
-        .push(HeaderName::Contact, format!("<sip:{address}>"));
-    response
-        .headers
-        .push(HeaderName::ContentType, "application/sdp");
-    response.body = Bytes::from_static(
-        b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 8\r\n",
-    );
-    response
+}
+
+fn description(version: u8, port: u16) -> Bytes {
+    format!(
+        "v=0\r\no=- 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n"
+    )
+    .into()
+}
+
+/// An offer of the called side before it answers (RFC 3311).
+fn update(invite: &Request, address: SocketAddr, port: u16) -> Request {
+    let (from, to) = (invite.headers.to().unwrap(), invite.headers.from().unwrap());
+    let target = invite.headers.contacts().remove(0).uri;
+    let mut update = Request::new(Method::Update, target);
+    let headers = &mut update.headers;
+    let via = format!("SIP/2.0/UDP {address};branch=z9hG4bKupdate");
+    headers.push(HeaderName::Via, via);
+    headers.push(HeaderName::MaxForwards, 70);
+    headers.push(HeaderName::From, from.with_tag("pbx"));
+    headers.push(HeaderName::To, to);
+    let call_id = invite.headers.call_id().unwrap();
+    headers.push(HeaderName::CallId, call_id);
+    headers.push(HeaderName::CSeq, "1 UPDATE");
+    headers.push(HeaderName::Contact, format!("<sip:{address}>"));
+    headers.push(HeaderName::ContentType, "application/sdp");
+    update.body = description(2, port);
+    update
 }

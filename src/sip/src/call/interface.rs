@@ -241,8 +241,9 @@ pub enum CallEvent {
     },
     /// The called party answered.
     Answered {
-        /// The answer to our offer.
-        sdp: Bytes,
+        /// The answer to our offer. None where the called party has made an offer of its own since, and the answer to that one holds
+        /// (RFC 3311).
+        sdp: Option<Bytes>,
     },
     /// The ACK was sent or has arrived.
     Confirmed,

@@ -84,6 +84,8 @@ pub(super) struct Calling {
     pub(super) branches: Vec<Branch>,
     /// A further offer of the callee that the owner has to answer.
     pub(super) asked: Option<(ServerKey, Request)>,
+    /// The tag of the branch whose further offer was answered: what it said before holds no longer.
+    pub(super) renewed: Option<String>,
     /// Challenges answered.
     pub(super) rounds: Rounds,
     /// What it was sent with, to be sent again with credentials.

@@ -97,6 +97,7 @@ impl Call {
             early: None,
             branches: Vec::new(),
             asked: None,
+            renewed: None,
             rounds: Rounds::default(),
             sent: Sent {
                 offer,
@@ -230,7 +231,9 @@ impl Call {
         if tag.is_some() {
             self.dialog.adopt(response);
         }
-        let sdp = check::sdp(&response.headers, &response.body);
+        // RFC 3261 13.2.1: after its answer a description says nothing new, least of all when a further exchange followed.
+        let is_renewed = tag.is_some() && s.renewed == tag;
+        let sdp = check::sdp(&response.headers, &response.body).filter(|_| !is_renewed);
         let is_news = match (&sdp, &s.early) {
             (Some(sdp), Some((_, early))) => sdp != early,
             (Some(_), None) => true,
@@ -256,12 +259,16 @@ impl Call {
         }
         // RFC 3262 5: the answer may have come before the 2xx, which then holds none; some peers do so without PRACK, too.
         let tag = self.dialog.remote_tag();
-        let early = s.early.filter(|(of, _)| of.as_deref() == tag);
+        let is_renewed = tag.is_some() && s.renewed.as_deref() == tag;
+        let early = s
+            .early
+            .filter(|(of, _)| of.as_deref() == tag && !is_renewed);
         let early = early.map(|(_, sdp)| sdp);
-        let Some(sdp) = check::sdp(&response.headers, &response.body).or(early) else {
+        let sdp = check::sdp(&response.headers, &response.body).or(early);
+        if sdp.is_none() && !is_renewed {
             self.ended(Party::Local, EndCause::NoSdp, 488, reason_phrase(488), None);
             return self.bye(None);
-        };
+        }
         self.emit(CallEvent::Answered { sdp });
         self.emit(CallEvent::Confirmed);
         State::Established(Exchange::Stable)
@@ -361,6 +368,8 @@ impl Call {
 
     pub(super) fn answer_in_calling(&mut self, mut s: Calling, sdp: Bytes) -> State {
         if let Some((tx, request)) = s.asked.take() {
+            let from = request.headers.from();
+            s.renewed = from.and_then(|from| from.tag().map(str::to_owned));
             self.answer_early(tx, &request, sdp);
         }
         State::Calling(s)

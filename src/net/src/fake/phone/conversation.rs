@@ -265,6 +265,8 @@ impl Conversation {
         match event {
             CallEvent::Ringing { .. } => self.board.ringing(),
             CallEvent::Answered { sdp } => {
+                // Whoever offers something before it answers is refused here, so that there is a description.
+                let sdp = sdp.unwrap_or_default();
                 match sdp::accept_answer(&self.described, &sdp, &self.codecs) {
                     Ok(agreed) => {
                         self.agreed = Some(agreed);

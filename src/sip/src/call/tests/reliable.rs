@@ -291,6 +291,44 @@ fn the_callee_may_change_the_session_before_it_answers() {
 }
 
 #[test]
+fn what_was_agreed_on_after_the_early_answer_holds_when_the_200_says_nothing() {
+    let ok = |lone: &Lone, tag: &str| {
+        let invite = lone.sent.iter().find(|(_, r)| r.method == Method::Invite);
+        let mut response = respond(&invite.unwrap().1, 200, "", Some(tag));
+        let contact = format!("<sip:{tag}@10.0.0.7:5066>");
+        response.headers.push(HeaderName::Contact, contact);
+        CallInput::Response { response }
+    };
+    let changed = || {
+        let mut lone = Lone::calling();
+        reliable(&mut lone, 183, "b1", 7, SDP);
+        assert_eq!(lone.ask(Method::Update, SDP), ["Offer"]);
+        lone
+    };
+    let mut lone = changed();
+    lone.give(CallInput::AnswerOffer { sdp: sdp() });
+    // What was told before is told again by some.
+    let again = SDP.replace("- 1 1", "- 1 2");
+    assert_eq!(reliable(&mut lone, 180, "b1", 8, &again), ["PRACK"]);
+    let answer = ok(&lone, "b1");
+    assert_eq!(
+        lone.give(answer),
+        ["ACK", "Answered as agreed", "Confirmed"]
+    );
+    // An offer that was refused changed nothing.
+    let mut lone = changed();
+    lone.give(CallInput::RefuseOffer { status: 488 });
+    let answer = ok(&lone, "b1");
+    assert_eq!(lone.give(answer), ["ACK", "Answered", "Confirmed"]);
+    // What another branch agreed on is of no use to the one that answers.
+    let mut lone = changed();
+    lone.give(CallInput::AnswerOffer { sdp: sdp() });
+    reliable(&mut lone, 183, "b2", 3, SDP);
+    let answer = ok(&lone, "b2");
+    assert_eq!(lone.give(answer), ["ACK", "Answered", "Confirmed"]);
+}
+
+#[test]
 fn a_prack_that_nobody_answers_ends_the_call() {
     let mut lone = Lone::calling();
     reliable(&mut lone, 183, "b1", 7, SDP);
