@@ -100,6 +100,15 @@ impl Dialog {
         self.peer = place;
     }
 
+    /// The INVITE goes out once more, outside all dialogs: its final response has ended the early ones (RFC 3261 12.3).
+    pub(super) fn begin_again(&mut self, target: Uri, place: Hop) {
+        self.remote.params.remove("tag");
+        self.remote_cseq = None;
+        self.routes.clear();
+        self.target = target;
+        self.peer = place;
+    }
+
     /// Moves the remote target (RFC 3261 12.2).
     pub(super) fn refresh(&mut self, contacts: Vec<NameAddr>) {
         if let Some(contact) = contacts.into_iter().next() {

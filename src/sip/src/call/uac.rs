@@ -194,6 +194,9 @@ impl Call {
     }
 
     fn send_again(&mut self, s: &mut Calling, headers: Vec<(String, String)>) {
+        self.dialog.begin_again(s.sent.uri.clone(), s.sent.target);
+        s.early = None;
+        s.renewed = None;
         s.cseq = self.send_invite(s.sent.offer.clone(), headers, Some(s.sent.target));
         self.first_cseq = s.cseq;
         s.branches.clear();
@@ -206,7 +209,6 @@ impl Call {
         };
         let place = std::mem::replace(&mut s.sent.target, next);
         self.left.push((s.cseq, place));
-        self.dialog.go_to(next);
         match left {
             Left::Failed => self.emit(CallEvent::NobodyThere { place }),
             Left::Spared => {}

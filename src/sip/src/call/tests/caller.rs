@@ -313,6 +313,36 @@ fn a_challenged_invite_comes_again_with_credentials_and_so_does_all_that_follows
 }
 
 #[test]
+fn an_invite_that_comes_again_after_it_rang_belongs_to_no_branch() {
+    // RFC 3261 8.1.3.5, RFC 4028 7.3: a new request for the same, not one inside what the refusal has ended.
+    let mut digest = crate::digest::Digest::new("pbx", [1; 32]);
+    for status in [401, 407, 422] {
+        let mut lone = Lone::calling_with(Some(account()), Vec::new());
+        let mut ringing = lone.reply_of(180, "b1", "");
+        ringing
+            .headers
+            .push(HeaderName::RecordRoute, "<sip:192.0.2.61;lr>");
+        lone.give(CallInput::Response { response: ringing });
+        let refusal = if status == 422 {
+            let mut response = lone.reply_of(422, "b1", "");
+            response.headers.push(HeaderName::MinSe, "3600");
+            CallInput::Response { response }
+        } else {
+            challenged(&lone, status, &mut digest)
+        };
+        assert_eq!(lone.give(refusal), ["INVITE"]);
+        let (first, again) = (&lone.sent[0], lone.sent.last().unwrap());
+        assert_eq!((first.0, &first.1.uri), (again.0, &again.1.uri), "{status}");
+        let to = |invite: &Request| invite.headers.get(&HeaderName::To).map(str::to_owned);
+        assert_eq!(to(&first.1), to(&again.1), "{status}");
+        assert!(!again.1.headers.has(&HeaderName::Route), "{status}");
+        assert_eq!(lone.reply(183, "b2", SDP), ["Ringing+sdp"], "{status}");
+        let answered = ["ACK", "Answered", "Confirmed"];
+        assert_eq!(lone.reply(200, "b2", ""), answered, "{status}");
+    }
+}
+
+#[test]
 fn a_challenged_bye_comes_again_once() {
     let mut digest = crate::digest::Digest::new("pbx", [1; 32]);
     let mut lone = Lone::calling_with(Some(account()), Vec::new());
