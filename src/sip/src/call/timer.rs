@@ -33,7 +33,7 @@ pub(super) enum Timer {
     SessionRefresh,
     /// Nobody refreshed the session (RFC 4028 10).
     SessionExpires,
-    /// A 2xx may still come again or from another branch (RFC 6026, Timer M).
+    /// A 2xx may still come again, from another branch (RFC 6026, Timer M) or from a place that was left.
     Linger,
 }
 
@@ -67,6 +67,15 @@ impl Timers {
     pub(super) fn set(&mut self, timer: Timer, at: Instant) {
         self.stop(timer);
         self.running.push((timer, at));
+    }
+
+    /// Sets a timer that runs until then at least.
+    pub(super) fn extend(&mut self, timer: Timer, at: Instant) {
+        let mut running = self.running.iter();
+        let is_longer = |(have, until): &(Timer, Instant)| *have == timer && *until >= at;
+        if !running.any(is_longer) {
+            self.set(timer, at);
+        }
     }
 
     pub(super) fn stop(&mut self, timer: Timer) {

@@ -301,7 +301,7 @@ impl Call {
         }
         self.push(CallOutput::SendAck { target, request });
         self.timers
-            .set(Timer::Linger, now + self.local.times.t1 * 64);
+            .extend(Timer::Linger, now + self.local.times.t1 * 64);
     }
 
     /// A 2xx to an INVITE that no state waits for: a repeat gets its ACK again, another branch an ACK and a BYE
@@ -398,8 +398,10 @@ impl Call {
                     return self.cancelling(now);
                 }
                 Timer::NextPlace => {
-                    // Should it wake up, it is not to ring.
+                    // Should it wake up, it is not to ring. Its answer may cross the CANCEL, whatever has become of the call by then.
                     self.push(CallOutput::CancelInvite { reason: None });
+                    self.timers
+                        .extend(Timer::Linger, now + self.local.times.t1 * 128);
                     self.next_place(now, &mut s, Left::Failed);
                 }
                 Timer::Refresh
@@ -443,6 +445,11 @@ impl Call {
         else {
             return State::Cancelling;
         };
+        // Places that were left say something about themselves alone.
+        if cseq.number != self.first_cseq {
+            self.success_again(now, response);
+            return State::Cancelling;
+        }
         match response.status {
             ..200 => State::Cancelling,
             // The answer crossed the CANCEL.

@@ -554,3 +554,61 @@ fn an_answer_of_a_place_that_was_left_is_hung_up() {
     assert_eq!(lone.give(CallInput::Response { response: late }), [""; 0]);
     assert_eq!(lone.reply(200, "b1", SDP), ["ACK", "Answered", "Confirmed"]);
 }
+
+#[test]
+fn a_place_that_was_left_may_answer_after_the_call_has_ended() {
+    let late = |lone: &Lone| {
+        let (_, invite) = &lone.sent[0];
+        let mut response = respond(invite, 200, "", Some("late"));
+        let contact = "<sip:late@10.0.0.7:5066>";
+        response.headers.push(HeaderName::Contact, contact);
+        response
+            .headers
+            .push(HeaderName::ContentType, "application/sdp");
+        response.body = sdp();
+        CallInput::Response { response }
+    };
+    let is_hung_up = |lone: &mut Lone| {
+        assert!(!lone.call.is_over());
+        let answer = late(lone);
+        assert_eq!(lone.give(answer), ["ACK", "dismiss BYE"]);
+        let (ack, bye) = (lone.sent.len() - 2, lone.sent.len() - 1);
+        assert_eq!((lone.sent[ack].0, lone.sent[bye].0), (peer(), peer()));
+        lone.advance(T1 * 128);
+        assert!(lone.call.is_over());
+    };
+    // The next place refuses.
+    let mut lone = calling_three();
+    lone.advance(Duration::from_secs(4));
+    assert_eq!(lone.reply(486, "b1", ""), ["Ended Remote Refused 486"]);
+    is_hung_up(&mut lone);
+    // We give up, and the next place says that it has, too.
+    let mut lone = calling_three();
+    lone.advance(Duration::from_secs(4));
+    lone.reply(180, "b1", "");
+    lone.hang_up();
+    lone.reply(487, "b1", "");
+    is_hung_up(&mut lone);
+    // We give up, and the place that was left is the first to answer.
+    let mut lone = calling_three();
+    lone.advance(Duration::from_secs(4));
+    lone.reply(180, "b1", "");
+    lone.hang_up();
+    let answer = late(&lone);
+    assert_eq!(lone.give(answer), ["ACK", "dismiss BYE"]);
+    lone.reply(487, "b1", "");
+    lone.advance(T1 * 128);
+    assert!(lone.call.is_over());
+}
+
+#[test]
+fn what_a_place_that_was_left_refuses_does_not_end_the_wait_for_the_other() {
+    let mut lone = calling_three();
+    let refusal = lone.reply_of(487, "late", "");
+    lone.advance(Duration::from_secs(4));
+    lone.reply(180, "b1", "");
+    lone.hang_up();
+    lone.give(CallInput::Response { response: refusal });
+    // The answer of the one that rings crosses the CANCEL.
+    assert_eq!(lone.reply(200, "b1", SDP), ["ACK", "BYE"]);
+}
