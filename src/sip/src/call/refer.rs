@@ -79,6 +79,13 @@ impl Call {
         supported(self.local.refer)
     }
 
+    /// Those that a re-INVITE names. Nothing rings any more, and no PRACK of ours would follow: without the tag nobody waits for one
+    /// (RFC 3262 3).
+    pub(super) fn supported_within(&self) -> &'static str {
+        let all = self.supported();
+        all.strip_prefix("100rel, ").unwrap_or(all)
+    }
+
     /// A REFER in the confirmed dialog.
     pub(super) fn refer_received(&mut self, s: Exchange, tx: ServerKey, request: Request) -> State {
         let target = target_of(&request.headers);

@@ -110,7 +110,7 @@ impl Call {
         call
     }
 
-    /// Sends an INVITE with an offer and returns its number.
+    /// Sends an INVITE with an offer and returns its number; one that changes a session goes where the dialog leads.
     pub(super) fn send_invite(
         &mut self,
         offer: Bytes,
@@ -121,7 +121,13 @@ impl Call {
         let headers = &mut request.headers;
         headers.push(HeaderName::Contact, format!("<{}>", self.local.contact));
         headers.push(HeaderName::Allow, self.allow());
-        headers.push(HeaderName::Supported, self.supported());
+        let is_first = send_to.is_some();
+        let supported = if is_first {
+            self.supported()
+        } else {
+            self.supported_within()
+        };
+        headers.push(HeaderName::Supported, supported);
         self.ask_session(headers);
         for (name, value) in extra {
             headers.push(HeaderName::from(name.as_str()), value);

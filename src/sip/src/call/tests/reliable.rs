@@ -340,3 +340,13 @@ fn a_prack_that_nobody_answers_ends_the_call() {
     lone.advance(T1 * 128);
     assert!(lone.call.is_over());
 }
+
+#[test]
+fn a_reinvite_asks_for_no_reliable_responses() {
+    // RFC 3262 3: nobody sends one, and waits for its PRACK, unless the INVITE of it names the extension.
+    let mut lone = Lone::talking();
+    lone.give(CallInput::Offer { sdp: sdp() });
+    let reinvite = lone.last();
+    assert!(!reinvite.headers.supports("100rel"));
+    assert!(reinvite.headers.supports("timer"));
+}
