@@ -397,6 +397,11 @@ impl SipLeg {
                     self.report(LegFact::Held { on, done: false });
                 }
             }
+            CallEvent::OfferOvertaken => {
+                if let Some((on, _)) = self.asked.take() {
+                    self.hold(now, on, ctx);
+                }
+            }
             CallEvent::InfoAnswered { status } => {
                 let accepted = (200..300).contains(&status);
                 self.report(LegFact::InfoAnswered { accepted });

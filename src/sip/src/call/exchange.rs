@@ -382,7 +382,12 @@ impl Call {
                     return self.bye(None);
                 }
                 (Exchange::Stable, Timer::Glare) => match self.retry.take() {
-                    Some(sdp) => self.reinvite(now, sdp),
+                    Some(sdp) if self.told.as_ref() == Some(&sdp) => self.reinvite(now, sdp),
+                    // RFC 3264 8: the version only grows, and we have told a later one since, in answer to the peer's offer.
+                    Some(_) => {
+                        self.emit(CallEvent::OfferOvertaken);
+                        Exchange::Stable
+                    }
                     None => Exchange::Stable,
                 },
                 // The final response, 487 or not, comes as a response.

@@ -269,6 +269,9 @@ pub enum CallEvent {
         /// The status code.
         status: u16,
     },
+    /// Our re-INVITE met one of the peer's, which has changed the session since: what we offered then is no longer true. Nothing is open
+    /// now, so that it can be offered anew.
+    OfferOvertaken,
     /// An INFO arrived, and has got its 200.
     Info {
         /// Its Content-Type in lower case, without parameters; may be empty.

@@ -285,6 +285,7 @@ impl Conversation {
             }
             CallEvent::OfferAnswered { .. }
             | CallEvent::OfferRefused { .. }
+            | CallEvent::OfferOvertaken
             | CallEvent::NobodyThere { .. }
             | CallEvent::Referred { .. }
             | CallEvent::Info { .. }

@@ -139,6 +139,29 @@ fn glare_is_tried_again_after_a_while() {
 }
 
 #[test]
+fn an_offer_that_the_peer_overtook_is_not_made_again_as_it_was() {
+    // RFC 3264 8: the version of a description only grows, and ours has been told a later one since.
+    for method in [Method::Invite, Method::Update] {
+        let mut lone = Lone::talking();
+        lone.give(offer());
+        lone.reply(491, "", "");
+        assert_eq!(lone.ask(method.clone(), NEWS), ["Offer"]);
+        let later = SDP.replace("- 1 1", "- 1 3");
+        let sdp = Bytes::from(later);
+        lone.give(CallInput::AnswerOffer { sdp });
+        let number = lone.cseq;
+        lone.ack(number, "");
+        assert_eq!(
+            lone.advance(Duration::from_secs(4)),
+            ["OfferOvertaken"],
+            "{method}"
+        );
+        assert_eq!(lone.give(offer()), ["INVITE"]);
+        assert_eq!(lone.reply(200, "", NEWS), ["ACK", "OfferAnswered"]);
+    }
+}
+
+#[test]
 fn a_reinvite_says_that_the_ack_was_lost() {
     let mut lone = Lone::called();
     lone.give(CallInput::Answer { sdp: sdp() });

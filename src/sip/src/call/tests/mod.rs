@@ -325,6 +325,7 @@ pub(super) fn show(output: &CallOutput) -> String {
             CallEvent::OfferAnswered { .. } => "OfferAnswered".into(),
             CallEvent::InfoAnswered { status } => format!("InfoAnswered {status}"),
             CallEvent::OfferRefused { status } => format!("OfferRefused {status}"),
+            CallEvent::OfferOvertaken => "OfferOvertaken".into(),
             CallEvent::Info { .. } => "Info".into(),
             CallEvent::Referred { .. } => "Referred".into(),
             CallEvent::Ended {
