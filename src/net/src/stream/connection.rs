@@ -140,7 +140,12 @@ async fn carry(
     let mut chunk = vec![0; CHUNK];
     let mut pending = Bytes::new();
     let mut is_flushed = true;
+    // RFC 5626 4.4.1: one that comes while something else is on its way is answered behind it.
+    let mut owes_pong = false;
     loop {
+        if pending.is_empty() && std::mem::take(&mut owes_pong) {
+            pending = Bytes::from_static(b"\r\n");
+        }
         let known = is_known.load(Ordering::Relaxed);
         let at = tokio::time::Instant::from_std(clock.next(known));
         let mut heard = None;
@@ -197,9 +202,7 @@ async fn carry(
                     parsed,
                 },
                 StreamOutput::Pong => {
-                    if pending.is_empty() {
-                        pending = Bytes::from_static(b"\r\n");
-                    }
+                    owes_pong = true;
                     continue;
                 }
                 StreamOutput::Close(why) => {

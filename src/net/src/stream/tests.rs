@@ -110,6 +110,27 @@ async fn what_is_cut_into_octets_or_glued_together_comes_as_whole_messages() {
 }
 
 #[tokio::test]
+async fn a_ping_that_comes_while_something_is_sent_gets_its_pong_behind_it() {
+    // RFC 5626 4.4.1: who waits for ten seconds in vain takes the connection for dead.
+    let mut end = End::tcp();
+    let mut peer = TcpStream::connect(end.hop().address).await.unwrap();
+    peer.write_all(OPTIONS.as_bytes()).await.unwrap();
+    let (source, _) = end.message().await;
+    // More than the network holds for a peer that does not read.
+    let long = vec![b'x'; 16 << 20];
+    let length = long.len();
+    end.streams.send(source, long.into());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    peer.write_all(b"\r\n\r\n").await.unwrap();
+    peer.write_all(OPTIONS.as_bytes()).await.unwrap();
+    end.message().await;
+    let mut all = vec![0; length + 2];
+    let read = tokio::time::timeout(Duration::from_secs(5), peer.read_exact(&mut all));
+    read.await.expect("a pong").unwrap();
+    assert_eq!(all.get(length..), Some(&b"\r\n"[..]));
+}
+
+#[tokio::test]
 async fn a_ping_gets_its_pong_and_what_is_no_sip_the_door() {
     let end = End::tcp();
     let mut peer = TcpStream::connect(end.hop().address).await.unwrap();
