@@ -78,6 +78,9 @@ const GOODBYE: Duration = Duration::from_secs(4);
 /// How often a registrar hears from us (NAT forgets after 30 s at the earliest, RFC 4787 4.3 allows no less than 2 minutes).
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
+/// How often it is seen whether the connection to a registrar is still there.
+const LOOK_AT_CONNECTION: Duration = Duration::from_secs(5);
+
 /// Our registration at the PBX.
 struct Account {
     registration: Outbound,
@@ -482,6 +485,17 @@ impl Trunk {
         }
     }
 
+    /// By TCP and TLS the registrar calls us on the connection that we registered on, and behind a NAT on no other.
+    fn look_at_connection(&mut self, ctx: &mut Context<Self>) {
+        let is_gone = self.account.as_ref().is_some_and(|account| {
+            let registrar = account.registrar();
+            registrar.is_reliable() && !self.common.streams.has(registrar)
+        });
+        if is_gone && !self.is_retired {
+            self.account_input(OutboundInput::Disconnected, ctx);
+        }
+    }
+
     fn account_due(&mut self, ctx: &mut Context<Self>) {
         self.account_timer = None;
         if self.account.as_ref().is_some_and(|account| account.is_lost) {
@@ -673,6 +687,7 @@ impl Actor for Trunk {
         }
         if registers {
             ctx.run_interval(KEEP_ALIVE, |trunk, _| trunk.keep_alive());
+            ctx.run_interval(LOOK_AT_CONNECTION, Self::look_at_connection);
             self.locate(ctx);
         }
         if self.spec.qualify {

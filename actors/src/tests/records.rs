@@ -6,7 +6,10 @@ use std::time::Duration;
 use model::{Codec, RouteSpec, Secret, SessionSpec, TrunkKind, TrunkName, TrunkSpec};
 use net::fake::{Phase, Phone, PhoneManner, PhoneSettings, Simulation};
 use routing::Table;
+use sip::{HeaderName, Message, Method, Parsed, respond};
 use store::Change;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::crash::Crash;
 use super::pbx::{Habit, Pbx};
@@ -162,6 +165,56 @@ fn trunks_come_change_and_go_while_a_call_on_another_goes_on() {
             );
         }
         scene.settles_at(0).await;
+    });
+}
+
+/// Takes a connection and the REGISTER on it, which is granted an hour.
+async fn registered(listener: &TcpListener) -> TcpStream {
+    let (mut connection, _) = listener.accept().await.unwrap();
+    let mut octets = Vec::new();
+    loop {
+        let mut more = [0; 2048];
+        let length = connection.read(&mut more).await.unwrap();
+        assert_ne!(length, 0, "{}", String::from_utf8_lossy(&octets));
+        octets.extend_from_slice(&more[..length]);
+        if octets.ends_with(b"\r\n\r\n") {
+            break;
+        }
+    }
+    let Parsed::Message(Message::Request(request)) = sip::parse(&octets) else {
+        panic!("{}", String::from_utf8_lossy(&octets));
+    };
+    assert_eq!(request.method, Method::Register);
+    let mut response = respond(&request, 200, "", Some("pbx"));
+    response.headers.push(HeaderName::Expires, 3600);
+    connection.write_all(&response.encode()).await.unwrap();
+    connection
+}
+
+#[test]
+fn an_account_whose_connection_ends_registers_over_a_new_one() {
+    play(async {
+        let scene = Scene::new().await;
+        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.unwrap();
+        let address = listener.local_addr().unwrap();
+        let kind = TrunkKind::OutboundRegister {
+            login: "1001".to_owned(),
+            password: Secret::new("one".to_owned()),
+            domain: address.to_string().parse().unwrap(),
+            proxy: None,
+            auth_user: None,
+        };
+        let trunk = TrunkSpec {
+            transport: model::Transport::Tcp,
+            ..TrunkSpec::new(name(), kind)
+        };
+        change(&scene, &[put(trunk), pair()]).await;
+        let connection = registered(&listener).await;
+        becomes(&scene, "trunk_up{trunk=\"branch\"}", 1.0).await;
+        drop(connection);
+        let again = tokio::time::timeout(Duration::from_secs(20), registered(&listener)).await;
+        assert!(again.is_ok(), "nobody can call it for an hour");
     });
 }
 

@@ -10,7 +10,8 @@
 //!    +-----------------------------------------+ answered, or not
 //! ```
 //!
-//! A challenge, and 423 with a longer time, are answered at once inside `Registering`. Deliberately absent: Path and GRUU.
+//! A challenge, and 423 with a longer time, are answered at once inside `Registering`. Who is registered over a connection registers anew
+//! when that has ended (RFC 5626 4.5). Deliberately absent: Path and GRUU.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -40,6 +41,8 @@ const BACKOFF: [u64; 5] = [30, 60, 120, 240, 300];
 const PATIENCE: Duration = Duration::from_secs(40);
 /// How long one of several places may be silent (RFC 3263 leaves it open; 64*T1 is longer than anybody waits).
 const NEXT_PLACE: Duration = Duration::from_secs(4);
+/// A connection that ends sooner after a registration is made anew only then: some registrars end each one.
+const LEAST_CONNECTED: Duration = Duration::from_secs(10);
 /// The longest Retry-After that is obeyed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 
@@ -123,6 +126,8 @@ pub enum OutboundInput {
     Response(Response),
     /// The REGISTER under way ended without a response; that of one which was given up for another place is not told.
     Failed(Failure),
+    /// The connection to the registrar has ended. It may be the only way on which calls come (RFC 5626 4.5): register over a new one.
+    Disconnected,
     /// The time of [`OutboundOutput::Timeout`] has come.
     Timeout,
 }
@@ -220,6 +225,7 @@ enum State {
         until: Instant,
     },
     Registered {
+        since: Instant,
         refresh_at: Instant,
     },
     Backoff {
@@ -306,8 +312,15 @@ impl Outbound {
             (State::Backoff { until }, OutboundInput::Timeout) if until <= now => {
                 self.register(now)
             }
-            (State::Registered { refresh_at }, OutboundInput::Timeout) if refresh_at <= now => {
+            (State::Registered { refresh_at, .. }, OutboundInput::Timeout) if refresh_at <= now => {
                 self.register(now)
+            }
+            (State::Registered { since, refresh_at }, OutboundInput::Disconnected) => {
+                let soon = now.max(since + LEAST_CONNECTED);
+                State::Registered {
+                    since,
+                    refresh_at: refresh_at.min(soon),
+                }
             }
             (State::Registering { .. } | State::Registered { .. }, OutboundInput::Stop) => {
                 self.send(Duration::ZERO);
@@ -363,7 +376,7 @@ impl Outbound {
     pub fn poll_output(&mut self) -> OutboundOutput {
         self.outputs.pop_front().unwrap_or_else(|| {
             OutboundOutput::Timeout(match self.state {
-                State::Registered { refresh_at } => Some(refresh_at),
+                State::Registered { refresh_at, .. } => Some(refresh_at),
                 State::Backoff { until }
                 | State::Registering { until, .. }
                 | State::Unregistering { until, .. } => Some(until),
@@ -411,6 +424,7 @@ impl Outbound {
                 self.bound_until = Some(now + expires);
                 self.event(OutboundEvent::Registered { expires });
                 State::Registered {
+                    since: now,
                     refresh_at: now + expires * 4 / 5,
                 }
             }

@@ -140,6 +140,39 @@ fn unregistering_takes_the_binding_away() {
 }
 
 #[test]
+fn a_connection_that_ends_is_made_anew_and_registered_on() {
+    let mut scene = Scene::new();
+    // One that was just registered on is given its time.
+    let request = scene.send(OutboundInput::Start);
+    assert_eq!(scene.put(OutboundInput::Disconnected), (None, Vec::new()));
+    scene.event(status(&request, 200, &[]));
+    scene.now += Duration::from_secs(4);
+    for _ in 0..2 {
+        assert_eq!(scene.put(OutboundInput::Disconnected), (None, Vec::new()));
+    }
+    assert_eq!(scene.wait(), Duration::from_secs(6));
+    let request = scene.send(OutboundInput::Timeout);
+    assert_eq!(request.headers.expires(), Some(600));
+    scene.event(status(&request, 200, &[]));
+    // Later it is done at once.
+    scene.now += Duration::from_secs(100);
+    scene.put(OutboundInput::Disconnected);
+    assert_eq!(scene.wait(), Duration::ZERO);
+    let request = scene.send(OutboundInput::Timeout);
+    scene.event(status(&request, 200, &[]));
+    // A refresh that is due sooner is not put off.
+    scene.now += Duration::from_secs(479);
+    scene.now += Duration::from_millis(999);
+    scene.put(OutboundInput::Disconnected);
+    assert!(scene.wait() <= Duration::from_millis(1));
+    // Who is not registered has nothing to lose, and keeps to his waits.
+    let request = scene.send(OutboundInput::Timeout);
+    scene.event(status(&request, 403, &[]));
+    scene.put(OutboundInput::Disconnected);
+    assert!(scene.wait() > Duration::from_secs(20));
+}
+
+#[test]
 fn the_time_granted_decides_when_to_refresh() {
     let ours = "<sip:1001@192.0.2.1:5060>;expires=90";
     let other = "<sip:1001@198.51.100.7>;expires=3000";
