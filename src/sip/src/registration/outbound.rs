@@ -532,16 +532,20 @@ impl Outbound {
             .is_some_and(|cseq| cseq.number == self.series.cseq && cseq.method == Method::Register)
     }
 
-    /// The time of our contact, else of the response, else what we asked for (RFC 3261 10.2.4).
+    /// The time of our contact, else of the response, else of the one contact there is: then that is ours, as the registrar sees it. Else
+    /// what we asked for (RFC 3261 10.2.4).
     fn granted(&self, response: &Response) -> Duration {
         let headers = &response.headers;
-        let ours = headers
-            .contacts()
-            .into_iter()
-            .find(|contact| same_address(&contact.uri, &self.config.places.current().contact));
+        let contacts = headers.contacts();
+        let mut all = contacts.iter();
+        let ours =
+            all.find(|contact| same_address(&contact.uri, &self.config.places.current().contact));
+        let only = contacts.first().filter(|_| contacts.len() == 1);
+        let time = |contact: &NameAddr| delta_seconds(contact.params.get("expires")?);
         let seconds = ours
-            .and_then(|contact| delta_seconds(contact.params.get("expires")?))
-            .or_else(|| headers.expires());
+            .and_then(time)
+            .or_else(|| headers.expires())
+            .or_else(|| only.and_then(time));
         let granted = seconds.map_or(self.expires, |seconds| Duration::from_secs(seconds.into()));
         granted.clamp(MIN_GRANT, MAX_EXPIRES)
     }

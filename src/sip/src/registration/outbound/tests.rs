@@ -186,6 +186,14 @@ fn the_time_granted_decides_when_to_refresh() {
             120,
         ),
         (vec![(HeaderName::Expires, "120")], 120),
+        // A registrar, or a NAT that meddles, may write our address as it sees it.
+        (
+            vec![(
+                HeaderName::Contact,
+                "<sip:1001@203.0.113.5:1024>;expires=60",
+            )],
+            60,
+        ),
         (vec![], 600),
         (vec![(HeaderName::Expires, "1")], 10),
         (vec![(HeaderName::Expires, "4294967295")], 86_400),
