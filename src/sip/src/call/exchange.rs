@@ -274,10 +274,17 @@ impl Call {
                 let is_invite = self.success_again(now, response);
                 // RFC 5057 5.1: a NOTIFY that is refused ends its subscription alone.
                 let cseq = response.headers.cseq();
-                if cseq.is_some_and(|cseq| cseq.method == Method::Notify) {
+                if cseq
+                    .as_ref()
+                    .is_some_and(|cseq| cseq.method == Method::Notify)
+                {
                     if response.status >= 300 {
                         self.referring = None;
                     }
+                    return State::Established(s);
+                }
+                // RFC 3262 3: a PRACK that comes behind the answer may find nothing that waits for it.
+                if cseq.is_some_and(|cseq| cseq.method == Method::Prack) {
                     return State::Established(s);
                 }
                 // RFC 3261 12.2.1.2: the peer has lost the dialog.

@@ -350,3 +350,22 @@ fn a_reinvite_asks_for_no_reliable_responses() {
     assert!(!reinvite.headers.supports("100rel"));
     assert!(reinvite.headers.supports("timer"));
 }
+
+#[test]
+fn a_prack_that_the_answer_overtook_may_be_refused() {
+    // RFC 3262 3: 481 says that no response waits for it, not that there is no call.
+    let mut lone = Lone::calling();
+    let invite = lone.sent[0].1.clone();
+    reliable(&mut lone, 180, "b1", 7, "");
+    let prack = lone.last().clone();
+    let mut ok = respond(&invite, 200, "", Some("b1"));
+    let headers = &mut ok.headers;
+    headers.push(HeaderName::Contact, "<sip:b1@10.0.0.7:5066>");
+    headers.push(HeaderName::ContentType, "application/sdp");
+    ok.body = sdp();
+    let answered = ["ACK", "Answered", "Confirmed"];
+    assert_eq!(lone.give(CallInput::Response { response: ok }), answered);
+    let response = respond(&prack, 481, "", None);
+    assert_eq!(lone.give(CallInput::Response { response }), [""; 0]);
+    assert_eq!(lone.hang_up(), ["Ended Local Bye 200", "BYE"]);
+}
