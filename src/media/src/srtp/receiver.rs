@@ -112,7 +112,7 @@ impl Keyed {
         })
     }
 
-    /// `roc` is where an unknown stream may stand, beside 0.
+    /// `roc` is where an unknown stream stood under the key before.
     fn open(&mut self, data: &[u8], into: &mut Vec<u8>, roc: u32) -> Result<(), Refused> {
         let header = header_len(data).ok_or(Refused::Unauthentic)?;
         let tail = self.rtp.tag_len() + self.mki_len;
@@ -123,8 +123,8 @@ impl Keyed {
             return Err(Refused::Unauthentic);
         };
         let candidates = match self.streams.find(ssrc) {
-            Some(stream) => [stream.index_of(sequence), None],
-            None => [0, roc].map(|roc| Some(u64::from(roc) << 16 | u64::from(sequence))),
+            Some(stream) => [stream.index_of(sequence), None, None],
+            None => beginnings(roc).map(|roc| Some(u64::from(roc?) << 16 | u64::from(sequence))),
         };
         let is_counter = matches!(self.rtp, Session::Counter { .. });
         for index in candidates.into_iter().flatten() {
@@ -162,6 +162,13 @@ impl Keyed {
         self.reports.accept(ssrc, index.into());
         Ok(())
     }
+}
+
+/// Where a stream may stand of which nothing was heard yet: at 0; where it stood under the key before; past its first wrap, which
+/// it had when nobody listened, as before the answer of a PBX that plays music meanwhile.
+fn beginnings(former: u32) -> [Option<u32>; 3] {
+    let former = Some(former).filter(|roc| *roc > 1);
+    [Some(0), Some(1), former]
 }
 
 /// Copies a packet without its MKI, which stands before the tag of HMAC-SHA1 and behind that of GCM.

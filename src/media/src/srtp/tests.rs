@@ -129,6 +129,23 @@ fn what_one_end_seals_the_other_opens_over_three_wraps() {
     }
 }
 
+/// A PBX may begin near the wrap and play music before it answers, when nobody listens yet.
+#[test]
+fn a_stream_is_heard_whose_first_wrap_nobody_heard() {
+    for suite in SrtpSuite::ALL {
+        let (mut sender, mut receiver) = ends(suite);
+        for sequence in 65_000..=65_535 {
+            sealed(&mut sender, SSRC, sequence);
+        }
+        for sequence in 0..500 {
+            let packet = sealed(&mut sender, SSRC, sequence);
+            if sequence > 400 {
+                assert_eq!(open(&mut receiver, &packet), Ok(rtp(SSRC, sequence)));
+            }
+        }
+    }
+}
+
 #[test]
 fn packets_cross_each_other_at_the_wrap() {
     let (mut sender, mut receiver) = ends(SrtpSuite::AesCm128HmacSha1_80);
