@@ -12,6 +12,9 @@ use crate::transport::RtpIn;
 const SLOTS: usize = 64;
 /// The same as a number of packets.
 const SPAN: u64 = SLOTS as u64;
+/// A step ahead from which on no packets are missing: another stream of the sender has begun (see [`RtpIn::sequence`]). An outage that
+/// is as long, 18 s, is the end of a call.
+const OTHER_STREAM: u64 = 900;
 /// Packets held at most (SEC-M9).
 pub(crate) const MAX_PACKETS: usize = 50;
 
@@ -33,8 +36,9 @@ pub(crate) enum Arrival {
     Late,
     /// It came before.
     Duplicate,
-    /// It is so far ahead that everything begins again with it.
-    Restarted,
+    /// It is so far ahead that everything begins again with it: so many numbers before it never came, and so many packets that
+    /// waited are dropped.
+    Restarted { missing: u64, dropped: u64 },
 }
 
 /// What is at the front.
@@ -91,10 +95,18 @@ impl PacketBuffer {
                 Arrival::Late
             };
         }
-        if packet.sequence - next >= SPAN {
+        let ahead = packet.sequence - next;
+        if ahead >= SPAN {
+            let dropped = self.waiting as u64;
+            // What is farther away than any outage belongs to another stream.
+            let missing = if ahead < OTHER_STREAM {
+                ahead - dropped
+            } else {
+                0
+            };
             self.clear();
             self.next = Some(packet.sequence);
-            arrival = Arrival::Restarted;
+            arrival = Arrival::Restarted { missing, dropped };
         }
         let payload = if audio {
             packet.payload.clone()
@@ -234,8 +246,14 @@ mod tests {
     fn a_packet_far_ahead_begins_anew() {
         let (now, mut buffer) = (start(), PacketBuffer::default());
         buffer.insert(now, &packet(100), true);
-        assert_eq!(buffer.insert(now, &packet(200), true), Arrival::Restarted);
+        let restarted = |missing, dropped| Arrival::Restarted { missing, dropped };
+        assert_eq!(buffer.insert(now, &packet(200), true), restarted(99, 1));
         assert_eq!((buffer.len(), taken(&mut buffer)), (1, vec![200]));
+        assert_eq!(
+            buffer.insert(now, &packet(1200), true),
+            restarted(0, 0),
+            "another stream"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub struct RtpIn {
     /// The payload type, 0-127.
     pub payload_type: u8,
     /// The sequence number, extended over wraps (RFC 3550 A.1); one stream never goes back by more than reordering,
-    /// and a sender that starts over continues with the next number.
+    /// and a sender that starts over continues with the next number, or 1000 and more after it.
     pub sequence: u64,
     /// The timestamp in ticks of the payload's clock.
     pub timestamp: u32,

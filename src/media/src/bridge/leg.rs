@@ -200,7 +200,14 @@ impl Leg {
             }
         };
         match arrival {
-            Arrival::Stored | Arrival::Restarted => {}
+            Arrival::Stored => {}
+            Arrival::Restarted { .. } if to.outgoing.held => {}
+            Arrival::Restarted { missing, dropped } => {
+                self.stats.discarded += dropped;
+                if missing > 0 {
+                    self.stats.lose(missing);
+                }
+            }
             Arrival::Late => self.stats.late += 1,
             Arrival::Duplicate => self.stats.duplicate += 1,
         }

@@ -75,6 +75,36 @@ fn a_lost_packet_is_guessed_and_counted() {
     assert!(clean(&bench.hear(TELEGRAM)[800..], 425.0) > 0.9);
 }
 
+/// However long it is: what is not waited for any more is missing all the same.
+#[test]
+fn an_outage_is_a_loss_of_all_its_packets() {
+    let user = telegram(20);
+    for (from, to) in [
+        (sip(Codec::Alaw, 20), user),
+        (sip(Codec::Opus, 20), user),
+        (sip(Codec::Alaw, 20), sip(Codec::Mulaw, 20)),
+    ] {
+        for outage in [40, 100, 400] {
+            let mut bench = Bench::new(from, to);
+            let stream = tone(from, 20, 425.0, Duration::from_secs(20));
+            bench.say(SIP, stream, |n| {
+                let lost = (100..100 + outage).contains(&n);
+                if lost { vec![] } else { steady(20)(n) }
+            });
+            bench.advance(Duration::from_secs(21));
+            let stats = bench.stats(SIP);
+            let lost = u64::try_from(outage).unwrap();
+            assert_eq!(
+                (stats.lost, stats.gaps, stats.late),
+                (lost, 1, 0),
+                "{from:?}"
+            );
+            let mos = stats.mos(from.codec, None, MS * 20).unwrap();
+            assert!(mos < 4.0, "{mos} after {outage} lost packets");
+        }
+    }
+}
+
 #[test]
 fn a_packet_that_comes_after_its_time_is_late() {
     let bench = call(20, 20, |n| {
