@@ -243,6 +243,7 @@ impl User {
             }
             TransportEvent::Silent { .. }
             | TransportEvent::Reported { .. }
+            | TransportEvent::Turned(_)
             | TransportEvent::RemoteMuted(_) => {}
         }
     }

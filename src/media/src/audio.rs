@@ -62,6 +62,11 @@ impl LegAudio {
         self.kind_of(payload_type).is_some()
     }
 
+    /// Returns whether a packet of this type holds the codec's audio.
+    pub(crate) fn speaks(&self, payload_type: u8) -> bool {
+        self.kind_of(payload_type) == Some(PayloadKind::Audio)
+    }
+
     /// Returns what a packet of this type holds, if it belongs to the leg.
     pub(crate) fn kind_of(&self, payload_type: u8) -> Option<PayloadKind> {
         let agreed = PayloadTypes {

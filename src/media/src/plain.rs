@@ -27,6 +27,9 @@ use crate::transport::{RtpIn, RtpOut, Transport, TransportEvent, TransportOutput
 /// Seconds between 1900 (NTP) and 1970 (Unix).
 const NTP_EPOCH: u64 = 2_208_988_800;
 
+/// So many packets in another codec of the peer's answer make it the codec of the leg: one may be a straggler.
+const TURN: u8 = 2;
+
 /// How a [`PlainRtp`] behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlainConfig {
@@ -102,6 +105,9 @@ pub struct PlainStats {
 pub struct PlainRtp {
     config: PlainConfig,
     audio: LegAudio,
+    /// What the peer may turn to, and how many packets in a row say that it has.
+    others: Vec<LegAudio>,
+    turning: u8,
     security: Security,
     started: Instant,
     random: StdRng,
@@ -164,6 +170,8 @@ impl PlainRtp {
         let mut plain = Self {
             config,
             audio,
+            others: Vec::new(),
+            turning: 0,
             security: Security::Open,
             started: now,
             random,
@@ -209,9 +217,9 @@ impl PlainRtp {
         }
     }
 
-    /// Takes newly agreed payload types and clock.
-    pub fn set_audio(&mut self, audio: LegAudio) {
-        self.audio = audio;
+    /// Takes newly agreed payload types and clock, and what the peer may turn to without a word.
+    pub fn set_audio(&mut self, audio: LegAudio, others: Vec<LegAudio>) {
+        (self.audio, self.others) = (audio, others);
     }
 
     /// Takes the keys of a new offer and answer; without keys packets are not encrypted.
@@ -343,6 +351,9 @@ impl PlainRtp {
             return;
         };
         self.stats.received += 1;
+        if !self.follow(packet.payload_type) {
+            return;
+        }
         if self.audio.kind_of(packet.payload_type) == Some(PayloadKind::Audio) {
             self.jitter
                 .arrived(now, packet.timestamp, self.audio.codec.clock_rate());
@@ -354,6 +365,33 @@ impl PlainRtp {
             marker: packet.marker,
             payload: self.pool.copy(packet.payload),
         }));
+    }
+
+    /// Turns to another codec of the answer when the peer has; false for a packet that only hints at it.
+    fn follow(&mut self, payload_type: u8) -> bool {
+        match self.audio.kind_of(payload_type) {
+            Some(PayloadKind::Audio) => self.turning = 0,
+            Some(PayloadKind::Event | PayloadKind::ComfortNoise) => {}
+            None => {
+                let mut others = self.others.iter_mut();
+                let other = others.find(|other| other.speaks(payload_type));
+                self.turning += 1;
+                let Some(other) = other.filter(|_| self.turning >= TURN) else {
+                    return false;
+                };
+                std::mem::swap(&mut self.audio, other);
+                self.turning = 0;
+                let turned = TransportEvent::Turned(self.audio);
+                self.outputs.push_back(TransportOutput::Event(turned));
+            }
+        }
+        true
+    }
+
+    /// Whether a packet of this type may come from the peer.
+    fn accepts(&self, payload_type: u8) -> bool {
+        let mut others = self.others.iter();
+        self.audio.accepts(payload_type) || others.any(|other| other.speaks(payload_type))
     }
 
     /// Where media goes: the locked source, else what SDP says, if one may send there at all.
@@ -449,14 +487,14 @@ impl PlainRtp {
 
     /// Takes one RTP packet in the clear.
     fn take_rtp(&mut self, now: Instant, source: SocketAddr, data: &[u8]) {
+        let packet = RtpPacket::parse(data)
+            .ok()
+            .filter(|packet| self.accepts(packet.payload_type));
         let Some(lock) = &mut self.lock else {
             self.stats.foreign += 1;
             return;
         };
-        let Some(packet) = RtpPacket::parse(data)
-            .ok()
-            .filter(|packet| self.audio.accepts(packet.payload_type))
-        else {
+        let Some(packet) = packet else {
             self.stats.malformed += 1;
             return;
         };

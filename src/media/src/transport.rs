@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::audio::LegAudio;
+
 /// One received RTP packet, already checked, opened and numbered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RtpIn {
@@ -96,6 +98,8 @@ pub enum TransportEvent {
         /// 0 to 100.
         lost_percent: u8,
     },
+    /// The peer has turned to another codec of its answer (RFC 3264 section 7), and is spoken to in it as well from now on.
+    Turned(LegAudio),
     /// The peer muted or unmuted its microphone.
     RemoteMuted(bool),
     /// The transport is dead; nothing follows.

@@ -140,18 +140,49 @@ fn remote(announced: &str, signalling: &str) -> Remote {
 fn an_answer_with_numbers_of_its_own_is_heard_by_ours() {
     let mut bench = Bench::new();
     // His answer has 96; we offered 101.
-    bench.plain.set_audio(LegAudio {
+    let audio = LegAudio {
         dtmf_payload_type: Some(96),
         received: Some(model::PayloadTypes {
             audio: 8,
             event: Some(101),
         }),
         ..AUDIO
-    });
+    };
+    bench.plain.set_audio(audio, Vec::new());
     bench.talk(10);
     bench.packet(PEER, 101, 1, 110);
     let malformed = bench.plain.stats().malformed;
     assert_eq!((bench.heard.len(), malformed), (11, 0));
+}
+
+#[test]
+fn the_peer_turns_to_another_codec_of_its_answer_and_back_but_not_for_a_straggler() {
+    let mut bench = Bench::new();
+    let mulaw = LegAudio {
+        codec: Codec::Mulaw,
+        payload_type: 0,
+        ..AUDIO
+    };
+    bench.plain.set_audio(AUDIO, vec![mulaw]);
+    let say = |bench: &mut Bench, payload_types: &[u8]| {
+        for payload_type in payload_types {
+            bench.packet(PEER, *payload_type, 1, bench.sequence);
+            bench.sequence += 1;
+        }
+        let turned = bench.events.drain(..).filter_map(|event| match event {
+            TransportEvent::Turned(audio) => Some(audio.codec),
+            _ => None,
+        });
+        turned.collect::<Vec<_>>()
+    };
+    assert_eq!(say(&mut bench, &[8, 8, 0, 8, 8, 0, 101, 8]), []);
+    assert_eq!(say(&mut bench, &[0, 101, 0, 0, 8, 0]), [Codec::Mulaw]);
+    assert_eq!(say(&mut bench, &[8, 8, 8]), [Codec::Alaw]);
+    assert_eq!(bench.plain.stats().malformed, 0);
+    // Only what there is now is agreed.
+    bench.plain.set_audio(AUDIO, Vec::new());
+    assert_eq!(say(&mut bench, &[0, 0, 0]), []);
+    assert_eq!(bench.plain.stats().malformed, 3);
 }
 
 #[test]

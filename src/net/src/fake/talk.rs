@@ -237,6 +237,7 @@ impl Voice {
             TransportEvent::Failed(why) => TalkEvent::Failed(why),
             TransportEvent::Silent { .. }
             | TransportEvent::Reported { .. }
+            | TransportEvent::Turned(_)
             | TransportEvent::RemoteMuted(_) => return,
         };
         let _ = self.events.send(event);

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use media::{
-    Bridge, BridgeConfig, BridgeEvent, BridgeOutput, RtpIn, Tone, TransportEvent, TransportOutput,
+    Bridge, BridgeConfig, BridgeEvent, BridgeOutput, LegAudio, RtpIn, Tone, TransportEvent,
+    TransportOutput,
 };
 use metrics::MediaCounters;
 use model::{CallId, Codec, DtmfMethod, LegId, LegKind};
@@ -108,13 +109,22 @@ impl Exchange {
             return;
         }
         let (audio, held) = (port.audio, port.is_held());
+        self.set_audio(way, leg, audio);
+        self.bridge.hold(way.now, leg, held);
+        self.watch(way);
+        self.settle(way, leg);
+    }
+
+    /// Lets a leg speak otherwise.
+    fn set_audio(&mut self, way: &mut Way<'_>, leg: LegId, audio: LegAudio) {
+        if let Some(port) = self.port(leg) {
+            port.audio = audio;
+        }
+        self.write_transcodings();
         if let Err(error) = self.bridge.set_audio(way.now, leg, audio) {
             tracing::error!(call = %self.call, %leg, %error, "a leg cannot be bridged any more");
             way.fail(leg, "no codec");
         }
-        self.bridge.hold(way.now, leg, held);
-        self.watch(way);
-        self.settle(way, leg);
     }
 
     /// Joins two legs, as soon as both are there and can be heard.
@@ -375,6 +385,11 @@ impl Exchange {
                     tracing::debug!(call = %self.call, %leg, lost_percent, percent, "what a leg reports of loss changes what it is sent");
                 }
                 return;
+            }
+            TransportEvent::Turned(audio) => {
+                tracing::debug!(call = %self.call, %leg, codec = %audio.codec, "the PBX turns to another codec of its answer");
+                self.write_books();
+                return self.set_audio(way, leg, audio);
             }
             TransportEvent::Silent { for_ } => MediaEvent::Silent { leg, for_ },
             TransportEvent::Signal(bytes) => MediaEvent::Signal { leg, bytes },

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use media::{LegAudio, PlainConfig, PlainRtp, Remote, RtpOut, Transport, TransportOutput};
 use model::{Codec, LegId, LegKind, MediaPath, SrtpKeys};
-use sip::sdp::Agreed;
+use sip::sdp::{Agreed, Audio};
 use telegram::Way;
 
 use super::books::Books;
@@ -69,7 +69,7 @@ impl Port {
         rtp_timeout: Duration,
         seed: u64,
     ) -> Self {
-        let audio = sip_audio(&agreed);
+        let (audio, others) = sip_audio(&agreed);
         let unix_time = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
         let config = PlainConfig {
             rtp_timeout,
@@ -77,6 +77,7 @@ impl Port {
             ..PlainConfig::default()
         };
         let mut rtp = PlainRtp::new(now, config, audio, Some(remote(&agreed, signalling)), seed);
+        rtp.set_audio(audio, others);
         rtp.set_keys(keys(&agreed));
         let plain = Plain {
             rtp,
@@ -118,8 +119,9 @@ impl Port {
         let Carrier::Plain(plain) = &mut self.carrier else {
             return false;
         };
-        self.audio = sip_audio(&agreed);
-        plain.rtp.set_audio(self.audio);
+        let (audio, others) = sip_audio(&agreed);
+        self.audio = audio;
+        plain.rtp.set_audio(audio, others);
         plain.rtp.set_keys(keys(&agreed));
         plain.rtp.set_remote(now, remote(&agreed, plain.signalling));
         plain.agreed = agreed;
@@ -241,16 +243,19 @@ impl Port {
     }
 }
 
-fn sip_audio(agreed: &Agreed) -> LegAudio {
-    LegAudio {
-        codec: agreed.audio.codec,
-        payload_type: agreed.audio.payload_type,
-        dtmf_payload_type: agreed.audio.dtmf_payload_type,
-        received: agreed.audio.received,
-        dtmf_clock: agreed.audio.dtmf_clock,
+/// What was agreed, and what the peer may turn to.
+fn sip_audio(agreed: &Agreed) -> (LegAudio, Vec<LegAudio>) {
+    let audio = |audio: &Audio| LegAudio {
+        codec: audio.codec,
+        payload_type: audio.payload_type,
+        dtmf_payload_type: audio.dtmf_payload_type,
+        received: audio.received,
+        dtmf_clock: audio.dtmf_clock,
         send_ptime: Duration::from_millis(agreed.ptime.into()),
         kind: LegKind::Sip,
-    }
+    };
+    let others = agreed.others.iter().map(audio).collect();
+    (audio(&agreed.audio), others)
 }
 
 fn keys(agreed: &Agreed) -> Option<&SrtpKeys> {

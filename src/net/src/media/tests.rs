@@ -158,6 +158,7 @@ impl Far {
                 dtmf_clock: self.codec.clock_rate(),
                 received: None,
             },
+            others: Vec::new(),
             remote: self.socket.local_addr().unwrap(),
             remote_rtcp: None,
             direction,
@@ -386,6 +387,58 @@ fn two_phones_hear_each_other_until_one_is_on_hold() {
     assert!(sip.received(Codec::Alaw).get() > 140);
     assert_eq!(counted.ports_used.get(), 0);
     assert_eq!(counted.ports_free.get(), 50);
+}
+
+/// RFC 3264 7: who has answered with several codecs may send any of them, also without the first.
+#[test]
+fn a_phone_speaks_any_codec_of_its_answer() {
+    let (plane, metrics) = plane(50_100..=50_199);
+    let (mut handle, mut events) = plane.open_call(CALL());
+    handle
+        .command(MediaCommand::Connect { a: A, b: B })
+        .unwrap();
+    let rtp = plane.reserve_rtp(SocketAddr::new(HERE, 5060)).unwrap();
+    let phone = Far::phone(A, Codec::Mulaw, 400, rtp.address());
+    let codecs = [Codec::Opus, Codec::Alaw, Codec::Mulaw];
+    let local = sip::sdp::LocalMedia {
+        address: rtp.address(),
+        session_id: 1,
+        version: 1,
+        security: sip::sdp::Security::Plain,
+    };
+    let offer = sip::sdp::offer(&local, &codecs);
+    let port = phone.socket.local_addr().unwrap().port();
+    let answer = format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 8 0\r\n"
+    );
+    let media = sip::sdp::accept_answer(&offer, answer.as_bytes(), &codecs).unwrap();
+    assert_eq!(media.audio.codec, Codec::Alaw);
+    handle
+        .command(MediaCommand::AddSip {
+            leg: A,
+            rtp,
+            media: Box::new(media),
+            signalling: HERE,
+        })
+        .unwrap();
+    let other = add_sip(&plane, &mut handle, B, Codec::Alaw, 1000);
+    let mut far = [phone, other];
+    let second = Duration::from_millis(1500);
+    live(&mut far, &mut handle, &mut events, second);
+    let heard = far[1].hears(400.0);
+    assert!(heard > 0.9, "{heard}");
+    assert!(far[0].heard.len() > 40, "{}", far[0].heard.len());
+    let both = [(Codec::Alaw, Codec::Mulaw), (Codec::Mulaw, Codec::Alaw)];
+    for (from, to) in both {
+        let turned = metrics.media();
+        assert_eq!(turned.transcoding(from, to).unwrap().active.get(), 1);
+    }
+    drop(handle);
+    let Some(MediaEvent::Closed { legs }) = last(events) else {
+        panic!("no figures");
+    };
+    let phone = legs.iter().find(|report| report.leg == A).unwrap();
+    assert_eq!(phone.codec, Codec::Mulaw);
 }
 
 /// A phone and a Telegram user talk for a while; returns how much of what each hears is the other's tone.

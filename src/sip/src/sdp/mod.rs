@@ -115,6 +115,8 @@ pub struct Audio {
 pub struct Agreed {
     /// The format.
     pub audio: Audio,
+    /// What else the peer has answered our offer with: it may turn to any of these without a word (RFC 3264 section 7).
+    pub others: Vec<Audio>,
     /// Where the peer receives RTP, as it wrote it; ask [`Agreed::may_send`] before using it.
     pub remote: SocketAddr,
     /// Where the peer receives RTCP, when it is not the port after `remote` (RFC 3605).

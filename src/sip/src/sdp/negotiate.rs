@@ -83,7 +83,16 @@ pub fn accept_answer(
     // RFC 3264 section 7: the first format of the answer is the one to send.
     let format = formats.first(codecs).ok_or(OfferError::NoCommonCodec)?;
     let mut agreed = agree(&theirs, media, &formats, format, crypto)?;
-    agreed.audio.received = received(&Formats::of(offered), &agreed.audio);
+    let offered = Formats::of(offered);
+    agreed.audio.received = received(&offered, &agreed.audio);
+    let others = codecs.iter().filter(|codec| **codec != agreed.audio.codec);
+    let others = others.filter_map(|&codec| {
+        offered.payload_type(codec)?;
+        let mut audio = audio_of(media, &formats, (codec, formats.payload_type(codec)?));
+        audio.received = received(&offered, &audio);
+        Some(audio)
+    });
+    agreed.others = others.collect();
     Ok(agreed)
 }
 
@@ -150,7 +159,7 @@ fn agree(
     sdp: &Sdp,
     media: &Media,
     formats: &Formats,
-    (codec, payload_type): (Codec, u8),
+    format: (Codec, u8),
     crypto: Option<Crypto>,
 ) -> Result<Agreed, OfferError> {
     let address = match sdp.connection_of(media) {
@@ -159,18 +168,12 @@ fn agree(
         Some(Connection::WrongFamily) => return Err(OfferError::AddressFamily),
         Some(Connection::Malformed) | None => return Err(OfferError::NoConnection),
     };
-    let event = formats.telephone_event(codec.clock_rate());
-    let asked = asked_ptime(media);
+    let audio = audio_of(media, formats, format);
+    let codec = audio.codec;
     let ours = direction_of(sdp, media).reversed();
     Ok(Agreed {
-        audio: Audio {
-            codec,
-            payload_type,
-            fmtp_ptime: asked,
-            dtmf_payload_type: event.map(|(payload_type, _)| payload_type),
-            dtmf_clock: event.map_or(codec.clock_rate(), |(_, clock)| clock),
-            received: None,
-        },
+        audio,
+        others: Vec::new(),
         remote: SocketAddr::new(address, media.port),
         remote_rtcp: media
             .values("rtcp")
@@ -182,9 +185,22 @@ fn agree(
         } else {
             ours
         },
-        ptime: usable_ptime(codec, asked.unwrap_or(usual_ptime(codec)), media),
+        ptime: usable_ptime(codec, audio.fmtp_ptime.unwrap_or(usual_ptime(codec)), media),
         crypto,
     })
+}
+
+/// A codec of a media line, and the keys that go with it.
+fn audio_of(media: &Media, formats: &Formats, (codec, payload_type): (Codec, u8)) -> Audio {
+    let event = formats.telephone_event(codec.clock_rate());
+    Audio {
+        codec,
+        payload_type,
+        fmtp_ptime: asked_ptime(media),
+        dtmf_payload_type: event.map(|(payload_type, _)| payload_type),
+        dtmf_clock: event.map_or(codec.clock_rate(), |(_, clock)| clock),
+        received: None,
+    }
 }
 
 fn write_answer(offer: &Sdp, index: usize, agreed: &Agreed, local: &LocalMedia) -> String {

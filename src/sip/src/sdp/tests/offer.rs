@@ -97,6 +97,24 @@ fn an_answer_may_have_numbers_of_its_own() {
     assert_eq!(accept(same), ((8, Some(101)), None));
 }
 
+/// RFC 3264 7: the first is the one to send, the others may come without a word.
+#[test]
+fn an_answer_may_have_several_codecs() {
+    let ours = offer(&local(), &[Codec::Opus, Codec::Alaw, Codec::Mulaw]);
+    let answer = sdp(
+        "m=audio 5000 RTP/AVP 8 9 0 96 101\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n",
+    );
+    let agreed = accept_answer(&ours, answer.as_bytes(), &Codec::ALL).unwrap();
+    assert_eq!(agreed.audio.codec, Codec::Alaw);
+    let others = agreed.others.iter().map(|audio| {
+        let received = audio.received.map(|types| types.audio);
+        (audio.codec, audio.payload_type, received)
+    });
+    // G.722 was not offered.
+    let expected = [(Codec::Opus, 96, Some(107)), (Codec::Mulaw, 0, None)];
+    assert!(others.eq(expected), "{:?}", agreed.others);
+}
+
 #[test]
 fn two_of_ours_agree_with_each_other() {
     let theirs = LocalMedia {
