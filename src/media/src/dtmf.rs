@@ -47,7 +47,7 @@ struct Press {
 
 impl DtmfReceiver {
     /// Takes the payload of one event packet; returns the digit at its first packet.
-    pub(crate) fn receive(&mut self, payload: &[u8], timestamp: u32) -> Option<char> {
+    pub(crate) fn receive(&mut self, payload: &[u8], timestamp: u32, marker: bool) -> Option<char> {
         let &[event, flags, high, low, ..] = payload else {
             return None;
         };
@@ -64,9 +64,11 @@ impl DtmfReceiver {
                 current.ended |= press.ended;
                 return None;
             }
-            // RFC 4733 s.2.5.1.3: a press longer than the field goes on in a new segment.
+            // RFC 4733 s.2.5.1.3: a press longer than the field goes on in a new segment, without a marker. The last packets of the
+            // one before may be lost.
             let segment = timestamp.wrapping_sub(current.timestamp);
-            let goes_on = !current.ended && current.event == event && current.duration >= 0xff00;
+            let may_go_on = current.duration >= 0xff00 || !marker;
+            let goes_on = !current.ended && current.event == event && may_go_on;
             if goes_on && segment >= 0xff00 && segment <= u32::from(u16::MAX) + 1 {
                 self.remember(timestamp);
                 self.current = Some(press);
@@ -253,7 +255,7 @@ mod tests {
                 let packet = RtpPacket::parse(&bytes).unwrap();
                 heard.extend(
                     receiver
-                        .receive(packet.payload, packet.timestamp)
+                        .receive(packet.payload, packet.timestamp, packet.marker)
                         .and_then(event_of),
                 );
             }
@@ -270,9 +272,34 @@ mod tests {
     #[test]
     fn events_beyond_the_keypad_and_short_payloads_are_nothing() {
         let mut receiver = DtmfReceiver::default();
-        assert_eq!(receiver.receive(&[200, 10, 0, 160], 1), None);
-        assert_eq!(receiver.receive(&[1], 2), None);
-        assert_eq!(receiver.receive(&[15, 10, 0, 160], 3), Some('D'));
+        assert_eq!(receiver.receive(&[200, 10, 0, 160], 1, true), None);
+        assert_eq!(receiver.receive(&[1], 2, true), None);
+        assert_eq!(receiver.receive(&[15, 10, 0, 160], 3, true), Some('D'));
+    }
+
+    /// RFC 4733 2.5.1.3: at 48 kHz a key of 1.4 s already has two segments; the ends of each may be lost.
+    #[test]
+    fn a_long_press_is_one_press_whatever_is_lost_of_it() {
+        for (step, lost) in [(960, 0), (1440, 1), (2400, 1), (960, 5)] {
+            let mut receiver = DtmfReceiver::default();
+            let mut heard = Vec::new();
+            for (segment, timestamp) in [7_u32, 65_542, 131_077].into_iter().enumerate() {
+                let full = 0xffff / step;
+                let durations = (1..=full).map(|n| n * step).chain([0xffff]);
+                for duration in durations.take(full as usize + 1 - lost) {
+                    let [_, _, high, low] = u32::to_be_bytes(duration);
+                    let marker = segment == 0 && duration == step;
+                    heard.extend(receiver.receive(&[5, 10, high, low], timestamp, marker));
+                }
+            }
+            assert_eq!(heard, ['5'], "{step} ticks, {lost} lost");
+        }
+        // The same key, just as long after one whose end was lost.
+        let mut receiver = DtmfReceiver::default();
+        for timestamp in [7, 65_542] {
+            let heard = receiver.receive(&[5, 10, 0, 160], timestamp, true);
+            assert_eq!(heard, Some('5'));
+        }
     }
 
     #[test]
@@ -282,10 +309,12 @@ mod tests {
         let mut heard = String::new();
         for n in 0..200 {
             if let Step::Event {
-                payload, timestamp, ..
+                payload,
+                timestamp,
+                marker,
             } = sender.step(FRAME, 8000, n * 160)
             {
-                heard.extend(receiver.receive(&payload, timestamp));
+                heard.extend(receiver.receive(&payload, timestamp, marker));
             }
         }
         assert_eq!(heard, "11*#AD9");

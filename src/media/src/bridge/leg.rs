@@ -145,7 +145,10 @@ impl Leg {
         if kind == PayloadKind::Event {
             // Who sends events needs no ear, and what of the tone is in the voice before one would count twice.
             self.ear = None;
-            if let Some(digit) = self.dtmf.receive(&packet.payload, packet.timestamp) {
+            if let Some(digit) = self
+                .dtmf
+                .receive(&packet.payload, packet.timestamp, packet.marker)
+            {
                 tell(digit, DtmfMethod::Rfc2833);
             }
             return Some(Kind::NoAudio);

@@ -89,7 +89,7 @@ fn hears_each_press_once(stream: &Value) -> bool {
     for packet in stream["packets_ms_hex"].as_array().unwrap() {
         let bytes = hex(packet[1].as_str().unwrap());
         let packet = RtpPacket::parse(&bytes).unwrap();
-        heard.extend(receiver.receive(packet.payload, packet.timestamp));
+        heard.extend(receiver.receive(packet.payload, packet.timestamp, packet.marker));
     }
     let expected = stream["expect_events"].as_array().unwrap().iter();
     let digit = |event: &Value| {
@@ -111,7 +111,9 @@ fn is_dropped(packets: &Value) -> bool {
         // What is RTP in good order is an event that is none.
         RtpPacket::parse(&bytes).map_or(true, |packet| {
             let mut receiver = DtmfReceiver::default();
-            receiver.receive(packet.payload, packet.timestamp).is_none()
+            receiver
+                .receive(packet.payload, packet.timestamp, packet.marker)
+                .is_none()
         })
     })
 }

@@ -24,7 +24,7 @@ fn digits(bench: &Bench) -> String {
         .into_iter()
         .filter(|packet| packet.payload_type == 101);
     events
-        .filter_map(|packet| receiver.receive(&packet.payload, packet.timestamp))
+        .filter_map(|packet| receiver.receive(&packet.payload, packet.timestamp, packet.marker))
         .collect()
 }
 
