@@ -120,8 +120,8 @@ pub struct PlainRtp {
     jitter: Jitter,
     silence: Silence,
     report_at: Option<Instant>,
-    /// Middle of the NTP time of the peer's last sender report, and when it came.
-    last_report: Option<(u32, Instant)>,
+    /// The stream of the peer's last sender report, the middle of its NTP time, and when it came.
+    last_report: Option<(u32, u32, Instant)>,
     last_sent: Option<(Instant, u32)>,
     octets: u32,
     /// Packets sent before the present SSRC was.
@@ -322,7 +322,9 @@ impl PlainRtp {
 
     fn read_report(&mut self, now: Instant, report: Report) {
         match report {
-            Report::Sender { info, .. } => self.last_report = Some((middle(info.ntp), now)),
+            Report::Sender { ssrc, info } => {
+                self.last_report = Some((ssrc, middle(info.ntp), now));
+            }
             Report::Reception(block) if block.ssrc == self.ssrc => {
                 self.stats.remote_lost = Some(block.fraction_lost);
                 if block.last_report != 0 {
@@ -429,14 +431,16 @@ impl PlainRtp {
             packets: ((self.stats.sent - self.sent_before) & 0xffff_ffff) as u32,
             octets: self.octets,
         });
-        let (last, delay) = self.last_report.map_or((0, 0), |(middle, at)| {
-            (middle, ticks(now.saturating_duration_since(at), 65_536))
-        });
         let jitter = self.jitter.ticks(clock);
-        let block = self
-            .numbers
-            .report()
-            .map(|reception| Block::new(reception, jitter, last, delay));
+        let last_report = self.last_report;
+        let block = self.numbers.report().map(|reception| {
+            // RFC 3550 s.6.4.1: of the same stream, or none.
+            let last = last_report.filter(|(ssrc, ..)| *ssrc == reception.ssrc);
+            let (last, delay) = last.map_or((0, 0), |(_, middle, at)| {
+                (middle, ticks(now.saturating_duration_since(at), 65_536))
+            });
+            Block::new(reception, jitter, last, delay)
+        });
         self.scratch.clear();
         rtcp::write_report(
             &mut self.scratch,

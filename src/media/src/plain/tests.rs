@@ -374,6 +374,37 @@ fn reports_tell_loss_and_round_trip() {
     assert_eq!(there.plain.stats().lost, 59);
 }
 
+/// RFC 3550 6.4.1: a report on a stream names the last report of that stream, or none.
+#[test]
+fn another_stream_of_the_peer_is_not_told_of_reports_that_it_never_made() {
+    let mut bench = Bench::new();
+    let named = |bench: &mut Bench| {
+        bench.reports.clear();
+        bench.advance(Duration::from_secs(6));
+        let (_, bytes) = bench.reports.first().unwrap();
+        rtcp::reports(bytes).find_map(|report| match report {
+            Report::Reception(block) => Some((block.ssrc, block.last_report)),
+            _ => None,
+        })
+    };
+    bench.talk(5);
+    let info = SenderInfo {
+        ntp: 77 << 16,
+        timestamp: 0,
+        packets: 0,
+        octets: 0,
+    };
+    let mut report = Vec::new();
+    rtcp::write_report(&mut report, 1, Some(info), None, "peer");
+    bench.datagram(PEER, &report);
+    assert_eq!(named(&mut bench), Some((1, 77)));
+    // The call is transferred: another device speaks, by another clock.
+    for sequence in 7..12 {
+        bench.packet(PEER, 8, 2, sequence);
+    }
+    assert_eq!(named(&mut bench), Some((2, 0)));
+}
+
 #[test]
 fn rtcp_of_strangers_is_dropped_and_multiplexed_rtcp_is_understood() {
     let mut bench = Bench::new();
@@ -389,7 +420,7 @@ fn rtcp_of_strangers_is_dropped_and_multiplexed_rtcp_is_understood() {
     bench.datagram("203.0.113.66:4001", &report);
     assert!(bench.plain.last_report.is_none());
     bench.datagram(PEER, &report);
-    assert_eq!(bench.plain.last_report.unwrap().0, 77);
+    assert_eq!(bench.plain.last_report.unwrap().1, 77);
     assert_eq!(bench.plain.stats().malformed, 0);
 }
 
