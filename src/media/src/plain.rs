@@ -27,6 +27,8 @@ use crate::transport::{RtpIn, RtpOut, Transport, TransportEvent, TransportOutput
 /// Seconds between 1900 (NTP) and 1970 (Unix).
 const NTP_EPOCH: u64 = 2_208_988_800;
 
+/// Time without a packet after which one without audio keeps the way open (RFC 6263, NET-5).
+const KEEP_OPEN: Duration = Duration::from_secs(15);
 /// So many packets in another codec of the peer's answer make it the codec of the leg: one may be a straggler.
 const TURN: u8 = 2;
 
@@ -123,6 +125,8 @@ pub struct PlainRtp {
     /// The stream of the peer's last sender report, the middle of its NTP time, and when it came.
     last_report: Option<(u32, u32, Instant)>,
     last_sent: Option<(Instant, u32)>,
+    /// When a packet is due that holds nothing.
+    keep_open_at: Option<Instant>,
     octets: u32,
     /// Packets sent before the present SSRC was.
     sent_before: u64,
@@ -186,6 +190,7 @@ impl PlainRtp {
             report_at: None,
             last_report: None,
             last_sent: None,
+            keep_open_at: None,
             octets: 0,
             sent_before: 0,
             stats: PlainStats::default(),
@@ -212,6 +217,7 @@ impl PlainRtp {
             remote.signalling,
         ));
         self.rtcp_source = None;
+        self.keep_open_at = Some(now + KEEP_OPEN);
         if self.report_at.is_none() {
             self.schedule_report(now);
         }
@@ -307,6 +313,7 @@ impl PlainRtp {
             self.send_rtcp(target);
         }
         self.report_at = None;
+        self.keep_open_at = None;
         self.silence = Silence::Unwatched;
     }
 
@@ -425,9 +432,9 @@ impl PlainRtp {
             return;
         };
         let clock = self.audio.codec.clock_rate();
-        let info = self.last_sent.map(|(at, timestamp)| SenderInfo {
+        let info = self.timestamp(now).map(|timestamp| SenderInfo {
             ntp: self.ntp(now),
-            timestamp: timestamp.wrapping_add(ticks(now.saturating_duration_since(at), clock)),
+            timestamp,
             packets: ((self.stats.sent - self.sent_before) & 0xffff_ffff) as u32,
             octets: self.octets,
         });
@@ -450,6 +457,25 @@ impl PlainRtp {
             &self.config.cname,
         );
         self.send_rtcp(target);
+    }
+
+    /// The timestamp of now in the stream that we send.
+    fn timestamp(&self, now: Instant) -> Option<u32> {
+        let (at, timestamp) = self.last_sent?;
+        let passed = now.saturating_duration_since(at);
+        Some(timestamp.wrapping_add(ticks(passed, self.audio.codec.clock_rate())))
+    }
+
+    /// Sends a packet without audio: nothing else was to be sent for long, and a NAT forgets.
+    fn keep_open(&mut self, now: Instant) {
+        self.keep_open_at = Some(now + KEEP_OPEN);
+        let packet = RtpOut {
+            payload_type: self.audio.payload_type,
+            timestamp: self.timestamp(now).unwrap_or_default(),
+            marker: false,
+            payload: Bytes::new(),
+        };
+        self.send(now, &packet);
     }
 
     /// Sends the report in `scratch`.
@@ -557,6 +583,9 @@ impl Transport for PlainRtp {
         if self.report_at.is_some_and(|at| at <= now) {
             self.report(now);
         }
+        if self.keep_open_at.is_some_and(|at| at <= now) {
+            self.keep_open(now);
+        }
     }
 
     fn send(&mut self, now: Instant, packet: &RtpOut) {
@@ -578,13 +607,14 @@ impl Transport for PlainRtp {
         let octets = u32::try_from(packet.payload.len()).unwrap_or(0);
         self.octets = self.octets.wrapping_add(octets);
         self.last_sent = Some((now, packet.timestamp));
+        self.keep_open_at = self.keep_open_at.map(|_| now + KEEP_OPEN);
         self.outputs
             .push_back(TransportOutput::Transmit { target, bytes });
     }
 
     fn poll_output(&mut self) -> TransportOutput {
         self.outputs.pop_front().unwrap_or_else(|| {
-            let next = [self.report_at, self.silent_at()]
+            let next = [self.report_at, self.silent_at(), self.keep_open_at]
                 .into_iter()
                 .flatten()
                 .min();

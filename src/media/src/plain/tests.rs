@@ -213,6 +213,37 @@ fn packets_go_out_numbered_to_the_announced_address() {
     assert!(packets[0].marker && !packets[1].marker);
 }
 
+/// RFC 6263: on hold the switch says nothing, and what the PBX plays must find its way all the same.
+#[test]
+fn a_way_that_nothing_is_sent_on_is_kept_open() {
+    let mut bench = Bench::new();
+    bench.send(3);
+    bench.advance(Duration::from_secs(14));
+    assert_eq!(bench.sent.len(), 3);
+    bench.advance(Duration::from_secs(30));
+    let packets = bench.sent.iter().map(|(target, bytes)| {
+        assert_eq!(*target, PEER.parse().unwrap());
+        RtpPacket::parse(bytes).unwrap()
+    });
+    let packets: Vec<RtpPacket<'_>> = packets.collect();
+    let begin = packets[0];
+    let expected = [(3, 2 + 750), (4, 2 + 1500)].map(|(sequence, frames)| RtpPacket {
+        sequence: begin.sequence.wrapping_add(sequence),
+        timestamp: frames * 160,
+        marker: false,
+        payload: &[],
+        ..begin
+    });
+    assert_eq!(packets[3..], expected);
+    // Who talks needs none, and neither does who is gone.
+    bench.sent.clear();
+    bench.send(1000);
+    assert_eq!(bench.sent.len(), 1000);
+    bench.plain.close(bench.now);
+    bench.drain();
+    assert_eq!(bench.timeout, None);
+}
+
 #[test]
 fn nothing_goes_out_before_the_peer_is_known_nor_to_forbidden_places() {
     let mut bench = Bench::at("127.0.0.1:4000", "198.51.100.1:5060");
