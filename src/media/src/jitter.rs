@@ -25,6 +25,8 @@ pub(crate) struct Waiting {
     pub(crate) timestamp: u32,
     /// Empty: it arrived, but there is no audio in it.
     pub(crate) payload: Bytes,
+    /// It says what there is in place of audio: silence, or a key.
+    pub(crate) quiet: bool,
 }
 
 /// What became of a packet.
@@ -117,6 +119,7 @@ impl PacketBuffer {
             arrived: now,
             timestamp: packet.timestamp,
             payload,
+            quiet: !audio && !packet.payload.is_empty(),
         };
         let Some(slot) = self.slot(packet.sequence) else {
             return Arrival::Late;

@@ -60,6 +60,8 @@ pub(crate) struct Playout {
     decoder: Decoder,
     pcm: Pcm,
     state: State,
+    /// The last packet said that there is no audio: none is missing until the next one.
+    quiet: bool,
     /// Samples of the last packet.
     packet: usize,
     margin: Duration,
@@ -87,6 +89,7 @@ impl Playout {
             decoder: Decoder::new(codec, rate)?,
             pcm: Pcm::default(),
             state: State::Idle,
+            quiet: false,
             packet: samples(Duration::from_millis(20), rate),
             margin: bounds.margin,
             margin_since: None,
@@ -232,8 +235,10 @@ impl Playout {
             return;
         };
         if packet.payload.is_empty() {
+            self.quiet |= packet.quiet;
             return;
         }
+        self.quiet = false;
         let before = self.pcm.len();
         if self.decoder.decode(&packet.payload, &mut self.pcm) == 0 {
             stats.broken += 1;
@@ -299,7 +304,7 @@ impl Playout {
         let State::Playing { guessed } = self.state else {
             return false;
         };
-        if guessed >= samples(MAX_GUESS, self.rate) {
+        if self.quiet || guessed >= samples(MAX_GUESS, self.rate) {
             self.state = State::Idle;
             return false;
         }

@@ -111,6 +111,39 @@ fn tones_of_keys_replace_the_voice_for_their_time() {
     }
 }
 
+/// Who says that nobody speaks, or that a key is pressed, has lost nothing: there is nothing to make up for.
+#[test]
+fn nothing_is_guessed_in_place_of_what_is_known_to_be_no_audio() {
+    let pbx = sip(Codec::Alaw, 20);
+    for (payload_type, payload) in [(13, &[60][..]), (101, &[5, 10, 0, 160])] {
+        let mut bench = Bench::new(pbx, sip(Codec::Mulaw, 20));
+        let mut stream = Vec::new();
+        let mut times = Vec::new();
+        for (n, packet) in (0..).zip(tone(pbx, 20, 425.0, Duration::from_secs(10))) {
+            // Half a second of each is said in one packet.
+            let packet = match n % 50 {
+                0..25 => packet,
+                25 => RtpIn {
+                    payload_type,
+                    payload: Bytes::copy_from_slice(payload),
+                    ..packet
+                },
+                _ => continue,
+            };
+            let sequence = stream.len() as u64;
+            stream.push(RtpIn { sequence, ..packet });
+            times.push(MS * 20 * n);
+        }
+        bench.say(SIP, stream, |n| vec![times[n]]);
+        bench.advance(Duration::from_secs(10));
+        let stats = bench.stats(SIP);
+        assert_eq!((stats.concealed, stats.lost), (Duration::ZERO, 0));
+        let heard = bench.hear(TELEGRAM);
+        let loud = heard.iter().filter(|s| s.unsigned_abs() > 1000).count();
+        assert!((35_000..40_000).contains(&loud), "{loud} of 40000 samples");
+    }
+}
+
 #[test]
 fn comfort_noise_is_a_pause_and_no_fault() {
     let pbx = sip(Codec::Alaw, 20);
