@@ -361,7 +361,7 @@ impl PlainRtp {
         };
         self.stats.received += 1;
         if !self.follow(packet.payload_type) {
-            return;
+            return self.number(sequence, packet.timestamp);
         }
         if self.audio.kind_of(packet.payload_type) == Some(PayloadKind::Audio) {
             self.jitter
@@ -373,6 +373,25 @@ impl PlainRtp {
             timestamp: packet.timestamp,
             marker: packet.marker,
             payload: self.pool.copy(packet.payload),
+        }));
+    }
+
+    /// Takes the number of a packet that nobody can read: a peer that keeps its way open, or falls silent by a type of its own, has
+    /// lost nothing (RFC 6263 section 4.6).
+    fn pass_over(&mut self, packet: &RtpPacket<'_>) {
+        if let Some(sequence) = self.numbers.follow(packet.ssrc, packet.sequence) {
+            self.number(sequence, packet.timestamp);
+        }
+    }
+
+    /// Tells of a packet without audio that its turn has come.
+    fn number(&mut self, sequence: u64, timestamp: u32) {
+        self.outputs.push_back(TransportOutput::Rtp(RtpIn {
+            payload_type: self.audio.payload_type,
+            sequence,
+            timestamp,
+            marker: false,
+            payload: Bytes::new(),
         }));
     }
 
@@ -517,15 +536,18 @@ impl PlainRtp {
 
     /// Takes one RTP packet in the clear.
     fn take_rtp(&mut self, now: Instant, source: SocketAddr, data: &[u8]) {
-        let packet = RtpPacket::parse(data)
-            .ok()
-            .filter(|packet| self.accepts(packet.payload_type));
+        let packet = RtpPacket::parse(data);
+        let agreed = packet.is_ok_and(|packet| self.accepts(packet.payload_type));
         let Some(lock) = &mut self.lock else {
             self.stats.foreign += 1;
             return;
         };
-        let Some(packet) = packet else {
+        let Some(packet) = packet.ok().filter(|_| agreed) else {
             self.stats.malformed += 1;
+            let is_peer = lock.locked() == Some(source);
+            if let Some(packet) = packet.ok().filter(|_| is_peer) {
+                self.pass_over(&packet);
+            }
             return;
         };
         match lock.judge(now, source, &packet) {

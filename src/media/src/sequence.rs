@@ -72,6 +72,14 @@ impl Sequence {
         None
     }
 
+    /// The same for a packet that cannot prove a jump or another stream.
+    pub(crate) fn follow(&mut self, ssrc: u32, sequence: u16) -> Option<u64> {
+        let stream = self.stream.filter(|stream| stream.ssrc == ssrc)?;
+        let ahead = sequence.wrapping_sub((stream.highest & 0xffff) as u16);
+        let is_near = ahead < MAX_DROPOUT || ahead.wrapping_neg() <= MAX_MISORDER;
+        is_near.then(|| self.extend(ssrc, sequence)).flatten()
+    }
+
     fn start(&mut self, ssrc: u32, sequence: u16, extended: u64) -> u64 {
         // One wrap in hand, so that reordering below the first number stays positive.
         let highest = (1 << 16) + u64::from(sequence);

@@ -328,6 +328,36 @@ fn payload_types_nobody_agreed_to_are_dropped_and_comfort_noise_is_heard() {
     assert_eq!((bench.heard.len(), bench.plain.stats().malformed), (2, 2));
 }
 
+/// As keep-alives are (RFC 6263 4.6), or what another clock has for silence.
+#[test]
+fn a_packet_of_a_type_nobody_agreed_to_is_not_lost() {
+    let mut bench = Bench::new();
+    bench.talk(10);
+    for sequence in [110, 112] {
+        bench.packet(PEER, 99, 1, sequence);
+        bench.packet(PEER, 8, 1, sequence + 1);
+    }
+    let (stats, heard) = (bench.plain.stats(), &bench.heard);
+    assert_eq!((stats.lost, stats.malformed), (0, 2));
+    let follow = heard
+        .windows(2)
+        .all(|two| two[1].sequence == two[0].sequence + 1);
+    assert!(follow && heard.len() == 14);
+    assert!(heard[10].payload.is_empty() && !heard[11].payload.is_empty());
+    // It proves nothing: neither that there is another stream, nor that somebody speaks.
+    for sequence in 0..10 {
+        bench.packet(PEER, 99, 2, sequence);
+    }
+    assert_eq!(bench.heard.len(), 14);
+    bench.plain.expect_media(bench.now, true);
+    for sequence in 114..125 {
+        bench.advance(Duration::from_secs(1));
+        bench.packet(PEER, 99, 1, sequence);
+    }
+    let is_silent = |event: &TransportEvent| matches!(event, TransportEvent::Silent { .. });
+    assert!(bench.events.iter().any(is_silent));
+}
+
 #[test]
 fn silence_is_told_once_after_ten_seconds_and_never_on_hold() {
     let silent = TransportEvent::Silent {
