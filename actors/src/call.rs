@@ -333,6 +333,7 @@ impl Call {
             address: ctx.address(),
         });
         self.ask_again(ctx);
+        self.ask_for_transfer(ctx);
     }
 
     /// Starts the first leg, or both.

@@ -27,7 +27,7 @@ const MAX_LEGS: usize = 32;
 #[derive(Debug)]
 pub(super) enum Transfer {
     /// The registry was asked.
-    Asked { old: LegId, kind: TransferKind },
+    Asked { old: LegId, to: TransferTo },
     /// The new leg is being called.
     Ringing {
         old: LegId,
@@ -41,7 +41,8 @@ pub(super) enum Transfer {
 impl Transfer {
     fn kind(&self) -> TransferKind {
         match self {
-            Transfer::Asked { kind, .. } | Transfer::Ringing { kind, .. } => *kind,
+            Transfer::Asked { to, .. } => kind_of(to),
+            Transfer::Ringing { kind, .. } => *kind,
             Transfer::Called { .. } => TransferKind::Attended,
         }
     }
@@ -90,14 +91,28 @@ impl Call {
         to: TransferTo,
         ctx: &mut Context<Self>,
     ) -> bool {
-        let trunk = self.legs.get(&leg).map(|slot| slot.via.clone());
-        let trunk = trunk.and_then(|via| via.parse::<TrunkName>().ok());
-        let Some(trunk) = trunk.filter(|_| self.is_replaceable(leg)) else {
+        if self.trunk_of(leg).is_none() || !self.is_replaceable(leg) {
             self.common.metrics.transfer(kind_of(&to), false);
             return false;
+        }
+        self.transfer = Some(Transfer::Asked { old: leg, to });
+        self.ask_for_transfer(ctx);
+        true
+    }
+
+    /// The trunk that a leg goes over.
+    fn trunk_of(&self, leg: LegId) -> Option<TrunkName> {
+        self.legs.get(&leg)?.via.parse().ok()
+    }
+
+    /// Asks where to call for a transfer that waits for the answer. What a registry dies over is asked of the next one.
+    pub(super) fn ask_for_transfer(&self, ctx: &mut Context<Self>) {
+        let Some(Transfer::Asked { old, to }) = &self.transfer else {
+            return;
         };
-        let kind = kind_of(&to);
-        self.transfer = Some(Transfer::Asked { old: leg, kind });
+        let Some(trunk) = self.trunk_of(*old) else {
+            return;
+        };
         let caller = match &self.plan {
             Plan::ToSip { caller, .. } => (**caller).clone(),
             // Whom the PBX called is known there by what it dialled.
@@ -113,11 +128,10 @@ impl Call {
         self.common.to_registry(PlaceTransfer {
             call: self.id,
             trunk,
-            to,
+            to: to.clone(),
             caller,
             answer: ctx.address().recipient(),
         });
-        true
     }
 
     fn transfer_placed(
@@ -228,9 +242,10 @@ impl Handler<Placed> for Call {
 
     fn handle(&mut self, Placed(result): Placed, ctx: &mut Self::Context) {
         self.watch.handled();
-        let Some(Transfer::Asked { old, kind }) = self.transfer else {
+        let Some(Transfer::Asked { old, to }) = &self.transfer else {
             return;
         };
+        let (old, kind) = (*old, kind_of(to));
         if self.ended.is_some() {
             return self.transfer_over(false);
         }

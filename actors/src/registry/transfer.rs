@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use actix::Handler;
+use actix::{AsyncContext, Handler};
 use metrics::TransferKind;
 use model::{Cause, Reason, TrunkKind, TrunkSpec};
 use sip::{NameAddr, Uri};
 
-use super::Registry;
+use super::{ROLL_CALL, Registry};
 use crate::call::SipTarget;
 use crate::message::{Contact, InviteArrived, PlaceTransfer, Placed, TakePlace, TransferTo};
 use crate::trunk::at_domain;
@@ -94,8 +94,13 @@ fn at_contact(number: &str, contact: &Contact) -> Uri {
 impl Handler<PlaceTransfer> for Registry {
     type Result = ();
 
-    fn handle(&mut self, place: PlaceTransfer, _: &mut Self::Context) {
+    fn handle(&mut self, place: PlaceTransfer, ctx: &mut Self::Context) {
         self.watch.handled();
+        // Where the trunk can be called is known when it has said so.
+        if self.calling_roll {
+            ctx.notify_later(place, ROLL_CALL);
+            return;
+        }
         let placed = self.place(&place).map(Box::new);
         place.answer.do_send(Placed(placed));
     }

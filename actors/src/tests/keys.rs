@@ -14,7 +14,7 @@ const BY_INFO: &str = "dtmf_digits_total{from=\"telegram\",method=\"info\"}";
 const AS_TONES: &str = "dtmf_digits_total{from=\"telegram\",method=\"inband\"}";
 
 /// A call of bobby with a PBX of a trunk with these methods, talking; he leaves it before the phone is rung.
-async fn talk(habit: Habit, dtmf: &[DtmfMethod]) -> (Scene, Pbx, Line) {
+pub(super) async fn talk(habit: Habit, dtmf: &[DtmfMethod]) -> (Scene, Pbx, Line) {
     let pbx = Pbx::start(habit).await;
     let mut trunk = pbx.trunk("keys");
     trunk.dtmf = dtmf.to_vec();
@@ -25,14 +25,14 @@ async fn talk(habit: Habit, dtmf: &[DtmfMethod]) -> (Scene, Pbx, Line) {
     (scene, pbx, user)
 }
 
-async fn end(scene: &Scene, user: &Line) {
+pub(super) async fn end(scene: &Scene, user: &Line) {
     user.hang_up();
     reaches(user, Phase::Over).await;
     scene.settles_at(0).await;
 }
 
 /// Waits until these keys, and no others, have come to the PBX by INFO.
-async fn gets(pbx: &Pbx, keys: &str) {
+pub(super) async fn gets(pbx: &Pbx, keys: &str) {
     let start = Instant::now();
     while pbx.keys() != keys && start.elapsed() < PATIENCE {
         tokio::time::sleep(Duration::from_millis(20)).await;

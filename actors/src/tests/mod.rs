@@ -15,5 +15,6 @@ mod records;
 mod refusals;
 mod roles;
 mod scene;
+mod transfer;
 mod transit;
 mod users;
