@@ -489,11 +489,13 @@ impl Call {
         }
     }
 
-    /// The other leg of a two-party call.
+    /// The other leg of a two-party call; not one that is about to take a place, with whom nobody talks yet.
     fn partner(&self, leg: LegId) -> Option<LegId> {
+        let newcomer = self.newcomer();
         self.legs
             .iter()
-            .find(|(id, slot)| **id != leg && slot.end.is_none() && !self.lost.contains(*id))
+            .filter(|(id, _)| **id != leg && Some(**id) != newcomer)
+            .find(|(id, slot)| slot.end.is_none() && !self.lost.contains(*id))
             .map(|(id, _)| *id)
     }
 }

@@ -9,10 +9,12 @@ use crate::house::{CallOrder, Ordered};
 use crate::message::{LegOrder, OrderCall, TransferTo};
 
 impl Call {
-    /// The legs of PBXs that are there.
+    /// The legs of PBXs that are there: not one that is about to take the place of another, which has not answered.
     fn sip_legs(&self) -> Vec<LegId> {
+        let newcomer = self.newcomer();
         let legs = self.legs.iter().filter(|(leg, slot)| {
-            slot.end.is_none() && !self.lost.contains(*leg) && slot.address.kind() == LegKind::Sip
+            let is_here = slot.end.is_none() && !self.lost.contains(*leg);
+            is_here && Some(**leg) != newcomer && slot.address.kind() == LegKind::Sip
         });
         legs.map(|(leg, _)| *leg).collect()
     }

@@ -155,6 +155,14 @@ impl Call {
         self.add_sip(new, *target.trunk, way, ctx);
     }
 
+    /// The leg that is about to take the place of another.
+    pub(super) fn newcomer(&self) -> Option<LegId> {
+        match self.transfer {
+            Some(Transfer::Ringing { new, .. } | Transfer::Called { new, .. }) => Some(new),
+            Some(Transfer::Asked { .. }) | None => None,
+        }
+    }
+
     /// The new leg rings; whether it was one.
     pub(super) fn transfer_rings(&self, leg: LegId) -> bool {
         match self.transfer {

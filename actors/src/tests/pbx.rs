@@ -21,6 +21,8 @@ pub(crate) enum Habit {
     Ring,
     /// Answers after so many milliseconds.
     Answer(u64),
+    /// Answers the first call at once; others ring, and are answered after so many milliseconds.
+    RingSecond(u64),
     /// Answers, and refuses INFO with this status.
     NoInfo(u16),
     /// Answers, but says so only when it is cancelled, as if the two had crossed.
@@ -127,7 +129,7 @@ pub(crate) fn added(trunk: TrunkSpec, priority: u32) -> [Change; 2] {
 }
 
 async fn serve(socket: UdpSocket, habit: Habit, requests: Arc<Mutex<Vec<Request>>>) {
-    let address = socket.local_addr().unwrap();
+    let (address, socket) = (socket.local_addr().unwrap(), Arc::new(socket));
     let mut buffer = vec![0; 65_535];
     let mut invite: Option<Request> = None;
     loop {
@@ -156,7 +158,6 @@ async fn serve(socket: UdpSocket, habit: Habit, requests: Arc<Mutex<Vec<Request>
                 tokio::time::sleep(Duration::from_millis(after)).await;
                 responses.push(answer(&request, address));
             }
-            (Method::Invite, Habit::NoInfo(_)) => responses.push(answer(&request, address)),
             (Method::Invite, Habit::Moves(first, _)) => {
                 let mut ringing =
                     described(respond(&request, 183, "", Some("pbx")), address, first);
@@ -174,6 +175,17 @@ async fn serve(socket: UdpSocket, habit: Habit, requests: Arc<Mutex<Vec<Request>
                 let contact = format!("<sip:{address}>");
                 answer.headers.push(HeaderName::Contact, contact);
                 responses.push(answer);
+            }
+            (Method::Invite, Habit::RingSecond(after)) if invite.is_some() => {
+                say(&request, 180);
+                let (answer, socket) = (answer(&request, address), Arc::clone(&socket));
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(after)).await;
+                    let _ = socket.send_to(&answer.encode(), house).await;
+                });
+            }
+            (Method::Invite, Habit::NoInfo(_) | Habit::RingSecond(_)) => {
+                responses.push(answer(&request, address));
             }
             (Method::Info, Habit::NoInfo(status)) => say(&request, status),
             (Method::Info, _) => say(&request, 200),

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use actix::Addr;
-use model::DtmfMethod::Info;
+use model::DtmfMethod::{Info, Rfc2833};
+use model::Key;
 use net::fake::Phase;
 use sip::Method;
 
-use super::keys::{end, talk};
+use super::keys::{end, gets, talk};
 use super::pbx::{Habit, Pbx};
-use super::scene::{PATIENCE, Scene};
+use super::scene::{PATIENCE, Scene, reaches};
 use crate::call::Call;
 use crate::chaos::Crash;
 use crate::house::{CallOrder, Ordered};
@@ -49,6 +50,28 @@ fn a_transfer_that_a_registry_dies_over_is_asked_of_the_next() {
         is_called(&pbx, 2).await;
         pbx.got(Method::Bye).await;
         assert_eq!(user.status().phase, Phase::Talking);
+        end(&scene, &user).await;
+    });
+}
+
+#[test]
+fn keys_go_to_whom_one_talks_with_while_another_rings() {
+    super::scene::play(async {
+        let (scene, pbx, user) = talk(Habit::RingSecond(700), &[Rfc2833, Info]).await;
+        let call = call(&scene).await;
+        assert_eq!(call.send(to("602")).await.unwrap(), Ordered::Done);
+        is_called(&pbx, 2).await;
+        let press = CallOrder::Press {
+            leg: None,
+            keys: vec![Key::Digit('5')],
+        };
+        assert_eq!(call.send(OrderCall(press)).await.unwrap(), Ordered::Done);
+        gets(&pbx, "5").await;
+        pbx.got(Method::Bye).await;
+        // Whoever has taken the place hears the next ones.
+        scene.telegram.write("bobby", "7");
+        gets(&pbx, "57").await;
+        reaches(&user, Phase::Talking).await;
         end(&scene, &user).await;
     });
 }
