@@ -510,6 +510,17 @@ impl Handler<LegReport> for Call {
         if self.lost.contains(&leg) && !matches!(report.fact, LegFact::Ended { .. }) {
             return;
         }
+        // So did what the legs of a call that ends say: nobody rings or answers any more. Who was there belongs into the record all the same.
+        let is_late = !matches!(
+            report.fact,
+            LegFact::Ended { .. }
+                | LegFact::Named { .. }
+                | LegFact::Met { .. }
+                | LegFact::Farewell { .. }
+        );
+        if self.ended.is_some() && is_late {
+            return;
+        }
         match report.fact {
             LegFact::Offered { audio, codecs } => self.leg_offered(leg, audio, codecs, ctx),
             LegFact::Named { side } => self.leg_named(leg, *side),

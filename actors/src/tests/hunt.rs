@@ -12,7 +12,7 @@ use super::pbx::{Habit, Pbx, added};
 use super::scene::{PATIENCE, Scene, play, reaches, session};
 
 /// A scene whose session has these trunks beside the phone's, which has priority 100.
-async fn scene(trunks: Vec<(TrunkSpec, u32)>) -> Scene {
+pub(super) async fn scene(trunks: Vec<(TrunkSpec, u32)>) -> Scene {
     let records: Vec<Change> = trunks
         .into_iter()
         .flat_map(|(trunk, priority)| added(trunk, priority))

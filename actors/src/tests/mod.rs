@@ -3,6 +3,7 @@
 mod accounts;
 mod callback;
 pub(crate) mod crash;
+mod crossing;
 mod dial;
 mod faulty;
 mod gate;

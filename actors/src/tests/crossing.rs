@@ -1,0 +1,52 @@
+//! Messages that cross: what comes when the call is over, or when whom it is for is gone.
+
+use std::time::{Duration, Instant};
+
+use actix::Addr;
+use model::{Cause, LegId, Outcome, Reason};
+use net::fake::Phase;
+use sip::Method;
+
+use super::hunt;
+use super::pbx::{Habit, Pbx};
+use super::scene::{PATIENCE, Scene, play, reaches};
+use crate::call::Call;
+use crate::message::{EndCall, LegFact, LegReport};
+use crate::registry::crash::Supervised;
+
+/// The oldest call, when there is one.
+pub(super) async fn call(scene: &Scene) -> Addr<Call> {
+    let registry = scene.house.common.registry.open().expect("a registry");
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        let calls = registry.send(Supervised).await.unwrap().calls;
+        if let Some(call) = calls.into_iter().next() {
+            return call;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("no call");
+}
+
+#[test]
+fn an_answer_that_crosses_the_end_of_the_call_changes_nothing() {
+    play(async {
+        let pbx = Pbx::start(Habit::Ring).await;
+        let scene = hunt::scene(vec![(pbx.trunk("rings"), 50)]).await;
+        let user = scene.telegram.call_account("bobby").unwrap();
+        pbx.got(Method::Invite).await;
+        let call = call(&scene).await;
+        call.do_send(EndCall {
+            cause: Cause::new(Reason::WorkerNotReady),
+        });
+        for leg in [LegId(1), LegId(0)] {
+            let fact = LegFact::Answered { audio: None };
+            call.do_send(LegReport { leg, fact });
+        }
+        reaches(&user, Phase::Over).await;
+        scene.settles_at(0).await;
+        let record = scene.records(1).await.remove(0);
+        assert_eq!(record.outcome, Some(Outcome::Failed), "{record:?}");
+        assert_eq!(record.answered_after_ms, None, "{record:?}");
+    });
+}
