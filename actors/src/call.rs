@@ -323,6 +323,10 @@ impl Call {
 
     /// There is a new registry, which knows nothing of this call until it is told.
     fn tell_registry(&mut self, ctx: &mut Context<Self>) {
+        // One that has given its lines back must not be given them again.
+        if self.record.outcome.is_some() {
+            return;
+        }
         self.common.to_registry(Adopt {
             call: self.id,
             held: Box::new(self.held.clone()),

@@ -1,5 +1,6 @@
 //! Messages that cross: what comes when the call is over, or when whom it is for is gone.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use actix::Addr;
@@ -48,5 +49,22 @@ fn an_answer_that_crosses_the_end_of_the_call_changes_nothing() {
         let record = scene.records(1).await.remove(0);
         assert_eq!(record.outcome, Some(Outcome::Failed), "{record:?}");
         assert_eq!(record.answered_after_ms, None, "{record:?}");
+    });
+}
+
+#[test]
+fn a_call_for_which_there_is_no_rtp_port_does_not_count_as_one_that_died() {
+    play(async {
+        let scene = Scene::new().await;
+        let peer = SocketAddr::from(([127, 0, 0, 1], 9));
+        let mut ports = Vec::new();
+        while let Ok(taken) = scene.house.common.media.reserve_rtp(peer) {
+            ports.push(taken);
+        }
+        reaches(&scene.phone.dial("alice"), Phase::Over).await;
+        scene.records(1).await;
+        scene.settles_at(0).await;
+        let died = "actor_restarts_total{actor=\"call\",cause=\"error\"}";
+        assert!(scene.number(died) < 0.5);
     });
 }
