@@ -508,7 +508,7 @@ impl Session {
         tries: u32,
         ctx: &mut Context<Self>,
     ) {
-        tracing::warn!(session = %self.spec.name, call = peer.id, "a call whose request had no result is ended");
+        tracing::warn!(session = %self.spec.name, call = peer.id, "a call that nobody here owns is ended");
         let rpc = Rpc::DiscardCall {
             peer: peer.clone(),
             duration: 0,
@@ -626,9 +626,16 @@ impl Handler<Invoke> for Session {
                 session.make_ready(ctx);
                 session.requested(user_id, &result, ctx);
             }
-            if let Some(leg) = answer {
-                leg.do_send(Done { key, result });
+            let Some(leg) = answer else { return };
+            // A leg that has died meanwhile could not say what to discard.
+            if called.is_some()
+                && !leg.connected()
+                && let Ok(Reply::PhoneCall(call)) = &result
+                && let Some((_, peer)) = session.placed(call)
+            {
+                session.discard_stray(peer, STRAY_TRIES, ctx);
             }
+            leg.do_send(Done { key, result });
         });
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use actix::Addr;
-use model::{Cause, LegId, Outcome, Reason};
+use model::{Cause, LegId, LegKind, Outcome, Reason};
 use net::fake::Phase;
 use sip::Method;
 
@@ -12,8 +12,9 @@ use super::hunt;
 use super::pbx::{Habit, Pbx};
 use super::scene::{PATIENCE, Scene, play, reaches};
 use crate::call::Call;
+use crate::call::crash::CrashLeg;
 use crate::message::{EndCall, LegFact, LegReport};
-use crate::registry::crash::Supervised;
+use crate::registry::crash::{Faint, Supervised};
 
 /// The oldest call, when there is one.
 pub(super) async fn call(scene: &Scene) -> Addr<Call> {
@@ -66,5 +67,41 @@ fn a_call_for_which_there_is_no_rtp_port_does_not_count_as_one_that_died() {
         scene.settles_at(0).await;
         let died = "actor_restarts_total{actor=\"call\",cause=\"error\"}";
         assert!(scene.number(died) < 0.5);
+    });
+}
+
+#[test]
+fn a_telegram_call_that_a_registry_dies_over_is_declined() {
+    play(async {
+        let scene = Scene::new().await;
+        let registry = scene.house.common.registry.open().unwrap();
+        registry.do_send(Faint(Duration::from_millis(300)));
+        let user = scene.telegram.call_account("bobby").unwrap();
+        let end = user.reaches(Phase::Over, Duration::from_secs(10)).await;
+        assert!(end.is_ok(), "it rings on: {end:?}");
+        assert_eq!(scene.telegram.open_calls(), 0);
+        scene.settles_at(0).await;
+        let (user, phone) = scene.user_calls("bobby").await;
+        user.hang_up();
+        reaches(&phone, Phase::Over).await;
+    });
+}
+
+#[test]
+fn a_leg_that_dies_while_its_call_is_requested_leaves_nobody_ringing() {
+    play(async {
+        let scene = Scene::new().await;
+        let phone = scene.phone.dial("carol");
+        // Telegram has made the call, and its answer is on its way.
+        while scene.telegram.open_calls() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        call(&scene).await.do_send(CrashLeg(LegKind::Telegram));
+        reaches(&phone, Phase::Over).await;
+        let carol = scene.telegram.next_call("carol", PATIENCE).await.unwrap();
+        let end = carol.reaches(Phase::Over, Duration::from_secs(5)).await;
+        assert!(end.is_ok(), "it rings on");
+        assert_eq!(scene.telegram.open_calls(), 0);
+        scene.settles_at(0).await;
     });
 }
