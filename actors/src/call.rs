@@ -29,6 +29,7 @@ use model::{
     OpenCall, Reason, Side, TrunkName, TrunkSpec,
 };
 use net::media::{MediaCommand, MediaEvent, MediaHandle, RtpReservation};
+use sip::Hop;
 
 pub(crate) use self::plan::{CallSpec, Held, Origin, Plan, SipTarget, trunks};
 pub(crate) use self::tell::tell_refused;
@@ -100,6 +101,8 @@ struct Slot {
     address: LegAddr,
     /// The trunk or session it goes over.
     via: String,
+    /// Where its PBX is; nothing for Telegram.
+    peer: Option<Hop>,
     /// How keypad digits travel on it, best first; nothing for Telegram.
     dtmf: Vec<DtmfMethod>,
     /// It takes digits as RTP events.
@@ -408,6 +411,10 @@ impl Call {
         };
         let via = trunk.name.to_string();
         let dtmf = trunk.dtmf.clone();
+        let peer = match &way {
+            SipWay::Incoming { source, .. } => *source,
+            SipWay::Outgoing { target } => target.send_to,
+        };
         let spec = SipLegSpec {
             leg,
             call: ctx.address(),
@@ -424,6 +431,7 @@ impl Call {
             Slot {
                 address: LegAddr::Sip(address),
                 via,
+                peer: Some(peer),
                 dtmf,
                 events: false,
                 listens: false,
@@ -454,6 +462,7 @@ impl Call {
             Slot {
                 address: LegAddr::Telegram(address),
                 via: self.held.session_name().to_owned(),
+                peer: None,
                 dtmf: Vec::new(),
                 events: false,
                 listens: false,

@@ -128,6 +128,7 @@ impl Call {
         self.common.to_registry(PlaceTransfer {
             call: self.id,
             trunk,
+            peer: self.legs.get(old).and_then(|slot| slot.peer),
             to: to.clone(),
             caller,
             answer: ctx.address().recipient(),

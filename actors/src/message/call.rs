@@ -228,6 +228,8 @@ pub(crate) struct Group {
 pub(crate) struct PlaceTransfer {
     pub(crate) call: CallId,
     pub(crate) trunk: TrunkName,
+    /// Where the PBX of that leg is.
+    pub(crate) peer: Option<sip::Hop>,
     pub(crate) to: TransferTo,
     /// Who the called number sees.
     pub(crate) caller: Calling,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use actix::{AsyncContext, Handler};
 use metrics::TransferKind;
 use model::{Cause, Reason, TrunkKind, TrunkSpec};
-use sip::{NameAddr, Uri};
+use sip::{Hop, NameAddr, Uri};
 
 use super::{ROLL_CALL, Registry};
 use crate::call::SipTarget;
@@ -34,8 +34,10 @@ impl Registry {
         let unit = self.known.trunks.get(&place.trunk);
         let contacts = unit.map(|unit| unit.contacts.as_slice());
         let contacts = contacts.unwrap_or_default();
-        let contact = contacts
-            .first()
+        let contact = place
+            .peer
+            .and_then(|peer| nearest(contacts, peer))
+            .or(contacts.first())
             .ok_or(Cause::new(Reason::AccountNotRunning))?;
         let here = self.common.sip_address(contact.send_to).address;
         let number = match &place.to {
@@ -71,6 +73,14 @@ impl Registry {
         }
         Ok(target)
     }
+}
+
+/// Of several that are registered, the one that the leg is with: what a PBX wants to be called is known to that one, and so is the call
+/// that it may lead into. One that calls by another connection than it registered by is at the same address.
+fn nearest(contacts: &[Contact], peer: Hop) -> Option<&Contact> {
+    let same = contacts.iter().find(|contact| contact.send_to == peer);
+    let near = |contact: &&Contact| contact.send_to.ip() == peer.ip();
+    same.or_else(|| contacts.iter().find(near))
 }
 
 /// Where a contact is and where its packets go.

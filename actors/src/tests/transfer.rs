@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use actix::Addr;
 use model::DtmfMethod::{Info, Rfc2833};
-use model::Key;
-use net::fake::Phase;
+use model::{Codec, Key};
+use net::fake::{Phase, Phone, PhoneManner, PhoneSettings};
 use sip::Method;
 
 use super::keys::{end, gets, talk};
 use super::pbx::{Habit, Pbx};
-use super::scene::{PATIENCE, Scene, reaches};
+use super::scene::{LOGIN, PASSWORD, PATIENCE, Scene, play, reaches};
 use crate::call::Call;
 use crate::chaos::Crash;
 use crate::house::{CallOrder, Ordered};
@@ -41,7 +41,7 @@ async fn is_called(pbx: &Pbx, times: usize) {
 
 #[test]
 fn a_transfer_that_a_registry_dies_over_is_asked_of_the_next() {
-    super::scene::play(async {
+    play(async {
         let (scene, pbx, user) = talk(Habit::Answer(0), &[Info]).await;
         let call = call(&scene).await;
         scene.house.common.registry.open().unwrap().do_send(Crash);
@@ -56,7 +56,7 @@ fn a_transfer_that_a_registry_dies_over_is_asked_of_the_next() {
 
 #[test]
 fn keys_go_to_whom_one_talks_with_while_another_rings() {
-    super::scene::play(async {
+    play(async {
         let (scene, pbx, user) = talk(Habit::RingSecond(700), &[Rfc2833, Info]).await;
         let call = call(&scene).await;
         assert_eq!(call.send(to("602")).await.unwrap(), Ordered::Done);
@@ -73,5 +73,41 @@ fn keys_go_to_whom_one_talks_with_while_another_rings() {
         gets(&pbx, "57").await;
         reaches(&user, Phase::Talking).await;
         end(&scene, &user).await;
+    });
+}
+
+#[test]
+fn a_transfer_stays_with_the_pbx_that_answered() {
+    play(async {
+        let scene = Scene::new().await;
+        let after = Duration::from_millis(100);
+        let other = Phone::start(PhoneSettings {
+            house: scene.house.common.settings.sip.addresses[0],
+            login: LOGIN.to_owned(),
+            password: PASSWORD.to_owned(),
+            codecs: vec![Codec::Alaw],
+            manner: PhoneManner::Ring,
+            voice: 4,
+        })
+        .await
+        .unwrap();
+        assert_eq!(other.register(PASSWORD, 3600).await.status, 200);
+        for (one, two) in [(&scene.phone, &other), (&other, &scene.phone)] {
+            one.set_manner(PhoneManner::Answer { after });
+            two.set_manner(PhoneManner::Ring);
+            let user = scene.telegram.call_account("bobby").unwrap();
+            let first = one.next_call(PATIENCE).await.expect("it should ring");
+            two.next_call(PATIENCE).await.expect("it should ring");
+            reaches(&user, Phase::Talking).await;
+            let call = call(&scene).await;
+            assert_eq!(call.send(to("602")).await.unwrap(), Ordered::Done);
+            let second = one.next_call(Duration::from_secs(5)).await;
+            let second = second.expect("it should ring where the call is");
+            reaches(&first, Phase::Over).await;
+            reaches(&second, Phase::Talking).await;
+            user.hang_up();
+            reaches(&second, Phase::Over).await;
+            scene.settles_at(0).await;
+        }
     });
 }
