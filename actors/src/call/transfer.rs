@@ -200,7 +200,9 @@ impl Call {
         tracing::info!(call = %self.id, %old, new = %leg, "transferred");
         self.transfer_over(true);
         self.lost.insert(old);
-        self.on_hold.remove(&old);
+        if self.on_hold.remove(&old) {
+            self.tell_held(false);
+        }
         if let Some(audio) = audio {
             self.sip_media(leg, audio);
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix::Addr;
 use model::DtmfMethod::{Info, Rfc2833};
-use model::{Codec, Key};
+use model::{Codec, EventKind, Key};
 use net::fake::{Phase, Phone, PhoneManner, PhoneSettings};
 use sip::Method;
 
@@ -109,5 +109,32 @@ fn a_transfer_stays_with_the_pbx_that_answered() {
             reaches(&second, Phase::Over).await;
             scene.settles_at(0).await;
         }
+    });
+}
+
+#[test]
+fn who_takes_the_place_of_a_pbx_that_is_held_is_not_held_and_that_is_told() {
+    play(async {
+        let (scene, pbx, user) = talk(Habit::Answer(0), &[Info]).await;
+        let call = call(&scene).await;
+        let mut listener = scene.house.listen();
+        let mut told = async || {
+            while let Some(Ok(event)) = listener.next().await {
+                if event.kind == EventKind::CallHeld {
+                    return event.data["on"].as_bool();
+                }
+            }
+            None
+        };
+        let hold = OrderCall(CallOrder::Hold { on: true });
+        assert_eq!(call.send(hold).await.unwrap(), Ordered::Done);
+        let within = Duration::from_secs(5);
+        let on = tokio::time::timeout(within, told()).await;
+        assert_eq!(on, Ok(Some(true)));
+        assert_eq!(call.send(to("602")).await.unwrap(), Ordered::Done);
+        pbx.got(Method::Bye).await;
+        let off = tokio::time::timeout(within, told()).await;
+        assert_eq!(off, Ok(Some(false)));
+        end(&scene, &user).await;
     });
 }
