@@ -29,6 +29,9 @@ use crate::supervise::{Door, Member, Watch, at_each_return};
 /// How long the registry may think about a user before the call goes on without its answer.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// How long another incarnation of the session has to find out who it is before it is asked to look somebody up.
+const GREETED: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// What a Telegram leg is made from.
 pub(crate) struct TelegramLegSpec {
     pub(crate) id: CallId,
@@ -68,6 +71,8 @@ pub(crate) struct TelegramLeg {
     bound: Option<i64>,
     /// The Telegram user, once known.
     user_id: Option<i64>,
+    /// Whom we call has been looked up, found or not.
+    resolved: bool,
     /// Requests without an answer, to be repeated to a new session.
     pending: HashMap<RequestKey, Rpc>,
     alarm: Alarm,
@@ -96,6 +101,7 @@ impl TelegramLeg {
             group: Some(spec.group),
             core: None,
             bound: None,
+            resolved: false,
             pending: HashMap::new(),
             alarm: Alarm::default(),
             answered: false,
@@ -369,6 +375,13 @@ impl TelegramLeg {
                 leg: ctx.address().recipient(),
             });
         }
+        if !self.resolved && !self.over {
+            ctx.run_later(GREETED, |leg, ctx| {
+                if !leg.resolved && !leg.over {
+                    leg.resolve(ctx);
+                }
+            });
+        }
         for (key, rpc) in &self.pending {
             session.do_send(Invoke {
                 key: *key,
@@ -399,7 +412,7 @@ impl Handler<Resolved> for TelegramLeg {
 
     fn handle(&mut self, Resolved(result): Resolved, ctx: &mut Self::Context) {
         self.watch.handled();
-        if self.over || self.core.is_some() {
+        if self.over || std::mem::replace(&mut self.resolved, true) {
             return;
         }
         match result {

@@ -8,9 +8,10 @@ use model::{Cause, LegId, LegKind, Outcome, Reason};
 use net::fake::Phase;
 use sip::Method;
 
+use super::crash::kill;
 use super::hunt;
 use super::pbx::{Habit, Pbx};
-use super::scene::{PATIENCE, Scene, play, reaches};
+use super::scene::{PATIENCE, Scene, play, reaches, session};
 use crate::call::Call;
 use crate::call::crash::CrashLeg;
 use crate::message::{EndCall, LegFact, LegReport};
@@ -103,5 +104,31 @@ fn a_leg_that_dies_while_its_call_is_requested_leaves_nobody_ringing() {
         assert!(end.is_ok(), "it rings on");
         assert_eq!(scene.telegram.open_calls(), 0);
         scene.settles_at(0).await;
+    });
+}
+
+#[test]
+fn who_was_being_looked_up_by_a_session_that_dies_is_looked_up_by_the_next() {
+    play(async {
+        let scene = Scene::new().await;
+        // Telegram takes 30 ms to look somebody up; on a machine that is slower than that the session dies too late for this.
+        for name in ["alice", "bobby", "carol"] {
+            let begun = Instant::now();
+            let phone = scene.phone.dial(name);
+            call(&scene).await;
+            let link = scene.house.common.sessions.get(&session()).unwrap();
+            kill(&link.door.door().open().expect("a session")).await;
+            let is_early = begun.elapsed() < Duration::from_millis(25);
+            if is_early {
+                let rings = scene.telegram.next_call(name, Duration::from_secs(5)).await;
+                assert!(rings.is_some(), "it should ring");
+            }
+            phone.hang_up();
+            reaches(&phone, Phase::Over).await;
+            scene.settles_at(0).await;
+            if is_early {
+                break;
+            }
+        }
     });
 }
