@@ -13,7 +13,7 @@ use actix::{AsyncContext, Context, Handler};
 use metrics::TransferKind;
 use model::{Cause, LegId, LegKind, Reason, TrunkName};
 
-use super::{Call, CallState, Plan, SipTarget};
+use super::{CALLER, Call, CallState, Plan, SipTarget};
 use crate::leg::sip::Way as SipWay;
 use crate::message::{
     Calling, InviteArrived, LegOrder, PlaceTransfer, Placed, SipCaller, SipMedia, TakePlace,
@@ -58,7 +58,8 @@ fn kind_of(to: &TransferTo) -> TransferKind {
 
 impl Call {
     /// Whether this leg of the PBX is answered and belongs to a Telegram leg, so that another may take its place. A PBX that was
-    /// called may be faster than the media of Telegram.
+    /// called may be faster than the media of Telegram; one that calls has no answer before that, and whoever took its place meanwhile
+    /// would never be said to talk.
     fn is_replaceable(&self, leg: LegId) -> bool {
         let talks = |leg: LegId| {
             let slot = self.legs.get(&leg).filter(|slot| slot.end.is_none());
@@ -66,7 +67,18 @@ impl Call {
                 .map(|slot| slot.address.kind())
         };
         let partner = self.partner(leg);
-        matches!(self.state, CallState::Answering | CallState::Bridged)
+        let is_answered = match self.state {
+            CallState::Bridged => true,
+            CallState::Answering => leg != CALLER,
+            CallState::Routing
+            | CallState::CallingBack
+            | CallState::PickedUp
+            | CallState::Calling
+            | CallState::Ringing
+            | CallState::Failing
+            | CallState::Ending => false,
+        };
+        is_answered
             && self.transfer.is_none()
             && self.legs.len() < MAX_LEGS
             && talks(leg) == Some(LegKind::Sip)

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix::Addr;
 use model::DtmfMethod::{Info, Rfc2833};
-use model::{Codec, EventKind, Key};
+use model::{Cause, Codec, EventKind, Key, LegId, Reason};
 use net::fake::{Phase, Phone, PhoneManner, PhoneSettings};
 use sip::Method;
 
@@ -14,7 +14,7 @@ use super::scene::{LOGIN, PASSWORD, PATIENCE, Scene, play, reaches};
 use crate::call::Call;
 use crate::chaos::Crash;
 use crate::house::{CallOrder, Ordered};
-use crate::message::OrderCall;
+use crate::message::{LegFact, LegReport, OrderCall};
 use crate::registry::crash::Supervised;
 
 /// The oldest call.
@@ -136,5 +136,33 @@ fn who_takes_the_place_of_a_pbx_that_is_held_is_not_held_and_that_is_told() {
         let off = tokio::time::timeout(within, told()).await;
         assert_eq!(off, Ok(Some(false)));
         end(&scene, &user).await;
+    });
+}
+
+#[test]
+fn a_caller_who_is_not_answered_yet_is_not_transferred() {
+    play(async {
+        let scene = Scene::new().await;
+        let phone = scene.phone.dial("carol");
+        let carol = scene.telegram.next_call("carol", PATIENCE).await.unwrap();
+        reaches(&phone, Phase::Ringing).await;
+        let call = call(&scene).await;
+        // She has answered; that the phone has heard so is known with its ACK.
+        let fact = LegFact::Answered { audio: None };
+        call.do_send(LegReport {
+            leg: LegId(1),
+            fact,
+        });
+        let ordered = call.send(to("602")).await.unwrap();
+        let refused = Cause::new(Reason::TransferNotPossible);
+        assert_eq!(ordered, Ordered::Refused(refused));
+        reaches(&phone, Phase::Talking).await;
+        let begun = Instant::now();
+        while call.send(to("602")).await.unwrap() != Ordered::Done {
+            assert!(begun.elapsed() < PATIENCE, "he talks");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        carol.hang_up();
+        scene.settles_at(0).await;
     });
 }
