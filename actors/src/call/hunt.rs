@@ -132,6 +132,13 @@ impl Call {
         if self.held.direction == Direction::TgToSip {
             self.record.to = winner.number;
         }
+        // It works, whatever becomes of the call before both talk.
+        self.common.to_registry(TrunkSaid {
+            call: self.id,
+            trunk: winner.trunk.clone(),
+            works: true,
+            held_back: None,
+        });
         self.answered_by = Some(winner.trunk);
         self.give_back_idle();
     }

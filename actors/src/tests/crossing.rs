@@ -14,7 +14,7 @@ use super::pbx::{Habit, Pbx};
 use super::scene::{PATIENCE, Scene, play, reaches, session};
 use crate::call::Call;
 use crate::call::crash::CrashLeg;
-use crate::message::{EndCall, LegFact, LegReport};
+use crate::message::{EndCall, LegFact, LegReport, TrunkSaid};
 use crate::registry::crash::{Faint, Supervised};
 
 /// The oldest call, when there is one.
@@ -130,5 +130,33 @@ fn who_was_being_looked_up_by_a_session_that_dies_is_looked_up_by_the_next() {
                 break;
             }
         }
+    });
+}
+
+#[test]
+fn a_trunk_that_answers_works_also_when_the_caller_is_gone_by_then() {
+    play(async {
+        let pbx = Pbx::start(Habit::Ring).await;
+        let trunk = pbx.trunk("rings");
+        let scene = hunt::scene(vec![(trunk.clone(), 50)]).await;
+        let user = scene.telegram.call_account("bobby").unwrap();
+        pbx.got(Method::Invite).await;
+        let said = TrunkSaid {
+            call: crate::house::call_id(),
+            trunk: trunk.name,
+            works: false,
+            held_back: None,
+        };
+        scene.house.common.registry.open().unwrap().do_send(said);
+        let failures = "trunk_consecutive_failures{trunk=\"rings\"}";
+        scene.counts(failures, 1.0).await;
+        // The PBX answers, and before there is audio from Telegram the caller hangs up.
+        let (leg, fact) = (LegId(1), LegFact::Answered { audio: None });
+        call(&scene).await.do_send(LegReport { leg, fact });
+        user.hang_up();
+        reaches(&user, Phase::Over).await;
+        scene.settles_at(0).await;
+        assert_eq!(scene.records(1).await[0].answered_after_ms, None);
+        assert!(scene.number(failures) < 0.5);
     });
 }
