@@ -27,7 +27,7 @@ impl Session {
         let Some(name) = self.spec.inline_bot.get().map(str::to_owned) else {
             return;
         };
-        let user = self.users.get(&user_id).and_then(telegram::User::input);
+        let user = self.user(user_id).and_then(|user| user.input());
         let now = crate::house::steady_millis();
         let is_open = self.limiter.open(now, Group::Text).is_ok();
         let can = self.spec.messages_processing && self.state == SessionState::Running && is_open;

@@ -1,5 +1,7 @@
 //! Who an account knows: people it has met, its contacts, and those it has looked up, found or not.
 
+use std::borrow::Cow;
+
 use actix::{Context, Handler};
 use grammers_tl_types as tl;
 use metrics::{ResolveResult, ResolveSource};
@@ -10,7 +12,7 @@ use telegram::{Reply, Rpc, RpcError};
 use super::Session;
 use crate::message::{Callee, Caller, Resolve, Resolved, SaveLookUp};
 
-/// People met; the list begins anew when it is full, they are met again soon enough.
+/// People met; the list begins anew when it is full, for the connection knows them too.
 const KNOWN_USERS: usize = 10_000;
 /// The keys of the look-ups begin so.
 pub(crate) const LOOK_UPS: &[u8] = b"look-up/";
@@ -68,15 +70,33 @@ impl Session {
         }
     }
 
+    /// Somebody the account has met. Whom an earlier incarnation was told of only the connection knows, and it tells of nobody twice.
+    pub(super) fn user(&self, user_id: i64) -> Option<Cow<'_, telegram::User>> {
+        let known = self.users.get(&user_id).map(Cow::Borrowed);
+        known.or_else(|| self.client.person(user_id).map(Cow::Owned))
+    }
+
     pub(super) fn caller(&self, user_id: i64) -> Caller {
-        let user = self.users.get(&user_id);
+        let session = self.spec.name.clone();
+        let Some(user) = self.user(user_id) else {
+            return Caller {
+                session,
+                user_id,
+                phone: None,
+                username: None,
+                first_name: String::new(),
+                last_name: String::new(),
+                dialled: None,
+            };
+        };
+        let user = user.into_owned();
         Caller {
-            session: self.spec.name.clone(),
+            session,
             user_id,
-            phone: user.and_then(|user| user.phone.clone()),
-            username: user.and_then(|user| user.username.clone()),
-            first_name: user.map_or_else(String::new, |user| user.first_name.clone()),
-            last_name: user.map_or_else(String::new, |user| user.last_name.clone()),
+            phone: user.phone,
+            username: user.username,
+            first_name: user.first_name,
+            last_name: user.last_name,
             dialled: None,
         }
     }
@@ -121,7 +141,7 @@ impl Session {
                 (Rpc::ResolvePhone { phone }, Errand::Phone)
             }
             Peer::UserId(id) => {
-                let known = self.users.get(id).and_then(telegram::User::input);
+                let known = self.user(*id).and_then(|user| user.input());
                 // An id alone cannot be looked up anywhere else.
                 let result = match known {
                     Some(_) => ResolveResult::Ok,

@@ -59,12 +59,12 @@ impl Session {
     /// Whether this is somebody the account has met, and no machine.
     pub(super) fn is_person(&self, user_id: i64) -> bool {
         let is_person = |user: &telegram::User| !(user.is_bot || user.is_self || user.is_deleted);
-        self.users.get(&user_id).is_some_and(is_person)
+        self.user(user_id).as_deref().is_some_and(is_person)
     }
 
     /// Writes to somebody the account has met, when it may ask anything of Telegram just now.
     pub(super) fn write(&mut self, user_id: i64, text: String, ctx: &mut Context<Self>) {
-        let user = self.users.get(&user_id).and_then(telegram::User::input);
+        let user = self.user(user_id).and_then(|user| user.input());
         // One that waits or is restricted writes nothing: it could only be made to wait longer.
         let now = crate::house::steady_millis();
         let is_open = self.limiter.open(now, routing::Group::Text).is_ok();

@@ -11,6 +11,9 @@ use crate::call::crash::CrashLeg;
 pub(crate) use crate::chaos::Crash;
 use crate::registry::crash::{Children, Supervised};
 
+/// The user id of bobby, as it is dialled.
+const BOBBY: &str = "01002";
+
 /// Two calls, one each way: the phone and alice, bobby and the phone.
 struct Calls {
     scene: Scene,
@@ -214,6 +217,36 @@ fn the_death_of_a_session_ends_no_call() {
         let link = links.get(&session()).unwrap();
         kill(&link.door.door().open().unwrap()).await;
         calls.assert_nothing_happened().await;
+    });
+}
+
+/// The connection tells of each person only what is new, and it outlives the session.
+#[test]
+fn a_session_that_died_knows_whom_the_account_has_met() {
+    play(async {
+        let scene = Scene::new().await;
+        let stranger = reaches(&scene.phone.dial(BOBBY), Phase::Over).await.end;
+        let stranger = stranger.unwrap();
+        assert_eq!((stranger.code, &*stranger.phrase), (470, "Anonymous user"));
+        let (bobby, phone) = scene.user_calls("bobby").await;
+        bobby.hang_up();
+        reaches(&phone, Phase::Over).await;
+        scene.settles_at(0).await;
+        let link = scene.house.common.sessions.get(&session()).unwrap();
+        kill(&link.door.door().open().unwrap()).await;
+        scene.settles_at(0).await;
+        let phone = scene.phone.dial(BOBBY);
+        let status = phone.reaches(Phase::Talking, PATIENCE).await.unwrap();
+        assert_eq!(status.phase, Phase::Talking, "{:?}", status.end);
+        phone.hang_up();
+        reaches(&phone, Phase::Over).await;
+        scene.settles_at(0).await;
+        let (bobby, phone) = scene.user_calls("bobby").await;
+        phone.hang_up();
+        reaches(&bobby, Phase::Over).await;
+        let records = scene.records(4).await;
+        let told = records[3].details.telegram.username.as_deref();
+        assert_eq!(told, Some("bobby"));
     });
 }
 

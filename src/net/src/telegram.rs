@@ -43,6 +43,9 @@ pub trait Telegram: Send + Sync {
     /// Carries out one request; ends within its deadline, whatever the network does.
     fn invoke(&self, rpc: Rpc) -> BoxFuture<Result<Reply, RpcError>>;
 
+    /// Returns somebody the account has met. [`Event::Users`] tells what is new about people; whoever was not there then asks here.
+    fn person(&self, user_id: i64) -> Option<User>;
+
     /// Makes these settings of the account over its connection, as [`harden`] does without one. Who has no settings cannot be reached.
     fn harden(
         &self,

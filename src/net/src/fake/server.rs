@@ -2,7 +2,7 @@
 //!
 //! Knows no clock and no task: one request in, one result out, updates into mailboxes. It never sees a key.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use grammers_tl_types as tl;
 use sha2::{Digest, Sha256};
@@ -84,6 +84,8 @@ pub(super) struct Server {
     pub(super) offered: Vec<Offered>,
     /// Texts the account sent, oldest first.
     pub(super) texts: Vec<(i64, String)>,
+    /// Whom the account was told of.
+    met: HashSet<i64>,
 }
 
 impl Server {
@@ -97,6 +99,7 @@ impl Server {
             last_call: 4000,
             offered: Vec::new(),
             texts: Vec::new(),
+            met: HashSet::new(),
         }
     }
 
@@ -143,6 +146,20 @@ impl Server {
         } else if self.events.try_send(event).is_err() {
             tracing::warn!("the account of the stand-in does not read its events");
         }
+    }
+
+    /// Tells the account who somebody is, once: nothing is new about him afterwards.
+    pub(super) fn meet(&mut self, user: User) {
+        if self.met.insert(user.id) {
+            self.tell(Event::Users(vec![user]));
+        }
+    }
+
+    /// Somebody the account was told of.
+    pub(super) fn met(&self, user_id: i64) -> Option<User> {
+        let mut people = self.people.iter();
+        let person = people.find(|person| person.id == user_id && self.met.contains(&user_id));
+        person.map(Person::user)
     }
 
     /// Carries out one request.
@@ -276,7 +293,9 @@ impl Server {
             (Asker::Account, None) => {}
             (Asker::User(user, _), _) => {
                 let caller = self.people.iter().find(|person| person.id == *user);
-                self.tell(Event::Users(caller.map(Person::user).into_iter().collect()));
+                if let Some(caller) = caller.map(Person::user) {
+                    self.meet(caller);
+                }
                 self.tell(Event::PhoneCall(Box::new(requested.into())));
             }
         }

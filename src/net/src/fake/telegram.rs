@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use telegram::{Incoming, Outgoing, Reply, Rpc, RpcError, Timers};
+use telegram::{Incoming, Outgoing, Reply, Rpc, RpcError, Timers, User};
 use tokio::sync::{mpsc, watch};
 
 use super::line::Line;
@@ -142,7 +142,7 @@ impl Telegram {
             return;
         };
         // Whoever writes comes along with what he wrote.
-        server.tell(Event::Users(vec![user]));
+        server.meet(user);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seconds = now.map_or(0, |now| now.as_secs());
         server.tell(Event::Text {
@@ -186,6 +186,10 @@ impl crate::telegram::Telegram for Telegram {
             }
             world.ask(&Asker::Account, rpc).await
         })
+    }
+
+    fn person(&self, user_id: i64) -> Option<User> {
+        self.world.server.lock().met(user_id)
     }
 
     fn close(&self) -> BoxFuture<()> {

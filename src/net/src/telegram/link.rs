@@ -23,7 +23,7 @@ use super::people::People;
 use super::session::Keys;
 use super::tap::{self, EVENTS, Outlet};
 use super::{
-    Action, BoxFuture, Event, HardenError, Hardened, Params, Storage, StorageError, Telegram,
+    Action, BoxFuture, Event, HardenError, Hardened, Params, Storage, StorageError, Telegram, User,
 };
 
 /// A sign of life is asked for this often, and awaited this long: a dead link is known within 20 s.
@@ -242,6 +242,10 @@ impl Telegram for Account {
             }
             result
         })
+    }
+
+    fn person(&self, user_id: i64) -> Option<User> {
+        self.people.find(user_id)
     }
 
     fn harden(

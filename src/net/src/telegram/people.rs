@@ -61,6 +61,11 @@ impl People {
         self.known.lock().values().cloned().collect()
     }
 
+    /// Returns one of them.
+    pub(super) fn find(&self, user_id: i64) -> Option<User> {
+        self.known.lock().get(&user_id).cloned()
+    }
+
     /// Learns from what came along with updates; returns those about whom something is new.
     pub(super) fn learn_all(&self, users: &[tl::enums::User]) -> Vec<User> {
         let users = users.iter().filter_map(|user| match user {
@@ -178,6 +183,8 @@ mod tests {
         storage.written(1).await;
         let again = People::load(storage).unwrap();
         assert_eq!(again.all(), [user(7, Some(1))]);
+        assert_eq!(again.find(7), Some(user(7, Some(1))));
+        assert_eq!(again.find(8), None);
     }
 
     #[tokio::test]
