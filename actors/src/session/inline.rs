@@ -13,12 +13,12 @@ use super::Session;
 /// How long nobody looks again for a bot that was not found.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
 
-/// What is known of the bot.
+/// What is known of the bot, under the name that was looked for: the owner may name another.
 #[derive(Default)]
 pub(super) struct Bot {
-    found: Option<tl::types::InputUser>,
+    found: Option<(String, tl::types::InputUser)>,
     /// When it was looked for and not found.
-    missed: Option<Instant>,
+    missed: Option<(String, Instant)>,
 }
 
 impl Session {
@@ -38,22 +38,24 @@ impl Session {
         if let Some(bot) = self.known_bot(&name) {
             return self.put_question(bot, user, query, ctx);
         }
-        let was_missed = |at: Instant| at.elapsed() < LOOK_AGAIN;
-        if self.bot.missed.is_some_and(was_missed) || self.admit(Errand::Username).is_err() {
+        let missed = self.bot.missed.as_ref();
+        let was_missed = missed.is_some_and(|(of, at)| *of == name && at.elapsed() < LOOK_AGAIN);
+        if was_missed || self.admit(Errand::Username).is_err() {
             return;
         }
-        let rpc = Rpc::ResolveUsername { username: name };
+        let username = name.clone();
+        let rpc = Rpc::ResolveUsername { username };
         self.ask(rpc, ctx, move |session, result, ctx| {
             let bot = match result {
                 Ok(Reply::User(found)) if found.is_bot => found.input(),
                 Ok(_) | Err(_) => None,
             };
             if let Some(bot) = bot {
-                session.bot.found = Some(bot.clone());
+                session.bot.found = Some((name, bot.clone()));
                 session.put_question(bot, user, query, ctx);
             } else {
-                tracing::warn!(session = %session.spec.name, bot = %session.spec.inline_bot, "there is no such bot to be asked");
-                session.bot.missed = Some(Instant::now());
+                tracing::warn!(session = %session.spec.name, bot = name, "there is no such bot to be asked");
+                session.bot.missed = Some((name, Instant::now()));
             }
         });
     }
@@ -65,7 +67,8 @@ impl Session {
             user.is_bot && username.eq_ignore_ascii_case(name)
         };
         let met = || self.users.values().find(is_it)?.input();
-        self.bot.found.clone().or_else(met)
+        let found = self.bot.found.as_ref().filter(|(of, _)| of == name);
+        found.map(|(_, bot)| bot.clone()).or_else(met)
     }
 
     fn query(&self, user_id: i64, text: &Secret<String>) -> String {

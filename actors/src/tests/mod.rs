@@ -9,6 +9,7 @@ mod faulty;
 mod gate;
 mod house;
 mod hunt;
+mod inline;
 mod keys;
 mod limits;
 mod pbx;

@@ -19,6 +19,9 @@ use crate::telegram::Event;
 pub(super) const ACCOUNT: i64 = 700_000_001;
 /// Every user's access hash.
 pub(super) const ACCESS_HASH: i64 = 0x5eed;
+/// Bots that know no answer, and the user id of the first.
+const BOTS: [&str; 2] = ["first_bot", "other_bot"];
+const FIRST_BOT: i64 = 700_000_101;
 /// Calls remembered; the oldest are forgotten.
 const CALLS: i64 = 10_000;
 /// The generator and the prime Telegram uses.
@@ -84,6 +87,8 @@ pub(super) struct Server {
     pub(super) offered: Vec<Offered>,
     /// Texts the account sent, oldest first.
     pub(super) texts: Vec<(i64, String)>,
+    /// What the account asked of bots: their usernames, and the queries.
+    pub(super) questions: Vec<(String, String)>,
     /// Whom the account was told of.
     met: HashSet<i64>,
 }
@@ -99,6 +104,7 @@ impl Server {
             last_call: 4000,
             offered: Vec::new(),
             texts: Vec::new(),
+            questions: Vec::new(),
             met: HashSet::new(),
         }
     }
@@ -195,7 +201,12 @@ impl Server {
                 Ok(Reply::Bool(true))
             }
             Rpc::ResolveUsername { username } => {
-                let found = self.person(&username).map(Person::user);
+                let bot = BOTS
+                    .iter()
+                    .zip(FIRST_BOT..)
+                    .find(|(name, _)| **name == username);
+                let bot = bot.map(|(name, id)| bot_user(name, id));
+                let found = self.person(&username).map(Person::user).or(bot);
                 found
                     .map(Reply::User)
                     .ok_or_else(|| error(400, "USERNAME_NOT_OCCUPIED"))
@@ -224,8 +235,15 @@ impl Server {
                 self.texts.push((user.user_id, text));
                 Ok(nothing_new())
             }
-            // There are no bots.
-            Rpc::InlineQuery { .. } => Ok(Reply::InlineResult(None)),
+            Rpc::InlineQuery { bot, query, .. } => {
+                let asked = BOTS
+                    .iter()
+                    .zip(FIRST_BOT..)
+                    .find(|(_, id)| *id == bot.user_id);
+                let (name, _) = asked.ok_or_else(|| error(400, "BOT_INVALID"))?;
+                self.questions.push(((*name).to_owned(), query));
+                Ok(Reply::InlineResult(None))
+            }
             Rpc::SendInlineResult { .. } => Ok(nothing_new()),
             Rpc::LogOut => Ok(Reply::Done),
             Rpc::GetContacts => Ok(Reply::Contacts(Vec::new())),
@@ -502,6 +520,20 @@ fn dh_config(known: i32) -> tl::enums::messages::DhConfig {
         random,
     }
     .into()
+}
+
+fn bot_user(username: &str, id: i64) -> User {
+    User {
+        id,
+        access_hash: Some(ACCESS_HASH),
+        is_self: false,
+        is_bot: true,
+        is_deleted: false,
+        first_name: username.to_owned(),
+        last_name: String::new(),
+        username: Some(username.to_owned()),
+        phone: None,
+    }
 }
 
 fn error(code: i32, name: &str) -> RpcError {

@@ -173,6 +173,11 @@ impl Telegram {
     pub fn texts(&self) -> Vec<(i64, String)> {
         self.world.server.lock().texts.clone()
     }
+
+    /// What the account has asked of bots: their usernames, and the queries. There are `first_bot` and `other_bot`.
+    pub fn questions(&self) -> Vec<(String, String)> {
+        self.world.server.lock().questions.clone()
+    }
 }
 
 impl crate::telegram::Telegram for Telegram {
