@@ -42,8 +42,8 @@ impl Session {
             return false;
         };
         let now = crate::house::steady_millis();
-        if error.is("PEER_FLOOD") {
-            tracing::error!(session = %self.spec.name, "Telegram limits the account for spam: it places no calls for a day");
+        if telegram::error::is_restricted(error) {
+            tracing::error!(session = %self.spec.name, %error, "Telegram limits the account, for spam or because it is frozen: it places no calls for a day");
             self.limiter.restrict(now);
         } else if let (Some(group), Some(wait)) = (group, telegram::error::flood_wait(error)) {
             tracing::warn!(session = %self.spec.name, ?group, ?wait, "Telegram orders a wait");

@@ -24,6 +24,8 @@ const NAMES: &[(&str, Reason)] = &[
     ("PARTICIPANT_VERSION_OUTDATED", Reason::VersionOutdated),
     ("CALL_PROTOCOL_*", Reason::CallProtocol),
     ("PEER_FLOOD", Reason::PeerFlood),
+    // 420 or 400: Telegram has frozen the account, which may appeal.
+    ("FROZEN_*", Reason::PeerFlood),
     ("AUTH_KEY_*", Reason::SessionNotRunning),
     ("SESSION_REVOKED", Reason::SessionNotRunning),
     ("SESSION_EXPIRED", Reason::SessionNotRunning),
@@ -50,12 +52,23 @@ pub fn flood_wait(error: &RpcError) -> Option<Duration> {
     let RpcError::Rpc { code, name } = error else {
         return None;
     };
+    if is_restricted(error) {
+        return None; // no wait of seconds helps
+    }
     let limited = *code == 420
         || *code == 429
         || name.starts_with("FLOOD_WAIT")
         || name.starts_with("FLOOD_PREMIUM_WAIT");
     let number = name.rsplit(['_', ' ']).next()?.parse().ok();
     limited.then(|| Duration::from_secs(number.unwrap_or(60)))
+}
+
+/// Returns whether Telegram limits the account itself: for spam, or frozen.
+pub fn is_restricted(error: &RpcError) -> bool {
+    let RpcError::Rpc { name, .. } = error else {
+        return false;
+    };
+    reason(name) == Reason::PeerFlood
 }
 
 /// Returns whether the account is logged out, or gone, for good.
@@ -179,6 +192,8 @@ mod tests {
             ),
             (420, "FLOOD", "503 Too Many Requests: retry after 60"),
             (400, "PEER_FLOOD", "503 PEER_FLOOD"),
+            (420, "FROZEN_METHOD_INVALID", "503 PEER_FLOOD"),
+            (400, "FROZEN_PARTICIPANT_MISSING", "503 PEER_FLOOD"),
             (401, "AUTH_KEY_UNREGISTERED", "503 Session is not running"),
             (401, "SESSION_REVOKED", "503 Session is not running"),
             (401, "USER_DEACTIVATED_BAN", "503 Session is not running"),
@@ -194,6 +209,21 @@ mod tests {
         assert_eq!(timed_out, "408 Timeout of waiting RPC result");
         let broken = cause(&RpcError::Connection).to_string();
         assert_eq!(broken, "503 Session is not running");
+    }
+
+    #[test]
+    fn an_account_that_is_limited_or_frozen_is_not_told_to_wait_for_seconds() {
+        for (code, name, limited) in [
+            (400, "PEER_FLOOD", true),
+            (420, "FROZEN_METHOD_INVALID", true),
+            (420, "FLOOD", false),
+            (420, "FLOOD_WAIT_3", false),
+        ] {
+            let error = error(code, name);
+            assert_eq!(is_restricted(&error), limited, "{name}");
+            assert_eq!(flood_wait(&error).is_some(), !limited, "{name}");
+        }
+        assert!(!is_restricted(&RpcError::TimedOut));
     }
 
     #[test]

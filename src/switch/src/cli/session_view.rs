@@ -169,7 +169,7 @@ pub(super) fn show(operator: &Operator, name: &SessionName) -> Result<(), Failur
         (
             "restricted",
             report.waits.restricted_until,
-            "Telegram limits the account for spam; it takes calls and places none",
+            "Telegram limits the account for spam, or has frozen it; it takes calls and places none",
         ),
     ];
     for (what, until, why) in waits {
