@@ -272,11 +272,13 @@ impl<A: Actor> Door<A> {
         self.address.borrow().clone().filter(Addr::connected)
     }
 
-    /// Waits for an incarnation other than the last one seen through this clone; `None` when there will be no more.
+    /// Waits for a living incarnation other than the last one seen through this clone; `None` when there will be no more. One that
+    /// [`Door::open`] found was not seen by that, and may be dead by now.
     pub(crate) async fn next(&mut self) -> Option<Addr<A>> {
         loop {
             self.address.changed().await.ok()?;
-            if let Some(address) = self.address.borrow_and_update().clone() {
+            let address = self.address.borrow_and_update().clone();
+            if let Some(address) = address.filter(Addr::connected) {
                 return Some(address);
             }
         }

@@ -183,6 +183,32 @@ fn the_death_of_the_registry_ends_no_call_while_the_house_drains_and_lets_none_i
 }
 
 #[test]
+fn a_telegram_call_that_comes_while_there_is_no_session_rings_when_there_is_one() {
+    play(async {
+        let scene = Scene::new().await;
+        let link = scene.house.common.sessions.get(&session()).unwrap();
+        let (bobby, phone) = scene.user_calls("bobby").await;
+        bobby.hang_up();
+        reaches(&phone, Phase::Over).await;
+        for round in 0..2 {
+            // The first time nobody misses it.
+            for _ in 0..2 {
+                scene.settles_at(0).await;
+                kill(&link.door.door().open().unwrap()).await;
+            }
+            let bobby = scene.telegram.call_account("bobby").unwrap();
+            let phone = scene.phone.next_call(PATIENCE / 4).await;
+            let phone = phone.unwrap_or_else(|| panic!("it should ring, round {round}"));
+            reaches(&bobby, Phase::Talking).await;
+            bobby.hang_up();
+            reaches(&phone, Phase::Over).await;
+        }
+        scene.settles_at(0).await;
+        assert_eq!(scene.telegram.open_calls(), 0);
+    });
+}
+
+#[test]
 fn the_death_of_the_endpoint_ends_no_call() {
     play(async {
         let calls = Calls::up().await;
