@@ -30,7 +30,7 @@ use crate::supervise::Watch;
 const EARLY_CANCELS: usize = 1024;
 
 /// How long the registry, and whoever it passes a request to, may take to answer it or to take the call.
-const MANAGER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const MANAGER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for a text, which waits for Telegram: less than the 32 s for which its sender repeats it (RFC 3261 17.1.2.2).
 const TEXT_TIMEOUT: Duration = Duration::from_secs(25);
 /// How often that is looked at.

@@ -26,6 +26,7 @@ use net::telegram::{Event, Telegram};
 use routing::{Found, Group, Limiter, Paces, Peers, SessionState};
 use telegram::{Reply, Rpc, RpcError};
 
+use crate::endpoint::MANAGER_TIMEOUT;
 use crate::house::Common;
 use crate::message::{
     BindCall, CallOffered, CallUpdated, DeclineCall, Done, FromTelegram, Invoke, KeptSession,
@@ -563,12 +564,41 @@ impl Session {
             return;
         }
         caller.dialled = self.take_wish(caller.user_id);
-        self.common.to_registry(CallOffered {
+        let offered = CallOffered {
             session: self.spec.name.clone(),
             caller,
             requested: Box::new(requested),
             settings: Box::new(self.call_settings()),
-        });
+        };
+        self.offer(offered, ctx);
+    }
+
+    /// Offers a call to the registry, or to the next one when there is none. One that nobody takes is declined, instead of leaving the
+    /// caller to wait for somebody who has never heard of him.
+    fn offer(&self, offered: CallOffered, ctx: &mut Context<Self>) {
+        let declined = DeclineCall {
+            peer: tl::types::InputPhoneCall {
+                id: offered.requested.id,
+                access_hash: offered.requested.access_hash,
+            },
+            user_id: offered.caller.user_id,
+            cause: Cause::new(Reason::NoResponseFromManager),
+        };
+        let mut door = self.common.registry.clone();
+        let taken = async move {
+            let registry = match door.open() {
+                Some(registry) => Some(registry),
+                None => door.next().await,
+            };
+            // It is not tried on the next one when it was in the hands of one that died.
+            registry?.send(offered).await.ok()
+        };
+        let taken = async move { tokio::time::timeout(MANAGER_TIMEOUT, taken).await };
+        ctx.spawn(taken.into_actor(self).map(|taken, _, ctx| {
+            if !matches!(taken, Ok(Some(()))) {
+                ctx.notify(declined);
+            }
+        }));
     }
 
     /// Whether Telegram would take no further call: until one of ours has ended, or for a while when none of ours can be what fills it.

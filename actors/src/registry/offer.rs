@@ -541,6 +541,11 @@ impl Handler<CallOffered> for Registry {
 
     fn handle(&mut self, offered: CallOffered, ctx: &mut Self::Context) {
         self.watch.handled();
+        // Which trunks can be called is known when they have said so.
+        if self.calling_roll {
+            ctx.notify_later(offered, ROLL_CALL);
+            return;
+        }
         let (session, user_id) = (offered.session.clone(), offered.caller.user_id);
         let peer = grammers_tl_types::types::InputPhoneCall {
             id: offered.requested.id,

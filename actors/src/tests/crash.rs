@@ -209,6 +209,25 @@ fn a_telegram_call_that_comes_while_there_is_no_session_rings_when_there_is_one(
 }
 
 #[test]
+fn a_telegram_call_that_comes_while_there_is_no_registry_rings_when_there_is_one() {
+    play(async {
+        let scene = Scene::new().await;
+        kill(&scene.house.common.registry.open().unwrap()).await;
+        assert!(scene.house.common.registry.open().is_none());
+        let bobby = scene.telegram.call_account("bobby").unwrap();
+        let phone = scene.phone.next_call(PATIENCE / 4).await;
+        let phone = phone.expect("it should ring");
+        reaches(&bobby, Phase::Talking).await;
+        bobby.hang_up();
+        reaches(&phone, Phase::Over).await;
+        scene.settles_at(0).await;
+        assert_eq!(scene.telegram.open_calls(), 0);
+        let record = scene.records(1).await.remove(0);
+        assert_eq!(record.outcome, Some(Outcome::Answered), "{record:?}");
+    });
+}
+
+#[test]
 fn the_death_of_the_endpoint_ends_no_call() {
     play(async {
         let calls = Calls::up().await;
