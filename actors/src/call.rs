@@ -787,6 +787,13 @@ impl Handler<EndCall> for Call {
     fn handle(&mut self, EndCall { cause }: EndCall, ctx: &mut Self::Context) {
         self.watch.handled();
         let side = cause.side();
+        // Whoever still waits is not told that his call was cleared, nor is it counted as one that was answered.
+        let is_early = self.answered_at.is_none() && cause.reason() == Reason::NormalClearing;
+        let cause = if is_early {
+            Cause::new(Reason::Cancelled)
+        } else {
+            cause
+        };
         self.begin_end(cause, side, ctx);
     }
 }

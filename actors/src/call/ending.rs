@@ -101,13 +101,13 @@ impl Call {
         }
     }
 
-    /// A Telegram user whose call nobody took is told why, and one whose call is cut; not one who gave up.
+    /// A Telegram user whose call nobody took is told why, and one whose call is cut; not one who gave up, or whose call an owner ended.
     fn tell_caller(&self, cause: &Cause, side: Side) {
         let is_cut = matches!(cause.reason(), Reason::CallDuration | Reason::TotalDuration);
         let is_told = self.held.direction == Direction::TgToSip
             && (self.answered_at.is_none() && !self.is_ordered() || is_cut)
             && self.is_news(cause, side)
-            && cause.reason() != Reason::NormalClearing;
+            && !matches!(cause.reason(), Reason::NormalClearing | Reason::Cancelled);
         if is_told
             && let Some(Peer::UserId(user_id)) = self.held.peer
             && let Some(session) = self.session.as_ref().and_then(Door::open)
@@ -170,9 +170,15 @@ impl Call {
         tracing::debug!(call = %self.id, %cause, "why a call is over, as it was said");
         self.unwritten = Some(self.common.unwritten.one_more());
         let after = Duration::from_millis(self.record.ended_after_ms.unwrap_or_default());
+        let is_owners = side == Side::Here && cause.reason() == Reason::Cancelled;
         self.common.to_registry(CallOver {
             call: self.id,
-            end: CallEnd::of(&cause, answered, after),
+            // What an owner cut short did not fail.
+            end: if is_owners {
+                CallEnd::Other
+            } else {
+                CallEnd::of(&cause, answered, after)
+            },
         });
     }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use model::{Direction, Outcome, Side};
-use net::fake::{Phase, Simulation, Status};
+use net::fake::{Phase, PhoneManner, Simulation, Status};
 
-use super::scene::{PASSWORD, Scene, play, reaches, trunk};
+use super::scene::{PASSWORD, PATIENCE, Scene, play, reaches, trunk};
 
 /// Long enough for a comparison of three seconds.
 const TALK: Duration = Duration::from_millis(4500);
@@ -174,6 +174,41 @@ fn a_caller_who_gives_up_stops_the_ringing() {
             scene.records(1).await.remove(0).outcome,
             Some(Outcome::Cancelled)
         );
+        assert_eq!(scene.telegram.open_calls(), 0);
+    });
+}
+
+#[test]
+fn a_call_that_an_owner_ends_while_it_rings_was_not_answered() {
+    play(async {
+        let scene = Scene::new().await;
+        let end_it = async || {
+            let calls = scene.house.calls(None, 10).await.unwrap();
+            assert_eq!(calls.len(), 1);
+            assert!(scene.house.hang_up(calls[0].record.id).await);
+        };
+        let phone = scene.phone.dial("carol");
+        let carol = scene.telegram.next_call("carol", PATIENCE).await.unwrap();
+        reaches(&phone, Phase::Ringing).await;
+        end_it().await;
+        let end = reaches(&phone, Phase::Over).await.end.unwrap();
+        assert_eq!((end.code, &*end.phrase), (487, "Request Terminated"));
+        reaches(&carol, Phase::Over).await;
+        scene.settles_at(0).await;
+        scene.phone.set_manner(PhoneManner::Ring);
+        let bobby = scene.telegram.call_account("bobby").unwrap();
+        let phone = scene.phone.next_call(PATIENCE).await.unwrap();
+        reaches(&phone, Phase::Ringing).await;
+        end_it().await;
+        for line in [&phone, &bobby] {
+            reaches(line, Phase::Over).await;
+        }
+        scene.settles_at(0).await;
+        for record in scene.records(2).await {
+            assert_eq!(record.outcome, Some(Outcome::Cancelled), "{record:?}");
+            assert_eq!(record.ended_by, Some(Side::Here), "{record:?}");
+        }
+        assert!(scene.telegram.texts().is_empty());
         assert_eq!(scene.telegram.open_calls(), 0);
     });
 }
