@@ -62,9 +62,12 @@ fn names(folder: &Path, beginning: &str) -> Vec<String> {
     names
 }
 
-/// All backups in a folder, the newest first.
-pub(crate) fn newest_first(folder: &Path) -> Vec<PathBuf> {
-    let names = names(folder, "");
+/// All backups in a folder, the newest first. Those of more than a day after `now` come last: they were made while the clock was ahead.
+pub(crate) fn newest_first(folder: &Path, now: SystemTime) -> Vec<PathBuf> {
+    let latest = stamp(now.checked_add(DAY).unwrap_or(now));
+    let mut names = names(folder, "");
+    // What is in order stays so.
+    names.sort_by_key(|name| stamp_of(name).is_some_and(|stamp| stamp <= latest.as_str()));
     names.iter().rev().map(|name| folder.join(name)).collect()
 }
 
@@ -96,7 +99,10 @@ impl Backups {
         metrics: Metrics,
     ) -> Self {
         let folder = settings.backups();
-        if let Some(made) = newest_first(&folder).first().and_then(|file| made(file)) {
+        if let Some(made) = newest_first(&folder, SystemTime::now())
+            .first()
+            .and_then(|file| made(file))
+        {
             metrics.backup_found(made);
         }
         let last = Last {
@@ -116,7 +122,7 @@ impl Backups {
 
     /// All of them, the newest first. Reads the disk.
     pub(crate) fn newest_first(&self) -> Vec<PathBuf> {
-        newest_first(&self.folder)
+        newest_first(&self.folder, SystemTime::now())
     }
 
     /// Makes one because an owner wants it; returns where it is. Blocks for as long as it takes.
@@ -144,7 +150,9 @@ impl Backups {
                 return;
             }
         }
-        let known = names(&self.folder, NIGHTLY);
+        let mut known = names(&self.folder, NIGHTLY);
+        // In truth those of a time to come are older than the one that was just made.
+        known.sort_by_key(|name| stamp_of(name) <= Some(present.as_str()));
         for name in known.iter().take(known.len().saturating_sub(self.keep)) {
             if let Err(error) = std::fs::remove_file(self.folder.join(name)) {
                 tracing::warn!(%name, %error, "an old backup could not be removed");
@@ -261,6 +269,59 @@ mod tests {
     }
 
     #[test]
+    fn those_of_a_clock_that_was_ahead_do_not_cost_the_new_ones_their_places() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = || MasterKey::from_octets([7; 32]);
+        let mut settings = Settings::default();
+        settings.data.dir = folder.path().to_owned();
+        settings.backup.keep = 2;
+        let store = SledStore::open(&settings.data.store(), &key()).unwrap();
+        let metrics = Metrics::new("0");
+        let backups = Backups::new(&settings, Arc::new(store), Box::new(key()), metrics.clone());
+        for day in ["2036-01-01T03:00:00Z", "2036-01-02T03:00:00Z"] {
+            backups.look(at(day));
+        }
+        let now = at("2026-11-28T12:00:00Z");
+        for minutes in [0, 10, 20] {
+            backups.look(now + Duration::from_secs(minutes * 60));
+        }
+        let kept = || names(&settings.backups(), NIGHTLY);
+        assert!(kept().contains(&"nightly-20261128T120000Z.backup".to_owned()));
+        let made = "strowger_backups_total{result=\"ok\"} 3";
+        assert!(metrics.render().contains(made), "one a day");
+        backups.look(now + DAY);
+        let real = [
+            "nightly-20261128T120000Z.backup",
+            "nightly-20261129T120000Z.backup",
+        ];
+        assert_eq!(kept(), real);
+    }
+
+    #[test]
+    fn the_newest_is_not_that_of_a_clock_that_was_ahead() {
+        let folder = tempfile::tempdir().unwrap();
+        for stamp in ["20261128T030000Z", "20261129T030000Z", "20360101T030000Z"] {
+            let file = folder.path().join(format!("nightly-{stamp}.backup"));
+            std::fs::write(file, "").unwrap();
+        }
+        let newest = |now| {
+            let newest = newest_first(folder.path(), at(now)).into_iter().next();
+            let name = newest.unwrap().file_name().unwrap().to_owned();
+            name.into_string().unwrap()
+        };
+        for (now, name) in [
+            ("2026-11-29T12:00:00Z", "nightly-20261129T030000Z.backup"),
+            // One of the same day: this clock is behind, or that one was ahead, by little.
+            ("2026-11-28T12:00:00Z", "nightly-20261129T030000Z.backup"),
+            ("2036-01-01T12:00:00Z", "nightly-20360101T030000Z.backup"),
+            // Without a clock all are to come.
+            ("1970-01-01T00:00:09Z", "nightly-20360101T030000Z.backup"),
+        ] {
+            assert_eq!(newest(now), name, "{now}");
+        }
+    }
+
+    #[test]
     fn seven_are_kept_and_those_of_an_owner_stay() {
         let folder = tempfile::tempdir().unwrap();
         let key = || MasterKey::from_octets([7; 32]);
@@ -286,9 +347,9 @@ mod tests {
         backups.look(now);
         let kept = names(&settings.backups(), NIGHTLY);
         assert_eq!(kept.len(), 7, "{kept:?}");
-        assert_eq!(kept[5], "nightly-20261121T120000Z.backup", "{kept:?}");
+        assert_eq!(kept[6], "nightly-20261121T120000Z.backup", "{kept:?}");
         assert!(manual.exists());
-        store::verify(&newest_first(&settings.backups())[1], &key()).unwrap();
+        store::verify(&settings.backups().join(&kept[6]), &key()).unwrap();
         let page = metrics.render();
         assert!(page.contains("strowger_backups_total{result=\"ok\"} 22"));
         // Another one of the same second: said, and counted.

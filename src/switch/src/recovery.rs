@@ -2,6 +2,7 @@
 //! cannot be asked. It is told loudly, for as long as the damaged store lies there.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use store::{KeySource, OpenError, Restored, SledStore};
 
@@ -17,6 +18,7 @@ pub(crate) fn open(
     kept: &Path,
     keys: &dyn KeySource,
 ) -> Result<SledStore, OpenError> {
+    let last_write = last_write(folder);
     let damage = match open_sound(folder, keys) {
         Err(error) if error.is_damage() => error,
         done => return done,
@@ -28,7 +30,7 @@ pub(crate) fn open(
         );
         return Err(damage);
     }
-    let Some(backup) = newest(kept, keys) else {
+    let Some(backup) = newest(kept, last_write, keys) else {
         tracing::error!(folder = %kept.display(), "there is no backup to take in its place");
         return Err(damage);
     };
@@ -68,8 +70,14 @@ fn open_sound(folder: &Path, keys: &dyn KeySource) -> Result<SledStore, OpenErro
     Ok(store)
 }
 
+/// When the switch wrote last, by the clock it had then: after a start the clock may not be set yet.
+fn last_write(folder: &Path) -> SystemTime {
+    let written = std::fs::metadata(folder.join("db")).and_then(|db| db.modified());
+    written.unwrap_or_else(|_| SystemTime::now())
+}
+
 /// The newest backup that is whole, and whose key is at hand.
-fn newest(kept: &Path, keys: &dyn KeySource) -> Option<PathBuf> {
+fn newest(kept: &Path, last_write: SystemTime, keys: &dyn KeySource) -> Option<PathBuf> {
     let is_whole = |file: &PathBuf| match store::verify(file, keys) {
         Ok(_) => true,
         Err(error) => {
@@ -77,7 +85,9 @@ fn newest(kept: &Path, keys: &dyn KeySource) -> Option<PathBuf> {
             false
         }
     };
-    backups::newest_first(kept).into_iter().find(is_whole)
+    backups::newest_first(kept, last_write)
+        .into_iter()
+        .find(is_whole)
 }
 
 /// What an operator has to know of stores that were set aside, in words.
