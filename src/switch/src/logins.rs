@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::keys::Keys;
 use crate::login_view::{LoginStep, LoginView};
-use crate::office::Office;
+use crate::office::{InForce, Office};
 use crate::problem::Problem;
 
 /// A login is given up after this.
@@ -189,8 +189,7 @@ impl Logins {
     }
 
     async fn spec(&self, session: &SessionName) -> Result<SessionSpec, Problem> {
-        let spec = self.office.current().await.session(session).cloned();
-        spec.ok_or_else(|| Problem::not_found("session", session.as_str()))
+        spec_of(&self.office.current().await, session)
     }
 
     /// Refuses what would connect a session whose login may be in use elsewhere.
@@ -366,16 +365,16 @@ impl Logins {
         phone: Option<String>,
         user: &User,
     ) -> Result<(), Problem> {
-        let known = self.office.current().await.session(session).cloned();
-        let spec = known.unwrap_or_else(|| SessionSpec::new(session.clone()));
         // Whoever scans a code has not typed his number.
         let phone = phone.or_else(|| user.phone.as_ref().map(|digits| format!("+{digits}")));
-        let spec = SessionSpec {
-            phone: phone.unwrap_or_else(|| spec.phone.clone()),
-            ..spec
-        };
-        let changes = vec![Change::PutSession(spec)];
-        self.office.commit_unplugged(session, changes).await?;
+        let name = session.clone();
+        let made = self.office.change_unplugged(session, move |current| {
+            let known = current.session(&name).cloned();
+            let spec = known.unwrap_or_else(|| SessionSpec::new(name.clone()));
+            let phone = phone.clone().unwrap_or_else(|| spec.phone.clone());
+            Ok(vec![Change::PutSession(SessionSpec { phone, ..spec })])
+        });
+        made.await?;
         tracing::info!(%session, "the account is logged in");
         Ok(())
     }
@@ -393,13 +392,15 @@ impl Logins {
         }
         let _leaving = self.leave(session)?;
         let switch = async |enabled| {
-            let current = self.office.current().await;
-            let spec = current.session(session).cloned();
-            let spec = spec.ok_or_else(|| Problem::not_found("session", session.as_str()))?;
-            let spec = SessionSpec { enabled, ..spec };
-            self.office
-                .commit(None, vec![Change::PutSession(spec)])
-                .await
+            let name = session.clone();
+            let made = self.office.change(None, move |current| {
+                let spec = SessionSpec {
+                    enabled,
+                    ..spec_of(current, &name)?
+                };
+                Ok(vec![Change::PutSession(spec)])
+            });
+            made.await
         };
         // Off, it takes no new calls, and its connection closes when the last one has said goodbye: from then on the keys are ours alone.
         if spec.enabled {
@@ -421,16 +422,19 @@ impl Logins {
                 return Err(problem);
             }
         };
-        let now = SessionSpec {
-            enabled: spec.enabled,
-            ..self.spec(session).await?
-        };
+        let (name, enabled) = (session.clone(), spec.enabled);
         // In one commit: the keys go, the record stays.
-        let changes = vec![
-            Change::RemoveSession(session.clone()),
-            Change::PutSession(now),
-        ];
-        self.office.commit(None, changes).await?;
+        let made = self.office.change(None, move |current| {
+            let spec = SessionSpec {
+                enabled,
+                ..spec_of(current, &name)?
+            };
+            Ok(vec![
+                Change::RemoveSession(name.clone()),
+                Change::PutSession(spec),
+            ])
+        });
+        made.await?;
         tracing::info!(%session, "the account is logged out, its keys are deleted");
         Ok(done)
     }
@@ -511,10 +515,7 @@ impl Logins {
         session: &SessionName,
         new_login: bool,
     ) -> Result<u64, Problem> {
-        let spec = SessionSpec {
-            enabled: true,
-            ..self.spec(session).await?
-        };
+        self.spec(session).await?;
         if !self.store.is_restored(session)? {
             return Err(conflict(
                 "not_restored",
@@ -522,15 +523,25 @@ impl Logins {
                 "`strowger session enable NAME` switches it on",
             ));
         }
-        let mut changes = vec![
-            Change::AdoptSession(session.clone()),
-            Change::PutSession(spec),
-        ];
-        if new_login {
-            changes.insert(0, Change::RemoveSession(session.clone()));
-        }
-        self.office.commit(None, changes).await
+        let name = session.clone();
+        let made = self.office.change(None, move |current| {
+            let spec = SessionSpec {
+                enabled: true,
+                ..spec_of(current, &name)?
+            };
+            let mut changes = vec![Change::AdoptSession(name.clone()), Change::PutSession(spec)];
+            if new_login {
+                changes.insert(0, Change::RemoveSession(name.clone()));
+            }
+            Ok(changes)
+        });
+        made.await
     }
+}
+
+fn spec_of(current: &InForce, session: &SessionName) -> Result<SessionSpec, Problem> {
+    let spec = current.session(session).cloned();
+    spec.ok_or_else(|| Problem::not_found("session", session.as_str()))
 }
 
 fn not_logged_in(session: &SessionName) -> Problem {

@@ -30,6 +30,23 @@ pub(crate) struct Office {
     watcher: OnceLock<Watcher>,
 }
 
+/// The disk may take its time, and this thread has others to serve.
+async fn off_the_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let done = actix_web::web::block(work).await;
+    done.map_err(|_| Problem::busy("the switch is stopping"))
+}
+
+/// What the store has begun to write is followed also when whoever asked for it does not wait: a connection that is reset takes its request
+/// with it.
+async fn to_its_end(
+    work: impl Future<Output = Result<u64, Problem>> + Send + 'static,
+) -> Result<u64, Problem> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|_| Err(Problem::busy("the switch is stopping")))
+}
+
 /// The records that are in force, with their secrets; copied in next to no time.
 #[derive(Clone)]
 pub(crate) struct InForce {
@@ -107,61 +124,112 @@ impl Office {
     /// Makes the changes, and lets the house follow; what comes then is decided by them. Refused as a whole or made as a whole;
     /// `expected` is the generation that whoever asks has seen.
     pub(crate) async fn commit(
-        &self,
+        self: &Arc<Self>,
         expected: Option<u64>,
         changes: Vec<Change>,
     ) -> Result<u64, Problem> {
-        let mut current = self.current.lock().await;
-        self.spare_connected(&current, &changes)?;
-        self.make(&mut current, expected, changes).await
+        self.change(expected, move |_| Ok(changes.clone())).await
+    }
+
+    /// The same for changes that are made from what there is then: they undo nobody else's.
+    pub(crate) async fn change(
+        self: &Arc<Self>,
+        expected: Option<u64>,
+        from: impl Fn(&InForce) -> Result<Vec<Change>, Problem> + Send + Sync + 'static,
+    ) -> Result<u64, Problem> {
+        let office = Arc::clone(self);
+        to_its_end(async move {
+            let mut current = office.current.lock().await;
+            let changes = |current: &InForce| {
+                let changes = from(current)?;
+                office.spare_connected(current, &changes)?;
+                Ok(changes)
+            };
+            office.make(&mut current, expected, &changes).await
+        })
+        .await
     }
 
     /// The same for changes that make, or follow, other keys of a session: its connection is closed before, and made anew after them, if
     /// the session is on.
-    pub(crate) async fn commit_unplugged(
-        &self,
+    pub(crate) async fn change_unplugged(
+        self: &Arc<Self>,
         session: &SessionName,
-        changes: Vec<Change>,
+        from: impl Fn(&InForce) -> Result<Vec<Change>, Problem> + Send + Sync + 'static,
     ) -> Result<u64, Problem> {
-        let mut current = self.current.lock().await;
-        self.house.unplug(session).await;
-        let made = self.make(&mut current, None, changes).await;
-        if made.is_err() {
-            // It goes on as before.
-            self.follow(&current).await;
-        }
-        made
+        let (office, session) = (Arc::clone(self), session.clone());
+        to_its_end(async move {
+            let mut current = office.current.lock().await;
+            office.house.unplug(&session).await;
+            let made = office.make(&mut current, None, &from).await;
+            if made.is_err() {
+                // It goes on as before.
+                office.follow(&current).await;
+            }
+            made
+        })
+        .await
     }
 
     async fn make(
         &self,
         current: &mut InForce,
         expected: Option<u64>,
-        changes: Vec<Change>,
+        from: &(dyn Fn(&InForce) -> Result<Vec<Change>, Problem> + Send + Sync),
     ) -> Result<u64, Problem> {
         let begun = Instant::now();
-        let found = current.generation;
-        if let Some(expected) = expected.filter(|expected| *expected != found) {
-            return Err(StoreError::Conflict { expected, found }.into());
+        let mut is_caught_up = false;
+        loop {
+            let found = current.generation;
+            if let Some(expected) = expected.filter(|expected| *expected != found) {
+                return Err(StoreError::Conflict { expected, found }.into());
+            }
+            let changes = from(current)?;
+            let table = Arc::new(records::revise(&current.table, &changes)?);
+            let store = Arc::clone(&self.store);
+            let made = off_the_thread(move || store.commit(Some(found), &changes)).await?;
+            match made {
+                Ok(generation) => {
+                    let written = begun.elapsed();
+                    let next = InForce { generation, table };
+                    self.put_in_force(current, next).await;
+                    let took = begun.elapsed();
+                    tracing::info!(generation, ?written, ?took, "records changed");
+                    return Ok(generation);
+                }
+                Err(StoreError::Conflict { .. }) if !is_caught_up => {
+                    self.catch_up(current).await?;
+                    is_caught_up = true;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        let table = Arc::new(records::revise(&current.table, &changes)?);
+    }
+
+    /// Takes over what the store holds. It has another generation where only the last step of a commit has failed, its way to the disk:
+    /// whoever asked was told that it failed, and all that came later would be refused.
+    async fn catch_up(&self, current: &mut InForce) -> Result<(), Problem> {
         let store = Arc::clone(&self.store);
-        let made = actix_web::web::block(move || {
-            store.commit(Some(found), &changes).map_err(Problem::from)
-        });
-        let generation = made
-            .await
-            .map_err(|_| Problem::busy("the switch is stopping"))??;
-        let written = begun.elapsed();
-        *current = InForce { generation, table };
+        let read = off_the_thread(move || Current::read(&*store)).await??;
+        let (known, generation) = (current.generation, read.generation);
+        tracing::warn!(
+            known,
+            generation,
+            "the store holds a change that was told to have failed: it is in force from now on"
+        );
+        let table = Arc::new(read.table());
+        let next = InForce { generation, table };
+        self.put_in_force(current, next).await;
+        Ok(())
+    }
+
+    async fn put_in_force(&self, current: &mut InForce, next: InForce) {
+        *current = next;
         if let Some(watcher) = self.watcher.get() {
             watcher(&current.table);
         }
         self.follow(current).await;
-        self.house.records_changed(generation);
-        let took = begun.elapsed();
-        tracing::info!(generation, ?written, ?took, "records changed");
-        Ok(generation)
+        self.house.records_changed(current.generation);
     }
 
     /// Lets the house follow what the records say.

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path, Query};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put};
 use actors::{House, RouteReport, TrunkReport, TryCall, Via};
 use model::{
-    RouteSpec, RouteTerms, Secret, SessionName, TransitSpec, TrunkKind, TrunkName, TrunkSpec,
+    RouteSpec, RouteTerms, Secret, SessionName, SessionSpec, TransitSpec, TrunkKind, TrunkName,
+    TrunkSpec,
 };
 use serde::{Deserialize, Serialize};
 use store::Change;
@@ -89,17 +91,33 @@ fn trunk_of(current: &InForce, text: &str) -> Result<TrunkSpec, Problem> {
     spec.ok_or_else(|| Problem::not_found("trunk", text))
 }
 
+fn session_of(current: &InForce, text: &str) -> Result<SessionSpec, Problem> {
+    let spec = current.session(&name("session", text)?).cloned();
+    spec.ok_or_else(|| Problem::not_found("session", text))
+}
+
 pub(super) fn silent() -> Problem {
     Problem::busy(actors::SILENT)
 }
 
 pub(super) async fn changed(
-    office: &Office,
+    office: &Arc<Office>,
     request: &HttpRequest,
     status: StatusCode,
     changes: Vec<Change>,
 ) -> Result<HttpResponse, Problem> {
     let generation = office.commit(expected(request.headers())?, changes).await?;
+    Ok(of_generation(generation, status, &Changed { generation }))
+}
+
+/// The same for what is made from the records as they are then.
+async fn changed_from(
+    office: &Arc<Office>,
+    request: &HttpRequest,
+    from: impl Fn(&InForce) -> Result<Vec<Change>, Problem> + Send + Sync + 'static,
+) -> Result<HttpResponse, Problem> {
+    let generation = office.change(expected(request.headers())?, from).await?;
+    let status = StatusCode::OK;
     Ok(of_generation(generation, status, &Changed { generation }))
 }
 
@@ -205,34 +223,28 @@ pub(super) async fn remove_trunk(
     request: HttpRequest,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let current = office.current().await;
-    let spec = trunk_of(&current, &path)?;
-    changed(
-        &office,
-        &request,
-        StatusCode::OK,
-        current.remove_trunk(&spec.name),
-    )
+    let path = path.into_inner();
+    changed_from(&office, &request, move |current| {
+        let spec = trunk_of(current, &path)?;
+        Ok(current.remove_trunk(&spec.name))
+    })
     .await
 }
 
 async fn switch_trunk(
-    office: &Office,
+    office: &Arc<Office>,
     request: &HttpRequest,
     path: &str,
     enabled: bool,
 ) -> Result<HttpResponse, Problem> {
-    let current = office.current().await;
-    let spec = TrunkSpec {
-        enabled,
-        ..trunk_of(&current, path)?
-    };
-    changed(
-        office,
-        request,
-        StatusCode::OK,
-        vec![Change::PutTrunk(Box::new(spec))],
-    )
+    let path = path.to_owned();
+    changed_from(office, request, move |current| {
+        let spec = TrunkSpec {
+            enabled,
+            ..trunk_of(current, &path)?
+        };
+        Ok(vec![Change::PutTrunk(Box::new(spec))])
+    })
     .await
 }
 
@@ -280,7 +292,8 @@ pub(super) async fn reset_password(
     request: HttpRequest,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let spec = trunk_of(&office.current().await, &path)?;
+    let current = office.current().await;
+    let spec = trunk_of(&current, &path)?;
     let TrunkKind::InboundRegister { login, .. } = spec.kind else {
         let what = "only a PBX that registers here has a password of ours";
         return Err(Problem::invalid(what));
@@ -292,7 +305,9 @@ pub(super) async fn reset_password(
     };
     let spec = TrunkSpec { kind, ..spec };
     let changes = vec![Change::PutTrunk(Box::new(spec))];
-    let generation = office.commit(expected(request.headers())?, changes).await?;
+    // The rest of the trunk must still be as it was read.
+    let seen = expected(request.headers())?.unwrap_or(current.generation);
+    let generation = office.commit(Some(seen), changes).await?;
     let made = NewPassword {
         login,
         password,
@@ -348,11 +363,10 @@ pub(super) async fn show_session(
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let current = office.current().await;
-    let spec = current.session(&name("session", &path)?);
-    let spec = spec.ok_or_else(|| Problem::not_found("session", &path))?;
+    let spec = session_of(&current, &path)?;
     let mut states = session_states(&house).await?.into_iter();
     let view = SessionView {
-        record: SessionDraft::from(spec),
+        record: SessionDraft::from(&spec),
         state: states.find(|state| state.name == spec.name.as_str()),
     };
     Ok(of_generation(current.generation, StatusCode::OK, &view))
@@ -393,34 +407,25 @@ pub(super) async fn remove_session(
     request: HttpRequest,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let current = office.current().await;
-    let spec = current.session(&name("session", &path)?);
-    let spec = spec.ok_or_else(|| Problem::not_found("session", &path))?;
-    changed(
-        &office,
-        &request,
-        StatusCode::OK,
-        current.remove_session(&spec.name),
-    )
+    let path = path.into_inner();
+    changed_from(&office, &request, move |current| {
+        Ok(current.remove_session(&session_of(current, &path)?.name))
+    })
     .await
 }
 
 async fn switch_session(
-    office: &Office,
+    office: &Arc<Office>,
     request: &HttpRequest,
     path: &str,
     enabled: bool,
 ) -> Result<HttpResponse, Problem> {
-    let current = office.current().await;
-    let spec = current.session(&name("session", path)?).cloned();
-    let mut spec = spec.ok_or_else(|| Problem::not_found("session", path))?;
-    spec.enabled = enabled;
-    changed(
-        office,
-        request,
-        StatusCode::OK,
-        vec![Change::PutSession(spec)],
-    )
+    let path = path.to_owned();
+    changed_from(office, request, move |current| {
+        let mut spec = session_of(current, &path)?;
+        spec.enabled = enabled;
+        Ok(vec![Change::PutSession(spec)])
+    })
     .await
 }
 

@@ -1,5 +1,7 @@
 //! Manager, Worker and Storage: how they are, and the switch that two of them have.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse, get, post};
@@ -58,7 +60,7 @@ async fn show(role: Role, house: &House, office: &Office) -> Result<HttpResponse
 }
 
 async fn switch(
-    office: &Office,
+    office: &Arc<Office>,
     request: &HttpRequest,
     role: Role,
     enabled: bool,

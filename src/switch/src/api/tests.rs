@@ -689,3 +689,80 @@ fn a_record_that_cannot_be_read_costs_itself_alone() {
         house.stop(std::time::Duration::from_secs(1)).await;
     });
 }
+
+/// The change of a session that is not there yet.
+fn another(name: &str) -> Vec<store::Change> {
+    let spec = model::SessionSpec::new(name.parse().unwrap());
+    vec![store::Change::PutSession(spec)]
+}
+
+#[test]
+fn a_change_is_made_to_its_end_also_when_whoever_asked_has_gone() {
+    at_a_desk(&metrics::Metrics::new("0"), async |desk| {
+        let office = desk.office.clone();
+        {
+            let commit = office.commit(None, another("gateway"));
+            let mut commit = std::pin::pin!(commit);
+            // It waits for the disk, and is dropped as when a connection is reset.
+            assert!(futures_util::poll!(commit.as_mut()).is_pending());
+        }
+        let begun = Instant::now();
+        while office.current().await.generation == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "nobody follows");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let name = "gateway".parse().unwrap();
+        assert!(office.current().await.session(&name).is_some());
+        assert_eq!(office.commit(None, another("other")).await.unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_change_that_failed_and_was_made_all_the_same_is_in_the_way_of_no_other() {
+    at_a_desk(&metrics::Metrics::new("0"), async |desk| {
+        // As when the last step, the sync, has failed: the store has it, and whoever asked was told that it has not.
+        desk.store.commit(None, &another("gateway")).unwrap();
+        let app = app!(desk, Access::Owner);
+        let put = async |generation: &str| {
+            let put = request("PUT", "/api/v1/sessions/other", None);
+            let put = put.insert_header(("If-Match", generation));
+            answered(call_service(&app, put.set_json(json!({})).to_request()).await).await
+        };
+        assert_eq!(put("\"0\"").await.0, 412, "the records are others");
+        let shown = request("GET", "/api/v1/sessions/gateway", None).to_request();
+        let shown = call_service(&app, shown).await;
+        assert_eq!(shown.headers().get("etag").unwrap(), "\"1\"");
+        assert_eq!(put("\"1\"").await, (201, json!({"generation": 2})));
+        desk.store.commit(None, &another("third")).unwrap();
+        let unconditional = desk.office.commit(None, another("fourth")).await;
+        assert_eq!(unconditional.unwrap(), 4);
+    });
+}
+
+#[test]
+fn switching_a_trunk_on_or_off_undoes_no_other_change() {
+    at_a_desk(&metrics::Metrics::new("0"), async |desk| {
+        let app = app!(desk, Access::Owner);
+        let send = async |request: TestRequest| {
+            answered(call_service(&app, request.to_request()).await).await
+        };
+        let put = |kind: &str, name: &str, body: Value| {
+            request("PUT", &format!("/api/v1/{kind}/{name}"), None).set_json(body)
+        };
+        send(put("trunks", "phones", json!({}))).await;
+        send(put("sessions", "gateway", json!({}))).await;
+        for (kind, name) in [("trunks", "phones"), ("sessions", "gateway")] {
+            let off = format!("/api/v1/{kind}/{name}/disable");
+            // Both wait for the first. One comes before the other, and is not undone by it; of a trunk the later one may be refused instead.
+            let (first, put, switched) = futures_util::join!(
+                send(put("users", name, json!({"telegram_id": name.len()}))),
+                send(put(kind, name, json!({"lines": 7}))),
+                send(request("POST", &off, None)),
+            );
+            assert_eq!((first.0, switched.0), (201, 200), "{put:?}");
+            let (_, shown) = send(request("GET", &format!("/api/v1/{kind}/{name}"), None)).await;
+            let lines = if put.0 == 200 { 7 } else { 0 };
+            assert_eq!(shown["record"]["lines"], lines, "{put:?}, {shown}");
+        }
+    });
+}

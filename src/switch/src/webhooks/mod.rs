@@ -213,7 +213,11 @@ pub(crate) async fn disable_the_gone(gone: Gone, office: Arc<Office>) {
 }
 
 /// Disables a webhook whose receiver is gone; leaves one that is disabled already, or leads elsewhere by now.
-async fn disable(office: &Office, name: &WebhookName, url: &WebhookUrl) -> Result<(), Problem> {
+async fn disable(
+    office: &Arc<Office>,
+    name: &WebhookName,
+    url: &WebhookUrl,
+) -> Result<(), Problem> {
     let mut tries = 1;
     loop {
         let current = office.current().await;
