@@ -175,7 +175,8 @@ fn check(request: &HttpRequest, scope: Scope) -> Result<(), Problem> {
 
 /// Who asks. Behind a proxy the last address of X-Forwarded-For, which the proxy wrote; those before it anybody can write.
 fn address(request: &HttpRequest, behind_proxy: bool) -> IpAddr {
-    let forwarded = request.headers().get("x-forwarded-for");
+    // There may be several lines, which are one list (RFC 9110 5.3): some proxies add one of their own behind those of the client.
+    let forwarded = request.headers().get_all("x-forwarded-for").last();
     let forwarded = forwarded
         .filter(|_| behind_proxy)
         .and_then(|value| value.to_str().ok())
@@ -217,6 +218,7 @@ scopes! {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::test::TestRequest;
     use store::{MasterKey, SledStore};
 
     use super::*;
@@ -244,6 +246,23 @@ mod tests {
         assert_eq!(status(now, other, &text), 200);
         assert_eq!(status(now + MINUTE, from, &text), 200);
         assert_eq!(status(now + MINUTE, from, "strowger_1_x"), 401);
+    }
+
+    #[test]
+    fn behind_a_proxy_the_last_address_counts_in_whichever_line_it_stands() {
+        let from = |lines: &[&str]| {
+            let peer = "127.0.0.1:9".parse().unwrap();
+            let mut request = TestRequest::default().peer_addr(peer);
+            for line in lines {
+                request = request.append_header(("X-Forwarded-For", *line));
+            }
+            address(&request.to_http_request(), true).to_string()
+        };
+        assert_eq!(from(&[]), "127.0.0.1");
+        assert_eq!(from(&["192.0.2.1"]), "192.0.2.1");
+        assert_eq!(from(&["198.51.100.7, 192.0.2.1"]), "192.0.2.1");
+        // Some proxies add a line of their own behind what the client has sent.
+        assert_eq!(from(&["198.51.100.7", "192.0.2.1"]), "192.0.2.1");
     }
 
     #[test]
