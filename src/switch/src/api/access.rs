@@ -100,14 +100,18 @@ impl Keyring {
                 "wait a minute, and use a token of `strowger token create`",
             ));
         }
-        let hash = store::token_hash(token);
-        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(record) = tokens.iter().find(|record| record.is(&hash)) {
-            return Ok(record.scopes.clone());
+        if let Some(scopes) = self.scopes_of(&store::token_hash(token)) {
+            return Ok(scopes);
         }
         self.guessed(now, from);
         tracing::warn!(source = %from, "a wrong token");
         Err(Problem::unauthorized("this token is not known"))
+    }
+
+    fn scopes_of(&self, hash: &[u8; 32]) -> Option<Vec<Scope>> {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let record = tokens.iter().find(|record| record.is(hash))?;
+        Some(record.scopes.clone())
     }
 
     fn has_guessed(&self, now: Instant, from: IpAddr) -> bool {
@@ -134,6 +138,34 @@ impl Keyring {
     }
 }
 
+/// The token that a request shows.
+fn token(request: &HttpRequest) -> Option<&str> {
+    let header = request.headers().get(AUTHORIZATION)?;
+    let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Who was let in to something that lasts.
+pub(super) struct Guest(Option<(web::Data<Keyring>, [u8; 32])>);
+
+impl Guest {
+    /// The one of a request that was let through.
+    pub(super) fn of(request: &HttpRequest) -> Self {
+        let access = request.app_data::<web::Data<Access>>();
+        let is_owner = access.is_some_and(|access| ***access == Access::Owner);
+        let keyring = request.app_data::<web::Data<Keyring>>();
+        let shown = keyring.zip(token(request)).filter(|_| !is_owner);
+        Self(shown.map(|(keyring, token)| (keyring.clone(), store::token_hash(token))))
+    }
+
+    /// Whether he would still be let in: his token may have been revoked.
+    pub(super) fn may_stay(&self) -> bool {
+        let Self(holder) = self;
+        let holder = holder.as_ref();
+        holder.is_none_or(|(keyring, hash)| keyring.scopes_of(hash).is_some())
+    }
+}
+
 /// Lets a request through that may have what it asks for.
 fn check(request: &HttpRequest, scope: Scope) -> Result<(), Problem> {
     let access = request.app_data::<web::Data<Access>>();
@@ -152,13 +184,7 @@ fn check(request: &HttpRequest, scope: Scope) -> Result<(), Problem> {
     let Some(keyring) = request.app_data::<web::Data<Keyring>>() else {
         return Err(Problem::busy("the switch is starting"));
     };
-    let header = request.headers().get(AUTHORIZATION);
-    let header = header.and_then(|value| value.to_str().ok());
-    let token = header.and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    let Some(token) = token else {
+    let Some(token) = token(request) else {
         return Err(Problem::unauthorized("there is no token"));
     };
     let scopes = keyring.scopes(Instant::now(), address(request, behind_proxy), token)?;

@@ -15,7 +15,7 @@ use model::{EventId, EventKind};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::access::Read;
+use super::access::{Guest, Read};
 use super::calls::bare;
 use super::house::Process;
 use crate::problem::Problem;
@@ -129,6 +129,7 @@ struct Stream {
     node: String,
     veil: Veil,
     place: Place,
+    guest: Guest,
     /// What somebody who comes back is told first.
     again: VecDeque<Arc<Event>>,
     state: State,
@@ -163,7 +164,7 @@ impl Stream {
             State::Over => return None,
         }
         while let Some(event) = self.again.pop_front() {
-            if let Some(text) = self.written(&event) {
+            if let Some(text) = self.written(&event).filter(|_| self.guest.may_stay()) {
                 return Some((Ok(Bytes::from(text)), self));
             }
         }
@@ -182,6 +183,11 @@ impl Stream {
                     None => continue,
                 },
             };
+            if !self.guest.may_stay() {
+                self.state = State::Over;
+                let text = ": the token was revoked\n\n";
+                return Some((Ok(Bytes::from(text)), self));
+            }
             return Some((Ok(Bytes::from(text)), self));
         }
     }
@@ -244,6 +250,7 @@ pub(super) async fn listen(
         node: process.node.clone(),
         veil: (**veil).clone(),
         place,
+        guest: Guest::of(&request),
         state: State::Fresh(again.missed),
     };
     Ok(HttpResponse::Ok()

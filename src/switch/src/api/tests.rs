@@ -766,3 +766,25 @@ fn switching_a_trunk_on_or_off_undoes_no_other_change() {
         }
     });
 }
+
+#[test]
+fn a_token_that_is_revoked_listens_no_more() {
+    at_a_desk(&metrics::Metrics::new("0"), async |desk| {
+        let app = app!(desk, TOKENS);
+        let read = token(desk, &[Scope::Read]);
+        let asked = request("GET", "/api/v1/events", Some(&read)).to_request();
+        let stream = call_service(&app, asked).await.into_body();
+        let mut stream = std::pin::pin!(stream);
+        let mut next = async || {
+            let chunk = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await;
+            chunk.map(|chunk| String::from_utf8(chunk.unwrap().to_vec()).unwrap())
+        };
+        assert_eq!(next().await.unwrap(), ": listening\n\n");
+        desk.office.commit(None, another("first")).await.unwrap();
+        assert!(next().await.unwrap().contains("config.changed"));
+        desk.keyring.change(Vec::clear).unwrap();
+        desk.office.commit(None, another("second")).await.unwrap();
+        assert_eq!(next().await.unwrap(), ": the token was revoked\n\n");
+        assert_eq!(next().await, None);
+    });
+}
