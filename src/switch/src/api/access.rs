@@ -42,6 +42,8 @@ pub(crate) enum Access {
 pub(crate) struct Keyring {
     store: Arc<dyn Store>,
     tokens: RwLock<Vec<TokenRecord>>,
+    /// One change at a time. Who asks for something does not wait for the disk on which one is written.
+    changing: Mutex<()>,
     guesses: Mutex<HashMap<IpAddr, (Instant, u32)>>,
 }
 
@@ -67,6 +69,7 @@ impl Keyring {
         Ok(Self {
             store,
             tokens,
+            changing: Mutex::default(),
             guesses: Mutex::default(),
         })
     }
@@ -82,10 +85,11 @@ impl Keyring {
         &self,
         how: impl FnOnce(&mut Vec<TokenRecord>) -> T,
     ) -> Result<T, StoreError> {
-        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
-        let mut next = tokens.clone();
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.list();
         let done = how(&mut next);
         store::write_tokens(&*self.store, &next)?;
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
         *tokens = next;
         Ok(done)
     }
@@ -272,6 +276,21 @@ mod tests {
         assert_eq!(status(now, other, &text), 200);
         assert_eq!(status(now + MINUTE, from, &text), 200);
         assert_eq!(status(now + MINUTE, from, "strowger_1_x"), 401);
+    }
+
+    #[test]
+    fn who_asks_does_not_wait_for_a_token_that_is_being_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = MasterKey::from_octets([7; 32]);
+        let store = Arc::new(SledStore::open(folder.path(), &key).unwrap());
+        let keyring = Arc::new(Keyring::open(store).unwrap());
+        let (done, asked) = std::sync::mpsc::channel();
+        let other = Arc::clone(&keyring);
+        let is_answered = keyring.change(|_| {
+            std::thread::spawn(move || done.send(other.list()));
+            asked.recv_timeout(Duration::from_secs(5)).is_ok()
+        });
+        assert!(is_answered.unwrap());
     }
 
     #[test]
