@@ -134,6 +134,39 @@ impl Healing {
         done
     }
 
+    /// The same of a soft value, or that there is none: while the store takes nothing it waits as well.
+    fn soft(
+        &self,
+        space: Space<'_>,
+        key: &[u8],
+        value: Option<&[u8]>,
+        what: impl FnOnce(&SledStore) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        // There may be many deliveries, which whoever posts them has in memory as well; they must not take the places of counters.
+        if space == Space::Deliveries {
+            return self.write(what);
+        }
+        let at = || (Place::from(space), key.to_vec());
+        {
+            // Before it is written. What was left to wait when the store has healed meanwhile would come back the next time, over what was
+            // written since.
+            let mut waiting = self.waiting();
+            if self.is_sick() {
+                remember(&mut waiting.soft, at(), value.map(<[u8]>::to_vec));
+            }
+        }
+        let done = self.write(what);
+        if let Err(StoreError::Database(_) | StoreError::Disk(_)) = &done {
+            let mut waiting = self.waiting();
+            // Whoever heals the store just now has not seen this one.
+            self.is_sick.store(true, Ordering::Relaxed);
+            if !waiting.soft.contains_key(&at()) {
+                remember(&mut waiting.soft, at(), value.map(<[u8]>::to_vec));
+            }
+        }
+        done
+    }
+
     fn is_sick(&self) -> bool {
         self.is_sick.load(Ordering::Relaxed)
     }
@@ -275,13 +308,9 @@ impl Store for Healing {
     }
 
     fn put_soft(&self, space: Space<'_>, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let done = self.write(|store| store.put_soft(space, key, value));
-        // There may be many deliveries, which whoever posts them has in memory as well; they must not take the places of counters.
-        if self.is_sick() && space != Space::Deliveries {
-            let at = (space.into(), key.to_vec());
-            remember(&mut self.waiting().soft, at, Some(value.to_vec()));
-        }
-        done
+        self.soft(space, key, Some(value), |store| {
+            store.put_soft(space, key, value)
+        })
     }
 
     fn put_durable(&self, space: Space<'_>, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
@@ -289,12 +318,7 @@ impl Store for Healing {
     }
 
     fn remove(&self, space: Space<'_>, key: &[u8]) -> Result<(), StoreError> {
-        let done = self.write(|store| store.remove(space, key));
-        if self.is_sick() && space != Space::Deliveries {
-            let at = (space.into(), key.to_vec());
-            remember(&mut self.waiting().soft, at, None);
-        }
-        done
+        self.soft(space, key, None, |store| store.remove(space, key))
     }
 
     fn is_restored(&self, session: &SessionName) -> Result<bool, StoreError> {
@@ -330,5 +354,64 @@ impl Store for Healing {
 
     fn stats(&self) -> Result<Stats, StoreError> {
         self.ask(Store::stats)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::keys::KeyError;
+
+    /// The key of a store, which is asked for while the store is closed; says so, and gives others some time.
+    struct Slow(MasterKey, mpsc::Sender<()>);
+
+    impl KeySource for Slow {
+        fn key(&self, _: &[KeyId]) -> Result<MasterKey, KeyError> {
+            let _ = self.1.send(());
+            thread::sleep(Duration::from_millis(200));
+            Ok(self.0.clone())
+        }
+    }
+
+    #[test]
+    fn what_is_written_while_the_store_heals_does_not_come_back_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = MasterKey::from_octets([7; 32]);
+        let store = SledStore::open(folder.path(), &key).unwrap();
+        let (closed, is_closed) = mpsc::channel();
+        let store = Healing::new(store, folder.path(), Box::new(Slow(key, closed)));
+        let store = Arc::new(store);
+        let falls_ill = || store.is_sick.store(true, Ordering::Relaxed);
+        falls_ill();
+        // What waits takes a while to be written.
+        for n in 0..5_000_u32 {
+            store
+                .put_soft(Space::Counters, &n.to_be_bytes(), &[0; 64])
+                .unwrap();
+        }
+        let other = Arc::clone(&store);
+        let writer = thread::spawn(move || {
+            is_closed.recv().unwrap();
+            while other.is_sick() {
+                other.put_soft(Space::Bindings, b"office", b"old").unwrap();
+                other.remove(Space::Bindings, b"branch").unwrap();
+            }
+        });
+        store.flush().unwrap();
+        writer.join().unwrap();
+        assert!(!store.is_sick());
+        for trunk in [b"office", b"branch"] {
+            store.put_soft(Space::Bindings, trunk, b"new").unwrap();
+        }
+        falls_ill();
+        store.flush().unwrap();
+        for trunk in [b"office", b"branch"] {
+            let found = store.get(Space::Bindings, trunk).unwrap();
+            assert_eq!(found.as_deref(), Some(&b"new"[..]));
+        }
     }
 }
