@@ -16,6 +16,8 @@ use crate::settings::Settings;
 
 /// How the names of those end.
 pub(crate) const ENDING: &str = ".backup";
+/// What follows while it is not whole yet.
+const HALF: &str = ".partial";
 /// How the names of those begin that are made each day, and of those that an owner asked for.
 const NIGHTLY: &str = "nightly";
 const MANUAL: &str = "manual";
@@ -177,10 +179,26 @@ impl Backups {
         }
     }
 
+    /// Removes what a switch that was killed while it made one has left; now nobody makes one.
+    fn remove_halves(&self) {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let is_half = |name: &String| {
+            name.strip_suffix(HALF)
+                .is_some_and(|name| stamp_of(name).is_some())
+        };
+        for name in names.filter(is_half) {
+            if let Err(error) = std::fs::remove_file(self.folder.join(&name)) {
+                tracing::warn!(%name, %error, "half a backup could not be removed");
+            }
+        }
+    }
+
     fn make(&self, kind: &str, now: SystemTime) -> Result<PathBuf, BackupError> {
         // One at a time, and each with the key of its moment.
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let file = self.folder.join(format!("{kind}-{}{ENDING}", stamp(now)));
+        self.remove_halves();
         let done = make_private(&self.folder)
             .map_err(BackupError::from)
             .and_then(|()| self.store.back_up(&file, &**keys))
@@ -295,6 +313,27 @@ mod tests {
             "nightly-20261129T120000Z.backup",
         ];
         assert_eq!(kept(), real);
+    }
+
+    #[test]
+    fn what_a_crash_has_left_half_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = || MasterKey::from_octets([7; 32]);
+        let mut settings = Settings::default();
+        settings.data.dir = folder.path().to_owned();
+        let store = SledStore::open(&settings.data.store(), &key()).unwrap();
+        let metrics = Metrics::new("0");
+        let backups = Backups::new(&settings, Arc::new(store), Box::new(key()), metrics);
+        let good = backups.create().unwrap();
+        let half = settings
+            .backups()
+            .join("nightly-20261128T030000Z.backup.partial");
+        let other = settings.backups().join("mine.partial");
+        for file in [&half, &other] {
+            std::fs::write(file, "half").unwrap();
+        }
+        backups.look(at("2026-11-29T12:00:00Z"));
+        assert!(!half.exists() && other.exists() && good.exists());
     }
 
     #[test]
