@@ -35,7 +35,7 @@ use tokio::sync::{mpsc, watch};
 
 pub(crate) use self::report::CALLING_ROLL;
 pub use self::report::{
-    CallOrder, CallReport, DialOrder, LegSound, NoSuch, Ordered, RefusalReport, Report,
+    CallOrder, CallPage, CallReport, DialOrder, LegSound, NoSuch, Ordered, RefusalReport, Report,
     RouteReport, SILENT, SessionReport, Sound, TrunkReport, TryCall, Via,
 };
 pub(crate) use self::roles::StoreHealth;
@@ -49,9 +49,9 @@ use crate::events::{About, Again, Events, Listener};
 use crate::gate::Gate;
 use crate::keeper::Keeper;
 use crate::message::{
-    Apply, Contact, DescribeCall, DialCall, Drain, EndAll, EndCall, FindCall, Inspect, Linked,
-    ListCalls, ListQuotas, ListSessions, ListTrunks, OrderCall, ResetQuota, Respond, Settle,
-    TryRoute, Unblock,
+    Apply, Contact, DescribeCall, DialCall, Drain, EndAll, EndCall, FindCall, FoundCalls, Inspect,
+    Linked, ListCalls, ListQuotas, ListSessions, ListTrunks, OrderCall, ResetQuota, Respond,
+    Settle, TryRoute, Unblock,
 };
 use crate::overload::{LoadReport, Valve};
 use crate::refusal;
@@ -573,15 +573,16 @@ impl House {
     }
 
     /// The calls that go on, from the one that began after `after`, oldest first; nothing when the registry does not answer.
-    pub async fn calls(&self, after: Option<CallId>, limit: usize) -> Option<Vec<CallReport>> {
-        let calls = self.ask(ListCalls { after, limit }).await?;
-        let mut reports = Vec::new();
-        for call in calls {
-            // One that has ended meanwhile is not there any more.
-            let asked = tokio::time::timeout(PATIENCE, call.send(DescribeCall)).await;
-            reports.extend(asked.ok().and_then(Result::ok).map(|report| *report));
-        }
-        Some(reports)
+    pub async fn calls(&self, after: Option<CallId>, limit: usize) -> Option<CallPage> {
+        Some(describe(self.find_calls(after, limit).await?).await)
+    }
+
+    pub(crate) async fn find_calls(
+        &self,
+        after: Option<CallId>,
+        limit: usize,
+    ) -> Option<FoundCalls> {
+        self.ask(ListCalls { after, limit }).await
     }
 
     /// A call that goes on.
@@ -751,5 +752,18 @@ impl House {
         if let Err(error) = self.store.flush() {
             tracing::error!(%error, "the store cannot be flushed");
         }
+    }
+}
+
+/// Asks calls how they are. One that has ended meanwhile is left out, and those behind it are on the next page all the same.
+pub(crate) async fn describe(FoundCalls { calls, next }: FoundCalls) -> CallPage {
+    let mut reports = Vec::new();
+    for call in calls {
+        let asked = tokio::time::timeout(PATIENCE, call.send(DescribeCall)).await;
+        reports.extend(asked.ok().and_then(Result::ok).map(|report| *report));
+    }
+    CallPage {
+        calls: reports,
+        next,
     }
 }

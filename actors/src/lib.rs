@@ -36,10 +36,10 @@ mod watchdog;
 pub use chaos::{Harm, Victim};
 pub use events::{Again, Event, Listener, Missed};
 pub use house::{
-    Account, CallOrder, CallReport, DialOrder, EXIT_REGISTRY_LOST, EXIT_STORE_LOST, House,
-    LegSound, MANAGER, NoSuch, Ordered, Parts, RefusalReport, Report, RoleReport, RouteReport,
-    SILENT, SessionReport, Settings, SipSettings, Sound, StartError, TelegramSettings, TrunkReport,
-    TryCall, Via,
+    Account, CallOrder, CallPage, CallReport, DialOrder, EXIT_REGISTRY_LOST, EXIT_STORE_LOST,
+    House, LegSound, MANAGER, NoSuch, Ordered, Parts, RefusalReport, Report, RoleReport,
+    RouteReport, SILENT, SessionReport, Settings, SipSettings, Sound, StartError, TelegramSettings,
+    TrunkReport, TryCall, Via,
 };
 pub use overload::LoadReport;
 pub use registry::QuotaReport;

@@ -1,7 +1,7 @@
 //! What an owner is told about the house.
 
 use model::{
-    CallRecord, Cause, Codec, Key, LegId, LegKind, MediaPath, Peer, Quality, SessionName,
+    CallId, CallRecord, Cause, Codec, Key, LegId, LegKind, MediaPath, Peer, Quality, SessionName,
     SessionSpec, TrunkName,
 };
 use routing::{SessionState, Step, Waits};
@@ -104,6 +104,15 @@ pub struct CallReport {
     /// How it sounds; nothing within the first 10 s.
     #[serde(default)]
     pub sound: Option<Sound>,
+}
+
+/// Calls that go on.
+#[derive(Debug, Clone)]
+pub struct CallPage {
+    /// The calls, oldest first.
+    pub calls: Vec<CallReport>,
+    /// Behind which call the next ones begin; nothing where there are none.
+    pub next: Option<CallId>,
 }
 
 /// How a call sounded for 10 s.

@@ -95,9 +95,15 @@ pub(crate) struct Retire {
     pub(crate) is_succeeded: bool,
 }
 
+/// The first of the living calls that were asked for, and the last of them, if there are more.
+pub(crate) struct FoundCalls {
+    pub(crate) calls: Vec<actix::Addr<crate::call::Call>>,
+    pub(crate) next: Option<CallId>,
+}
+
 /// House -> Registry: the living calls that began after this one, oldest first.
 #[derive(Message)]
-#[rtype(result = "Vec<actix::Addr<crate::call::Call>>")]
+#[rtype(result = "FoundCalls")]
 pub(crate) struct ListCalls {
     pub(crate) after: Option<CallId>,
     pub(crate) limit: usize,

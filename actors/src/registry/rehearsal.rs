@@ -9,7 +9,7 @@ use routing::{CallerIdentity, Hunt, SipOffer, Step, TelegramOffer};
 use super::Registry;
 use crate::call::Call;
 use crate::house::{NoSuch, RefusalReport, RouteReport, TrunkReport, TryCall, Via};
-use crate::message::{FindCall, ListCalls, ListTrunks, TryRoute};
+use crate::message::{FindCall, FoundCalls, ListCalls, ListTrunks, TryRoute};
 
 impl Handler<ListCalls> for Registry {
     type Result = MessageResult<ListCalls>;
@@ -21,8 +21,12 @@ impl Handler<ListCalls> for Registry {
             .filter(|(id, _)| list.after.is_none_or(|after| **id > after))
             .collect();
         calls.sort_by_key(|(id, _)| **id);
-        let calls = calls.into_iter().take(list.limit);
-        MessageResult(calls.map(|(_, unit)| unit.address.clone()).collect())
+        let is_more = calls.len() > list.limit;
+        calls.truncate(list.limit);
+        MessageResult(FoundCalls {
+            next: calls.last().map(|(id, _)| **id).filter(|_| is_more),
+            calls: calls.iter().map(|(_, unit)| unit.address.clone()).collect(),
+        })
     }
 }
 

@@ -58,6 +58,26 @@ fn a_phone_calls_a_user_and_both_hear_each_other() {
 }
 
 #[test]
+fn a_call_that_ends_while_they_are_listed_hides_none_behind_it() {
+    play(async {
+        let scene = Scene::new().await;
+        let (first, user) = scene.phone_calls("alice").await;
+        scene.settles_at(1).await;
+        scene.user_calls("bobby").await;
+        scene.settles_at(2).await;
+        let found = scene.house.find_calls(None, 1).await.unwrap();
+        first.hang_up();
+        reaches(&user, Phase::Over).await;
+        scene.settles_at(1).await;
+        let page = crate::house::describe(found).await;
+        assert!(page.calls.is_empty(), "it has ended");
+        let rest = scene.house.calls(page.next, 1).await.unwrap();
+        assert!(page.next.is_some() && rest.calls.len() == 1, "{rest:?}");
+        assert_eq!(rest.next, None);
+    });
+}
+
+#[test]
 fn a_user_calls_the_phone_and_both_hear_each_other() {
     play(async {
         let scene = Scene::of(speaking("9.0.0")).await;

@@ -136,11 +136,13 @@ pub(super) async fn list_calls(
     veil: Data<Veil>,
     query: Query<PageQuery>,
 ) -> Result<Json<Page<CallView>>, Problem> {
-    let calls = house.calls(cursor(&query)?, query.limit() + 1).await;
-    let calls = calls.ok_or_else(|| Problem::busy(actors::SILENT))?;
-    let calls = calls.into_iter().map(|call| veiled(call, &veil));
-    let mut calls: Vec<CallView> = calls.map(CallView::from).collect();
-    Ok(Json(Page::cut(&mut calls, &query, |call| call.id.clone())))
+    let found = house.calls(cursor(&query)?, query.limit()).await;
+    let found = found.ok_or_else(|| Problem::busy(actors::SILENT))?;
+    let calls = found.calls.into_iter().map(|call| veiled(call, &veil));
+    Ok(Json(Page {
+        items: calls.map(CallView::from).collect(),
+        next: found.next.map(bare),
+    }))
 }
 
 /// One call that goes on
