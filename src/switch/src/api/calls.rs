@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path, Query};
 use actix_web::{HttpResponse, delete, get, web};
 use actors::{CallReport, House};
@@ -197,7 +198,7 @@ pub(super) async fn hang_up(
     }
 }
 
-/// The record of one call
+/// The record of one call that is over
 #[utoipa::path(tag = "cdr", params(("id" = String, Path, description = "its id")), security(("token" = ["read"])), responses((status = 200, body = CallView), (status = 404, body = crate::problem::Body)))]
 #[get("/cdr/{id}")]
 pub(super) async fn show_record(
@@ -208,6 +209,15 @@ pub(super) async fn show_record(
     let id = id(&name)?;
     let record = from_store(store, move |store| store.call(id)).await?;
     let record = record.ok_or_else(|| Problem::not_found("call", &name))?;
+    // What is written at its beginning is for the case of a crash.
+    if record.ended_after_ms.is_none() {
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "not_over",
+            format!("call {} has not ended yet", *name),
+            "`GET /api/v1/calls/{id}` says how it goes",
+        ));
+    }
     Ok(Json(record.into()))
 }
 

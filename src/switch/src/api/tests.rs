@@ -788,3 +788,32 @@ fn a_token_that_is_revoked_listens_no_more() {
         assert_eq!(next().await, None);
     });
 }
+
+#[test]
+fn a_call_that_goes_on_has_no_record_yet_that_says_it_is_over() {
+    at_a_desk(&metrics::Metrics::new("0"), async |desk| {
+        let app = app!(desk, Access::Owner);
+        let mut record = crate::cdr::tests::record(1_700_000_000_000, "office", 200);
+        let path = format!("/api/v1/cdr/{}", record.id);
+        let show = async || {
+            let asked = request("GET", &path, None).to_request();
+            answered(call_service(&app, asked).await).await
+        };
+        record.ended_after_ms = None;
+        let call = model::OpenCall {
+            record: record.clone(),
+            farewells: Vec::new(),
+        };
+        desk.store.open_call(&call).unwrap();
+        let (status, problem) = show().await;
+        assert_eq!(status, 404, "{problem}");
+        assert!(
+            problem["hint"].as_str().unwrap().contains("calls"),
+            "{problem}"
+        );
+        record.ended_after_ms = Some(5);
+        desk.store.close_calls(&[&record]).unwrap();
+        let (status, shown) = show().await;
+        assert_eq!((status, &shown["state"]), (200, &json!("over")));
+    });
+}
