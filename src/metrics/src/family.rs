@@ -62,6 +62,8 @@ pub(crate) struct Column {
     name: &'static str,
     values: LabelValues,
     touched: Vec<&'static str>,
+    /// Whether names beyond the limit share a series.
+    is_shared: bool,
 }
 
 /// A label whose every value is touched.
@@ -75,6 +77,7 @@ pub(crate) fn some<L: Closed>(name: &'static str, touched: Vec<&'static str>) ->
         name,
         values: LabelValues::Closed(L::values()),
         touched,
+        is_shared: true,
     }
 }
 
@@ -84,6 +87,16 @@ pub(crate) fn trunk() -> Column {
         name: "trunk",
         values: LabelValues::Trunk,
         touched: vec![OTHER],
+        is_shared: true,
+    }
+}
+
+/// The same where something is said of each trunk that cannot be said of several together: a series `other` would say for ever that
+/// they are down.
+pub(crate) fn each_trunk() -> Column {
+    Column {
+        is_shared: false,
+        ..trunk()
     }
 }
 
@@ -93,6 +106,15 @@ pub(crate) fn session() -> Column {
         name: "session",
         values: LabelValues::Session,
         touched: vec![OTHER],
+        is_shared: true,
+    }
+}
+
+/// The same where something is said of each session, as with [`each_trunk`].
+pub(crate) fn each_session() -> Column {
+    Column {
+        is_shared: false,
+        ..session()
     }
 }
 
@@ -102,6 +124,7 @@ pub(crate) fn built(name: &'static str) -> Column {
         name,
         values: LabelValues::Build,
         touched: Vec::new(),
+        is_shared: true,
     }
 }
 
@@ -293,8 +316,10 @@ impl Families {
         B: MetricVecBuilder + 'static,
     {
         sure(self.registry.register(Box::new(vec.clone())));
-        for row in &rows {
-            vec.with_label_values(row);
+        if columns.iter().all(|column| column.is_shared) {
+            for row in &rows {
+                vec.with_label_values(row);
+            }
         }
         for (place, column) in columns.iter().enumerate() {
             let list = match column.values {

@@ -24,7 +24,7 @@ impl Family {
 pub fn page(families: &[Family]) -> String {
     let mut page = String::from(
         "# Metrics\n\nEvery family at `/metrics`, made from `src/metrics`. Labels have closed lists of values or hold the name of a configured\n\
-         trunk or session (at most 200 of each, the rest is `other`); no number of a person stands in any of them.\n\n\
+         trunk or session (at most 200 of each; what is counted of the rest is `other`); no number of a person stands in any of them.\n\n\
          | family | type | labels | meaning |\n| --- | --- | --- | --- |\n",
     );
     for family in families {

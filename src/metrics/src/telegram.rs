@@ -8,7 +8,7 @@ use prometheus::{
 };
 
 use crate::Metrics;
-use crate::family::{Families, all, session};
+use crate::family::{Families, all, each_session, session};
 use crate::label::{
     Closed, DataCentre, LibraryVersion, Limited, RpcErrorName, RpcGroup, RpcMethod, SessionStates,
     Update, labelled,
@@ -99,12 +99,12 @@ impl Telegram {
             up: make.gauge(
                 "telegram_session_up",
                 "1 when the session can place and take calls.",
-                vec![session()],
+                vec![each_session()],
             ),
             state: make.gauge(
                 "telegram_session_state",
                 "State of the session, 1 for the one it is in.",
-                vec![session(), all::<SessionStates>("state")],
+                vec![each_session(), all::<SessionStates>("state")],
             ),
             rpc: make.counter(
                 "telegram_rpc_total",
@@ -139,12 +139,12 @@ impl Telegram {
             flood_until: make.time_gauge(
                 "telegram_flood_wait_until_timestamp_seconds",
                 "End of the present wait that Telegram ordered, 0 = none.",
-                vec![session()],
+                vec![each_session()],
             ),
             restricted_until: make.time_gauge(
                 "telegram_restricted_until_timestamp_seconds",
                 "When an account that is limited for spam (PEER_FLOOD) is tried again, 0 = it is not limited.",
-                vec![session()],
+                vec![each_session()],
             ),
             local_refusals: make.counter(
                 "telegram_local_refusals_total",
@@ -258,7 +258,10 @@ impl Metrics {
 
     /// Until when a session waits because Telegram ordered it, and until when it counts as limited for spam; seconds since 1970.
     pub fn waits(&self, session: &SessionName, flood: Option<u64>, restricted: Option<u64>) {
-        let (telegram, labels) = (&self.all.telegram, [self.session(session)]);
+        if !self.all.session_names.has(session.as_str()) {
+            return;
+        }
+        let (telegram, labels) = (&self.all.telegram, [session.as_str()]);
         let gauges = [
             (&telegram.flood_until, flood),
             (&telegram.restricted_until, restricted),

@@ -226,7 +226,7 @@ fn tell_everything(metrics: &Metrics) {
 
 #[test]
 fn every_family_is_on_the_page_with_its_help_before_anything_happened() {
-    let metrics = Metrics::new("0.1.0");
+    let metrics = furnished();
     let text = metrics.render();
     let samples = samples(&metrics);
     for family in metrics.families() {
@@ -540,6 +540,30 @@ fn the_page_of_metrics_lists_every_family() {
         page,
         "run UPDATE_DOCS=1 cargo test -p metrics"
     );
+}
+
+/// `strowger_trunk_up == 0` would be true for ever of a trunk that nobody has.
+#[test]
+fn what_is_told_of_each_trunk_and_session_alone_is_not_told_of_others() {
+    let metrics = furnished();
+    let (nobody, no_session) = (trunk("nobody"), session("nobody"));
+    metrics.trunk_state(&nobody, true, 1);
+    metrics.session_state(&no_session, SessionState("running"));
+    metrics.waits(&no_session, Some(1_700_000_000), None);
+    let of_others: BTreeSet<String> = samples(&metrics)
+        .into_iter()
+        .filter(|(name, labels, _)| {
+            let other = |label| labels.get(label).is_some_and(|name| name == "other");
+            let gauge = family_of(&metrics, name).is_some_and(|it| it.kind == FamilyKind::Gauge);
+            gauge && (other("trunk") || other("session"))
+        })
+        .map(|(name, ..)| name)
+        .collect();
+    // The one that is counted up and down, so that theirs add up.
+    let counted = BTreeSet::from(["strowger_calls_active".to_owned()]);
+    assert_eq!(of_others, counted);
+    let office = [("trunk", "office")];
+    assert_eq!(value(&metrics, "trunk_up", &office), Some(0.0));
 }
 
 /// Rules and dashboards may name only what exists.

@@ -6,7 +6,7 @@ use model::TrunkName;
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 
 use crate::Metrics;
-use crate::family::{Families, all, trunk};
+use crate::family::{Families, all, each_trunk, trunk};
 use crate::label::{Closed, RegistrationResults, labelled, whole};
 
 pub(crate) struct Trunks {
@@ -47,14 +47,14 @@ impl Trunks {
             up: make.gauge(
                 "trunk_up",
                 "1 when calls can be placed on this trunk.",
-                vec![trunk()],
+                vec![each_trunk()],
             ),
             lines_limit: make.gauge(
                 "trunk_lines_limit",
                 "Configured lines, 0 = unlimited.",
-                vec![trunk()],
+                vec![each_trunk()],
             ),
-            lines_in_use: make.gauge("trunk_lines_in_use", "Lines taken now.", vec![trunk()]),
+            lines_in_use: make.gauge("trunk_lines_in_use", "Lines taken now.", vec![each_trunk()]),
             lines_rejected: make.counter(
                 "trunk_lines_rejected_total",
                 "Attempts refused for want of a line.",
@@ -63,37 +63,37 @@ impl Trunks {
             failures: make.gauge(
                 "trunk_consecutive_failures",
                 "Calls to the trunk that failed in a row because of the trunk itself.",
-                vec![trunk()],
+                vec![each_trunk()],
             ),
             failure_limit: make.gauge(
                 "trunk_failure_limit",
                 "Failures in a row after which the trunk is blocked, 0 = never.",
-                vec![trunk()],
+                vec![each_trunk()],
             ),
             blocked: make.gauge(
                 "trunk_blocked",
                 "1 while no call is placed on the trunk because too many failed.",
-                vec![trunk()],
+                vec![each_trunk()],
             ),
             last_error: make.gauge(
                 "trunk_last_error_code",
                 "Last SIP error on the trunk, 0 = none.",
-                vec![trunk()],
+                vec![each_trunk()],
             ),
             bindings: make.gauge(
                 "registrar_bindings",
                 "Contacts held for a PBX that registers here.",
-                vec![trunk()],
+                vec![each_trunk()],
             ),
             options_rtt: make.time_gauge(
                 "sip_options_rtt_seconds",
                 "Last round trip of OPTIONS to a peer that is asked, 0 = none yet.",
-                vec![trunk()],
+                vec![each_trunk()],
             ),
             registration_state: make.gauge(
                 "registration_state",
                 "State of our registration at the PBX, 1 for the one it is in.",
-                vec![trunk(), all::<RegistrationState>("state")],
+                vec![each_trunk(), all::<RegistrationState>("state")],
             ),
             registration_attempts: make.counter(
                 "registration_attempts_total",
@@ -103,7 +103,7 @@ impl Trunks {
             registration_expiry: make.time_gauge(
                 "registration_expiry_timestamp_seconds",
                 "When our registration at the PBX ends, 0 = not registered.",
-                vec![trunk()],
+                vec![each_trunk()],
             ),
         }
     }
