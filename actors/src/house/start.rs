@@ -88,10 +88,12 @@ impl House {
         let (trunks, sessions) = (store.trunks()?, store.sessions()?);
         for trunk in &trunks {
             metrics.add_trunk(&trunk.name, trunk.lines);
+            metrics.trunk_enabled(&trunk.name, trunk.enabled);
             metrics.trunk_failure_limit(&trunk.name, trunk.failure_limit);
         }
         for session in &sessions {
             metrics.add_session(&session.name);
+            metrics.session_enabled(&session.name, session.enabled);
         }
         metrics.config_applied(unix_seconds() as f64);
         let table = Table::new(trunks, sessions, store.routes()?)

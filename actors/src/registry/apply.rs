@@ -47,7 +47,9 @@ impl Registry {
             self.leave(&session, ctx);
         }
         for spec in table.sessions() {
-            self.common.metrics.add_session(&spec.name);
+            let metrics = &self.common.metrics;
+            metrics.add_session(&spec.name);
+            metrics.session_enabled(&spec.name, spec.enabled);
             if !spec.enabled {
                 continue;
             }
@@ -79,6 +81,7 @@ impl Registry {
         let name = &spec.name;
         let metrics = &self.common.metrics;
         metrics.add_trunk(name, spec.lines);
+        metrics.trunk_enabled(name, spec.enabled);
         metrics.trunk_failure_limit(name, spec.failure_limit);
         let unit = self.known.trunks.entry(name.clone());
         unit.or_insert_with(TrunkUnit::new);

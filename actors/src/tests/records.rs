@@ -266,6 +266,29 @@ fn an_account_leaves_its_registrar_when_it_is_removed_and_not_when_it_goes_on() 
     });
 }
 
+/// Nobody is to be woken for what its owner has switched off.
+#[test]
+fn what_is_switched_off_by_its_owner_is_known_to_who_reads_the_metrics() {
+    play(async {
+        let scene = Scene::new().await;
+        let enabled = |label: &str, name: &str| scene.number(&format!("{label}_enabled{{{name}}}"));
+        let (trunk, session) = ("trunk=\"office\"", "session=\"gateway\"");
+        assert!(enabled("trunk", trunk) > 0.5);
+        assert!(enabled("telegram_session", session) > 0.5);
+        let mut trunks = scene.store.trunks().unwrap();
+        let mut sessions = scene.store.sessions().unwrap();
+        for on in [false, true] {
+            trunks[0].enabled = on;
+            sessions[0].enabled = on;
+            let session = Change::PutSession(sessions[0].clone());
+            change(&scene, &[put(trunks[0].clone()), session]).await;
+            let on = f64::from(u8::from(on));
+            becomes(&scene, "trunk_enabled{trunk=\"office\"}", on).await;
+            becomes(&scene, "telegram_session_enabled{session=\"gateway\"}", on).await;
+        }
+    });
+}
+
 #[test]
 fn a_session_that_is_switched_off_stays_for_its_call_and_takes_no_other() {
     play(async {

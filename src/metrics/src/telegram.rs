@@ -73,6 +73,7 @@ fn group(method: &str) -> &'static str {
 }
 
 pub(crate) struct Telegram {
+    enabled: IntGaugeVec,
     up: IntGaugeVec,
     state: IntGaugeVec,
     rpc: IntCounterVec,
@@ -96,6 +97,11 @@ pub(crate) struct Telegram {
 impl Telegram {
     pub(crate) fn new(make: &mut Families) -> Self {
         Self {
+            enabled: make.gauge(
+                "telegram_session_enabled",
+                "1 while the session is switched on by its owner.",
+                vec![each_session()],
+            ),
             up: make.gauge(
                 "telegram_session_up",
                 "1 when the session can place and take calls.",
@@ -209,6 +215,16 @@ impl Metrics {
         let open = self.all.telegram.connections.with_label_values(&labels);
         open.inc();
         TelegramConnection(open)
+    }
+
+    /// Whether the owner of a session has it switched on.
+    pub fn session_enabled(&self, session: &SessionName, enabled: bool) {
+        if self.all.session_names.has(session.as_str()) {
+            let gauge = &self.all.telegram.enabled;
+            gauge
+                .with_label_values(&[session.as_str()])
+                .set(i64::from(enabled));
+        }
     }
 
     /// A session changed its state.

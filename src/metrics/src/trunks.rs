@@ -10,6 +10,7 @@ use crate::family::{Families, all, each_trunk, trunk};
 use crate::label::{Closed, RegistrationResults, labelled, whole};
 
 pub(crate) struct Trunks {
+    enabled: IntGaugeVec,
     up: IntGaugeVec,
     lines_limit: IntGaugeVec,
     lines_in_use: IntGaugeVec,
@@ -44,6 +45,11 @@ labelled! {
 impl Trunks {
     pub(crate) fn new(make: &mut Families) -> Self {
         Self {
+            enabled: make.gauge(
+                "trunk_enabled",
+                "1 while the trunk is switched on by its owner.",
+                vec![each_trunk()],
+            ),
             up: make.gauge(
                 "trunk_up",
                 "1 when calls can be placed on this trunk.",
@@ -110,6 +116,11 @@ impl Trunks {
 }
 
 impl Metrics {
+    /// Whether the owner of a trunk has it switched on.
+    pub fn trunk_enabled(&self, trunk: &TrunkName, enabled: bool) {
+        self.set(&self.all.trunks.enabled, trunk, i64::from(enabled));
+    }
+
     /// Whether calls can be placed on a trunk, and how many contacts it has registered.
     pub fn trunk_state(&self, trunk: &TrunkName, up: bool, bindings: usize) {
         self.set(&self.all.trunks.up, trunk, i64::from(up));
