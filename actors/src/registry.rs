@@ -533,9 +533,6 @@ impl Handler<InviteArrived> for Registry {
         self.common.metrics.call_attempt(direction, &trunk.name);
         if let Err(cause) = self.route_invite(&trunk, invite, ctx) {
             tracing::info!(trunk = %trunk.name, %source, %cause, "a call is refused");
-            self.common
-                .metrics
-                .trunk_last_error(&trunk.name, cause.code());
             let session = self
                 .table
                 .session_of(&trunk.name)

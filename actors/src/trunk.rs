@@ -519,6 +519,7 @@ impl Trunk {
             OutboundEvent::Registered { expires } => {
                 tracing::info!(trunk = %name, registrar = %account.registrar(), ?expires, "registered at the PBX");
                 metrics.registration_attempt(name, "ok");
+                metrics.trunk_last_error(name, 0);
                 metrics.registration(name, RegistrationState::Registered, ends_at);
             }
             OutboundEvent::Failed { why, retry_in } => {

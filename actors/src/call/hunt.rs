@@ -75,6 +75,7 @@ impl Call {
                 call: self.id,
                 trunk: rang.trunk,
                 works,
+                code: cause.code(),
                 held_back: routing::held_back(&cause),
             });
         }

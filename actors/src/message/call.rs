@@ -154,6 +154,8 @@ pub(crate) struct TrunkSaid {
     pub(crate) call: CallId,
     pub(crate) trunk: TrunkName,
     pub(crate) works: bool,
+    /// What its PBX answered, or 408 where it did not.
+    pub(crate) code: u16,
     /// How long its PBX wants to be left alone.
     pub(crate) held_back: Option<std::time::Duration>,
 }

@@ -296,6 +296,9 @@ impl Registry {
         };
         let failures = &mut unit.failures;
         failures.gone(call);
+        if works {
+            self.common.metrics.trunk_last_error(trunk, 0);
+        }
         if works && failures.counter == FailureCounter::default() {
             return;
         }
@@ -440,6 +443,10 @@ impl Handler<TrunkSaid> for Registry {
     fn handle(&mut self, said: TrunkSaid, _: &mut Self::Context) {
         self.watch.handled();
         self.trunk_said(&said.trunk, said.call, said.works);
+        if !said.works {
+            let metrics = &self.common.metrics;
+            metrics.trunk_last_error(&said.trunk, said.code);
+        }
         if let Some(wait) = said.held_back {
             self.hold_back(&said.trunk, wait);
         }

@@ -8,7 +8,7 @@ use net::fake::{Manner, Person, Phase, Simulation, Telegram};
 use store::Change;
 
 use super::crash::Crash;
-use super::pbx::{Habit, Pbx};
+use super::pbx::{Habit, Pbx, added};
 use super::records::change;
 use super::scene::{Scene, play, reaches, session, trunk};
 use crate::Account;
@@ -89,6 +89,48 @@ fn a_trunk_that_is_reconnected_registers_at_once_without_a_goodbye_and_its_call_
         assert_eq!(scene.house.reconnect(provider()).await, Some(false));
         let nobody = "nobody".parse().unwrap();
         assert_eq!(scene.house.reconnect(nobody).await, Some(false));
+        scene.settles_at(0).await;
+    });
+}
+
+#[test]
+fn the_last_error_of_a_trunk_is_told_until_it_works_again() {
+    play(async {
+        let scene = Scene::new().await;
+        let pbx = Pbx::start(Habit::RefuseFirst(500)).await;
+        let kind = TrunkKind::OutboundRegister {
+            login: "1001".to_owned(),
+            password: Secret::new("one".to_owned()),
+            domain: pbx.address.to_string().parse().unwrap(),
+            proxy: None,
+            auth_user: None,
+        };
+        let [account, route] = added(TrunkSpec::new(provider(), kind), 1);
+        change(&scene, &[account, route]).await;
+        let last = "trunk_last_error_code{trunk=\"provider\"}";
+        scene.counts(last, 500.0).await;
+        assert_eq!(scene.house.reconnect(provider()).await, Some(true));
+        scene.counts("trunk_up{trunk=\"provider\"}", 1.0).await;
+        until("the registration to count", || scene.number(last) < 0.5).await;
+
+        // Its first call fails, and the phone takes it; the second one works.
+        for error in [500.0, 0.0] {
+            let user = scene.telegram.call_account("bobby").unwrap();
+            reaches(&user, Phase::Talking).await;
+            until("the call to count", || {
+                (scene.number(last) - error).abs() < 0.5
+            })
+            .await;
+            user.hang_up();
+            reaches(&user, Phase::Over).await;
+            scene.settles_at(0).await;
+        }
+
+        // Whoever dials a number that there is not does not show that his trunk is broken.
+        reaches(&scene.phone.dial("nowhere_to_be_found"), Phase::Over).await;
+        reaches(&scene.phone.dial("12"), Phase::Over).await;
+        let office = scene.number("trunk_last_error_code{trunk=\"office\"}");
+        assert!(office < 0.5, "{office}");
         scene.settles_at(0).await;
     });
 }

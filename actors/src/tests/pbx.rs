@@ -32,6 +32,8 @@ pub(crate) enum Habit {
     Moves(u16, u16),
     /// Says nothing.
     Silent,
+    /// Refuses its first REGISTER and its first INVITE with this status, and answers from then on.
+    RefuseFirst(u16),
 }
 
 /// A PBX that is known by its address; it is switched off when this is dropped.
@@ -139,19 +141,26 @@ async fn serve(socket: UdpSocket, habit: Habit, requests: Arc<Mutex<Vec<Request>
         let Parsed::Message(Message::Request(request)) = sip::parse(&buffer[..length]) else {
             continue;
         };
-        {
+        let is_first = {
             let mut requests = requests.lock().unwrap();
             if requests.contains(&request) {
                 continue;
             }
+            let mut others = requests.iter();
+            let is_first = !others.any(|other| other.method == request.method);
             requests.push(request.clone());
-        }
+            is_first
+        };
         let mut responses = Vec::new();
         let mut say = |request: &Request, status| {
             responses.push(respond(request, status, "", Some("pbx")));
         };
         match (&request.method, habit) {
             (Method::Invite, Habit::Refuse(status)) => say(&request, status),
+            (Method::Invite | Method::Register, Habit::RefuseFirst(status)) if is_first => {
+                say(&request, status);
+            }
+            (Method::Invite, Habit::RefuseFirst(_)) => responses.push(answer(&request, address)),
             (Method::Invite, Habit::Ring) => say(&request, 180),
             (Method::Invite, Habit::AnswerLate) => say(&request, 180),
             (Method::Invite, Habit::Answer(after)) => {
