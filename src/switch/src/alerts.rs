@@ -326,6 +326,7 @@ impl Lookout {
         let store = self.store.clone();
         let notes = tokio::task::spawn_blocking(move || recovery::notes(&store)).await;
         let notes = notes.unwrap_or_default();
+        self.house.metrics().stores_set_aside(notes.len());
         if !notes.is_empty() {
             found.push(Found::new(Alert::StoreSetAside, notes.join("; ")));
         }
@@ -391,6 +392,33 @@ mod tests {
             ]
         );
         assert_eq!(alerts.firing(), []);
+    }
+
+    #[test]
+    fn a_store_that_was_set_aside_counts_until_it_is_moved_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = metrics::Metrics::new("0");
+        let aside = folder.path().join("store.bad-1795896397");
+        std::fs::create_dir(&aside).unwrap();
+        actix::System::new().block_on(async {
+            let place = folder.path().join("data");
+            let (house, desk) = crate::api::tests::desk(&place, &metrics).await;
+            let lookout = Lookout {
+                house: Arc::clone(&house),
+                backups: desk.backups.into_inner(),
+                sinks: Vec::new(),
+                store: folder.path().join("store"),
+                alerts: Arc::default(),
+            };
+            for count in [1, 0] {
+                lookout.look().await;
+                let line = format!("strowger_stores_set_aside {count}\n");
+                assert!(metrics.render().contains(&line), "{line}");
+                assert_eq!(lookout.alerts.firing().len(), count);
+                let _ = std::fs::remove_dir(&aside);
+            }
+            house.stop(Duration::ZERO).await;
+        });
     }
 
     #[test]
