@@ -56,6 +56,7 @@ pub(crate) struct House {
     flushes: IntCounterVec,
     last_flush: Gauge,
     backups: IntCounterVec,
+    nightly: IntGauge,
     last_backup: Gauge,
     set_aside: IntGauge,
     stalls: IntCounterVec,
@@ -174,6 +175,10 @@ impl House {
                 "backups_total",
                 "Backups of the store, by result.",
                 vec![all::<Flushed>("result")],
+            ),
+            nightly: make.one_gauge(
+                "backups_nightly",
+                "1 when a backup is made each day (backup.keep).",
             ),
             last_backup: make.one_time(
                 "backup_last_success_timestamp_seconds",
@@ -368,8 +373,7 @@ impl Metrics {
         let labels = [if octets.is_some() { "ok" } else { "error" }];
         house.backups.with_label_values(&labels).inc();
         if let Some(octets) = octets {
-            house.backup_size.set(whole(octets));
-            self.backup_found(unix_seconds);
+            self.backup_found(octets, unix_seconds);
         }
     }
 
@@ -384,9 +388,16 @@ impl Metrics {
         self.all.house.stalls.with_label_values(&labels).inc();
     }
 
-    /// An earlier process made a backup at this time in seconds since 1970.
-    pub fn backup_found(&self, unix_seconds: f64) {
-        self.all.house.last_backup.set(unix_seconds);
+    /// There is a backup of so many octets, made at this time in seconds since 1970.
+    pub fn backup_found(&self, octets: u64, unix_seconds: f64) {
+        let house = &self.all.house;
+        house.backup_size.set(whole(octets));
+        house.last_backup.set(unix_seconds);
+    }
+
+    /// Whether a backup is made each day.
+    pub fn backups_nightly(&self, wanted: bool) {
+        self.all.house.nightly.set(wanted.into());
     }
 
     /// A call record was written, or could not be.

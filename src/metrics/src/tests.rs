@@ -203,6 +203,7 @@ fn tell_everything(metrics: &Metrics) {
     metrics.data_disk_free(1 << 30);
     metrics.flushed(Duration::from_millis(1), true, 1.7e9);
     metrics.flushed(Duration::from_millis(1), false, 1.7e9);
+    metrics.backups_nightly(true);
     metrics.backup(Some(4096), 1.7e9);
     metrics.backup(None, 1.7e9);
     metrics.stores_set_aside(1);

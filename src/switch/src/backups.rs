@@ -101,12 +101,11 @@ impl Backups {
         metrics: Metrics,
     ) -> Self {
         let folder = settings.backups();
-        if let Some(made) = newest_first(&folder, SystemTime::now())
-            .first()
-            .and_then(|file| made(file))
-        {
-            metrics.backup_found(made);
+        let kept = newest_first(&folder, SystemTime::now());
+        if let Some((octets, made)) = kept.first().and_then(|file| made(file)) {
+            metrics.backup_found(octets, made);
         }
+        metrics.backups_nightly(settings.backup.keep > 0);
         let last = Last {
             good: SystemTime::now(),
             failure: None,
@@ -251,9 +250,10 @@ fn unix(at: SystemTime) -> f64 {
         .as_secs_f64()
 }
 
-/// When a file was written last.
-fn made(file: &Path) -> Option<f64> {
-    Some(unix(file.metadata().ok()?.modified().ok()?))
+/// How large a file is, and when it was written last.
+fn made(file: &Path) -> Option<(u64, f64)> {
+    let found = file.metadata().ok()?;
+    Some((found.len(), unix(found.modified().ok()?)))
 }
 
 /// Looks again and again whether a backup is due, for as long as it is polled.
@@ -391,6 +391,15 @@ mod tests {
         store::verify(&settings.backups().join(&kept[6]), &key()).unwrap();
         let page = metrics.render();
         assert!(page.contains("strowger_backups_total{result=\"ok\"} 22"));
+        assert!(page.contains("strowger_backups_nightly 1\n"));
+        // The next start finds them.
+        let metrics = Metrics::new("0");
+        let same = Arc::clone(&backups.store);
+        Backups::new(&settings, same, Box::new(key()), metrics.clone());
+        let found = std::fs::metadata(backups.newest_first().remove(0)).unwrap();
+        let size = format!("strowger_backup_size_bytes {}\n", found.len());
+        assert!(metrics.render().contains(&size), "{size}");
+        let metrics = backups.metrics.clone();
         // Another one of the same second: said, and counted.
         std::fs::write(
             settings.backups().join("nightly-20261123T120000Z.backup"),
