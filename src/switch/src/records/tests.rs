@@ -461,3 +461,58 @@ fn users_are_written_and_read_and_are_different_people() {
         assert!(faults[0].to_string().contains(said), "{}", faults[0]);
     }
 }
+
+/// The records that a page shows, for a file: behind a fence, or indented.
+fn shown(page: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let (mut is_fenced, mut is_open) = (false, false);
+    for line in page.lines() {
+        let is_fence = line.starts_with("```");
+        if is_fence {
+            is_fenced = line == "```toml";
+        }
+        let is_shown = is_fenced || line.starts_with("    ") || line.is_empty();
+        if is_fence || !is_shown {
+            is_open = false;
+            continue;
+        }
+        let line = line.trim_start();
+        if line.starts_with("[[") && !is_open {
+            is_open = true;
+            found.push(String::new());
+        }
+        if let Some(records) = found.last_mut().filter(|_| is_open) {
+            records.push_str(line);
+            records.push('\n');
+        }
+    }
+    found
+}
+
+/// Whoever begins types what the page shows.
+#[test]
+fn the_records_that_pages_show_can_be_applied() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let mut known = GOOD.replace("\"other\"", "\"branch\"");
+    known.push_str("[[session]]\nname = \"sales\"\n");
+    let mut pages = vec![std::path::PathBuf::from(format!("{root}/README.md"))];
+    let docs = std::fs::read_dir(format!("{root}/docs")).unwrap();
+    let docs = docs.map(|entry| entry.unwrap().path());
+    pages.extend(docs.filter(|path| path.extension().is_some_and(|ending| ending == "md")));
+    let mut count = 0;
+    for page in pages {
+        for text in shown(&std::fs::read_to_string(&page).unwrap()) {
+            count += 1;
+            // A file that begins with whom it needs is applied to an empty store, as a newcomer does.
+            let current = if text.starts_with("[[trunk]]") {
+                Current::default()
+            } else {
+                after(&plan(&known, &Current::default(), false).changes)
+            };
+            let read = Records::read("records.toml", &text);
+            let planned = read.and_then(|records| Plan::new(&records, &current, false));
+            assert!(planned.is_ok(), "{page:?}: {:?}\n{text}", planned.err());
+        }
+    }
+    assert!(count >= 4, "{count}");
+}
