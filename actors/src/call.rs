@@ -32,7 +32,7 @@ use net::media::{MediaCommand, MediaEvent, MediaHandle, RtpReservation};
 use sip::Hop;
 
 pub(crate) use self::plan::{CallSpec, Held, Origin, Plan, SipTarget, trunks};
-pub(crate) use self::tell::tell_refused;
+pub(crate) use self::tell::tell_over;
 
 use crate::house::{CallReport, Common};
 use crate::leg::LegAddr;
@@ -277,8 +277,7 @@ impl Actor for Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        // One that dies has begun, however young: the registry has its record closed.
-        self.write_beginning();
+        self.has_died();
         self.common.metrics.call_state(
             self.record.direction,
             &self.held.trunk,
@@ -289,11 +288,19 @@ impl Drop for Call {
 }
 
 impl Call {
-    /// Tells the keeper once that the call began, unless it is over.
-    fn write_beginning(&mut self) {
-        if !self.begun {
-            self.write_open();
+    /// Counts and tells the end of a call that nobody has ended. One that dies has begun, however young, and has gone on until now: the
+    /// registry has its record closed.
+    fn has_died(&mut self) {
+        if self.record.outcome.is_some() {
+            return;
         }
+        let now = self.elapsed_ms();
+        self.record.ended_after_ms.get_or_insert(now);
+        self.write_open();
+        let cause = Cause::new(Reason::InternalError);
+        let closed = crate::keeper::close(self.record.clone(), &cause, None);
+        self.common.metrics.call_over(&closed, &cause, Side::Here);
+        tell_over(&self.common.events, &closed);
     }
 
     /// Tells the keeper how the call stands, unless it is over.

@@ -71,8 +71,8 @@ fn tell(events: &Events, kind: EventKind, record: &CallRecord, data: impl FnOnce
     events.tell(kind, about, data);
 }
 
-/// Tells that an attempt was refused before it was a call.
-pub(crate) fn tell_refused(events: &Events, record: &CallRecord) {
+/// Tells that an attempt is over that is no call any more, or was refused before it was one.
+pub(crate) fn tell_over(events: &Events, record: &CallRecord) {
     tell(events, EventKind::CallEnded, record, || data(record));
 }
 

@@ -13,7 +13,7 @@ use sip::call::Account;
 use sip::{HeaderName, Hop, NameAddr, Request, Uri};
 
 use super::{ROLL_CALL, Registry};
-use crate::call::{Held, Origin, Plan, SipTarget, tell_refused, trunks};
+use crate::call::{Held, Origin, Plan, SipTarget, tell_over, trunks};
 use crate::leg;
 use crate::message::{
     CallOffered, Caller, Calling, CloseRecord, Contact, DeclineCall, GiveBack, Group,
@@ -92,7 +92,7 @@ impl Registry {
             },
         };
         self.common.metrics.call_over(&record, cause, cause.side());
-        tell_refused(&self.common.events, &record);
+        tell_over(&self.common.events, &record);
         let record = Box::new(record);
         let keeper = self.common.keeper.open();
         // Whoever is refused a thousand times a second must not fill the memory with records that wait for the disk.

@@ -120,7 +120,17 @@ impl Calls {
             records[0].outcome.is_some() && records[0].ended_after_ms.is_some(),
             "{records:?}"
         );
+        assert!(records[0].talk_seconds() > 0.0, "{records:?}");
         assert_eq!(records[1].outcome, Some(Outcome::Answered));
+        // Both are counted, and whoever listens has heard of both ends.
+        for direction in ["sip_to_tg", "tg_to_sip"] {
+            let labels =
+                format!("{{direction=\"{direction}\",result=\"answered\",trunk=\"office\"}}");
+            let completed = self.scene.number(&format!("calls_completed_total{labels}"));
+            assert!((completed - 1.0).abs() < 0.5, "{direction}: {completed}");
+        }
+        let told = self.scene.number("events_total{type=\"call.ended\"}");
+        assert!((told - 2.0).abs() < 0.5, "{told}");
         // Its line and its peer are free again.
         let (phone, alice) = self.scene.phone_calls("alice").await;
         phone.hang_up();
