@@ -114,8 +114,9 @@ impl Registry {
             user_id: caller.user_id,
             dialled: caller.dialled.as_ref(),
         };
-        let mut hunt = routing::decide_telegram(&self.table, &self.known, &offer)?;
-        self.worker_answers()?;
+        let decided = routing::decide_telegram(&self.table, &self.known, &offer);
+        let decided = decided.and_then(|hunt| self.worker_answers().map(|()| hunt));
+        let mut hunt = decided.inspect_err(|cause| self.nobody_rings(&session, &caller, cause))?;
         let user = self.table.user_at(caller.user_id).cloned();
         let known = user.as_ref().map(|user| &user.name);
         let subjects = self.subjects_with(None, Some(&session), known);
@@ -133,15 +134,7 @@ impl Registry {
         self.common.metrics.call_attempt(Direction::TgToSip, &trunk);
         let targets = begun.inspect_err(|cause| {
             self.lines.release(id);
-            let attempt = Attempt {
-                direction: Direction::TgToSip,
-                trunk: &trunk,
-                session: session.to_string(),
-                from: shown_from(&self.table, &trunk, &caller),
-                to: String::new(),
-                details: of_person(&caller),
-            };
-            self.refused_attempt(attempt, cause);
+            self.refused_caller(&trunk, &session, &caller, cause);
         })?;
         let Some(shown_first) = targets.first() else {
             return Err(Cause::new(Reason::SipAccountUnavailable));
@@ -168,6 +161,33 @@ impl Registry {
         };
         self.start_call(id, held, plan, from, number, ctx);
         Ok(())
+    }
+
+    /// A Telegram user has called in vain: that counts for the trunk that should have rung first, and is recorded. A session without a
+    /// trunk has nowhere to be called to.
+    fn nobody_rings(&self, session: &SessionName, caller: &Caller, cause: &Cause) {
+        if let Some(trunk) = self.table.trunks_of(session).next() {
+            self.common.metrics.call_attempt(Direction::TgToSip, trunk);
+            self.refused_caller(trunk, session, caller, cause);
+        }
+    }
+
+    fn refused_caller(
+        &self,
+        trunk: &TrunkName,
+        session: &SessionName,
+        caller: &Caller,
+        cause: &Cause,
+    ) {
+        let attempt = Attempt {
+            direction: Direction::TgToSip,
+            trunk,
+            session: session.to_string(),
+            from: shown_from(&self.table, trunk, caller),
+            to: String::new(),
+            details: of_person(caller),
+        };
+        self.refused_attempt(attempt, cause);
     }
 
     /// Lets a call that came from a trunk leave by others. Lines of both sides are taken here, and returned with the call.

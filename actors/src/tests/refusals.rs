@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use model::Outcome;
 use net::fake::{Phase, Simulation};
 use store::Change;
 
-use super::scene::{Scene, play, reaches, trunk};
+use super::scene::{PASSWORD, Scene, play, reaches, trunk};
 use crate::message::Drain;
 use crate::registry::crash::Faint;
 
@@ -47,6 +48,29 @@ fn a_house_that_stops_takes_no_calls() {
         registry.send(Drain).await.unwrap();
         assert_eq!(answer(&scene).await, told(503, "Worker is not ready"));
         assert_eq!(scene.house.report().await.calls, 0);
+    });
+}
+
+#[test]
+fn a_telegram_user_whom_no_pbx_can_take_is_counted_and_recorded() {
+    play(async {
+        let scene = Scene::new().await;
+        scene.phone.register(PASSWORD, 0).await;
+        let _user = scene.telegram.call_account("bobby").unwrap();
+        let record = scene.records(1).await.remove(0);
+        assert_eq!(
+            (record.trunk.as_str(), record.session.as_str()),
+            ("office", "gateway")
+        );
+        assert_eq!(record.legs[0].reason, "sip_account_unavailable");
+        assert_eq!(record.outcome, Some(Outcome::Failed));
+        let direction = "direction=\"tg_to_sip\"";
+        let attempts = format!("call_attempts_total{{{direction},trunk=\"office\"}}");
+        assert!((scene.number(&attempts) - 1.0).abs() < 0.5);
+        let failed =
+            format!("calls_completed_total{{{direction},result=\"failed\",trunk=\"office\"}}");
+        assert!((scene.number(&failed) - 1.0).abs() < 0.5);
+        scene.settles_at(0).await;
     });
 }
 
