@@ -112,8 +112,19 @@ fn fails(reason: Reason) -> Fails {
         | Reason::NoRtpPorts
         | Reason::MediaNotConnected
         | Reason::BusyHere
-        // Somebody who is called back does not answer either.
+        // What somebody is called in vain for, who may also be called first: back, or by order.
         | Reason::NoAnswer
+        | Reason::UserPrivacyRestricted
+        | Reason::UserIsBlocked
+        | Reason::NotFound
+        | Reason::ChatNotFound
+        | Reason::UsernameNotOccupied
+        | Reason::NotAUser
+        | Reason::AnonymousUser
+        | Reason::TemporarilyUnavailable
+        | Reason::LoopDetected
+        | Reason::UserDeclined
+        | Reason::PeerFlood
         | Reason::Crashed => Fails::EitherWay,
         Reason::CallerGaveUp
         | Reason::AnsweredElsewhere
@@ -123,6 +134,7 @@ fn fails(reason: Reason) -> Fails {
         | Reason::WorkerUnavailable
         | Reason::SipRefused
         | Reason::SipTimeout
+        | Reason::SipHeldBack
         | Reason::SipNoAnswer => Fails::FromTelegram,
         _ => Fails::FromSip,
     }

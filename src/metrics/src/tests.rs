@@ -384,6 +384,34 @@ fn every_reason_of_a_failed_call_is_touched() {
 }
 
 #[test]
+fn a_reason_is_touched_in_the_direction_in_which_calls_fail_for_it() {
+    let metrics = furnished();
+    let touched = |direction: Direction, reason: Reason| {
+        let name = Cause::new(reason).name();
+        let labels = [
+            ("direction", direction.label()),
+            ("trunk", "office"),
+            ("reason", name),
+        ];
+        value(&metrics, "call_failures_total", &labels).is_some()
+    };
+    // A PBX asks for fewer calls of those that go there.
+    let fewer = Reason::SipHeldBack;
+    assert!(touched(Direction::TgToSip, fewer) && !touched(Direction::SipToTg, fewer));
+    // An ordered call, and who is called back, is a person called first.
+    for person in [
+        Reason::UserDeclined,
+        Reason::UserPrivacyRestricted,
+        Reason::UsernameNotOccupied,
+        Reason::TemporarilyUnavailable,
+        Reason::PeerFlood,
+    ] {
+        assert!(touched(Direction::SipToTg, person), "{person:?}");
+        assert!(touched(Direction::TgToSip, person), "{person:?}");
+    }
+}
+
+#[test]
 fn an_outcome_is_counted_once() {
     let metrics = furnished();
     let answered = record(THERE, true, Outcome::Answered);
