@@ -597,24 +597,35 @@ fn what_is_told_of_each_trunk_and_session_alone_is_not_told_of_others() {
     assert_eq!(value(&metrics, "trunk_up", &office), Some(0.0));
 }
 
-/// Rules and dashboards may name only what exists.
+/// Rules and dashboards may name only what exists: families, their labels, and values of these.
 #[test]
-fn the_alert_rules_name_only_families_that_exist() {
+fn the_alert_rules_name_only_what_exists() {
     let rules = include_str!("../../../dashboards/strowger.rules.yml");
     let metrics = Metrics::new("0.0.0");
-    let mut named = 0;
-    for word in rules.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
-        if word.starts_with("strowger_") {
-            let base = word
-                .trim_end_matches("_bucket")
-                .trim_end_matches("_sum")
-                .trim_end_matches("_count");
-            assert!(
-                metrics.families().iter().any(|family| family.name == base),
-                "{word}"
-            );
-            named += 1;
+    let (mut named, mut matched) = (0, 0);
+    for (at, _) in rules.match_indices("strowger_") {
+        let rest = &rules[at..];
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let (name, rest) = rest.split_at(end.unwrap());
+        let family = family_of(&metrics, name).unwrap_or_else(|| panic!("no family {name}"));
+        named += 1;
+        let Some((matchers, _)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}'))
+        else {
+            continue;
+        };
+        for matcher in matchers.split(',') {
+            let (label, values) = matcher.split_once('=').unwrap();
+            let label = label.trim_end_matches('!');
+            let known = family.labels.iter().find(|known| known.name == label);
+            let known = known.unwrap_or_else(|| panic!("{name} has no {label}"));
+            let values = values.trim_start_matches('~').trim_matches('"');
+            if let LabelValues::Closed(list) = &known.values {
+                for value in values.split('|') {
+                    assert!(list.contains(&value), "{name}{{{matcher}}}");
+                    matched += 1;
+                }
+            }
         }
     }
-    assert!(named > 5);
+    assert!(named > 5 && matched > 5, "{named} {matched}");
 }
