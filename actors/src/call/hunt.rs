@@ -138,6 +138,7 @@ impl Call {
             call: self.id,
             trunk: winner.trunk.clone(),
             works: true,
+            code: 200,
             held_back: None,
         });
         self.answered_by = Some(winner.trunk);

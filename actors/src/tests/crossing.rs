@@ -145,6 +145,7 @@ fn a_trunk_that_answers_works_also_when_the_caller_is_gone_by_then() {
             call: crate::house::call_id(),
             trunk: trunk.name,
             works: false,
+            code: 500,
             held_back: None,
         };
         scene.house.common.registry.open().unwrap().do_send(said);

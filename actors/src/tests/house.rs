@@ -203,7 +203,7 @@ fn a_call_that_an_owner_ends_while_it_rings_was_not_answered() {
     play(async {
         let scene = Scene::new().await;
         let end_it = async || {
-            let calls = scene.house.calls(None, 10).await.unwrap();
+            let calls = scene.house.calls(None, 10).await.unwrap().calls;
             assert_eq!(calls.len(), 1);
             assert!(scene.house.hang_up(calls[0].record.id).await);
         };
