@@ -25,6 +25,9 @@ pub const EVERY: Duration = Duration::from_secs(60);
 /// How many questions without an answer, one after the other, mean that it is gone.
 pub const LOSSES: u8 = 3;
 
+/// After this long a question was lost by whoever carried it: the longest T1 makes a transaction of 256 s.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// Whom to ask, and as whom.
 #[derive(Debug, Clone)]
 pub struct QualifyConfig {
@@ -145,7 +148,8 @@ impl Qualify {
             QualifyInput::Timeout if self.due.is_some_and(|due| due <= now) => {
                 self.due = Some(now + EVERY);
                 // One that is still under way, because T1 is long, is given its time.
-                if self.asked_at.is_none() {
+                let is_open = |asked_at| now.saturating_duration_since(asked_at) < PATIENCE;
+                if !self.asked_at.is_some_and(is_open) {
                     self.asked_at = Some(now);
                     self.ask();
                 }
@@ -290,6 +294,33 @@ mod tests {
         assert!(peer.now - asked_at <= EVERY);
         assert_eq!(second.headers.cseq().unwrap().number, 2);
         assert_eq!(first.headers.call_id(), second.headers.call_id());
+    }
+
+    #[test]
+    fn a_question_that_nobody_ever_hears_of_again_is_asked_anew() {
+        // Whoever carried it has died with it: there is neither an answer nor a failure.
+        let mut peer = Asked::new();
+        for _ in 0..3 {
+            peer.asks();
+            peer.tell(QualifyInput::Failed);
+        }
+        assert!(!peer.qualify.is_up());
+        let lost = peer.asks();
+        let mut again = None;
+        for _ in 0..6 {
+            let QualifyOutput::Timeout(Some(at)) = peer.qualify.poll_output() else {
+                panic!("it waits for nothing");
+            };
+            peer.now = at;
+            peer.qualify.handle_input(at, QualifyInput::Timeout);
+            if let QualifyOutput::Send { request, .. } = peer.qualify.poll_output() {
+                again = Some(*request);
+                break;
+            }
+        }
+        let again = again.expect("it is never asked again");
+        assert!(again.headers.cseq().unwrap().number > lost.headers.cseq().unwrap().number);
+        assert!(peer.hears(&again, 200).contains(&QualifyEvent::Up));
     }
 
     #[test]
