@@ -536,6 +536,7 @@ impl Call {
                 (Closing::AwaitAck { reason, .. }, Timer::NoAck) => {
                     return self.bye(reason.as_deref());
                 }
+                (Closing::ByeSent { .. }, Timer::Bye) => return self.over(),
                 (s @ (Closing::AwaitAck { .. } | Closing::ByeSent { .. }), _) => s,
             };
         }

@@ -152,6 +152,11 @@ impl Call {
     /// Takes one input.
     pub fn handle_input(&mut self, now: Instant, input: CallInput) {
         self.on(now, input);
+        let says_goodbye = matches!(self.state, State::Closing(Closing::ByeSent { .. }));
+        if says_goodbye && !self.timers.is_set(Timer::Bye) {
+            // The outcome of a BYE, and of one more with credentials, comes sooner, unless whoever carried it has died with it.
+            self.timers.set(Timer::Bye, now + self.local.times.t1 * 128);
+        }
     }
 
     /// Gives the next output; [`CallOutput::Timeout`] is the last one.

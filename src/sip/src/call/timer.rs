@@ -29,6 +29,8 @@ pub(super) enum Timer {
     Offer,
     /// Try a re-INVITE again after 491 (RFC 3261 14.1).
     Glare,
+    /// Nothing was heard of a BYE, neither a response nor a failure.
+    Bye,
     /// Refresh the session (RFC 4028 7.4).
     SessionRefresh,
     /// Nobody refreshed the session (RFC 4028 10).
@@ -38,7 +40,7 @@ pub(super) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Timer; 15] = [
+    const ALL: [Timer; 16] = [
         Timer::Refresh,
         Timer::Provisional,
         Timer::NoPrack,
@@ -51,6 +53,7 @@ impl Timer {
         Timer::NoAck,
         Timer::Offer,
         Timer::Glare,
+        Timer::Bye,
         Timer::SessionRefresh,
         Timer::SessionExpires,
         Timer::Linger,

@@ -220,6 +220,7 @@ impl Call {
                 | Timer::NoAck
                 | Timer::Offer
                 | Timer::Glare
+                | Timer::Bye
                 | Timer::SessionRefresh
                 | Timer::SessionExpires
                 | Timer::Linger => {}

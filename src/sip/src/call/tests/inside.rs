@@ -357,3 +357,15 @@ fn a_reinvite_that_is_never_answered_is_cancelled() {
         ["200 BYE", "CANCEL", "Ended Remote Bye 200"]
     );
 }
+
+#[test]
+fn a_goodbye_that_nobody_ever_hears_of_again_is_over_in_the_end() {
+    // Whoever carried it has died with it: there is neither a response nor a failure.
+    for mut lone in [Lone::talking(), Lone::answered()] {
+        assert_eq!(lone.hang_up(), ["Ended Local Bye 200", "BYE"]);
+        assert_eq!(lone.advance(T1 * 127), [""; 0]);
+        assert!(!lone.call.is_over());
+        lone.advance(T1);
+        assert!(lone.call.is_over());
+    }
+}
