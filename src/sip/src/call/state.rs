@@ -83,7 +83,7 @@ pub(super) struct Calling {
     /// The branches that send reliable responses.
     pub(super) branches: Vec<Branch>,
     /// A further offer of the callee that the owner has to answer.
-    pub(super) asked: Option<(ServerKey, Request)>,
+    pub(super) asked: Option<(ServerKey, Box<Request>)>,
     /// The tag of the branch whose further offer was answered: what it said before holds no longer.
     pub(super) renewed: Option<String>,
     /// Challenges answered.

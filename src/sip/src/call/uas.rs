@@ -304,7 +304,7 @@ impl Call {
                 match (self.is_settled(&s), s.asked.is_some()) {
                     (true, false) => match early_offer(&request) {
                         Ok(sdp) => {
-                            s.asked = Some((tx, request));
+                            s.asked = Some((tx, Box::new(request)));
                             self.emit(CallEvent::Offer { sdp });
                             return State::Calling(s);
                         }
