@@ -190,6 +190,11 @@ impl KeyDetector {
         self.doubted = DOUBTED;
     }
 
+    /// Silence begins, of which there will be no samples.
+    fn rest(&mut self) {
+        *self = Self::default();
+    }
+
     /// A digit begins with two equal blocks, and ends with three others: what loss does to a press is no new one.
     fn step(&mut self, key: Option<char>) -> Option<char> {
         let before = std::mem::replace(&mut self.last, key);
@@ -268,6 +273,14 @@ impl Ear {
             detector: KeyDetector::default(),
             heard: None,
         })
+    }
+
+    /// Takes a packet that says that there is silence, for as long as nothing else comes: a press is over.
+    pub(crate) fn rest(&mut self, packet: &RtpIn) {
+        if self.heard.is_none_or(|heard| packet.sequence > heard) {
+            self.heard = Some(packet.sequence);
+            self.detector.rest();
+        }
     }
 
     /// Takes a packet of audio; one that comes after its turn was guessed at.

@@ -131,6 +131,11 @@ impl Leg {
             self.stats.ignored += 1;
             return None;
         };
+        if let Some(ear) = &mut self.ear
+            && kind == PayloadKind::ComfortNoise
+        {
+            ear.rest(packet);
+        }
         if packet.payload.is_empty() || kind == PayloadKind::ComfortNoise {
             return Some(Kind::NoAudio);
         }

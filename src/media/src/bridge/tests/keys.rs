@@ -69,6 +69,34 @@ fn a_phone_that_sends_events_is_not_listened_to_as_well() {
     assert_eq!(told(&bench), [(SIP, '5', DtmfMethod::Rfc2833)]);
 }
 
+/// A gateway that suppresses silence says in one packet that there is some between two keys.
+#[test]
+fn the_same_key_twice_is_heard_twice_though_the_silence_between_is_suppressed() {
+    let pbx = sip(Codec::Alaw, 20);
+    let mut bench = Bench::new(pbx, telegram(20));
+    bench.bridge.listen_for_tones(SIP, true).unwrap();
+    let (mut stream, mut times) = (Vec::new(), Vec::new());
+    // 120 ms of tone and 80 of silence are ten packets.
+    for (n, packet) in (0..).zip(keyed(pbx, "5557")) {
+        let packet = match n % 10 {
+            0..6 => packet,
+            6 => RtpIn {
+                payload_type: 13,
+                payload: Bytes::from_static(&[60]),
+                ..packet
+            },
+            _ => continue,
+        };
+        let sequence = stream.len() as u64;
+        stream.push(RtpIn { sequence, ..packet });
+        times.push(MS * 20 * n);
+    }
+    bench.say(SIP, stream, |n| vec![times[n]]);
+    bench.advance(Duration::from_secs(2));
+    let digits: String = told(&bench).iter().map(|(_, digit, _)| digit).collect();
+    assert_eq!(digits, "5557");
+}
+
 #[test]
 fn tones_of_keys_replace_the_voice_for_their_time() {
     for (codec, ptime) in [
