@@ -20,6 +20,8 @@ pub(crate) struct Timeline {
     due: Option<Instant>,
     /// Silence of our own since the last packet, in place of packets that may only be late.
     silence: Duration,
+    /// How long nothing at all was put in before that silence began.
+    waited: Duration,
     /// So much of it was for packets that have come after all, and until when that counts.
     surplus: Option<(Duration, Instant)>,
     /// How far the pauses that were believed are ahead of the wall, and when that was seen last.
@@ -42,7 +44,8 @@ impl Timeline {
     pub(crate) fn pause(&mut self, arrived: Instant, timestamp: u32) -> Duration {
         let overdue = self
             .due
-            .map_or(Duration::ZERO, |due| arrived.saturating_duration_since(due));
+            .map_or(Duration::ZERO, |due| arrived.saturating_duration_since(due))
+            + self.waited;
         let Some((expected, clock)) = self.expected else {
             return by_the_wall(overdue, QUIET);
         };
@@ -86,7 +89,7 @@ impl Timeline {
     pub(crate) fn placed(&mut self, arrived: Instant, timestamp: u32, ticks: u32, clock: u32) {
         self.expected = Some((timestamp.wrapping_add(ticks), clock));
         self.due = Some(arrived + time(u64::from(ticks), clock));
-        self.silence = Duration::ZERO;
+        (self.silence, self.waited) = (Duration::ZERO, Duration::ZERO);
     }
 
     /// Audio of our own of this length was put in from `now` on.
@@ -95,9 +98,13 @@ impl Timeline {
         self.concealed(length);
     }
 
-    /// What was put in is silence in place of packets that have not come.
-    pub(crate) fn silenced(&mut self, length: Duration) {
+    /// Silence is put in from `now` on, in place of packets that have not come.
+    pub(crate) fn silenced(&mut self, now: Instant, length: Duration) {
+        if let Some(due) = self.due {
+            self.waited += now.saturating_duration_since(due);
+        }
         self.silence += length;
+        self.filled(now, length);
     }
 
     /// Whether a packet of `length` ticks is to be left out: silence of ours has taken its place, and it comes in the burst after a

@@ -338,8 +338,8 @@ impl Leg {
         }
         self.outgoing.send_silence(out);
         let length = self.outgoing.silence_period();
-        self.next_tick(at, Some(length));
-        self.outgoing.timeline.silenced(length);
+        self.outgoing.timeline.silenced(at, length);
+        self.outgoing.tick_at = Some(at + length);
     }
 
     fn next_tick(&mut self, at: Instant, length: Option<Duration>) {

@@ -72,3 +72,26 @@ fn a_pause_that_is_not_counted_is_no_stall() {
     bench.advance(Duration::from_secs(60));
     assert_eq!(bench.stats(SIP).discarded, 0);
 }
+
+/// A PBX that suppresses silence and counts its pauses, as it should: silence of ours stands in for it, and time goes on.
+#[test]
+fn pauses_that_are_counted_do_not_delay_what_passes_untouched() {
+    let (a, b) = (sip(Codec::Alaw, 20), sip(Codec::Alaw, 20));
+    let mut bench = Bench::new(a, b);
+    let (mut stream, mut times) = (Vec::new(), Vec::new());
+    for (n, packet) in (0..).zip(tone(a, 20, 425.0, Duration::from_secs(60))) {
+        if n % 60 < 30 {
+            let sequence = stream.len() as u64;
+            stream.push(RtpIn { sequence, ..packet });
+            times.push(MS * (20 * n + random(n as usize, 10)));
+        }
+    }
+    bench.say(SIP, stream, |n| vec![times[n]]);
+    bench.advance(Duration::from_secs(60));
+    let sent = bench.sent.iter().filter(|(_, to, _)| *to == TELEGRAM);
+    let sent: Vec<_> = sent.collect();
+    let (first, last) = (sent[0], sent[sent.len() - 1]);
+    let wall = (last.0 - first.0).as_millis();
+    let span = u128::from(last.2.timestamp.wrapping_sub(first.2.timestamp) / 8);
+    assert!(span.abs_diff(wall) < 150, "{span} ms in {wall}");
+}
