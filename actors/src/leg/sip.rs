@@ -671,7 +671,10 @@ impl Actor for SipLeg {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
         self.probe = Some(crate::supervise::probe(ctx));
-        at_each_return(ctx, &self.common.endpoint, |leg, ctx| leg.bind(ctx));
+        at_each_return(ctx, &self.common.endpoint, |leg, ctx| {
+            leg.bind(ctx);
+            leg.input(Instant::now(), CallInput::Lost, ctx);
+        });
         if let Some(group) = self.group.take() {
             ctx.spawn(group.abandoned().into_actor(self).map(|(), leg, ctx| {
                 leg.hang_up(Instant::now(), &Cause::new(Reason::InternalError), ctx);

@@ -4,17 +4,19 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use actix::Addr;
-use model::{Cause, LegId, LegKind, Outcome, Reason};
+use model::{Cause, DtmfMethod, Key, LegId, LegKind, Outcome, Reason};
 use net::fake::Phase;
 use sip::Method;
 
 use super::crash::kill;
 use super::hunt;
+use super::keys;
 use super::pbx::{Habit, Pbx};
 use super::scene::{PATIENCE, Scene, play, reaches, session};
 use crate::call::Call;
 use crate::call::crash::CrashLeg;
-use crate::message::{EndCall, LegFact, LegReport, TrunkSaid};
+use crate::house::{CallOrder, Ordered};
+use crate::message::{EndCall, LegFact, LegReport, OrderCall, TrunkSaid};
 use crate::registry::crash::{Faint, Supervised};
 
 /// The oldest call, when there is one.
@@ -159,5 +161,27 @@ fn a_trunk_that_answers_works_also_when_the_caller_is_gone_by_then() {
         scene.settles_at(0).await;
         assert_eq!(scene.records(1).await[0].answered_after_ms, None);
         assert!(scene.number(failures) < 0.5);
+    });
+}
+
+#[test]
+fn what_an_endpoint_that_dies_was_to_send_is_sent_by_the_next() {
+    play(async {
+        let (scene, pbx, user) = keys::talk(Habit::Answer(0), &[DtmfMethod::Info]).await;
+        let call = call(&scene).await;
+        let endpoint = scene.house.common.endpoint.open().unwrap();
+        kill(&endpoint).await;
+        // Nobody sends this key; the next one is pressed all the same.
+        for key in ['5', '7'] {
+            let (leg, keys) = (None, vec![Key::Digit(key)]);
+            let press = OrderCall(CallOrder::Press { leg, keys });
+            assert_eq!(call.send(press).await.unwrap(), Ordered::Done);
+        }
+        keys::gets(&pbx, "7").await;
+        kill(&scene.house.common.endpoint.open().unwrap()).await;
+        user.hang_up();
+        reaches(&user, Phase::Over).await;
+        pbx.got(Method::Bye).await;
+        scene.settles_at(0).await;
     });
 }

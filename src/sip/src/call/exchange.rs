@@ -376,6 +376,21 @@ impl Call {
         self.leave(s, None)
     }
 
+    /// What had been asked of the peer gets no answer any more: an offer is made again, the goodbye as well (see the table), a refresh
+    /// follows; an INFO is not repeated, for a key that is pressed twice makes another number.
+    pub(super) fn requests_lost(&mut self, now: Instant, s: Exchange) -> State {
+        self.update_lost(now);
+        if self.info.take().is_some() {
+            self.emit(CallEvent::InfoAnswered { status: 200 });
+        }
+        State::Established(match s {
+            Exchange::LocalOffer { sdp, .. } => self.reinvite(now, sdp),
+            s @ (Exchange::Stable | Exchange::RemoteOffer { .. } | Exchange::Unacknowledged(_)) => {
+                s
+            }
+        })
+    }
+
     pub(super) fn established_timeout(&mut self, now: Instant, mut s: Exchange) -> State {
         while let Some(timer) = self.timers.due(now) {
             s = match (s, timer) {

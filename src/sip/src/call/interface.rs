@@ -180,6 +180,8 @@ pub enum CallInput {
         /// Why.
         why: Failure,
     },
+    /// Our requests under way are lost with whoever was to send them: no response will come.
+    Lost,
     /// The time of [`CallOutput::Timeout`] has come.
     Timeout,
 }
@@ -256,7 +258,7 @@ pub enum CallEvent {
     OfferWanted,
     /// The peer answered an INFO of ours.
     InfoAnswered {
-        /// The final status; not a challenge that could be answered, and not 408 or 481, which end the call.
+        /// The final status; not a challenge that could be answered, and not 408 or 481, which end the call. 200 also where the answer is lost.
         status: u16,
     },
     /// The peer answered an offer of ours, made in a re-INVITE, in a 2xx or in a reliable provisional response.

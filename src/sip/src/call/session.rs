@@ -337,6 +337,13 @@ impl Call {
         })
     }
 
+    /// Our UPDATE, if there is one, gets no response any more.
+    pub(super) fn update_lost(&mut self, now: Instant) {
+        if self.session.update.take().is_some() {
+            self.refresh_later(now);
+        }
+    }
+
     /// A final response to our UPDATE, other than 408 and 481, which end the call.
     pub(super) fn update_answered(
         &mut self,

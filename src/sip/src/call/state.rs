@@ -191,7 +191,8 @@ impl Call {
                 | In::Ack { .. }
                 | In::Cancelled { .. }
                 | In::Response { .. }
-                | In::Failed { .. },
+                | In::Failed { .. }
+                | In::Lost,
             ) => State::Incoming(s),
 
             (State::Calling(s), In::Response { response }) => {
@@ -220,7 +221,8 @@ impl Call {
                 | In::RefuseRefer { .. }
                 | In::ReferProgress { .. }
                 | In::Ack { .. }
-                | In::Cancelled { .. },
+                | In::Cancelled { .. }
+                | In::Lost,
             ) => State::Calling(s),
 
             (State::Cancelling, In::Response { response }) => {
@@ -245,7 +247,8 @@ impl Call {
                 | In::RefuseRefer { .. }
                 | In::ReferProgress { .. }
                 | In::Ack { .. }
-                | In::Cancelled { .. },
+                | In::Cancelled { .. }
+                | In::Lost,
             ) => State::Cancelling,
 
             (State::Established(s), In::HangUp { reason_header }) => self.hang_up(s, reason_header),
@@ -270,6 +273,7 @@ impl Call {
                 self.response_in_dialog(now, s, &response)
             }
             (State::Established(s), In::Failed { why }) => self.request_failed(s, why),
+            (State::Established(s), In::Lost) => self.requests_lost(now, s),
             (State::Established(s), In::Timeout) => self.established_timeout(now, s),
             (State::Established(s), In::AcceptRefer) => {
                 self.accept_refer();
@@ -302,6 +306,8 @@ impl Call {
                 self.response_while_closing(now, s, &response)
             }
             (State::Closing(Closing::ByeSent { .. }), In::Failed { .. }) => self.over(),
+            // It may never have left, and a peer that has had it answers 481.
+            (State::Closing(Closing::ByeSent { .. }), In::Lost) => self.bye(None),
             (State::Closing(s), In::Timeout) => self.closing_timeout(now, s),
             (
                 State::Closing(s),
@@ -316,7 +322,8 @@ impl Call {
                 | In::RefuseRefer { .. }
                 | In::ReferProgress { .. }
                 | In::Cancelled { .. }
-                | In::Failed { .. },
+                | In::Failed { .. }
+                | In::Lost,
             ) => State::Closing(s),
 
             (State::Ended, In::Request { tx, request, .. }) => {
@@ -345,7 +352,8 @@ impl Call {
                 | In::ReferProgress { .. }
                 | In::Ack { .. }
                 | In::Cancelled { .. }
-                | In::Failed { .. },
+                | In::Failed { .. }
+                | In::Lost,
             ) => State::Ended,
 
             // An offer that cannot be made now gets its answer too.

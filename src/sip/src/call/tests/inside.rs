@@ -369,3 +369,26 @@ fn a_goodbye_that_nobody_ever_hears_of_again_is_over_in_the_end() {
         assert!(lone.call.is_over());
     }
 }
+
+#[test]
+fn what_is_lost_with_whoever_was_to_send_it_is_said_again() {
+    let mut lone = Lone::talking();
+    assert_eq!(lone.give(CallInput::Lost), [""; 0]);
+    lone.give(CallInput::Offer { sdp: sdp() });
+    let first = lone.last().headers.cseq().unwrap().number;
+    assert_eq!(lone.give(CallInput::Lost), ["INVITE"]);
+    let again = lone.last().headers.cseq().unwrap().number;
+    assert!(again > first);
+    assert_eq!(lone.reply(200, "", SDP), ["ACK", "OfferAnswered"]);
+    let info = CallInput::Info {
+        content_type: "application/dtmf-relay".to_owned(),
+        body: Bytes::from_static(b"Signal=5"),
+    };
+    assert_eq!(lone.give(info), ["INFO"]);
+    assert_eq!(lone.give(CallInput::Lost), ["InfoAnswered 200"]);
+    lone.hang_up();
+    assert_eq!(lone.give(CallInput::Lost), ["BYE"]);
+    assert_eq!(lone.reply(200, "", ""), [""; 0]);
+    // It is done, and nothing is left to be said.
+    assert_eq!(lone.give(CallInput::Lost), [""; 0]);
+}
