@@ -16,8 +16,8 @@ use super::rehearsal;
 use super::task;
 use crate::pace::{Held, Pace, Work};
 
-/// Commands that wait for a task: a call gives a dozen in its life, and the signals of one connecting peer.
-const COMMANDS: usize = 32;
+/// Commands that wait for a task: a call gives a dozen in its life, and the signals of one connecting peer, in one go what came early.
+const COMMANDS: usize = telegram::call::EARLY_PACKETS + 32;
 /// Events that wait for a call; beyond it those that matter wait with the task.
 const EVENTS: usize = 64;
 /// The time between two beats of a busy thread: as long as a packet is expected early, half a frame. Each beat costs cold caches as well
@@ -211,6 +211,34 @@ mod tests {
             drop(handle);
             while events.blocking_recv().is_some() {}
         }
+    }
+
+    /// What a Telegram leg has kept of its peer's signalling comes in one go, and the thread may have other work just then.
+    #[test]
+    fn all_that_a_peer_has_signalled_early_is_taken_by_a_thread_that_is_busy() {
+        let config = MediaConfig {
+            threads: 1,
+            ..MediaConfig::default()
+        };
+        let plane = MediaPlane::start(config, metrics::Metrics::new("test").media()).unwrap();
+        let (busy, is_busy) = std::sync::mpsc::channel();
+        let (done, is_done) = std::sync::mpsc::channel::<()>();
+        plane.runtimes().next().unwrap().spawn(async move {
+            busy.send(()).unwrap();
+            let _ = is_done.recv();
+        });
+        is_busy.recv().unwrap();
+        let (mut handle, _events) = plane.open_call(CallId::new(1, 1));
+        let leg = model::LegId(1);
+        for _ in 0..telegram::call::EARLY_PACKETS {
+            let bytes = bytes::Bytes::from_static(b"signal");
+            let signal = MediaCommand::Signal { leg, bytes };
+            assert_eq!(handle.command(signal), Ok(()));
+        }
+        for _ in 0..12 {
+            assert_eq!(handle.command(MediaCommand::Remove { leg }), Ok(()));
+        }
+        drop(done);
     }
 
     #[test]

@@ -20,7 +20,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tl::enums::PhoneCallDiscardReason as Discard;
 
-use super::{CLOSED_BY_PEER, CallSettings, Event, Input, MediaStart, Output, RequestKey};
+use super::{
+    CLOSED_BY_PEER, CallSettings, EARLY_PACKETS, Event, Input, MediaStart, Output, RequestKey,
+};
 use crate::crypt::{CallKey, Role};
 use crate::dh::{DhConfig, DhError};
 use crate::error::{self, Stage};
@@ -30,8 +32,7 @@ use crate::rpc::{Reply, Rpc, RpcError};
 const DISCARD: Duration = Duration::from_secs(5);
 /// How long after the peer closed the media its discard may take (telegram-calls 14.3, item 10).
 const CLOSING: Duration = Duration::from_secs(2);
-/// Signalling kept before the key exists: the first messages of a peer are a dozen packets of at most 16 kB.
-const EARLY_PACKETS: usize = 64;
+/// Octets of signalling kept before the key exists.
 const EARLY_BYTES: usize = 512 * 1024;
 /// Requests of one call that wait for their results; signalling beyond that is lost and repeated by its framing.
 const REQUESTS: usize = 128;

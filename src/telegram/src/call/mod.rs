@@ -24,6 +24,10 @@ pub use outgoing::Outgoing;
 /// Why [`Input::MediaFailed`] is a hang-up and no failure: the peer closed the media (telegram-calls 14.3, item 10).
 pub const CLOSED_BY_PEER: &str = "closed by the peer";
 
+/// Packets of signalling that are kept before the key exists, and handed on together when it does: the first messages of a peer are a
+/// dozen packets of at most 16 kB.
+pub const EARLY_PACKETS: usize = 64;
+
 /// What a call needs to know beyond its peer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallSettings {
