@@ -44,8 +44,9 @@ const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const SUCCESS: [u8; 2] = [0x01, 0x01];
 /// The type of one that checks (RFC 8489 section 5).
 const CHECK: [u8; 2] = [0x00, 0x01];
-/// ICE restarts a web client may ask for; each one makes the agent forget and check anew.
-const RESTARTS: u32 = 16;
+/// ICE restarts a web client may ask for: more than a user on a train needs in hours. Each one makes the agent check anew, and leaves
+/// some kB behind in it.
+const RESTARTS: u32 = 256;
 /// Numbers left free between two streams of the peer, so that neither can reach into the other.
 const STREAM_GAP: u64 = 1000;
 

@@ -86,7 +86,7 @@ fn every_restart_that_is_followed_goes_on() {
     for web in [CALLER, CALLEE] {
         let mut pair = turn_pair("9.0.0", true, CALM, 1);
         pair.run(Duration::from_secs(3));
-        for round in 0..16 {
+        for round in 0..40 {
             roam(&mut pair, web, &[turn()]);
             assert_goes_on(&mut pair, &format!("web {web}, round {round}"));
         }
