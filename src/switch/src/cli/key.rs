@@ -1,8 +1,9 @@
 //! `strowger key`: what the secrets in the store are sealed with, and how that is exchanged while the switch runs.
 
 use std::ffi::OsString;
-use std::io;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
@@ -14,6 +15,9 @@ use crate::api::BASE;
 use crate::failure::Failure;
 use crate::master_key;
 use crate::print::{self, Output};
+
+/// The exit code of a failure that there is no such thing.
+const NOT_FOUND: u8 = 5;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
@@ -124,27 +128,62 @@ fn rotate(operator: &Operator) -> Result<(), Failure> {
         path: file.to_owned(),
         source: io::ErrorKind::NotFound.into(),
     })?;
-    let mut next = OsString::from(file);
-    next.push(".next");
-    let next = PathBuf::from(next);
+    let (next, replaced) = (beside(file, ".next"), beside(file, ".replaced"));
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Failure::File { path, source }
+    };
+    if !next.exists()
+        && let Some(before) = written_id(&replaced).filter(|before| *before != old.id())
+    {
+        // Cut off when the new one was in its place already, and the old one still opened the store.
+        return finish(&holder, file, before, old.id());
+    }
     let new = if next.exists() {
         master_key::read(&next)?
     } else {
         master_key::make(&next)?
     };
     holder.add(&new)?;
-    master_key::replace(file, &next).map_err(|source| Failure::File {
-        path: file.to_owned(),
+    write_id(&replaced, old.id()).map_err(failed(&replaced))?;
+    master_key::replace(file, &next).map_err(failed(file))?;
+    finish(&holder, file, old.id(), new.id())
+}
+
+/// Lets the old key open the store no more.
+fn finish(holder: &Holder<'_>, file: &Path, old: KeyId, new: KeyId) -> Result<(), Failure> {
+    match holder.remove(old) {
+        // It had been removed when this was cut off.
+        Err(failure) if failure.code() == NOT_FOUND => {}
+        done => done?,
+    }
+    let replaced = beside(file, ".replaced");
+    fs::remove_file(&replaced).map_err(|source| Failure::File {
+        path: replaced,
         source,
     })?;
-    holder.remove(old.id())?;
     print::line(format_args!(
-        "{}: key {}, in the place of {}; keep a copy of it. Backups that were sealed before still need the old one",
+        "{}: key {new}, in the place of {old}; keep a copy of it. Backups that were sealed before still need the old one",
         file.display(),
-        new.id(),
-        old.id()
     ));
     Ok(())
+}
+
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push(ending);
+    name.into()
+}
+
+/// The id of the key that is being replaced. It is no secret.
+fn written_id(file: &Path) -> Option<KeyId> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+fn write_id(file: &Path, id: KeyId) -> io::Result<()> {
+    let mut to = File::create(file)?;
+    writeln!(to, "{id}")?;
+    to.sync_all()
 }
 
 /// Who has the store open: the switch that runs, or this command. A switch elsewhere is never asked (`afar`).

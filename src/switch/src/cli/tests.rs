@@ -543,6 +543,66 @@ fn a_key_is_exchanged_and_an_exchange_that_was_cut_off_goes_on() {
     assert_eq!(desk.run(&["key", "remove", "x"]), Err(2));
 }
 
+/// Answers on a control socket as a switch does that takes every key, and removes one only from the second time on; what it was asked.
+fn switch_that_fails_once(socket: &Path) -> std::sync::mpsc::Receiver<String> {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+    let (told, asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut is_first = true;
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let lines = stream.by_ref().lines().map(Result::unwrap);
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let Some(line) = head.first() else {
+                // It was only looked whether somebody is there.
+                continue;
+            };
+            let length = head.last().unwrap().strip_prefix("Content-Length: ");
+            let mut body = vec![0; length.unwrap().parse().unwrap()];
+            stream.read_exact(&mut body).unwrap();
+            let fails = line.starts_with("DELETE") && std::mem::take(&mut is_first);
+            let status = if fails { 500 } else { 204 };
+            let answer = format!("HTTP/1.1 {status} -\r\nContent-Length: 0\r\n\r\n");
+            stream.get_mut().write_all(answer.as_bytes()).unwrap();
+            if told.send(line.clone()).is_err() {
+                return;
+            }
+        }
+    });
+    asked
+}
+
+#[test]
+fn an_exchange_that_was_cut_off_at_its_end_takes_the_old_key_away_all_the_same() {
+    let desk = Desk::new();
+    let key = desk.dir.path().join("strowger.key");
+    let id = || crate::master_key::read(&key).unwrap().id();
+    crate::master_key::make(&key).unwrap();
+    let first = id();
+    let socket = desk.dir.path().join("control.sock");
+    let asked = switch_that_fails_once(&socket);
+    let socket = socket.display().to_string();
+    let rotate = ["--socket", &socket, "key", "rotate"];
+    assert!(
+        desk.run(&rotate).is_err(),
+        "the old one could not be removed"
+    );
+    let second = id();
+    assert_ne!(first, second);
+    assert_eq!(desk.run(&rotate), Ok(()));
+    assert_eq!(id(), second, "the same exchange goes on");
+    let removed = |id| format!("DELETE /api/v1/keys?id={id} HTTP/1.1");
+    let deleted = asked.try_iter().filter(|line| line.starts_with("DELETE"));
+    let deleted: Vec<String> = deleted.collect();
+    assert_eq!(deleted, [removed(first), removed(first)]);
+    // And the next one is another one.
+    assert_eq!(desk.run(&rotate), Ok(()));
+    assert_ne!(id(), second);
+    let last = asked.try_iter().last();
+    assert_eq!(last, Some(removed(second)));
+}
+
 #[test]
 fn a_backup_is_restored_where_no_store_is() {
     let desk = Desk::new();
