@@ -154,7 +154,7 @@ fn order(wanted: &WantedDial) -> Result<DialOrder, Problem> {
 
 /// Calls a Telegram user, and when he has answered a number, and joins the two
 #[utoipa::path(tag = "calls", request_body = WantedDial,
-    params(("Idempotency-Key" = Option<String>, Header, description = "the same order with the same key within a day is carried out once")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "the same order with the same key within a day is carried out once; the last 1,024 keys are remembered, until the switch ends")),
     security(("token" = ["calls"])),
     responses((status = 202, body = Dialling), (status = 404, body = crate::problem::Body), (status = 409, description = "refused, with the cause of `docs/errors.md`", body = crate::problem::Body)))]
 #[post("/calls")]
