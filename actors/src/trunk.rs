@@ -233,6 +233,13 @@ impl Trunk {
         for binding in self.bindings.expire(now) {
             tracing::warn!(trunk = %self.spec.name, contact = %binding.uri, "a registration ran out");
         }
+        let ours = self.account.as_ref();
+        let ours = ours.and_then(|account| account.registration.registered_until());
+        if ours.is_some() && ends_at(ours, now).is_none() {
+            // The registrar has not answered in time: what it refuses ends at once.
+            let metrics = &self.common.metrics;
+            metrics.registration(&self.spec.name, RegistrationState::Timeout, None);
+        }
         self.tell(now, ctx);
     }
 
@@ -334,7 +341,10 @@ impl Trunk {
                 tracing::warn!(trunk = %self.spec.name, error, "the registrar is not found");
                 let metrics = &self.common.metrics;
                 metrics.registration_attempt(&self.spec.name, "network");
-                metrics.registration(&self.spec.name, RegistrationState::Timeout, None);
+                let account = self.account.as_ref();
+                let until = account.and_then(|account| account.registration.registered_until());
+                let ends_at = ends_at(until, Instant::now());
+                metrics.registration(&self.spec.name, RegistrationState::Timeout, ends_at);
                 ctx.run_later(LOOK_UP_AGAIN, Self::locate);
             }
         }
@@ -509,11 +519,7 @@ impl Trunk {
         let (Some(account), name) = (&mut self.account, &self.spec.name) else {
             return;
         };
-        let left = account
-            .registration
-            .registered_until()
-            .map(|until| until.saturating_duration_since(now).as_secs());
-        let ends_at = left.map(|left| crate::house::unix_seconds() + left);
+        let ends_at = ends_at(account.registration.registered_until(), now);
         let metrics = &self.common.metrics;
         match event {
             OutboundEvent::Registered { expires } => {
@@ -577,6 +583,12 @@ impl Handler<Leave> for Trunk {
         self.watch.handled();
         self.account_input(OutboundInput::Stop, ctx);
     }
+}
+
+/// When a registration that lasts until then ends, in seconds since 1970; none that has run out.
+fn ends_at(until: Option<Instant>, now: Instant) -> Option<u64> {
+    let left = until?.checked_duration_since(now)?;
+    (!left.is_zero()).then(|| crate::house::unix_seconds() + left.as_secs())
 }
 
 /// Whether a trunk need not be started anew when its record changes from one to the other: what it talks to its PBX by is the same.
@@ -751,5 +763,21 @@ impl Handler<RegisterArrived> for Trunk {
             tx: register.tx,
             response,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_that_has_run_out_has_no_end() {
+        let now = Instant::now();
+        let minute = Duration::from_secs(60);
+        let left = ends_at(Some(now + minute), now).unwrap() - crate::house::unix_seconds();
+        assert!((59..=60).contains(&left), "{left}");
+        assert_eq!(ends_at(Some(now), now), None);
+        assert_eq!(ends_at(Some(now), now + minute), None);
+        assert_eq!(ends_at(None, now), None);
     }
 }
