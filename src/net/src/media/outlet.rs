@@ -60,6 +60,18 @@ impl Outlet {
         self.broken
     }
 
+    /// Waits until the call has taken all that matters, or listens no more.
+    pub(super) async fn flush(&mut self) {
+        std::future::poll_fn(|cx| {
+            self.poll_flush(cx);
+            if self.waiting.is_empty() {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Passes on what waits, as far as there is room; wakes the task when there is more.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) {
         while !self.waiting.is_empty() {
@@ -112,6 +124,30 @@ mod tests {
         }
         assert_eq!(heard, (0..10).map(signal).collect::<Vec<_>>());
         assert!(!outlet.is_broken());
+    }
+
+    #[tokio::test]
+    async fn the_last_word_reaches_a_slow_call_and_waits_for_none_that_is_gone() {
+        let (sender, mut events) = mpsc::channel(1);
+        let mut outlet = Outlet::new(sender.clone());
+        outlet.tell(MediaEvent::Connected { leg: LEG });
+        outlet.tell(MediaEvent::Closed { legs: Vec::new() });
+        let slow = async {
+            tokio::task::yield_now().await;
+            [events.recv().await, events.recv().await]
+        };
+        let ((), heard) = tokio::join!(outlet.flush(), slow);
+        let last = MediaEvent::Closed { legs: Vec::new() };
+        assert_eq!(
+            heard,
+            [Some(MediaEvent::Connected { leg: LEG }), Some(last)]
+        );
+        let mut outlet = Outlet::new(sender);
+        for _ in 0..3 {
+            outlet.tell(MediaEvent::Connected { leg: LEG });
+        }
+        drop(events);
+        outlet.flush().await;
     }
 
     #[tokio::test]

@@ -38,7 +38,8 @@ pub(super) struct Start {
 pub(super) async fn run(start: Start) {
     let mut task = Box::new(Task::new(start));
     std::future::poll_fn(|cx| task.poll(cx)).await;
-    task.close();
+    // What it has to say last waits for a call that is slow, and for none that is gone.
+    task.close().flush().await;
 }
 
 struct Task {
@@ -170,10 +171,12 @@ impl Task {
         }
     }
 
-    fn close(&mut self) {
+    /// Ends every leg and closes its sockets; returns what the call is yet to be told.
+    fn close(mut self: Box<Self>) -> Outlet {
         let (exchange, mut way) = self.way(Instant::now());
         let legs = exchange.close(&mut way);
         self.events.tell(MediaEvent::Closed { legs });
+        self.events
     }
 
     fn way(&mut self, now: Instant) -> (&mut Exchange, Way<'_>) {
